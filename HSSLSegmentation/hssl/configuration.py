@@ -1,0 +1,215 @@
+"""The configuration of every job: typed, checked, written as JSON beside what it made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import ConfigurationError
+
+Level = int | Literal["bottleneck", "decoder"]
+"""A feature level: "bottleneck", "decoder" (the last one, full resolution), or n ≥ 0 counted from the finest."""
+
+
+class Configuration(BaseModel):
+    """Base of all configurations: unknown names are refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, validate_assignment=True)
+
+    @classmethod
+    def checked(cls, values: dict[str, Any]) -> Self:
+        """Builds the configuration from plain values.
+
+        Raises:
+            ConfigurationError: a name is unknown or a value does not fit; the message lists each of them.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            lines = [f"{'.'.join(str(p) for p in e['loc']) or cls.__name__}: {e['msg']}" for e in error.errors()]
+            raise ConfigurationError("; ".join(lines)) from error
+
+
+class NetworkConfig(Configuration):
+    """The encoder–decoder.
+
+    `in_slices` neighbouring slices enter a 2D network as channels (1: 2D, 3 or 5: "2.5D").
+    """
+
+    spatial_dims: Literal[2, 3] = 2
+    size: Literal["small", "medium", "large"] = "small"
+    norm: Literal["instance", "group", "batch"] = "instance"
+    in_slices: int = Field(default=3, ge=1, le=15)
+
+    @model_validator(mode="after")
+    def _slices_fit(self) -> Self:
+        if self.in_slices % 2 == 0:
+            raise ValueError(f"in_slices must be odd, got {self.in_slices}")
+        if self.spatial_dims == 3 and self.in_slices != 1:
+            raise ValueError(f"a 3D network takes volumes, so in_slices must be 1, got {self.in_slices}")
+        return self
+
+
+class LossWeights(Configuration):
+    """Weights λ of the losses (paper: λ1 = λ2 = λ3, λ4 = 50); 0 switches a loss off.
+
+    `dense` is ours: a contrast between corresponding points of two views, as a second member of the image level.
+    """
+
+    image: float = Field(default=1.0, ge=0)
+    task: float = Field(default=1.0, ge=0)
+    group: float = Field(default=1.0, ge=0)
+    reconstruction: float = Field(default=50.0, ge=0)
+    dense: float = Field(default=1.0, ge=0)
+
+
+class HeadLevels(Configuration):
+    """Which feature level feeds which head."""
+
+    image: Level = "bottleneck"
+    task: Level = "bottleneck"
+    group: Level = "bottleneck"
+    dense: Level = "decoder"
+
+
+class Budget(Configuration):
+    """When a training ends: at the first limit that is reached. None means no such limit."""
+
+    steps: int | None = Field(default=None, ge=1)
+    epochs: float | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0)
+
+
+class RunConfig(Configuration):
+    """What pretraining and fine-tuning share.
+
+    Attributes:
+        workspace: folder with `dataset.json`; the run lies in its `runs/`.
+        run: name of the run's folder; empty lets the job choose the first free one.
+        device: "auto" (a GPU when there is one), "cpu", "cuda", "cuda:1", "mps".
+        precision: "auto" uses bf16 where the device has it and a short trial says that it is faster.
+        threads: CPU threads of torch; 0 leaves torch's own choice.
+        patch_size: side of the square (cube) patches in voxels of the working grid; 0 chooses it from the images.
+        checkpoint_minutes: a checkpoint is written at least this often.
+    """
+
+    workspace: Path
+    run: str = ""
+    seed: int = 0
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: int = Field(default=0, ge=0)
+    budget: Budget = Budget()
+    batch_size: int = Field(default=0, ge=0)
+    patch_size: int = Field(default=0, ge=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    gradient_clip: float = Field(default=12.0, gt=0)
+    checkpoint_minutes: float = Field(default=2.0, gt=0)
+
+
+class PretrainConfig(RunConfig):
+    """Pretraining on all images of the workspace, labelled or not; labels are never read.
+
+    Attributes:
+        pretext: name in the registry `hssl.pretexts`.
+        tasks: names of the tasks to take part; empty means all.
+        exclude: ids of images that must not be seen (test cases).
+    """
+
+    pretext: str = "hssl"
+    network: NetworkConfig = NetworkConfig()
+    weights: LossWeights = LossWeights()
+    levels: HeadLevels = HeadLevels()
+    temperature: float = Field(default=0.1, gt=0)
+    tasks: list[str] = []
+    exclude: list[str] = []
+
+
+class FinetuneConfig(RunConfig):
+    """Fine-tuning on the labelled cases of one task.
+
+    Attributes:
+        cases: ids of the labelled images to train on; empty means `case_count` of them, drawn by `seed`.
+        case_count: number of labelled cases to draw; 0 means all that are labelled.
+        validation: ids of labelled images to validate on; empty means a stated rule (see `hssl.finetune`).
+        exclude: ids that must be neither trained nor validated on (test cases).
+        start: "scratch", the name of a pretraining run of the workspace, or a path of a run or of a model file.
+        network: the network of a start from scratch; a pretrained start brings its own.
+        unlabelled: how the task's images without label take part: "none" or "mean-teacher".
+    """
+
+    task: str
+    cases: list[str] = []
+    case_count: int = Field(default=0, ge=0)
+    validation: list[str] = []
+    exclude: list[str] = []
+    start: str = "scratch"
+    network: NetworkConfig = NetworkConfig()
+    unlabelled: Literal["none", "mean-teacher"] = "none"
+    warmup_fraction: float = Field(default=0.1, ge=0, le=0.9)
+    pretrained_rate: float = Field(default=0.3, gt=0, le=1)
+    """Learning rate of loaded tensors, as a share of the new head's."""
+    ema_decay: float = Field(default=0.99, ge=0, lt=1)
+    deep_supervision: bool = True
+
+
+class PredictConfig(Configuration):
+    """Prediction of one volume, several, or every volume in a folder.
+
+    Attributes:
+        model: a fine-tuning run's folder, or a model file.
+        inputs: volume files, DICOM series folders, or folders of volumes.
+        output: folder for `<name>.nii.gz` label maps on each source's own grid.
+        flips: average over mirrored copies.
+        largest_component: keep the largest connected component of each class.
+        probabilities, uncertainty: write those volumes too.
+        slab_megabytes: bound on the memory of one slab of probabilities.
+    """
+
+    model: Path
+    inputs: list[Path] = Field(min_length=1)
+    output: Path
+    flips: bool = False
+    largest_component: bool = False
+    probabilities: bool = False
+    uncertainty: bool = False
+    device: str = "auto"
+    threads: int = Field(default=0, ge=0)
+    batch_size: int = Field(default=0, ge=0)
+    slab_megabytes: int = Field(default=512, ge=16)
+
+
+class EvaluateConfig(Configuration):
+    """Comparison of predicted label maps with true ones, matched by file name without suffix.
+
+    Attributes:
+        model: where given, names the classes; otherwise they are named by their values.
+        output: folder for `evaluation.csv` and `evaluation.json`.
+    """
+
+    predictions: Path
+    references: Path
+    output: Path
+    model: Path | None = None
+
+
+class CompareConfig(Configuration):
+    """Pretrained against scratch under the same recipe, over numbers of labelled cases and seeds.
+
+    Attributes:
+        finetune: the recipe; its `start`, `case_count`, `cases`, `seed` and `run` are set by each leg.
+        start: the pretrained start.
+        case_counts: numbers of labelled cases.
+        seeds: each draws its own labelled cases.
+        test: ids of labelled images to test on; empty means a third of the labelled ones, drawn once by seed 0.
+    """
+
+    finetune: FinetuneConfig
+    start: str
+    name: str = ""
+    case_counts: list[int] = Field(default=[1, 3, 5], min_length=1)
+    seeds: list[int] = Field(default=[0], min_length=1)
+    test: list[str] = []

@@ -1,0 +1,69 @@
+"""Errors that a user can mend; each says what is wrong, where, and ends a process with its own exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class HSSLError(Exception):
+    """Base of every error that is told to the user without a traceback.
+
+    Attributes:
+        exit_code: exit status of a process that ends with this error.
+        hint: what the user can do about it; empty when the message already says so.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = ""):
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigurationError(HSSLError):
+    """A setting is missing, unknown, or contradicts another one."""
+
+    exit_code = 3
+
+
+class InputError(HSSLError):
+    """A file or folder that the user named cannot be used; the message names it and the reason."""
+
+    exit_code = 4
+
+    def __init__(self, path: str | Path, reason: str, hint: str = ""):
+        super().__init__(f"{path}: {reason}", hint)
+        self.path = Path(path)
+        self.reason = reason
+
+
+class WorkspaceError(InputError):
+    """A workspace folder is missing, damaged, read-only, or of a newer schema."""
+
+
+class ModelFileError(InputError):
+    """A model file is not what it claims to be; nothing of it was executed or unpacked."""
+
+    exit_code = 5
+
+
+class LockedError(HSSLError):
+    """Another process is working on the same run."""
+
+    exit_code = 6
+
+
+class NumericalError(HSSLError):
+    """A loss became NaN or infinite; the last good checkpoint is kept."""
+
+    exit_code = 7
+
+
+class MemoryExhaustedError(HSSLError):
+    """The smallest batch does not fit on the device."""
+
+    exit_code = 8
+
+
+STOPPED_EXIT_CODE = 10
+"""Exit status of a job that stopped on request, with a checkpoint to resume from."""
