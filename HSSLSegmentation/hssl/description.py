@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from .catalogue import Task
 from .configuration import NetworkConfig
@@ -20,9 +20,9 @@ class Fingerprint(BaseModel):
     "percentiles" the four numbers are measured on each image itself and these are None.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    spacing: tuple[float, float, float]
+    spacing: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
     """Working spacing in mm, z, y, x."""
     slice_axis: int = Field(ge=0, le=2)
     normalisation: Literal["window", "percentiles"]
@@ -30,8 +30,20 @@ class Fingerprint(BaseModel):
     upper: float | None = None
     center: float | None = None
     scale: float | None = None
-    median_size: tuple[int, int, int]
+    median_size: tuple[PositiveInt, PositiveInt, PositiveInt]
     """Median size on the working grid in voxels, z, y, x."""
+
+    @model_validator(mode="after")
+    def _window_is_usable(self) -> Self:
+        window = (self.lower, self.upper, self.center, self.scale)
+        if self.normalisation == "percentiles":
+            if any(number is not None for number in window):
+                raise ValueError("percentiles are measured on each image: lower, upper, center and scale must be null")
+        elif self.lower is None or self.upper is None or self.center is None or self.scale is None:
+            raise ValueError("a window needs lower, upper, center and scale")
+        elif not (self.lower < self.upper and self.scale > 0):
+            raise ValueError(f"a window needs lower < upper and scale > 0, got {window}")
+        return self
 
 
 class ModelDescription(BaseModel):
@@ -43,7 +55,7 @@ class ModelDescription(BaseModel):
     kind: Literal["pretrained", "segmentation"]
     name: str
     network: NetworkConfig
-    patch_size: tuple[int, ...]
+    patch_size: tuple[PositiveInt, ...]
     """Voxels of the patches seen in training, along the network's spatial axes."""
     tasks: list[Task]
     """All tasks of a pretraining; the one task of a segmentation."""
@@ -56,3 +68,20 @@ class ModelDescription(BaseModel):
     figures: dict[str, float] = {}
     """Measured, such as "validation_dice"."""
     licence: str = ""
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        if len(self.patch_size) != self.network.spatial_dims:
+            raise ValueError(f"patch_size {self.patch_size} does not fit a {self.network.spatial_dims}D network")
+        names = [task.name for task in self.tasks]
+        if len(set(names)) != len(names) or set(names) != set(self.fingerprints):
+            raise ValueError(f"each task needs one fingerprint: tasks {names}, fingerprints {list(self.fingerprints)}")
+        if self.kind == "segmentation":
+            if len(self.tasks) != 1:
+                raise ValueError(f"a segmentation has one task, got {len(self.tasks)}")
+            if self.out_channels != 1 + len(self.tasks[0].classes):
+                raise ValueError(
+                    f"{len(self.tasks[0].classes)} classes and background need {1 + len(self.tasks[0].classes)} "
+                    f"channels, got {self.out_channels}"
+                )
+        return self
