@@ -1,0 +1,347 @@
+"""A job in the background: what it tells while it works, how it is stopped, and how it ended."""
+
+import codecs
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from .interpreter import Command
+from .process import JobProcess
+
+LONGEST_LINE = 1 << 20
+STOPPED_EXIT_CODE = 10
+OUT_OF_MEMORY_EXIT_CODE = 8
+
+_running: list["Job"] = []
+
+
+def runningJobs() -> list["Job"]:
+    """Returns the jobs of this application that have not ended."""
+    return list(_running)
+
+
+class JobError(RuntimeError):
+    """A job failed. The message says why and what to try; `job` is the job."""
+
+    def __init__(self, job: "Job"):
+        super().__init__("\n".join(text for text in (job.error, job.hint) if text))
+        self.job = job
+
+
+class Lines:
+    """Cuts a stream of bytes into lines of text: chunks may end inside a line or inside a character."""
+
+    def __init__(self):
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._rest = ""
+
+    def feed(self, data: bytes) -> list[str]:
+        """Returns the lines that are complete now; a line without an end is cut at 1 MiB."""
+        *lines, self._rest = (self._rest + self._decoder.decode(data)).split("\n")
+        if len(self._rest) > LONGEST_LINE:
+            lines.append(self._rest)
+            self._rest = ""
+        return [line.rstrip("\r") for line in lines]
+
+    def end(self) -> list[str]:
+        """Returns what is left when the stream has ended."""
+        rest, self._rest = self._rest + self._decoder.decode(b"", True), ""
+        return [rest] if rest else []
+
+
+class Job:
+    """One run of the engine in a process of its own. All of it happens on the main thread.
+
+    Attributes:
+        kind: "pretrain", "finetune", "compare", "predict", …
+        state: "running", "stopping", "done", "stopped" (can be resumed), or "failed".
+        progress: 0 to 1 within the present phase.
+        phase, etaSeconds, detail: what is going on.
+        events: every event of the engine so far (`hssl.events`).
+        losses, metrics: those events of theirs.
+        lastLines: the last lines of the log.
+        result: what the engine returned, a dictionary; empty until the end.
+        run: folder of the run, where the job has one.
+        model: what `segment` takes as its model: the run of a fine-tuning.
+        error, hint: why the job failed, and what to try.
+
+    Example::
+
+        job = logic.pretrain(workspace, minutes=10)
+        while job.isRunning():
+            slicer.app.processEvents()
+            print(f"{job.progress:.0%}")
+        job.stop(); job.wait()
+    """
+
+    stopGraceSeconds = 60.0
+    """A stop is asked for; after this time the process is told to terminate …"""
+    terminateGraceSeconds = 5.0
+    """… and after this one killed with its children."""
+    exitGraceSeconds = 5.0
+    """How long the process may take to exit after it has told its result (macOS is known to hang there)."""
+    silenceSeconds = 120.0
+    """Without a line for this long, the panel says that the job is silent."""
+
+    def __init__(
+        self,
+        kind: str,
+        command: Command,
+        stopFile: Path,
+        process: JobProcess,
+        run: Path | None = None,
+        whenDone: Callable[["Job"], None] | None = None,
+        startAgain: Callable[[], "Job"] | None = None,
+    ):
+        self.kind = kind
+        self.command = command
+        self.stopFile = stopFile
+        self.run = run
+        self.state = "running"
+        self.phase = ""
+        self.phaseIndex, self.phaseCount = 0, 0
+        self.progress = 0.0
+        self.etaSeconds: float | None = None
+        self.detail = ""
+        self.events: list = []
+        self.lastLines: deque[str] = deque(maxlen=200)
+        self.result: dict = {}
+        self.error = ""
+        self.hint = ""
+        self._process = process
+        self._lines = Lines()
+        self._whenDone = whenDone
+        self._startAgain = startAgain
+        self._observers: list[Callable[[Job, object], None]] = []
+        self._outcome = None
+        self._lastSign = self._startTime = time.monotonic()
+        self._deadline: float | None = None
+        self._terminated = self._killed = False
+        self._timer = qt.QTimer()
+        self._timer.setInterval(250)
+        self._timer.connect("timeout()", self._tick)
+
+    # What the outside does ---------------------------------------------------------------------------------------
+
+    def start(self) -> "Job":
+        """Starts the process; returns the job itself."""
+        _running.append(self)
+        process = self._process
+        process.onOutput, process.onFinished, process.onFailedToStart = self._output, self._finished, self._failedToStart
+        self._timer.start()
+        process.start(self.command.program, self.command.arguments, self.command.environment)
+        return self
+
+    def isRunning(self) -> bool:
+        """Tells whether the job has not ended yet."""
+        return self.state in ("running", "stopping")
+
+    def stop(self) -> None:
+        """Asks the job to write a checkpoint and end; if it does not, it is terminated and then killed with its children."""
+        if self.state != "running":
+            return
+        self.state = "stopping"
+        self._deadline = time.monotonic() + self.stopGraceSeconds
+        try:
+            self.stopFile.parent.mkdir(parents=True, exist_ok=True)
+            self.stopFile.touch()
+        except OSError as error:
+            logging.warning("%s cannot be written (%s): the job is terminated instead", self.stopFile, error)
+            self._deadline = time.monotonic()
+        self._tell(None)
+
+    def wait(self, seconds: float | None = None) -> "Job":
+        """Waits for the end while the application stays responsive; returns the job itself.
+
+        Raises:
+            JobError: the job failed; the message is its reason.
+            TimeoutError: the job still runs after `seconds`.
+        """
+        end = None if seconds is None else time.monotonic() + seconds
+        while self.isRunning():
+            slicer.app.processEvents()
+            if end is not None and time.monotonic() > end and self.isRunning():
+                raise TimeoutError(_("The job still runs after {seconds} s.").format(seconds=seconds))
+            time.sleep(0.01)
+        if self.state == "failed":
+            raise JobError(self)
+        return self
+
+    def resume(self) -> "Job":
+        """Goes on where a stopped or failed job has left its checkpoint; returns the new job.
+
+        Raises:
+            RuntimeError: the job still runs, or is of a kind that keeps no checkpoint.
+        """
+        if self.isRunning() or self._startAgain is None:
+            raise RuntimeError(_("Only a stopped pretraining, fine-tuning or comparison can be resumed."))
+        return self._startAgain()
+
+    def canResume(self) -> bool:
+        """Tells whether `resume` would work."""
+        return self.state in ("stopped", "failed") and self._startAgain is not None
+
+    def endNow(self, seconds: float = 10.0) -> None:
+        """Ends the process before the application goes: asks, waits without processing events, then kills the tree."""
+        if not self.isRunning():
+            return
+        self.stop()
+        if not self._process.waitForFinished(int(seconds * 1000)):
+            self._killed = True
+            self._process.killTree()
+            self._process.waitForFinished(2000)
+        if self.isRunning():
+            self._finished(0, True)
+
+    def addObserver(self, callback: Callable[["Job", object], None]) -> None:
+        """Calls `callback(job, event)` for each event of the engine, and with None when the state changes."""
+        self._observers.append(callback)
+
+    def removeObserver(self, callback: Callable[["Job", object], None]) -> None:
+        """Ends `addObserver`."""
+        if callback in self._observers:
+            self._observers.remove(callback)
+
+    @property
+    def model(self) -> Path | None:
+        """The model that the job made, as `segment` and `exportModel` take it."""
+        return self.run if self.kind == "finetune" and self.state in ("done", "stopped") else None
+
+    @property
+    def losses(self) -> list:
+        """The losses so far: events with `step`, `values` and `learning_rate`."""
+        return [event for event in self.events if event.event == "losses"]
+
+    @property
+    def metrics(self) -> list:
+        """The measurements so far: events with `step` and `values`."""
+        return [event for event in self.events if event.event == "metrics"]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._startTime
+
+    @property
+    def silentFor(self) -> float:
+        """Seconds since the job gave a sign of life."""
+        return time.monotonic() - self._lastSign
+
+    # What the process tells --------------------------------------------------------------------------------------
+
+    def _output(self, data: bytes) -> None:
+        self._lastSign = time.monotonic()
+        for line in self._lines.feed(data):
+            self._line(line)
+
+    def _line(self, line: str) -> None:
+        from hssl.events import from_line
+
+        event = from_line(line)
+        if event is None:
+            if line.strip():
+                self.lastLines.append(line)
+            return
+        self.events.append(event)
+        if event.event == "phase":
+            self.phase, self.phaseIndex, self.phaseCount = event.name, event.index, event.count
+            self.progress, self.etaSeconds, self.detail = 0.0, None, ""
+        elif event.event == "progress":
+            self.progress, self.etaSeconds, self.detail = event.fraction, event.eta_seconds, event.detail
+        elif event.event == "message":
+            self.lastLines.append(event.text)
+        elif event.event in ("done", "failed") and self._outcome is None:
+            self._outcome = event
+            if "run" in getattr(event, "result", {}):
+                self.run = Path(event.result["run"])
+            self._deadline = time.monotonic() + self.exitGraceSeconds
+        self._tell(event)
+
+    def _failedToStart(self, reason: str) -> None:
+        self._end(
+            "failed",
+            _("The job could not be started: {reason} ({program})").format(reason=reason, program=self.command.program),
+            _("Check the Python for the jobs in Settings."),
+        )
+
+    def _finished(self, exitCode: int, crashed: bool) -> None:
+        for line in self._lines.end():
+            self._line(line)
+        outcome = self._outcome
+        if outcome is not None and outcome.event == "done":
+            self.result = dict(outcome.result)
+            self._end("stopped" if outcome.stopped else "done")
+        elif outcome is not None:
+            self._end("failed", outcome.message, outcome.hint)
+        elif self._killed or self._terminated:
+            self._end("stopped")
+            self.detail = _("It had to be ended by force; it goes on from its last checkpoint.")
+        elif exitCode == STOPPED_EXIT_CODE and not crashed:
+            self._end("stopped")
+        elif crashed and exitCode == 9:
+            self._end(
+                "failed",
+                _("The job was killed from outside, most often because the computer ran out of memory."),
+                _("Close other programs, or choose a smaller network, a smaller batch, or fewer threads; then resume."),
+            )
+        elif exitCode == OUT_OF_MEMORY_EXIT_CODE and not crashed:
+            self._end(
+                "failed",
+                _("There is not enough memory on the device."),
+                _("Choose a smaller network or another device in the options."),
+            )
+        else:
+            how = _("signal {number}") if crashed else _("exit code {number}")
+            self._end(
+                "failed",
+                _("The job ended without a result ({how}). Its last lines:\n{lines}").format(
+                    how=how.format(number=exitCode), lines="\n".join(list(self.lastLines)[-8:]) or _("(none)")
+                ),
+                _("If the lines do not tell the reason, install the Python packages anew in Settings."),
+            )
+
+    def _tick(self) -> None:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            if self._outcome is None and not self._terminated:
+                self._terminated = True
+                self._deadline = time.monotonic() + self.terminateGraceSeconds
+                self._process.terminate()
+            else:
+                self._killed = True
+                self._deadline = None
+                self._process.killTree()
+        if self.isRunning():
+            self._tell(None)
+
+    def _end(self, state: str, error: str = "", hint: str = "") -> None:
+        if not self.isRunning():
+            return
+        self._timer.stop()
+        self._timer.disconnect("timeout()", self._tick)
+        self._deadline = None
+        _running.remove(self)
+        self.state, self.error, self.hint = state, error, hint
+        if state == "done":
+            self.progress, self.etaSeconds = 1.0, 0.0
+            if self._whenDone is not None:
+                try:
+                    self._whenDone(self)
+                except Exception as problem:  # the job is told to have failed with this reason, whatever it was
+                    logging.exception("The result of the job %s could not be taken over", self.kind)
+                    self.state, self.error = "failed", str(problem)
+        self._whenDone = None
+        self._tell(None)
+        self._observers.clear()
+
+    def _tell(self, event) -> None:
+        for observer in list(self._observers):
+            try:
+                observer(self, event)
+            except Exception:  # one observer's fault must not take the job or the other observers with it
+                logging.exception("An observer of the job %s failed", self.kind)

@@ -1,0 +1,152 @@
+"""Volume nodes to files with their true geometry, and images of the engine back onto a volume's grid."""
+
+from pathlib import Path
+
+import numpy
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+ORTHOGONAL = 1e-4
+"""Largest cosine between two axes of a grid that still counts as a right angle."""
+SAME_GRID = 1e-3
+"""Largest distance, in voxels of the source, at which two grids count as the same."""
+
+
+class SceneVolumeError(ValueError):
+    """A node of the scene cannot be used; the message names it and the reason."""
+
+
+def reasonNotUsable(volumeNode) -> str:
+    """Returns why the engine cannot take the volume node, or "" when it can."""
+    if volumeNode is None:
+        return _("Choose a volume.")
+    name = volumeNode.GetName()
+    if not volumeNode.IsA("vtkMRMLScalarVolumeNode"):
+        return _("{name} is not a scalar volume.").format(name=name)
+    if volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
+        return _("{name} is a label map; choose the image that it belongs to.").format(name=name)
+    image = volumeNode.GetImageData()
+    if image is None or image.GetNumberOfPoints() == 0:
+        return _("{name} has no voxels.").format(name=name)
+    if image.GetNumberOfScalarComponents() != 1:
+        return _("{name} has {count} components per voxel (a colour or vector volume); convert it to a scalar volume first.").format(
+            name=name, count=image.GetNumberOfScalarComponents()
+        )
+    transform = volumeNode.GetParentTransformNode()
+    if transform is not None and not transform.IsTransformToWorldLinear():
+        return _(
+            "{name} is under the non-linear transform {transform}. Harden the transform, or take the volume out of it, first."
+        ).format(name=name, transform=transform.GetName())
+    directions = _axes(worldMatrix(volumeNode))
+    if numpy.abs(directions.T @ directions - numpy.eye(3)).max() > ORTHOGONAL:
+        return _(
+            "{name} is sheared by the transform it is under: its axes are not at right angles. "
+            "Resample it onto a regular grid (Resample Scalar/Vector/DWI Volume) first."
+        ).format(name=name)
+    return ""
+
+
+def check(volumeNode) -> None:
+    """Raises SceneVolumeError with the reason when the engine cannot take the volume node."""
+    reason = reasonNotUsable(volumeNode)
+    if reason:
+        raise SceneVolumeError(reason)
+
+
+def localMatrix(volumeNode) -> numpy.ndarray:
+    """Returns the 4×4 matrix from voxel indices (i, j, k) to RAS, without the parent transform."""
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def worldMatrix(volumeNode) -> numpy.ndarray:
+    """Returns the 4×4 matrix from voxel indices (i, j, k) to RAS in the world, with a linear parent transform hardened."""
+    transform = volumeNode.GetParentTransformNode()
+    toWorld = vtk.vtkMatrix4x4()
+    if transform is not None:
+        transform.GetMatrixTransformToWorld(toWorld)
+    return slicer.util.arrayFromVTKMatrix(toWorld) @ localMatrix(volumeNode)
+
+
+def writeVolume(volumeNode, path: str | Path) -> None:
+    """Writes the volume as it stands in the world; a linear parent transform is hardened into the file, not into the node.
+
+    The file is not compressed: compressing a CT would block the application for many seconds.
+
+    Raises:
+        SceneVolumeError: the node cannot be used; see `reasonNotUsable`.
+        InputError: the file cannot be written.
+    """
+    check(volumeNode)
+    writeArray(slicer.util.arrayFromVolume(volumeNode), worldMatrix(volumeNode), path, compress=False)
+
+
+def writeArray(array: numpy.ndarray, ijkToRas: numpy.ndarray, path: str | Path, compress: bool) -> None:
+    """Writes an array in k, j, i order with its 4×4 matrix to RAS; files hold LPS."""
+    import SimpleITK
+    from hssl.files import whole_file
+
+    ijkToLps = numpy.diag([-1.0, -1.0, 1.0, 1.0]) @ ijkToRas
+    image = SimpleITK.GetImageFromArray(array)
+    image.SetSpacing(numpy.linalg.norm(ijkToLps[:3, :3], axis=0).tolist())
+    image.SetDirection(_axes(ijkToLps).flatten().tolist())
+    image.SetOrigin(ijkToLps[:3, 3].tolist())
+    with whole_file(path) as temporary:
+        SimpleITK.WriteImage(image, str(temporary), compress)
+
+
+def readArray(path: str | Path, volumeNode) -> numpy.ndarray:
+    """Returns the voxels (k, j, i) of a file that must lie on the grid of the volume node in the world.
+
+    Raises:
+        SceneVolumeError: the file cannot be read or lies on another grid.
+    """
+    import SimpleITK
+
+    try:
+        image = SimpleITK.ReadImage(str(path))
+    except RuntimeError as error:
+        raise SceneVolumeError(_("{path} cannot be read: {reason}").format(path=path, reason=error)) from error
+    array = SimpleITK.GetArrayFromImage(image)
+    expected = worldMatrix(volumeNode)
+    found = numpy.eye(4)
+    found[:3, :3] = numpy.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    found[:3, 3] = image.GetOrigin()
+    found = numpy.diag([-1.0, -1.0, 1.0, 1.0]) @ found
+    size = tuple(reversed(volumeNode.GetImageData().GetDimensions()))
+    if array.shape == size:
+        corners = numpy.array([[i, j, k, 1] for i in (0, size[2]) for j in (0, size[1]) for k in (0, size[0])]).T
+        apart = numpy.abs(numpy.linalg.inv(expected) @ (found - expected) @ corners).max()
+        if apart <= SAME_GRID * max(1, max(size)):
+            return array
+    raise SceneVolumeError(
+        _("{path} does not lie on the grid of {name}. Was the volume changed or moved meanwhile?").format(
+            path=path, name=volumeNode.GetName()
+        )
+    )
+
+
+def addOverlay(path: str | Path, volumeNode, name: str):
+    """Adds a file on the volume's grid (such as the uncertainty) as a coloured volume; returns the node."""
+    array = readArray(path, volumeNode)
+    overlay = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    overlay.SetIJKToRASMatrix(matrix)
+    overlay.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    slicer.util.updateVolumeFromArray(overlay, array)
+    overlay.CreateDefaultDisplayNodes()
+    display = overlay.GetDisplayNode()
+    display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeIron")
+    # Certain voxels stay transparent, so that the image shows through where there is no doubt.
+    high = float(array.max())
+    display.SetThreshold(high * 0.1, high)
+    display.SetApplyThreshold(True)
+    return overlay
+
+
+def _axes(matrix: numpy.ndarray) -> numpy.ndarray:
+    columns = matrix[:3, :3]
+    return columns / numpy.linalg.norm(columns, axis=0)
