@@ -119,6 +119,7 @@ class PretrainConfig(RunConfig):
         exclude: ids of images that must not be seen (test cases).
     """
 
+    budget: Budget = Budget(minutes=30)
     pretext: str = "hssl"
     network: NetworkConfig = NetworkConfig()
     weights: LossWeights = LossWeights()
@@ -141,6 +142,7 @@ class FinetuneConfig(RunConfig):
         unlabelled: how the task's images without label take part: "none" or "mean-teacher".
     """
 
+    budget: Budget = Budget(minutes=5)
     task: str
     cases: list[str] = []
     case_count: int = Field(default=0, ge=0)

@@ -1,0 +1,51 @@
+"""How large patches, windows and batches are, where the configuration leaves it to the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from .configuration import NetworkConfig
+from .errors import ConfigurationError
+from .networks import MULTIPLE
+from .store import StoredVolume
+
+MARGIN = 1.2
+"""Windows are this much larger than patches, so that rotated patches find image at their corners."""
+LIMITS = {2: (48, 128), 3: (16, 64)}
+"""Smallest and largest side of patches that are chosen automatically."""
+
+
+def patch_size(network: NetworkConfig, volumes: Sequence[StoredVolume], wanted: int) -> tuple[int, ...]:
+    """Returns the size of patches along the network's spatial axes, multiples of `MULTIPLE`.
+
+    Args:
+        volumes: the patch holds a whole slice (volume) of the median size, within `LIMITS`.
+        wanted: side of a square (cube) instead; 0 chooses.
+
+    Raises:
+        ConfigurationError: `wanted` is no multiple.
+    """
+    dims = network.spatial_dims
+    if wanted:
+        if wanted % MULTIPLE:
+            raise ConfigurationError(f"patch_size must be a multiple of {MULTIPLE}, got {wanted}")
+        return (wanted,) * dims
+    median = np.median([v.shape for v in volumes], axis=0)[-dims:]
+    low, high = LIMITS[dims]
+    return tuple(int(np.clip(MULTIPLE * np.ceil(m / MULTIPLE), low, high)) for m in median)
+
+
+def window_size(patch: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the size of the windows that patches of this size are cut from."""
+    return tuple(int(np.ceil(MARGIN * p)) for p in patch)
+
+
+def batch_size(device: torch.device, dims: int, wanted: int) -> int:
+    """Returns the number of windows a step: what is wanted, or a default for the device."""
+    if wanted:
+        return wanted
+    small = device.type == "cpu"
+    return {2: 16 if small else 64, 3: 2 if small else 8}[dims]

@@ -1,0 +1,222 @@
+"""Pretraining: from the images of a workspace, labelled or not, to an encoder–decoder. Labels are never read."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import __version__
+from .augmentation import PRETRAINING, change_intensities, draw_warp, generators
+from .catalogue import Catalogue
+from .configuration import PretrainConfig
+from .description import Fingerprint, ModelDescription
+from .errors import ConfigurationError, MemoryExhaustedError
+from .events import Done, Message, OnEvent, Phase, Stop, ignore, never
+from .networks import build_network
+from .patches import batch_size, patch_size, window_size
+from .pretexts import pretext_named
+from .pretexts.pretext import Views
+from .processes import Processes, joined
+from .runs import RunFolder, free_name, opened
+from .sampling import Batch, Sampler
+from .store import Interrupted, StoredVolume, build, clean, task_fingerprint
+from .training import Rated, State, train
+
+
+def pretrain(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
+    """Pretrains a network (paper, sections 2 and 3).
+
+    A run of that name that has a checkpoint is continued.
+
+    Args:
+        config: what to train on, with which losses, and for how long.
+        on_event: receives the events.
+        stop: asked after every step.
+
+    Returns:
+        The Done event, whose result has "run" (folder), "steps", "minutes" and "losses" (the last means).
+
+    Raises:
+        HSSLError: with the reason; what was trained so far is kept.
+    """
+    with joined(config.device, config.threads) as processes:
+        if not processes.first:
+            on_event = ignore
+        if not config.run:
+            if processes.count > 1:
+                raise ConfigurationError("several processes need the run's name")
+            config = config.model_copy(update={"run": free_name(config.workspace, f"pretrain-{config.pretext}")})
+        with opened(config, on_event, write=processes.first) as (run, tell):
+            done = _pretrained(config, run, processes, tell, stop)
+    on_event(done)
+    return done
+
+
+def _pretrained(
+    config: PretrainConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop
+) -> Done:
+    catalogue = Catalogue.load(config.workspace)
+    names = config.tasks or [t.name for t in catalogue.tasks if catalogue.usable(t.name)]
+    excluded = set(config.exclude)
+    images = [i for name in names for i in catalogue.usable(catalogue.task(name).name) if i.id not in excluded]
+    if not images:
+        raise ConfigurationError(f"{config.workspace}: there is no usable image to pretrain on")
+    on_event(Phase(name="store", index=1, count=2))
+    if not processes.first:
+        processes.wait()
+    try:
+        if processes.first:
+            clean(config.workspace)
+        fingerprints = {
+            name: task_fingerprint(catalogue, catalogue.task(name), config.exclude, on_event, stop)
+            for name in names
+            if any(i.task == name for i in images)
+        }
+        volumes = build(catalogue, images, fingerprints, with_labels=False, on_event=on_event, stop=stop)
+    except Interrupted:
+        return Done(stopped=True, result={"run": str(run.path), "steps": 0, "minutes": 0.0, "losses": {}})
+    if processes.first:
+        processes.wait()
+    on_event(Phase(name="training", index=2, count=2))
+    size = batch_size(processes.device, config.network.spatial_dims, config.batch_size)
+    while True:
+        learner = PretrainLearner(config, catalogue, volumes, fingerprints, size, processes.device)
+        try:
+            state, stopped = train(learner, config, run, processes, on_event, stop)
+            break
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not out_of_memory(error) or processes.count > 1:
+                raise
+            if size <= 2:
+                raise MemoryExhaustedError(
+                    f"not even {size} windows of {learner.description.patch_size} fit on {processes.device}",
+                    "Choose a smaller network or patch size, or another device.",
+                ) from error
+            size //= 2
+            on_event(Message(level="warning", text=f"Out of memory; going on with batches of {size}"))
+        del learner
+        if processes.device.type == "cuda":
+            torch.cuda.empty_cache()
+    result = {"run": str(run.path), "steps": state.step, "minutes": state.seconds / 60, "losses": last_losses(state)}
+    if processes.first and not stopped:
+        run.write_result(result)
+    return Done(stopped=stopped, result=result)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Returns whether an exception of torch or Python means that memory ran out."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    )
+
+
+def last_losses(state: State) -> dict[str, float]:
+    """Returns the latest mean losses of a training."""
+    for row in reversed(state.rows):
+        if "total" in row:
+            return {k: v for k, v in row.items() if k not in ("step", "seconds", "learning_rate", "validation_dice")}
+    return {}
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions that a result depends on, for provenance."""
+    import monai
+    import numpy
+    import SimpleITK
+
+    return {
+        "hssl": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "monai": monai.__version__,
+        "numpy": numpy.__version__,
+        "SimpleITK": SimpleITK.Version_VersionString(),
+    }
+
+
+class PretrainLearner:
+    """Draws two views of each window and lets the pretext compare them (see `hssl.training.Learner`)."""
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        catalogue: Catalogue,
+        volumes: Sequence[StoredVolume],
+        fingerprints: dict[str, Fingerprint],
+        size: int,
+        device: torch.device,
+    ):
+        self.config, self.device = config, device
+        network = config.network
+        self.patch = patch_size(network, volumes, config.patch_size)
+        self.window = window_size(self.patch)
+        self.sampler = Sampler(volumes, self.window, size, config.seed, network.in_slices)
+        groups = [catalogue.group_of(task) for task in self.sampler.tasks]
+        group_of_task = [sorted(set(groups)).index(group) for group in groups]
+        torch.manual_seed(config.seed)
+        kind = pretext_named(config.pretext)
+        self.module: nn.Module = kind(config, build_network(network, network.in_slices), group_of_task)
+        self.loss_names = kind.loss_names
+        self.description = ModelDescription(
+            kind="pretrained",
+            name=config.run,
+            network=network,
+            patch_size=self.patch,
+            tasks=[catalogue.task(task) for task in self.sampler.tasks],
+            fingerprints=fingerprints,
+            out_channels=network.in_slices,
+            provenance={
+                "catalogue": catalogue.content_hash(),
+                "images": len(volumes),
+                "configuration": config.model_dump(mode="json", exclude={"workspace"}),
+                "versions": versions(),
+            },
+        )
+
+    def prepared(self, batch: Batch) -> Views:
+        windows = torch.from_numpy(batch.images).to(self.device, non_blocking=True)
+        clean, changed, warps = [], [], []
+        for view in (0, 1):
+            rngs = generators(self.config.seed, batch.samples, view)
+            warp = draw_warp(rngs, self.window, self.patch, PRETRAINING, self.device)
+            clean.append(warp(windows))
+            changed.append(change_intensities(clean[-1], rngs, PRETRAINING))
+            warps.append(warp)
+        return Views(
+            clean=(clean[0], clean[1]),
+            changed=(changed[0], changed[1]),
+            warps=(warps[0], warps[1]),
+            tasks=torch.from_numpy(batch.tasks).to(self.device),
+            volumes=torch.from_numpy(batch.volumes).to(self.device),
+            positions=torch.from_numpy(batch.positions).to(self.device),
+            rngs=generators(self.config.seed, batch.samples, 2),
+        )
+
+    def rated(self) -> list[Rated]:
+        return [Rated(list(self.module.parameters()), lambda fraction: 1.0, self.config.weight_decay)]
+
+    def after_step(self) -> None:
+        pass
+
+    def state(self) -> dict[str, Any]:
+        module = self.module.state_dict()
+        prefix = "network."
+        return {
+            "network": {k.removeprefix(prefix): v for k, v in module.items() if k.startswith(prefix)},
+            "heads": {k: v for k, v in module.items() if not k.startswith(prefix)},
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        merged: dict[str, Tensor] = {f"network.{k}": v for k, v in state["network"].items()}
+        self.module.load_state_dict({**merged, **state["heads"]})
+
+    def measure(self, stop: Stop) -> dict[str, float]:
+        return {}
+
+    def measure_at(self) -> tuple[float, ...]:
+        return ()

@@ -1,0 +1,118 @@
+"""One process or several (torchrun): who we are, on which device, and gathering tensors with their gradients."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from .errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train together."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes files and tells events."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Waits until all processes are here."""
+        if self.count > 1:
+            dist.barrier()
+
+    def any(self, mine: bool) -> bool:
+        """Returns whether it is so in any of the processes (all must ask)."""
+        if self.count == 1:
+            return mine
+        flag = torch.tensor([float(mine)], device=self.device)
+        dist.all_reduce(flag, dist.ReduceOp.MAX)
+        return bool(flag.item())
+
+    def first_says(self, value: float) -> float:
+        """Returns the first process's value in all of them."""
+        if self.count == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
+        dist.broadcast(shared, 0)
+        return float(shared.item())
+
+
+def chosen_device(name: str) -> torch.device:
+    """Returns the device of that name; "auto" is a GPU on which a convolution really runs, else the CPU.
+
+    Raises:
+        ConfigurationError: the device was asked for by name and is not there, or does not compute.
+    """
+    if name == "auto":
+        for candidate in ("cuda", "mps"):
+            try:
+                return chosen_device(candidate)
+            except ConfigurationError:
+                continue
+        return torch.device("cpu")
+    try:
+        device = torch.device(name)
+        # is_available() answers yes for cards that torch has no kernels for; a small convolution does not.
+        torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4, device=device), torch.ones(1, 1, 3, 3, device=device)).cpu()
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigurationError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return device
+
+
+@contextmanager
+def joined(device: str, threads: int) -> Iterator[Processes]:
+    """Joins the processes that torchrun started; without torchrun there is just this one.
+
+    Args:
+        device: as in the configuration; with several processes and GPUs each takes the one of its local rank.
+        threads: CPU threads for torch; 0 leaves torch's own choice.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes(0, 1, chosen_device(device))
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device in ("auto", "cuda") and torch.cuda.device_count() > local:
+        mine = chosen_device(f"cuda:{local}")
+        torch.cuda.set_device(mine)
+    else:
+        mine = chosen_device("cpu" if device == "auto" else device)
+    dist.init_process_group("nccl" if mine.type == "cuda" else "gloo")
+    try:
+        yield Processes(dist.get_rank(), count, mine)
+    finally:
+        dist.destroy_process_group()
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """Returns the tensors of all processes one behind the other (dim 0), with gradients to each of them.
+
+    Together with DDP's averaging of gradients, a mean over this process's anchors against gathered negatives has
+    the gradient of the mean over the joint batch.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return tensor
+    from torch.distributed.nn.functional import all_gather
+
+    return torch.cat(all_gather(tensor.contiguous()))
+
+
+def own_place(count: int) -> tuple[int, int]:
+    """Returns where this process's `count` rows begin in a gathered tensor, and how many rows that has."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0, count
+    return dist.get_rank() * count, dist.get_world_size() * count
