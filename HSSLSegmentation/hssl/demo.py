@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from . import phantoms
 from .catalogue import LabelClass, Task
 from .events import OnEvent, ProgressMeter, ignore
-from .files import whole_file
+from .volumes import write_volume
 
 _LIST = "Segmentation category and type - 3D Slicer General Anatomy list"
 _REGIONS = "Anatomic codes - DICOM master list"
@@ -182,10 +182,10 @@ def generate(
                 rng = np.random.default_rng([seed, place, kind, number])
                 image, label = _scan(protocol, rng, across, max(round(protocol.slices * share), 6))
                 if kind == 0:
-                    _write(image, folder / name / "images" / f"{name}_{number:03d}.nii.gz")
-                    _write(label, folder / name / "labels" / f"{name}_{number:03d}.nii.gz")
+                    write_volume(image, folder / name / "images" / f"{name}_{number:03d}.nii.gz")
+                    write_volume(label, folder / name / "labels" / f"{name}_{number:03d}.nii.gz")
                 else:
-                    _write(image, folder / name / "unlabelled" / f"{name}_u{number:03d}.nii.gz")
+                    write_volume(image, folder / name / "unlabelled" / f"{name}_u{number:03d}.nii.gz")
                 done += 1
                 meter.update(done, detail=name)
     return {protocol.task.name: folder / protocol.task.name for protocol in _PROTOCOLS}
@@ -215,7 +215,3 @@ def _scan(protocol: _Protocol, rng: np.random.Generator, across: int, slices: in
         images.append(sitk.DICOMOrient(image, axes))
     return images[0], images[1]
 
-
-def _write(image: sitk.Image, path: Path) -> None:
-    with whole_file(path) as temporary:
-        sitk.WriteImage(image, str(temporary), useCompression=True)
