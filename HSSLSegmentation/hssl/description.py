@@ -61,8 +61,10 @@ class ModelDescription(BaseModel):
     """All tasks of a pretraining; the one task of a segmentation."""
     fingerprints: dict[str, Fingerprint]
     """One for each task, by its name."""
-    out_channels: int = Field(ge=1)
+    out_channels: int = Field(ge=1, le=2**16)
     """1 + number of classes of a segmentation: channel 0 is background, channel i the task's i-th class."""
+    mirrored: bool = False
+    """Whether training mirrored the last axis (left and right in axial slices), so that test-time flips make sense."""
     provenance: dict[str, Any] = {}
     """Catalogue hash, losses, steps, seeds, start, tensors loaded, versions of packages."""
     figures: dict[str, float] = {}

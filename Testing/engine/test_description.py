@@ -56,6 +56,7 @@ def test_percentiles_carry_no_numbers_of_another_image():
         ({"fingerprints": {}}, "one fingerprint"),
         ({"fingerprints": {"liver": WINDOW}}, "one fingerprint"),
         ({"out_channels": 3}, "need 2 channels, got 3"),
+        ({"out_channels": 10**30}, "less than or equal to 65536"),
         ({"tasks": SEGMENTATION["tasks"] * 2}, "one fingerprint"),
         ({"kind": "code"}, "pretrained"),
         ({"command": "reboot"}, "Extra inputs"),
