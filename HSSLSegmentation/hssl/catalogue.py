@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .errors import ConfigurationError, WorkspaceError
+from .errors import ConfigurationError, LockedError, WorkspaceError
 from .files import read_json, sha256_of, write_json
+from .locks import FolderLock
 
 SCHEMA = 1
 FILE_NAME = "dataset.json"
@@ -85,6 +90,14 @@ class Image(_Record):
     """Why the image cannot be used; None: it can."""
     label_problem: str | None = None
     """Why the label cannot be used (the image still can)."""
+    label_values: list[int] | None = None
+    """Values above 0 in the label map; None: not read yet."""
+    stamp: str = ""
+    """Size and modification time of the image's file when `content` and the geometry were read from it."""
+    label_stamp: str = ""
+    """The same of the label's file."""
+    checked: str = ""
+    """Both stamps when the voxels were last read; "": never."""
 
 
 class Refused(_Record):
@@ -93,6 +106,8 @@ class Refused(_Record):
     path: str
     task: str = ""
     reason: str
+    stamp: str = ""
+    """As `Image.stamp`: a file that has not changed is not looked at again."""
 
 
 class _Document(_Record):
@@ -157,6 +172,40 @@ class Catalogue:
         except ConfigurationError as error:
             raise WorkspaceError(path, str(error)) from error
         return catalogue
+
+    @classmethod
+    @contextmanager
+    def editing(cls, workspace: str | Path, wait: float = 10.0) -> Iterator[Catalogue]:
+        """Yields the catalogue as it is now on disk, and saves it at the end; two processes edit one after the other.
+
+        Nothing is saved when the block raises. Long work belongs before the block, only its result inside.
+
+        Args:
+            workspace: the folder.
+            wait: how long to wait for another process's edit, in seconds.
+
+        Raises:
+            WorkspaceError: as `load`.
+            LockedError: another process has been editing all the while.
+        """
+        workspace = Path(workspace).expanduser().absolute()
+        if not (workspace / FILE_NAME).exists():
+            cls.load(workspace)  # says what is wrong, and leaves no lock file in a folder that is none of ours
+        deadline = time.monotonic() + wait
+        lock = FolderLock(workspace, "this workspace's catalogue")
+        while True:
+            try:
+                lock.__enter__()
+                break
+            except LockedError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+        with ExitStack() as held:
+            held.push(lock)
+            catalogue = cls.load(workspace)
+            yield catalogue
+            catalogue.save()
 
     def save(self) -> None:
         """Writes `dataset.json`, whole or not at all."""
@@ -304,9 +353,15 @@ class Catalogue:
 
     def remove_images(self, ids: list[str]) -> None:
         """Takes images out of the catalogue; no file of the user's is touched."""
+        gone, there = set(ids), {i.id for i in self.images}
         for id in ids:
-            self.image(id)
-        self._document.images = [i for i in self.images if i.id not in set(ids)]
+            if id not in there:
+                self.image(id)
+        self._document.images = [i for i in self.images if i.id not in gone]
+
+    def set_refused(self, refused: list[Refused]) -> None:
+        """Replaces the list of what scans did not take."""
+        self._document.refused = refused
 
     def _check_references(self) -> None:
         for what, names in (
@@ -314,7 +369,7 @@ class Catalogue:
             ("groups", [g.name for g in self.groups]),
             ("images", [i.id for i in self.images]),
         ):
-            twice = {n for n in names if names.count(n) > 1} if len(set(names)) != len(names) else set()
+            twice = [n for n, count in Counter(names).items() if count > 1]
             if twice:
                 raise ConfigurationError(f"two {what} have the same name: {', '.join(sorted(twice))}")
         tasks, groups = {t.name for t in self.tasks}, {g.name for g in self.groups}

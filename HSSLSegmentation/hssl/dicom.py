@@ -9,8 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
-
-SUFFIXES = (".dcm", ".ima", ".dicom")
+from .formats import is_dicom
 
 
 @dataclass(frozen=True)
@@ -48,20 +47,6 @@ class _Slice:
     pixel_type: str
     along: float = field(default=0.0)
     """Position along the normal of the slices, mm."""
-
-
-def is_dicom(path: str | Path) -> bool:
-    """Tells whether the file's first bytes or suffix are those of DICOM."""
-    name = Path(path).name
-    if name.upper() == "DICOMDIR":
-        return False
-    if name.lower().endswith(SUFFIXES):
-        return True
-    try:
-        with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
 
 
 def series_in(folder: str | Path) -> list[Series]:
@@ -203,7 +188,7 @@ def _differing(slices: list[_Slice]) -> str | None:
 
 def _uneven(slices: list[_Slice], normal: np.ndarray) -> str | None:
     steps = np.diff([s.along for s in slices])
-    usual = float(np.median(steps))
+    usual = float(np.sort(steps)[(len(steps) - 1) // 2])  # a gap among few slices must not shift it
     twice = [i for i, step in enumerate(steps) if step < 1e-3]
     if twice:
         names = ", ".join(f"{slices[i].file.name} and {slices[i + 1].file.name}" for i in twice[:3])

@@ -15,6 +15,7 @@ from . import dicom, storage
 from .dicom import Series, series_in
 from .errors import InputError
 from .files import whole_file
+from .formats import READERS, is_dicom, suffix_of
 
 __all__ = [
     "Header",
@@ -28,16 +29,6 @@ __all__ = [
     "write_volume",
 ]
 
-READERS = {
-    ".nii": "NiftiImageIO",
-    ".nii.gz": "NiftiImageIO",
-    ".nrrd": "NrrdImageIO",
-    ".nhdr": "NrrdImageIO",
-    ".mha": "MetaImageIO",
-    ".mhd": "MetaImageIO",
-    ".mgz": "MGHImageIO",
-    ".mgh": "MGHImageIO",
-}
 WRITTEN = (".nii", ".nii.gz", ".nrrd", ".mha")
 
 MOST_VOXELS = 1 << 33
@@ -263,12 +254,6 @@ def write_volume(image: sitk.Image, path: str | Path) -> None:
             raise InputError(path, f"cannot be written: {dicom.reason_of(error)}") from error
 
 
-def suffix_of(path: str | Path) -> str:
-    """Returns the suffix that tells the format, such as ".nii.gz", or "" when it is none that is read."""
-    name = Path(path).name.lower()
-    return next((s for s in (".nii.gz", *READERS) if name.endswith(s)), "")
-
-
 def _opened(path: Path) -> sitk.ImageFileReader:
     suffix = suffix_of(path)
     try:
@@ -285,7 +270,7 @@ def _opened(path: Path) -> sitk.ImageFileReader:
             )
         reader.SetImageIO(READERS[suffix])
         stored = storage.inspect(path)
-    elif dicom.is_dicom(path):
+    elif is_dicom(path):
         reader.SetImageIO("GDCMImageIO")
     else:
         raise InputError(path, f"is in no format that is read: {', '.join(READERS)}, DICOM")
@@ -314,12 +299,11 @@ def _read_series(folder: Path, uid: str | None) -> sitk.Image:
     header = header_of_series(series)
     _check_memory(folder, math.prod(header.size))
     if len(series.files) == 1:
-        reader: sitk.ImageFileReader | sitk.ImageSeriesReader = sitk.ImageFileReader()
-        reader.SetFileName(str(series.files[0]))
+        image = _executed(_opened(series.files[0]), folder)
     else:
         reader = sitk.ImageSeriesReader()
         reader.SetFileNames([str(f) for f in series.files])
-    image = _executed(reader, folder)
+        image = _executed(reader, folder)
     image.SetSpacing(header.spacing)
     image.SetOrigin(header.origin)
     image.SetDirection(header.direction)

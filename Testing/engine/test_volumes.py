@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_series
-
 from hssl.errors import InputError
 from hssl.volumes import (
     check_values,
@@ -182,8 +181,7 @@ def test_a_gzip_bomb_is_not_unpacked_beyond_what_its_header_announces(tmp_path):
     packer = zlib.compressobj(9, wbits=31)
     with open(path, "wb") as file:
         file.write(packer.compress(head))
-        for _ in range(64):
-            file.write(packer.compress(bytes(1 << 20)))
+        file.writelines(packer.compress(bytes(1 << 20)) for _ in range(64))
         file.write(packer.flush())
     assert "unpacks to more than" in reason(read_header, path)
 

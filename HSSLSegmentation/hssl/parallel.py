@@ -1,0 +1,37 @@
+"""One function over many items in threads: results in order, a bounded look-ahead, an end when asked to stop."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+from .events import Stop
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_threads(function: Callable[[T], R], items: Iterable[T], stop: Stop, threads: int | None = None) -> Iterator[R]:
+    """Yields `function(item)` for each item, in the order of the items; ends early when `stop` says so.
+
+    Args:
+        function: SimpleITK lets other threads run while it reads, so reading files is what this is for.
+        items: taken only as far ahead as there are threads, so that memory is bounded.
+        stop: asked before every result.
+        threads: None: one for each core, at most 8.
+    """
+    threads = threads or min(8, os.cpu_count() or 1)
+    left = iter(items)
+    pool = ThreadPoolExecutor(threads)
+    try:
+        waiting: deque[Future[R]] = deque(pool.submit(function, item) for item in islice(left, threads + 1))
+        while waiting and not stop():
+            result = waiting.popleft().result()
+            waiting.extend(pool.submit(function, item) for item in islice(left, 1))
+            yield result
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
