@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from .errors import InputError
 
@@ -30,7 +33,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix="-" + path.name, dir=path.parent)
+        # The process id tells `remove_unfinished` whether somebody is still writing.
+        prefix = f"{TEMPORARY_PREFIX}{os.getpid()}-"
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix="-" + path.name, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -52,12 +57,21 @@ def _umask() -> int:
     return mask
 
 
-def remove_unfinished(folder: str | Path) -> int:
-    """Removes what killed processes left half written in `folder` (not in its subfolders); returns how many."""
+def remove_unfinished(folder: str | Path, name: str = "") -> int:
+    """Removes what killed processes left half written in `folder` (not in its subfolders); returns how many.
+
+    What a living process is writing stays.
+
+    Args:
+        folder: where `whole_file` was writing.
+        name: only what was to become the file of this name; empty means all.
+    """
     count = 0
-    for leftover in Path(folder).glob(TEMPORARY_PREFIX + "*"):
-        leftover.unlink(missing_ok=True)
-        count += 1
+    for leftover in Path(folder).glob(f"{TEMPORARY_PREFIX}*{glob.escape('-' + name) if name else ''}"):
+        writer = leftover.name.removeprefix(TEMPORARY_PREFIX).partition("-")[0]
+        if not (writer.isdecimal() and psutil.pid_exists(int(writer))):
+            leftover.unlink(missing_ok=True)
+            count += 1
     return count
 
 

@@ -36,7 +36,7 @@ from . import bundle
 from .catalogue import FILE_NAME
 from .description import MODEL_SCHEMA, ModelDescription
 from .errors import HSSLError, InputError, ModelFileError, WorkspaceError
-from .files import read_json, sha256, whole_file
+from .files import read_json, remove_unfinished, sha256, whole_file
 from .runs import BEST, CONFIG, LAST, RESULT, RunFolder
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def write_model(path: str | Path, description: ModelDescription, state: dict[str
         f"{hashlib.sha256(contents[name]).hexdigest()}  {name}\n" for name in MEMBERS if name != CHECKSUMS
     ).encode()
     folder = folder_name(description.name)
+    remove_unfinished(path.parent, path.name)
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, allowZip64=False) as file:
         for name in MEMBERS:
             info = zipfile.ZipInfo(f"{folder}/{name}", _MOMENT)
@@ -155,6 +156,7 @@ def install_model(path: str | Path, workspace: str | Path, name: str = "") -> Pa
     if not _FOLDER.fullmatch(name):
         raise ModelFileError(path, f"{name!r} is not a name for a model", "Use letters, digits, '-', '_' and '.'.")
     target = Path(workspace) / "models" / f"{name}.zip"
+    remove_unfinished(target.parent)
     with whole_file(target) as temporary:
         shutil.copyfile(path, temporary)
         _read(temporary, path)  # the copy, since the file could change between check and use

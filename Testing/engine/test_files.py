@@ -1,0 +1,66 @@
+"""Files are whole or absent, whatever happens while they are written."""
+
+import subprocess
+import sys
+
+import pytest
+from hssl.errors import InputError
+from hssl.files import remove_unfinished, whole_file, write_json, write_text
+
+WRITER = """
+import sys, time
+from hssl.files import whole_file
+with whole_file(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def writer(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", WRITER, tmp_path / "a.txt"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "writing\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_what_a_killed_process_left_is_removed_and_the_older_file_is_whole(tmp_path, writer):
+    write_text(tmp_path / "a.txt", "older")
+    writer.kill()
+    writer.wait()
+    assert len(list(tmp_path.iterdir())) == 2
+    assert remove_unfinished(tmp_path) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"] and (tmp_path / "a.txt").read_text() == "older"
+
+
+def test_what_a_living_process_is_writing_stays(tmp_path, writer):
+    assert remove_unfinished(tmp_path) == 0
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_only_what_was_to_become_the_named_file_is_removed(tmp_path):
+    for name in (".writing-0x-a.txt", ".writing-99999999-1_-a.txt", ".writing-99999999-1_-b[1].txt"):
+        (tmp_path / name).write_text("half")
+    assert remove_unfinished(tmp_path, "b[1].txt") == 1
+    assert remove_unfinished(tmp_path, "a.txt") == 2
+
+
+def test_a_failure_leaves_the_older_file_and_nothing_else(tmp_path):
+    write_json(tmp_path / "a.json", {"x": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"x": float("nan")})
+    with pytest.raises(InputError, match="No space"), whole_file(tmp_path / "a.json") as temporary:
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
+    assert [p.read_text() for p in tmp_path.iterdir()] == ['{\n "x": 1\n}\n']
+
+
+def test_a_folder_in_the_way_is_named(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").mkdir()
+    with pytest.raises(InputError, match=r"a/b: cannot be written: "):
+        write_text(tmp_path / "a" / "b", "x")
+    assert list((tmp_path / "a").iterdir()) == [tmp_path / "a" / "b"]
