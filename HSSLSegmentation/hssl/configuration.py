@@ -151,6 +151,8 @@ class FinetuneConfig(RunConfig):
     start: str = "scratch"
     network: NetworkConfig = NetworkConfig()
     unlabelled: Literal["none", "mean-teacher"] = "none"
+    mirror: bool = False
+    """Mirror the last axis at random; only for structures that have no left and right of their own."""
     warmup_fraction: float = Field(default=0.1, ge=0, le=0.9)
     pretrained_rate: float = Field(default=0.3, gt=0, le=1)
     """Learning rate of loaded tensors, as a share of the new head's."""
@@ -165,7 +167,7 @@ class PredictConfig(Configuration):
         model: a fine-tuning run's folder, or a model file.
         inputs: volume files, DICOM series folders, or folders of volumes.
         output: folder for `<name>.nii.gz` label maps on each source's own grid.
-        flips: average over mirrored copies.
+        flips: average with the mirrored image, where the model was trained with mirroring.
         largest_component: keep the largest connected component of each class.
         probabilities, uncertainty: write those volumes too.
         slab_megabytes: bound on the memory of one slab of probabilities.

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import __version__
 from .augmentation import PRETRAINING, change_intensities, draw_warp, generators
 from .catalogue import Catalogue
 from .configuration import PretrainConfig
 from .description import Fingerprint, ModelDescription
 from .errors import ConfigurationError, MemoryExhaustedError
 from .events import Done, Message, OnEvent, Phase, Stop, ignore, never
+from .memory import out_of_memory
 from .networks import build_network
 from .patches import batch_size, patch_size, window_size
 from .pretexts import pretext_named
 from .pretexts.pretext import Views
 from .processes import Processes, joined
+from .provenance import versions
 from .runs import RunFolder, free_name, opened
 from .sampling import Batch, Sampler
 from .store import Interrupted, StoredVolume, build, clean, task_fingerprint
@@ -107,36 +107,12 @@ def _pretrained(
     return Done(stopped=stopped, result=result)
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Returns whether an exception of torch or Python means that memory ran out."""
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
-    )
-
-
 def last_losses(state: State) -> dict[str, float]:
     """Returns the latest mean losses of a training."""
     for row in reversed(state.rows):
         if "total" in row:
             return {k: v for k, v in row.items() if k not in ("step", "seconds", "learning_rate", "validation_dice")}
     return {}
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions that a result depends on, for provenance."""
-    import monai
-    import numpy
-    import SimpleITK
-
-    return {
-        "hssl": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "monai": monai.__version__,
-        "numpy": numpy.__version__,
-        "SimpleITK": SimpleITK.Version_VersionString(),
-    }
 
 
 class PretrainLearner:
@@ -177,6 +153,16 @@ class PretrainLearner:
                 "versions": versions(),
             },
         )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.sampler.steps_per_epoch
+
+    def read(self, step: int, rank: int, ranks: int) -> Batch:
+        return self.sampler.batch(step, rank, ranks)
+
+    def ids(self, batch: Batch) -> list[str]:
+        return self.sampler.ids(batch)
 
     def prepared(self, batch: Batch) -> Views:
         windows = torch.from_numpy(batch.images).to(self.device, non_blocking=True)

@@ -91,6 +91,10 @@ class Sampler:
         units = len(self.volumes) if len(self.window) == 3 else sum(len(body) for body in self._bodies)
         return max(1, -(-units // self.batch_size))
 
+    def ids(self, batch: Batch) -> list[str]:
+        """Returns the ids of the images that a batch was drawn from, sorted."""
+        return sorted({self.volumes[i].id for i in batch.volumes})
+
     def batch(self, step: int, rank: int = 0, ranks: int = 1) -> Batch:
         """Returns the batch of a step, or the part of it that process `rank` of `ranks` works on."""
         first, last = rank * self.batch_size // ranks, (rank + 1) * self.batch_size // ranks

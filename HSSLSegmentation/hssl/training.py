@@ -22,7 +22,6 @@ from .errors import ConfigurationError, NumericalError
 from .events import Losses, Message, Metrics, OnEvent, ProgressMeter, Stop
 from .processes import Processes
 from .runs import BEST, RunFolder
-from .sampling import Batch, Sampler
 
 LOG_EVERY = 5
 """Steps over which losses are averaged for `metrics.csv` and the curves."""
@@ -46,12 +45,18 @@ class Learner(Protocol):
 
     module: nn.Module
     """Called with what `prepared` returns, gives the losses by name with "total" among them."""
-    sampler: Sampler
     loss_names: tuple[str, ...]
     description: ModelDescription
+    steps_per_epoch: int
 
-    def prepared(self, batch: Batch) -> Any:
+    def read(self, step: int, rank: int, ranks: int) -> Any:
+        """Reads a step's batch from the store, or this process's part of it; runs in a thread of its own."""
+
+    def prepared(self, batch: Any) -> Any:
         """Moves a batch to the training device and augments it."""
+
+    def ids(self, batch: Any) -> list[str]:
+        """Returns the ids of the images in a batch, for messages."""
 
     def rated(self) -> list[Rated]:
         """Returns all trained parameters with their rates."""
@@ -98,7 +103,7 @@ def train(
         NumericalError: a loss became NaN or infinite; the last checkpoint is kept and the message names the batch.
         ConfigurationError: the budget has no limit.
     """
-    steps, minutes = _limits(config, learner.sampler)
+    steps, minutes = _limits(config, learner.steps_per_epoch)
     device = processes.device
     learner.module.to(device)
     rated = learner.rated()
@@ -161,7 +166,7 @@ def train(
             save(BEST)
 
     reader = ThreadPoolExecutor(1)
-    coming: Future[Batch] | None = None
+    coming: Future[Any] | None = None
     stopped = False
     began = last_save = last_metrics = time.monotonic()
     seconds_before = state.seconds
@@ -171,12 +176,15 @@ def train(
             if processes.any(stop()):
                 stopped = True
                 break
-            batch = (coming or reader.submit(learner.sampler.batch, state.step, processes.rank, processes.count)).result()
-            coming = reader.submit(learner.sampler.batch, state.step + 1, processes.rank, processes.count)
+            batch = (coming or reader.submit(learner.read, state.step, processes.rank, processes.count)).result()
+            coming = reader.submit(learner.read, state.step + 1, processes.rank, processes.count)
             now = fraction()
             rate = config.learning_rate * _schedule(now)
             for group, r in zip(optimizer.param_groups, rated, strict=True):
-                group["lr"] = rate * r.factor(now)
+                factor = r.factor(now)
+                group["lr"] = rate * factor
+                for parameter in r.parameters:
+                    parameter.requires_grad_(factor > 0)
             prepared = learner.prepared(batch)
             with torch.autocast(device.type, torch.bfloat16, enabled=state.bf16):
                 losses = module(prepared)
@@ -224,11 +232,11 @@ def train(
     return state, stopped
 
 
-def _limits(config: RunConfig, sampler: Sampler) -> tuple[int | None, float | None]:
+def _limits(config: RunConfig, steps_per_epoch: int) -> tuple[int | None, float | None]:
     budget = config.budget
     limits = [budget.steps] if budget.steps else []
     if budget.epochs:
-        limits.append(max(1, math.ceil(budget.epochs * sampler.steps_per_epoch)))
+        limits.append(max(1, math.ceil(budget.epochs * steps_per_epoch)))
     if not limits and not budget.minutes:
         raise ConfigurationError("a training needs a limit: steps, epochs or minutes")
     return (min(limits) if limits else None), budget.minutes
@@ -249,7 +257,7 @@ def _choose_bf16(learner: Learner, config: RunConfig, processes: Processes, on_e
         return False
     if processes.count > 1:
         return False  # a trial would have to be agreed upon; float32 is what one process and several share
-    prepared = learner.prepared(learner.sampler.batch(0))
+    prepared = learner.prepared(learner.read(0, 0, 1))
     times = {}
     for bf16 in (False, True, False, True):
         began = time.monotonic()
@@ -262,8 +270,7 @@ def _choose_bf16(learner: Learner, config: RunConfig, processes: Processes, on_e
     return faster >= BF16_GAIN
 
 
-def _describe(learner: Learner, batch: Batch, values: dict[str, float], step: int, run: RunFolder) -> str:
+def _describe(learner: Learner, batch: Any, values: dict[str, float], step: int, run: RunFolder) -> str:
     bad = ", ".join(f"{name} = {value}" for name, value in values.items() if not math.isfinite(value))
-    ids = sorted({learner.sampler.volumes[i].id for i in batch.volumes})
     kept = "the last good checkpoint is kept" if run.can_resume else "there is no checkpoint yet"
-    return f"step {step}: {bad}; {kept}. The batch held {', '.join(ids)}"
+    return f"step {step}: {bad}; {kept}. The batch held {', '.join(learner.ids(batch))}"
