@@ -129,12 +129,10 @@ def _overlap_and_distances(
     import torch
     from monai.metrics import compute_average_surface_distance, compute_dice, compute_hausdorff_distance
 
-    masks = [torch.from_numpy(mask)[None, None] for mask in (prediction, reference)]
-    return (
-        compute_dice(*masks).item(),
-        compute_hausdorff_distance(*masks, include_background=True, percentile=95, spacing=spacing).item(),
-        compute_average_surface_distance(*masks, include_background=True, symmetric=True, spacing=spacing).item(),
-    )
+    y_pred, y = (torch.from_numpy(mask)[None, None] for mask in (prediction, reference))
+    hd95 = compute_hausdorff_distance(y_pred, y, include_background=True, percentile=95, spacing=spacing)
+    asd = compute_average_surface_distance(y_pred, y, include_background=True, symmetric=True, spacing=spacing)
+    return compute_dice(y_pred, y).item(), hd95.item(), asd.item()
 
 
 def summary_of(rows: Sequence[Row]) -> dict[str, Any]:

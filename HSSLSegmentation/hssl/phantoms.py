@@ -8,11 +8,12 @@ it can only be told by its shape and position.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 """One value a voxel, in z, y, x order."""
 Labels = NDArray[np.uint8]
 Point = tuple[float, float, float]
@@ -211,8 +212,8 @@ def abdomen(
     c.paint(both(stomach + 5, c.y + c.about(40, 7)), -860)
     c.paint(c.tube([(-28, -12, 2), (10, -22, 12), (45, -2, 22), (85, 22, 36)], [13, 9, 9, 7], rough=2.5), organ - 8)
 
-    for name, x, lean in (("aorta", c.about(9, 3), 0.02), ("cava", c.about(-20, 3), -0.05)):
-        vessel = c.column((x, spine - 29), (c.about(11.5, 1), c.about(11 if name == "aorta" else 9, 1)), lean)
+    for name, place, lean in (("aorta", c.about(9, 3), 0.02), ("cava", c.about(-20, 3), -0.05)):
+        vessel = c.column((place, spine - 29), (c.about(11.5, 1), c.about(11 if name == "aorta" else 9, 1)), lean)
         c.paint(vessel + 0.8 * c.field(20), blood, label=labels.get(name, 0), grain=5)
     for side in (-1, 1):
         low = c.about(-12 if side < 0 else 0, 7)
