@@ -1,0 +1,41 @@
+"""Inside Slicer: the installed module is complete, opens its panel, and registers its effect and sample data."""
+
+import importlib
+import pkgutil
+import unittest
+from pathlib import Path
+
+import slicer
+
+
+class HSSLInSlicerTest(unittest.TestCase):
+    """Run by ctest, or in Slicer's Python console with `slicer.testing.runUnitTest`."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear(0)
+
+    def test_the_module_is_loaded_with_its_icon(self):
+        module = slicer.util.getModule("HSSLSegmentation")
+        self.assertEqual(module.title, "HSSL Segmentation")
+        self.assertIn("Segmentation", module.categories)
+        self.assertFalse(module.icon.isNull())
+
+    def test_every_file_of_the_engine_and_of_the_library_was_installed(self):
+        folder = Path(slicer.util.modulePath("HSSLSegmentation")).parent
+        for package in ("hssl", "HSSLSegmentationLib"):
+            self.assertTrue((folder / package / "__init__.py").is_file())
+        library = importlib.import_module("HSSLSegmentationLib")
+        for found in pkgutil.iter_modules(library.__path__):
+            if not found.name.endswith("Effect"):  # Slicer loads effects by itself
+                importlib.import_module(f"HSSLSegmentationLib.{found.name}")
+
+    def test_the_logic_works_without_the_panel(self):
+        from HSSLSegmentation import HSSLSegmentationLogic
+
+        self.assertTrue(hasattr(HSSLSegmentationLogic(), "createWorkspace"))
+
+    def test_the_panel_opens_and_survives_closing_the_scene(self):
+        widget = slicer.util.getModuleWidget("HSSLSegmentation")
+        slicer.mrmlScene.Clear(0)
+        slicer.app.processEvents()
+        self.assertIsNotNone(widget.logic)
