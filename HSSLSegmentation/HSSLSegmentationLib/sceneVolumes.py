@@ -111,10 +111,7 @@ def readArray(path: str | Path, volumeNode) -> numpy.ndarray:
         raise SceneVolumeError(_("{path} cannot be read: {reason}").format(path=path, reason=error)) from error
     array = SimpleITK.GetArrayFromImage(image)
     expected = worldMatrix(volumeNode)
-    found = numpy.eye(4)
-    found[:3, :3] = numpy.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    found[:3, 3] = image.GetOrigin()
-    found = numpy.diag([-1.0, -1.0, 1.0, 1.0]) @ found
+    found = _matrixOf(image)
     size = tuple(reversed(volumeNode.GetImageData().GetDimensions()))
     if array.shape == size:
         corners = numpy.array([[i, j, k, 1] for i in (0, size[2]) for j in (0, size[1]) for k in (0, size[0])]).T
@@ -126,6 +123,15 @@ def readArray(path: str | Path, volumeNode) -> numpy.ndarray:
             path=path, name=volumeNode.GetName()
         )
     )
+
+
+def updateFromImage(volumeNode, image) -> None:
+    """Gives the volume node voxels and geometry of a SimpleITK image."""
+    import SimpleITK
+
+    volumeNode.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(_matrixOf(image)))
+    slicer.util.updateVolumeFromArray(volumeNode, SimpleITK.GetArrayFromImage(image))
+    volumeNode.CreateDefaultDisplayNodes()
 
 
 def addOverlay(path: str | Path, volumeNode, name: str):
@@ -145,6 +151,13 @@ def addOverlay(path: str | Path, volumeNode, name: str):
     display.SetThreshold(high * 0.1, high)
     display.SetApplyThreshold(True)
     return overlay
+
+
+def _matrixOf(image) -> numpy.ndarray:
+    ijkToLps = numpy.eye(4)
+    ijkToLps[:3, :3] = numpy.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    ijkToLps[:3, 3] = image.GetOrigin()
+    return numpy.diag([-1.0, -1.0, 1.0, 1.0]) @ ijkToLps
 
 
 def _axes(matrix: numpy.ndarray) -> numpy.ndarray:

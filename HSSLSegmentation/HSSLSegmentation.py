@@ -1,0 +1,522 @@
+"""HSSL for 3D Slicer: pretrain on many scans, fine-tune with few labels, segment. What Slicer loads; the work is in HSSLSegmentationLib."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import slicer
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+from HSSLSegmentationLib import sampleData
+from HSSLSegmentationLib.job import Job
+from HSSLSegmentationLib.process import JobProcess, QtProcess
+
+
+class HSSLSegmentation(ScriptedLoadableModule):
+    """What Slicer shows of the module before it is opened."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("HSSL Segmentation")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        self.parent.dependencies = []
+        self.parent.contributors = ["HSSL contributors"]
+        self.parent.helpText = _(
+            "Learn from all your scans, labelled or not, then segment with only a few labelled cases. "
+            "Work through the sections from top to bottom: <b>Dataset</b> collects the scans, <b>Pretrain</b> learns "
+            "from them without labels, <b>Fine-tune</b> learns one task from a few labels, <b>Segment</b> applies it. "
+            "Everything runs on this computer."
+        )
+        self.parent.acknowledgementText = _(
+            "The method is HSSL: H. Zheng et al., Hierarchical Self-Supervised Learning for Medical Image Segmentation "
+            "Based on Multi-domain Data Aggregation, MICCAI 2021 (arXiv 2107.04886)."
+        )
+        slicer.app.connect("startupCompleted()", sampleData.register)
+
+
+@parameterNodeWrapper
+class HSSLSegmentationParameterNode:
+    """The state of the panel; it is saved with the scene."""
+
+    workspace: str = ""
+
+    addFrom: str = "folder"
+    addFolder: str = ""
+    addLabelsFolder: str = ""
+    addVolume: vtkMRMLScalarVolumeNode
+    addSegmentation: vtkMRMLSegmentationNode
+    addTask: str = ""
+    addGroup: str = ""
+    addModality: str = ""
+
+    pretrainMinutes: Annotated[float, WithinRange(0, 10000)] = 30.0
+    pretrainSteps: Annotated[int, WithinRange(0, 10000000)] = 0
+    networkSize: str = "small"
+    imageLoss: bool = True
+    taskLoss: bool = True
+    groupLoss: bool = True
+    reconstructionLoss: bool = True
+    denseLoss: bool = True
+    pretrainRun: str = ""
+
+    fineTuneTask: str = ""
+    fineTuneStart: str = "scratch"
+    fineTuneCases: str = "all"
+    fineTuneCaseCount: Annotated[int, WithinRange(1, 100000)] = 3
+    fineTuneMinutes: Annotated[float, WithinRange(0, 10000)] = 5.0
+    fineTuneSteps: Annotated[int, WithinRange(0, 10000000)] = 0
+    useUnlabelled: bool = False
+
+    segmentWhat: str = "volume"
+    inputVolume: vtkMRMLScalarVolumeNode
+    inputFolder: str = ""
+    outputFolder: str = ""
+    outputSegmentation: vtkMRMLSegmentationNode
+    model: str = ""
+    flips: bool = False
+    largestComponent: bool = False
+    uncertainty: bool = False
+
+
+class HSSLSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The module's panel: its sections are in HSSLSegmentationLib, one file each."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.panel = None
+
+    def setup(self):
+        """Called when the user opens the module for the first time."""
+        from HSSLSegmentationLib.panel import Panel
+
+        ScriptedLoadableModuleWidget.setup(self)
+        self.logic = HSSLSegmentationLogic()
+        self.panel = Panel(self.logic, self.resourcePath)
+        self.layout.addWidget(self.panel.widget)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
+        self.panel.useParameterNode(self.logic.getParameterNode())
+
+    def cleanup(self):
+        """Called when the application exits or the module is reloaded: nothing may be left behind."""
+        self.removeObservers()
+        if self.panel is not None:
+            self.panel.release()
+            self.panel = None
+
+    def enter(self):
+        """Called when the user opens the module."""
+        self.panel.useParameterNode(self.logic.getParameterNode())
+
+    def onSceneStartClose(self, caller, event):
+        self.panel.useParameterNode(None)
+        self.panel.sceneCloses()
+
+    def onSceneEndClose(self, caller, event):
+        self.panel.useParameterNode(self.logic.getParameterNode())
+
+
+class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
+    """All that the panel does, without the panel.
+
+    Long work runs in a process of its own and returns a `Job`; with `waitForCompletion=True` the call waits, with the
+    application responsive, and raises `JobError` with the job's reason when it fails.
+
+    Args:
+        makeProcess: makes the process of a job; a test can give its own.
+
+    Example::
+
+        from HSSLSegmentation import HSSLSegmentationLogic
+        logic = HSSLSegmentationLogic()
+        logic.createWorkspace("/data/liver")
+        logic.addFolder("/data/liver", "/data/scans", task="Liver", group="Abdomen CT", modality="CT")
+        logic.addVolume("/data/liver", volumeNode, task="Liver", segmentationNode=segmentationNode)
+        logic.pretrain("/data/liver", minutes=30, waitForCompletion=True)
+        job = logic.fineTune("/data/liver", task="Liver", start="pretrained", minutes=10, waitForCompletion=True)
+        segmentationNode = logic.segment(volumeNode, model=job.model)
+    """
+
+    def __init__(self, parent=None, makeProcess: Callable[[], JobProcess] = QtProcess):
+        from HSSLSegmentationLib.jobStarter import JobStarter
+
+        ScriptedLoadableModuleLogic.__init__(self, parent)
+        self.starter = JobStarter(makeProcess)
+
+    def getParameterNode(self):
+        """Returns the state of the panel in the scene."""
+        return HSSLSegmentationParameterNode(super().getParameterNode())
+
+    # Dataset -----------------------------------------------------------------------------------------------------
+
+    def createWorkspace(self, path: str | Path, name: str = "") -> Path:
+        """Makes a workspace: a folder with a catalogue of images, where runs and models will lie too.
+
+        Example::
+
+            logic.createWorkspace("/data/liver")
+        """
+        from hssl.catalogue import Catalogue
+
+        return Catalogue.create(path, name).workspace
+
+    def addFolder(
+        self,
+        path: str | Path,
+        folder: str | Path,
+        task: str,
+        group: str = "",
+        modality: str = "",
+        labelsFolder: str | Path | None = None,
+        waitForCompletion: bool = True,
+    ) -> Job:
+        """Adds all volumes (files and DICOM series) under a folder to the workspace; labels are matched by file name.
+
+        Example::
+
+            job = logic.addFolder("/data/liver", "/data/scans", task="Liver", group="Abdomen CT", modality="CT",
+                                  labelsFolder="/data/labels")
+            print(job.result["added"], job.result["refused"])
+        """
+        from HSSLSegmentationLib import datasetJobs
+
+        return self._finished(
+            datasetJobs.addFolder(self.starter, path, folder, task, group, modality, labelsFolder), waitForCompletion
+        )
+
+    def addDicom(
+        self,
+        path: str | Path,
+        folder: str | Path,
+        task: str,
+        group: str = "",
+        modality: str = "",
+        waitForCompletion: bool = True,
+    ) -> Job:
+        """Adds all DICOM series under a folder to the workspace, as images without labels.
+
+        Example::
+
+            logic.addDicom("/data/liver", "/media/cd", task="Liver", group="Abdomen CT")
+        """
+        return self.addFolder(path, folder, task, group, modality, None, waitForCompletion)
+
+    def addVolume(
+        self,
+        path: str | Path,
+        volumeNode,
+        task: str,
+        segmentationNode=None,
+        group: str = "",
+        modality: str = "",
+    ) -> str:
+        """Copies a volume of the scene, with a segmentation as its label, into the workspace; returns the image's id.
+
+        The volume is written as it stands in the world: a linear transform is hardened into the copy.
+
+        Example::
+
+            imageId = logic.addVolume("/data/liver", slicer.util.getNode("CT"), "Liver", slicer.util.getNode("Liver seg"))
+        """
+        from HSSLSegmentationLib import sceneCases
+
+        return sceneCases.addVolume(path, volumeNode, task, segmentationNode, group, modality)
+
+    def createSampleWorkspace(self, path: str | Path, size: str = "demo", waitForCompletion: bool = True) -> Job:
+        """Generates a small set of scans (no download) and makes a workspace of it.
+
+        Example::
+
+            logic.createSampleWorkspace("/tmp/hssl-sample")
+        """
+        from HSSLSegmentationLib import datasetJobs
+
+        return self._finished(datasetJobs.createSampleWorkspace(self.starter, path, size), waitForCompletion)
+
+    def suggestGroups(self, path: str | Path, waitForCompletion: bool = True) -> Job:
+        """Compares the tasks' images and suggests which tasks belong into one group; nothing is changed.
+
+        Example::
+
+            logic.suggestGroups("/data/liver").result["groups"]
+        """
+        from HSSLSegmentationLib import datasetJobs
+
+        return self._finished(datasetJobs.suggestGroups(self.starter, path), waitForCompletion)
+
+    def images(self, path: str | Path, task: str | None = None, labelled: bool | None = None) -> list[str]:
+        """Returns the ids of the usable images of a workspace.
+
+        Example::
+
+            logic.images("/data/liver", task="Liver", labelled=True)
+        """
+        from hssl.catalogue import Catalogue
+
+        return [image.id for image in Catalogue.load(path).usable(task, labelled)]
+
+    # Training ----------------------------------------------------------------------------------------------------
+
+    def pretrain(
+        self,
+        path: str | Path,
+        minutes: float | None = None,
+        steps: int | None = None,
+        run: str = "",
+        options: dict[str, Any] | None = None,
+        waitForCompletion: bool = False,
+    ) -> Job:
+        """Learns from all images of the workspace, without labels.
+
+        Args:
+            path: the workspace.
+            minutes, steps: when to end, at the first that is reached.
+            run: name of the run; empty lets HSSL choose one.
+            options: further fields of `hssl.configuration.PretrainConfig`, such as `{"network": {"size": "medium"}}`.
+
+        Example::
+
+            job = logic.pretrain("/data/liver", minutes=30)
+            print(job.progress, job.etaSeconds)
+            job.stop(); job.wait(); job = job.resume()
+        """
+        from HSSLSegmentationLib import trainingJobs
+
+        return self._finished(trainingJobs.pretrain(self.starter, path, minutes, steps, run, options), waitForCompletion)
+
+    def fineTune(
+        self,
+        path: str | Path,
+        task: str,
+        start: str | Path = "scratch",
+        cases: list[str] | None = None,
+        caseCount: int = 0,
+        minutes: float | None = None,
+        steps: int | None = None,
+        run: str = "",
+        options: dict[str, Any] | None = None,
+        waitForCompletion: bool = False,
+    ) -> Job:
+        """Learns one task from its labelled images.
+
+        Args:
+            path: the workspace.
+            task: what to segment.
+            start: "scratch", "pretrained" (the latest finished pretraining), a run's name, or a model file.
+            cases: ids of the labelled images to learn from; None means `caseCount` of them, or all when that is 0.
+            minutes, steps: when to end, at the first that is reached.
+            options: further fields of `hssl.configuration.FinetuneConfig`.
+
+        Example::
+
+            job = logic.fineTune("/data/liver", task="Liver", start="pretrained", minutes=10, waitForCompletion=True)
+            print(job.result["validation_dice"], job.model)
+        """
+        from HSSLSegmentationLib import trainingJobs
+
+        return self._finished(
+            trainingJobs.fineTune(self.starter, path, task, start, cases, caseCount, minutes, steps, run, options),
+            waitForCompletion,
+        )
+
+    def compare(
+        self,
+        path: str | Path,
+        task: str,
+        start: str | Path = "pretrained",
+        caseCounts: list[int] | None = None,
+        seeds: list[int] | None = None,
+        minutes: float | None = None,
+        steps: int | None = None,
+        options: dict[str, Any] | None = None,
+        waitForCompletion: bool = False,
+    ) -> Job:
+        """Fine-tunes from the start and from scratch with the same recipe, and tests both on images that neither has seen.
+
+        Example::
+
+            job = logic.compare("/data/liver", task="Liver", caseCounts=[1, 3], minutes=5, waitForCompletion=True)
+            for row in job.result["rows"]:
+                print(row["start"], row["case_count"], row["dice"])
+        """
+        from HSSLSegmentationLib import trainingJobs
+
+        return self._finished(
+            trainingJobs.compare(self.starter, path, task, start, caseCounts, seeds, minutes, steps, options),
+            waitForCompletion,
+        )
+
+    def resume(self, runFolder: str | Path, waitForCompletion: bool = False) -> Job:
+        """Goes on with a run that was stopped, in this session or an earlier one.
+
+        Example::
+
+            logic.resume(logic.runs("/data/liver")[-1].path)
+        """
+        from HSSLSegmentationLib import trainingJobs
+
+        return self._finished(trainingJobs.resume(self.starter, runFolder), waitForCompletion)
+
+    def runs(self, path: str | Path) -> list:
+        """Returns the runs of a workspace, oldest first, with name, path, kind, state, task and result.
+
+        Example::
+
+            [run.name for run in logic.runs("/data/liver") if run.state == "unfinished"]
+        """
+        from HSSLSegmentationLib import workspaceContents
+
+        return workspaceContents.runs(path)
+
+    # Segmentation ------------------------------------------------------------------------------------------------
+
+    def segment(
+        self,
+        volumeNode,
+        model: str | Path,
+        outputSegmentation=None,
+        flips: bool = False,
+        largestComponent: bool = False,
+        uncertainty: bool = False,
+        waitForCompletion: bool = True,
+    ):
+        """Segments a volume of the scene.
+
+        Args:
+            volumeNode: the volume; a linear transform that it is under is taken into account.
+            model: a fine-tuning run's folder (`job.model`) or a model file.
+            outputSegmentation: the node to write into; None makes a new one.
+            flips: average over mirrored copies: slower, a little better.
+            largestComponent: keep only the largest piece of each structure.
+            uncertainty: also show where the result is doubtful, as a volume over the image.
+
+        Returns:
+            The segmentation node; without waiting, the job, whose `segmentationNode` is set at the end.
+
+        Example::
+
+            segmentationNode = logic.segment(slicer.util.getNode("CT"), model="/data/liver/models/liver.zip")
+        """
+        from HSSLSegmentationLib import segmentationJobs
+
+        job = segmentationJobs.segment(
+            self.starter, volumeNode, model, outputSegmentation, flips, largestComponent, uncertainty
+        )
+        return self._finished(job, True).segmentationNode if waitForCompletion else job
+
+    def segmentFolder(
+        self,
+        folder: str | Path,
+        model: str | Path,
+        outputFolder: str | Path,
+        flips: bool = False,
+        largestComponent: bool = False,
+        uncertainty: bool = False,
+        waitForCompletion: bool = False,
+    ) -> Job:
+        """Segments every volume in a folder; the label maps are written into another folder.
+
+        Example::
+
+            job = logic.segmentFolder("/data/new", "/data/liver/models/liver.zip", "/data/new-labels", waitForCompletion=True)
+            print(job.result["outputs"], job.result["failed"])
+        """
+        from HSSLSegmentationLib import segmentationJobs
+
+        job = segmentationJobs.segmentFolder(
+            self.starter, folder, model, outputFolder, flips, largestComponent, uncertainty
+        )
+        return self._finished(job, waitForCompletion)
+
+    def evaluate(
+        self,
+        predictions: str | Path,
+        references: str | Path,
+        outputFolder: str | Path,
+        model: str | Path | None = None,
+        waitForCompletion: bool = True,
+    ) -> Job:
+        """Compares label maps with true ones, file by file of the same name.
+
+        Example::
+
+            job = logic.evaluate("/data/new-labels", "/data/true-labels", "/data/evaluation")
+            print(job.result["summary"])
+        """
+        from HSSLSegmentationLib import segmentationJobs
+
+        return self._finished(
+            segmentationJobs.evaluate(self.starter, predictions, references, outputFolder, model), waitForCompletion
+        )
+
+    # Models ------------------------------------------------------------------------------------------------------
+
+    def models(self, path: str | Path) -> list:
+        """Returns the model files of a workspace, with name, path, kind and description.
+
+        Example::
+
+            [model.name for model in logic.models("/data/liver")]
+        """
+        from HSSLSegmentationLib import workspaceContents
+
+        return workspaceContents.models(path)
+
+    def exportModel(
+        self, model: str | Path, path: str | Path, licence: str = "", waitForCompletion: bool = True
+    ) -> Job:
+        """Writes a run as one file that holds weights, classes, terminology, licence and origin.
+
+        Example::
+
+            logic.exportModel(job.model, "/data/liver.zip", licence="CC BY 4.0")
+        """
+        from HSSLSegmentationLib import modelJobs
+
+        return self._finished(modelJobs.exportModel(self.starter, model, path, licence), waitForCompletion)
+
+    def importModel(
+        self, file: str | Path, path: str | Path | None = None, name: str = "", waitForCompletion: bool = True
+    ) -> Job:
+        """Checks a model file and copies it into a workspace, the last used one unless another is named.
+
+        Example::
+
+            job = logic.importModel("/downloads/liver.zip", "/data/liver")
+            logic.segment(volumeNode, model=job.result["model"])
+        """
+        from HSSLSegmentationLib import modelJobs
+
+        return self._finished(modelJobs.importModel(self.starter, file, path, name), waitForCompletion)
+
+    def _finished(self, job: Job, waitForCompletion: bool) -> Job:
+        return job.wait() if waitForCompletion else job
+
+
+class HSSLSegmentationTest(ScriptedLoadableModuleTest):
+    """The tutorial, on generated data, in a real Slicer."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        self.setUp()
+        self.test_tutorial()
+
+    def test_tutorial(self):
+        from HSSLSegmentationLib.tutorialTest import runTutorial
+
+        runTutorial(self, HSSLSegmentationLogic())

@@ -1,0 +1,33 @@
+"""Adding folders of scans to a workspace, suggesting groups, and making a workspace of generated scans, as jobs."""
+
+from pathlib import Path
+
+from .job import Job
+from .jobStarter import JobStarter
+
+
+def addFolder(
+    starter: JobStarter,
+    workspace: str | Path,
+    folder: str | Path,
+    task: str,
+    group: str,
+    modality: str,
+    labelsFolder: str | Path | None,
+) -> Job:
+    """Starts the scan of a folder; see `HSSLSegmentationLogic.addFolder`."""
+    arguments = ["catalogue", "add", str(workspace), str(folder), "--task", task, "--json"]
+    for option, value in (("--group", group), ("--modality", modality), ("--labels", labelsFolder)):
+        if value:
+            arguments += [option, str(value)]
+    return starter.start("scan", arguments)
+
+
+def createSampleWorkspace(starter: JobStarter, workspace: str | Path, size: str) -> Job:
+    """Starts the making of a workspace of generated scans; see `HSSLSegmentationLogic.createSampleWorkspace`."""
+    return starter.start("demo", ["demo", str(workspace), "--size", size, "--json"])
+
+
+def suggestGroups(starter: JobStarter, workspace: str | Path) -> Job:
+    """Starts the comparison of the tasks; the result's "groups" has a group for each task."""
+    return starter.start("groups", ["catalogue", "suggest-groups", str(workspace), "--json"])
