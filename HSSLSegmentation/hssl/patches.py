@@ -10,7 +10,6 @@ import torch
 from .configuration import NetworkConfig
 from .errors import ConfigurationError
 from .networks import MULTIPLE
-from .store import StoredVolume
 
 MARGIN = 1.2
 """Windows are this much larger than patches, so that rotated patches find image at their corners."""
@@ -18,11 +17,12 @@ LIMITS = {2: (48, 128), 3: (16, 64)}
 """Smallest and largest side of patches that are chosen automatically."""
 
 
-def patch_size(network: NetworkConfig, volumes: Sequence[StoredVolume], wanted: int) -> tuple[int, ...]:
+def patch_size(network: NetworkConfig, shapes: Sequence[tuple[int, int, int]], wanted: int) -> tuple[int, ...]:
     """Returns the size of patches along the network's spatial axes, multiples of `MULTIPLE`.
 
     Args:
-        volumes: the patch holds a whole slice (volume) of the median size, within `LIMITS`.
+        shapes: of the volumes on the working grid, slices first; the patch holds a whole slice (volume) of the median
+            size, within `LIMITS`.
         wanted: side of a square (cube) instead; 0 chooses.
 
     Raises:
@@ -33,7 +33,7 @@ def patch_size(network: NetworkConfig, volumes: Sequence[StoredVolume], wanted: 
         if wanted % MULTIPLE:
             raise ConfigurationError(f"patch_size must be a multiple of {MULTIPLE}, got {wanted}")
         return (wanted,) * dims
-    median = np.median([v.shape for v in volumes], axis=0)[-dims:]
+    median = np.median(shapes, axis=0)[-dims:]
     low, high = LIMITS[dims]
     return tuple(int(np.clip(MULTIPLE * np.ceil(m / MULTIPLE), low, high)) for m in median)
 

@@ -129,7 +129,7 @@ class PretrainLearner:
     ):
         self.config, self.device = config, device
         network = config.network
-        self.patch = patch_size(network, volumes, config.patch_size)
+        self.patch = patch_size(network, [v.shape for v in volumes], config.patch_size)
         self.window = window_size(self.patch)
         self.sampler = Sampler(volumes, self.window, size, config.seed, network.in_slices)
         groups = [catalogue.group_of(task) for task in self.sampler.tasks]

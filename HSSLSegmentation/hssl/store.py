@@ -24,7 +24,7 @@ from .errors import ConfigurationError, InputError
 from .events import Message, OnEvent, ProgressMeter, Stop
 from .files import read_json, remove_unfinished, sha256_of, whole_file, write_json
 from .fingerprint import VolumeMeasure, body_mask, fingerprint_of, measure, normalised
-from .grid import labels_to_working, to_working, working_grid
+from .grid import labels_to_working, oriented_size, oriented_spacing, slices_first, to_working, working_grid
 from .volumes import check_values, read_label_map, read_volume
 
 FORMAT = 2
@@ -164,6 +164,28 @@ def build(
                 stored.append(result)
             meter.update(number)
     return stored
+
+
+def expected_shapes(catalogue: Catalogue, images: Sequence[Image]) -> list[tuple[int, int, int]]:
+    """Returns the shapes that images will have on the working grid, from what the catalogue knows of their headers."""
+    shapes: list[tuple[int, int, int]] = []
+    for task in catalogue.tasks:
+        measures = [
+            VolumeMeasure(
+                oriented_size(image.size, image.direction),
+                oriented_spacing(image.spacing, image.direction),
+                np.zeros(1, np.float32),
+            )
+            for image in images
+            if image.task == task.name and image.size and image.spacing and image.direction
+        ]
+        if measures:
+            fingerprint = fingerprint_of(measures, "any")
+            order = slices_first(fingerprint.slice_axis)
+            for m in measures:
+                size = np.array(m.size) * m.spacing / fingerprint.spacing
+                shapes.append((round(size[order[0]]), round(size[order[1]]), round(size[order[2]])))
+    return shapes
 
 
 def clean(workspace: Path) -> int:

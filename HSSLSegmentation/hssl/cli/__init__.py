@@ -1,0 +1,40 @@
+"""The command line: `hssl`, also `python -m hssl`. Imports of torch wait until a command needs them."""
+
+from __future__ import annotations
+
+import typer
+
+from .. import __version__
+from . import catalogue, jobs, models
+
+app = typer.Typer(
+    name="hssl",
+    help="Learn to segment from unlabelled scans and few labels (hierarchical self-supervised learning).",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(catalogue.app, name="catalogue")
+jobs.register(app)
+models.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hssl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Runs the command line."""
+    app()

@@ -1,0 +1,193 @@
+"""Runs a job at a terminal: events become progress bars for people or JSON lines for programs, errors exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from ..errors import HSSLError
+    from ..events import Done, Event, Failed, OnEvent, Stop
+
+    Job = Callable[[OnEvent, Stop], Done]
+
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class _StopRequest:
+    """Becomes true by the stop file, by SIGTERM or Ctrl+C, or when nobody reads the events any more."""
+
+    def __init__(self, file: Path | None):
+        self.file = file
+        self.asked = False
+
+    def __call__(self) -> bool:
+        return self.asked or (self.file is not None and self.file.exists())
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+def run_job(
+    job: Job, as_json: bool, show: Callable[[Done], None] | None = None, stop_file: Path | None = None
+) -> NoReturn:
+    """Runs a job and ends the process with its exit code: 0 done, 10 stopped, otherwise the error's.
+
+    Args:
+        job: called with `on_event` and `stop`.
+        as_json: print one JSON object a line instead of progress bars.
+        show: prints the result for people.
+        stop_file: the job is asked to stop as soon as this file exists.
+    """
+    from ..errors import STOPPED_EXIT_CODE, ConfigurationError, HSSLError
+    from ..events import Failed, Message, to_line
+
+    stop = _StopRequest(stop_file)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop.on_signal)
+    bars = None if as_json else _Bars()
+
+    def on_event(event: Event) -> None:
+        if bars is not None:
+            bars.show(event)
+            return
+        try:
+            print(to_line(event), flush=True)
+        except BrokenPipeError:
+            # Whoever started the job is gone: end it at the next checkpoint rather than lose it.
+            stop.asked = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    failed: Failed | None = None
+    done: Done | None = None
+    try:
+        done = job(on_event, stop)
+    except HSSLError as error:
+        failed = _failed(error)
+    except KeyboardInterrupt:
+        failed = Failed(kind="KeyboardInterrupt", message="interrupted", exit_code=130)
+    except Exception as error:
+        traceback.print_exc()
+        failed = Failed(kind=type(error).__name__, message=str(error) or type(error).__name__)
+    finally:
+        if bars is not None:
+            bars.close()
+    if failed is not None:
+        if as_json:
+            on_event(failed)
+        else:
+            _print_error(failed.message, failed.hint)
+        sys.exit(failed.exit_code)
+    assert done is not None
+    if not as_json:
+        if done.stopped:
+            out.print("[yellow]Stopped.[/] The same command goes on from here.")
+        elif show is not None:
+            show(done)
+    sys.exit(STOPPED_EXIT_CODE if done.stopped else 0)
+
+
+@contextmanager
+def errors_told(as_json: bool) -> Iterator[None]:
+    """Tells an error of the commands that are no jobs, and ends the process with its exit code."""
+    from ..errors import HSSLError
+    from ..events import to_line
+
+    try:
+        yield
+    except HSSLError as error:
+        if as_json:
+            print(to_line(_failed(error)), flush=True)
+        else:
+            _print_error(str(error), error.hint)
+        sys.exit(error.exit_code)
+
+
+def print_json(value: Any) -> None:
+    """Prints a value as one line of JSON."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def _failed(error: HSSLError) -> Failed:
+    from ..events import Failed
+
+    return Failed(kind=type(error).__name__, message=str(error), hint=error.hint, exit_code=error.exit_code)
+
+
+def _print_error(message: str, hint: str) -> None:
+    from rich.markup import escape
+
+    err.print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)
+    if hint:
+        err.print(escape(hint), soft_wrap=True)
+
+
+class _Bars:
+    """Shows events as one progress bar a phase, with losses beside it and messages above."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+        self.progress: Progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[eta]}"),
+            TextColumn("[dim]{task.fields[detail]}"),
+            console=out,
+        )
+        self.progress.start()
+        self.bars: dict[str, TaskID] = {}
+        self.detail = ""
+
+    def show(self, event: Event) -> None:
+        from rich.markup import escape
+
+        if event.event == "phase":
+            self.bars.clear()
+            self.detail = ""
+        elif event.event == "progress":
+            if event.phase not in self.bars:
+                self.bars[event.phase] = self.progress.add_task(escape(event.phase), total=1.0, eta="", detail="")
+            eta = "" if event.eta_seconds is None else f"{_duration(event.eta_seconds)} left"
+            steps = f"{event.step}/{event.total}" if event.total else f"step {event.step}"
+            self.progress.update(
+                self.bars[event.phase],
+                completed=event.fraction,
+                eta=eta,
+                detail=escape(event.detail or self.detail or steps),
+            )
+        elif event.event == "losses":
+            self.detail = f"step {event.step}  " + "  ".join(f"{k} {v:.3g}" for k, v in event.values.items())
+        elif event.event == "metrics":
+            self.progress.print(
+                f"step {event.step}: " + ", ".join(f"{escape(k)} {v:.3f}" for k, v in event.values.items())
+            )
+        elif event.event == "message":
+            color = {"info": "", "warning": "[yellow]", "error": "[red]"}[event.level]
+            self.progress.print(f"{color}{escape(event.text)}", soft_wrap=True)
+
+    def close(self) -> None:
+        self.progress.stop()
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,412 @@
+"""Commands that run jobs: pretrain, finetune, compare, predict, evaluate, demo, estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from .console import run_job
+
+if TYPE_CHECKING:
+    from ..configuration import Configuration
+    from ..events import Done
+
+Workspace = Annotated[Path | None, typer.Argument(help="Folder of the workspace.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead of progress bars.")]
+StopFile = Annotated[Path | None, typer.Option(help="Stop, with a checkpoint, as soon as this file exists.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="JSON with the whole configuration; options win over it.")
+]
+Minutes = Annotated[float | None, typer.Option(help="Stop after this many minutes.")]
+Steps = Annotated[int | None, typer.Option(help="Stop after this many steps.")]
+Epochs = Annotated[float | None, typer.Option(help="Stop after this many epochs.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps. [default: auto]", show_default=False)]
+Threads = Annotated[int | None, typer.Option(help="CPU threads.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything random. [default: 0]", show_default=False)]
+Run = Annotated[str | None, typer.Option(help="Name of the run; a run that was stopped goes on.")]
+BatchSize = Annotated[int | None, typer.Option(help="Patches a step.")]
+PatchSize = Annotated[int | None, typer.Option(help="Side of the patches in voxels, a multiple of 16.")]
+Rate = Annotated[float | None, typer.Option("--learning-rate", help="Highest learning rate.")]
+Size = Annotated[str | None, typer.Option(help="Network: small, medium or large. [default: small]", show_default=False)]
+Dims = Annotated[int | None, typer.Option(help="2 for slices or 3 for volumes. [default: 2]", show_default=False)]
+Slices = Annotated[int | None, typer.Option(help="Neighbouring slices that a 2D network sees (1, 3, 5).")]
+Exclude = Annotated[
+    list[str] | None, typer.Option(help="Id of an image to leave out, or @FILE with one a line; may be repeated.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the application."""
+    for command in (pretrain, finetune, compare, predict, evaluate, demo, estimate):
+        app.command()(command)
+
+
+def pretrain(
+    workspace: Workspace = None,
+    config: ConfigFile = None,
+    run: Run = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    pretext: Annotated[str | None, typer.Option(help="hssl, simclr, barlow, mae or position.")] = None,
+    weight: Annotated[
+        list[str] | None, typer.Option(help="Weight of a loss, such as task=0 or reconstruction=50; may be repeated.")
+    ] = None,
+    level: Annotated[
+        list[str] | None, typer.Option(help="Feature level of a head, such as group=bottleneck or task=3.")
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; may be repeated.")] = None,
+    exclude: Exclude = None,
+    size: Size = None,
+    dims: Dims = None,
+    slices: Slices = None,
+    batch_size: BatchSize = None,
+    patch_size: PatchSize = None,
+    learning_rate: Rate = None,
+    seed: Seed = None,
+    device: Device = None,
+    threads: Threads = None,
+    stop_file: StopFile = None,
+    json: Json = False,
+) -> None:
+    """Pretrain a network on all images of a workspace, labelled or not."""
+
+    def values() -> dict[str, Any]:
+        return {
+            "workspace": workspace,
+            "run": run,
+            "budget": _budget(minutes, steps, epochs),
+            "pretext": pretext,
+            "weights": _pairs(weight, float),
+            "levels": _pairs(level, lambda text: int(text) if text.isdigit() else text),
+            "tasks": task,
+            "exclude": _ids(exclude),
+            "network": _network(size, dims, slices),
+            "batch_size": batch_size,
+            "patch_size": patch_size,
+            "learning_rate": learning_rate,
+            "seed": seed,
+            "device": device,
+            "threads": threads,
+        }
+
+    _run("pretrain", "PretrainConfig", config, values, json, stop_file, _show_run)
+
+
+def finetune(
+    workspace: Workspace = None,
+    config: ConfigFile = None,
+    task: Annotated[str | None, typer.Option(help="The task to segment.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="scratch, the name of a pretraining run, or a model file. [default: scratch]")
+    ] = None,
+    labels: Annotated[int | None, typer.Option(help="Number of labelled cases to draw. [default: all]")] = None,
+    case: Annotated[list[str] | None, typer.Option(help="Id of a labelled case to train on; may be repeated.")] = None,
+    validation: Annotated[list[str] | None, typer.Option(help="Id of a case to validate on; may be repeated.")] = None,
+    exclude: Exclude = None,
+    unlabelled: Annotated[str | None, typer.Option(help="Images without label: none or mean-teacher.")] = None,
+    mirror: Annotated[
+        bool | None, typer.Option("--mirror/--no-mirror", help="Mirror left and right at random.")
+    ] = None,
+    run: Run = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    size: Size = None,
+    dims: Dims = None,
+    slices: Slices = None,
+    batch_size: BatchSize = None,
+    patch_size: PatchSize = None,
+    learning_rate: Rate = None,
+    seed: Seed = None,
+    device: Device = None,
+    threads: Threads = None,
+    stop_file: StopFile = None,
+    json: Json = False,
+) -> None:
+    """Fine-tune a network for a task on its labelled cases."""
+
+    def values() -> dict[str, Any]:
+        return {
+            "workspace": workspace,
+            "task": task,
+            "start": start,
+            "case_count": labels,
+            "cases": case,
+            "validation": validation,
+            "exclude": _ids(exclude),
+            "unlabelled": unlabelled,
+            "mirror": mirror,
+            "run": run,
+            "budget": _budget(minutes, steps, epochs),
+            "network": _network(size, dims, slices),
+            "batch_size": batch_size,
+            "patch_size": patch_size,
+            "learning_rate": learning_rate,
+            "seed": seed,
+            "device": device,
+            "threads": threads,
+        }
+
+    _run("finetune", "FinetuneConfig", config, values, json, stop_file, _show_run)
+
+
+def compare(
+    workspace: Workspace = None,
+    config: ConfigFile = None,
+    task: Annotated[str | None, typer.Option(help="The task to segment.")] = None,
+    start: Annotated[str | None, typer.Option(help="Name of a pretraining run, or a model file.")] = None,
+    labels: Annotated[list[int] | None, typer.Option(help="Number of labelled cases; may be repeated.")] = None,
+    seeds: Annotated[list[int] | None, typer.Option(help="Seed; may be repeated.")] = None,
+    test: Annotated[
+        list[str] | None, typer.Option(help="Id of a test case, or @FILE with one a line. [default: a third]")
+    ] = None,
+    exclude: Exclude = None,
+    name: Annotated[str | None, typer.Option(help="Name of the comparison; one that was stopped goes on.")] = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    device: Device = None,
+    threads: Threads = None,
+    stop_file: StopFile = None,
+    json: Json = False,
+) -> None:
+    """Fine-tune from a pretrained start and from scratch, under the same recipe, and test both."""
+
+    def values() -> dict[str, Any]:
+        return {
+            "start": start,
+            "name": name,
+            "case_counts": labels,
+            "seeds": seeds,
+            "test": _ids(test),
+            "finetune": _given(
+                {
+                    "workspace": workspace,
+                    "task": task,
+                    "exclude": _ids(exclude),
+                    "budget": _budget(minutes, steps, None),
+                    "device": device,
+                    "threads": threads,
+                }
+            ),
+        }
+
+    def show(done: Done) -> None:
+        typer.echo(f"Table, plot and figures: {done.result['folder']}")
+
+    _run("compare", "CompareConfig", config, values, json, stop_file, show)
+
+
+def predict(
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Volumes, DICOM series folders, or folders of volumes.", show_default=False),
+    ] = None,
+    config: ConfigFile = None,
+    model: Annotated[Path | None, typer.Option(help="Folder of a fine-tuning run, or a model file.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the label maps.")] = None,
+    flips: Annotated[bool | None, typer.Option("--flips", help="Average with the mirrored image.")] = None,
+    largest_component: Annotated[
+        bool | None, typer.Option("--largest-component", help="Keep the largest component of each class.")
+    ] = None,
+    probabilities: Annotated[bool | None, typer.Option("--probabilities", help="Write probability volumes.")] = None,
+    uncertainty: Annotated[bool | None, typer.Option("--uncertainty", help="Write uncertainty volumes.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Slices (windows in 3D) at once.")] = None,
+    slab_megabytes: Annotated[int | None, typer.Option(help="Bound on the memory of a slab.")] = None,
+    device: Device = None,
+    threads: Threads = None,
+    stop_file: StopFile = None,
+    json: Json = False,
+) -> None:
+    """Segment volumes; each label map lies exactly on its volume's grid."""
+
+    def values() -> dict[str, Any]:
+        return {
+            "inputs": inputs or None,
+            "model": model,
+            "output": output,
+            "flips": flips,
+            "largest_component": largest_component,
+            "probabilities": probabilities,
+            "uncertainty": uncertainty,
+            "batch_size": batch_size,
+            "slab_megabytes": slab_megabytes,
+            "device": device,
+            "threads": threads,
+        }
+
+    def show(done: Done) -> None:
+        for entry in done.result["outputs"]:
+            typer.echo(entry["label_map"])
+        for entry in done.result["failed"]:
+            typer.echo(f"failed: {entry['input']}: {entry['reason']}", err=True)
+
+    _run("predict", "PredictConfig", config, values, json, stop_file, show)
+
+
+def evaluate(
+    predictions: Annotated[
+        Path | None, typer.Argument(help="Folder of predicted label maps.", show_default=False)
+    ] = None,
+    references: Annotated[Path | None, typer.Argument(help="Folder of true label maps.", show_default=False)] = None,
+    config: ConfigFile = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for evaluation.csv and evaluation.json.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Model that names the classes.")] = None,
+    stop_file: StopFile = None,
+    json: Json = False,
+) -> None:
+    """Compare label maps with true ones: Dice, HD95, ASD, volume error."""
+
+    def values() -> dict[str, Any]:
+        return {"predictions": predictions, "references": references, "output": output, "model": model}
+
+    def show(done: Done) -> None:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("class", "Dice", "HD95 mm", "ASD mm", "volume error ml", "cases")
+        for name, measures in done.result["summary"]["classes"].items():
+            cells = [measures[m] for m in ("dice", "hd95_mm", "asd_mm", "volume_error_ml")]
+            table.add_row(
+                name, *(f"{c['mean']:.3f}" if c["mean"] is not None else "–" for c in cells), str(cells[0]["count"])
+            )
+        Console().print(table)
+        typer.echo(done.result["csv"])
+
+    _run("evaluate", "EvaluateConfig", config, values, json, stop_file, show)
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to.")] = Path("demo"),
+    minutes: Annotated[float, typer.Option(help="Minutes of pretraining; the rest scales with it.")] = 3.0,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    stop_file: StopFile = None,
+    json: Json = False,
+) -> None:
+    """Generate scans, pretrain, fine-tune on 3 labels, predict, evaluate, and write report.html."""
+
+    def job(on_event: Any, stop: Any) -> Done:
+        from ..demo_run import run_demo
+
+        return run_demo(folder, minutes=minutes, seed=seed, on_event=on_event, stop=stop)
+
+    def show(done: Done) -> None:
+        typer.echo(f"Report: {done.result['report']}")
+
+    run_job(job, json, show, stop_file)
+
+
+def estimate(
+    workspace: Workspace = None,
+    config: ConfigFile = None,
+    size: Size = None,
+    dims: Dims = None,
+    slices: Slices = None,
+    batch_size: BatchSize = None,
+    patch_size: PatchSize = None,
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    """Estimate the memory of a pretraining, and tell the patch and batch size that it would choose."""
+
+    def values() -> dict[str, Any]:
+        return {
+            "workspace": workspace,
+            "network": _network(size, dims, slices),
+            "batch_size": batch_size,
+            "patch_size": patch_size,
+            "device": device,
+        }
+
+    def show(done: Done) -> None:
+        found = done.result
+        size = " × ".join(map(str, found["patch_size"]))
+        typer.echo(f"{found['bytes'] / 2**30:.1f} GB for {found['batch_size']} patches of {size} on {found['device']}")
+
+    _run("estimate", "PretrainConfig", config, values, json, None, show)
+
+
+def _run(
+    name: str,
+    kind: str,
+    config: Path | None,
+    values: Callable[[], dict[str, Any]],
+    as_json: bool,
+    stop_file: Path | None,
+    show: Callable[[Done], None],
+) -> NoReturn:
+    def job(on_event: Any, stop: Any) -> Done:
+        from importlib import import_module
+
+        from .. import configuration
+        from ..errors import ConfigurationError
+        from ..files import read_json
+
+        given = read_json(config) if config is not None else {}
+        if not isinstance(given, dict):
+            raise ConfigurationError(f"{config}: a configuration is a JSON object")
+        checked: Configuration = getattr(configuration, kind).checked(_merged(given, _given(values())))
+        done: Done = getattr(import_module(f"hssl.{name}"), name)(checked, on_event, stop)
+        return done
+
+    run_job(job, as_json, show, stop_file)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None and value != {}}
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(old)
+    for key, value in new.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict) and key != "budget"
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _budget(minutes: float | None, steps: int | None, epochs: float | None) -> dict[str, Any] | None:
+    return _given({"minutes": minutes, "steps": steps, "epochs": epochs}) or None
+
+
+def _network(size: str | None, dims: int | None, slices: int | None) -> dict[str, Any]:
+    if dims == 3 and slices is None:
+        slices = 1
+    return _given({"size": size, "spatial_dims": dims, "in_slices": slices})
+
+
+def _pairs(texts: list[str] | None, convert: Callable[[str], Any]) -> dict[str, Any]:
+    pairs = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        try:
+            pairs[name] = convert(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise typer.BadParameter(f"{text!r} is not of the form name=value")
+    return pairs
+
+
+def _ids(values: list[str] | None) -> list[str] | None:
+    if values is None:
+        return None
+    ids: list[str] = []
+    for value in values:
+        if not value.startswith("@"):
+            ids.append(value)
+            continue
+        try:
+            ids += Path(value[1:]).read_text(encoding="utf-8").split()
+        except OSError as error:
+            raise typer.BadParameter(f"{value[1:]}: {error.strerror}") from error
+    return ids
+
+
+def _show_run(done: Done) -> None:
+    result = done.result
+    typer.echo(f"{result['run']}: {result['steps']} steps, {result['minutes']:.1f} minutes")
+    if result.get("validation_dice") is not None:
+        typer.echo(f"validation Dice {result['validation_dice']:.3f}")

@@ -1,0 +1,99 @@
+"""Commands about models: export, import, info."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import run_job
+from .jobs import Json
+
+if TYPE_CHECKING:
+    from ..events import Done, OnEvent, Stop
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the application."""
+    app.command(name="export")(export)
+    app.command(name="import")(import_)
+    app.command()(info)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    file: Annotated[Path, typer.Argument(help="The model file to write (.zip).")],
+    licence: Annotated[str, typer.Option(help="Licence under which the model is passed on.")] = "",
+    json: Json = False,
+) -> None:
+    """Write a run's model into one file: weights, configuration, classes, provenance."""
+
+    def job(on_event: OnEvent, stop: Stop) -> Done:
+        from ..events import Done
+        from ..modelfile import export_model
+
+        description = export_model(run, file, licence)
+        done = Done(result={"file": str(file), "name": description.name})
+        on_event(done)
+        return done
+
+    run_job(job, json, show=lambda done: typer.echo(done.result["file"]))
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="A model file.")],
+    workspace: Annotated[Path, typer.Argument(help="Folder of the workspace.")],
+    name: Annotated[str, typer.Option(help="Name in the workspace. [default: the model's own]")] = "",
+    json: Json = False,
+) -> None:
+    """Check a model file and copy it into a workspace."""
+
+    def job(on_event: OnEvent, stop: Stop) -> Done:
+        from ..events import Done
+        from ..modelfile import install_model
+
+        done = Done(result={"file": str(install_model(file, workspace, name))})
+        on_event(done)
+        return done
+
+    run_job(job, json, show=lambda done: typer.echo(done.result["file"]))
+
+
+def info(
+    model: Annotated[Path, typer.Argument(help="A model file or the folder of a run.")],
+    json: Json = False,
+) -> None:
+    """Tell what a model or a run is: classes, training data, figures, licence."""
+
+    def job(on_event: OnEvent, stop: Stop) -> Done:
+        from ..events import Done
+        from ..modelfile import describe
+
+        done = Done(result=describe(model))
+        on_event(done)
+        return done
+
+    def show(done: Done) -> None:
+        from rich.console import Console
+        from rich.table import Table
+
+        found, description = done.result, done.result["description"]
+        table = Table.grid("", "", padding=(0, 2))
+        table.add_row("name", description["name"])
+        table.add_row("kind", found["kind"])
+        table.add_row("size", f"{found['bytes'] / 2**20:.1f} MB")
+        network = description["network"]
+        table.add_row("network", f"{network['size']}, {network['spatial_dims']}D, {network['in_slices']} slices in")
+        for task in description["tasks"]:
+            classes = ", ".join(f"{c['value']} {c['name']}" for c in task["classes"])
+            table.add_row("task", f"{task['name']} ({task['modality']}): {classes}")
+        for name, value in description["figures"].items():
+            table.add_row(name, f"{value:.4g}")
+        table.add_row("licence", description["licence"] or "none given")
+        cases = description["provenance"].get("cases")
+        if cases:
+            table.add_row("trained on", f"{len(cases)} cases")
+        Console(highlight=False).print(table)
+
+    run_job(job, json, show=show)
