@@ -147,14 +147,10 @@ class ctkDoubleSpinBox(QtWidgets.QWidget):
     decimals = _forwarded(int, "_box", "decimals")
     prefix = _forwarded(str, "_box", "prefix")
     suffix = _forwarded(str, "_box", "suffix")
-    specialValueText = _forwarded(str, "_box", "specialValueText")
     readOnly = _forwarded(bool, "_box", "readOnly")
 
     def setValue(self, value):
         self._box.setValue(value)
-
-    def setRange(self, minimum, maximum):
-        self._box.setRange(minimum, maximum)
 
     def setDecimals(self, decimals):
         self._box.setDecimals(decimals)
@@ -284,7 +280,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         self._button = QtWidgets.QToolButton()
         self._button.setText("…")
         self._filters, self._nameFilters, self._settingKey, self._label = self.AllEntries, (), "", ""
-        self._options, self._valid = 0, False
+        self._options, self._valid, self._policy, self._length = 0, False, 0, 17
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._edit, 1)
@@ -332,6 +328,8 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     options = Property(int, lambda self: self._options, lambda self, value: setattr(self, "_options", int(value)))
     label = Property(str, lambda self: self._label, lambda self, value: setattr(self, "_label", value))
     settingKey = Property(str, lambda self: self._settingKey, lambda self, value: setattr(self, "_settingKey", value))
+    sizeAdjustPolicy = Property(int, lambda self: self._policy, lambda self, value: setattr(self, "_policy", int(value)))
+    minimumContentsLength = Property(int, lambda self: self._length, lambda self, value: setattr(self, "_length", value))
     nameFilters = Property("QStringList", lambda self: self._nameFilters,
                            lambda self, value: setattr(self, "_nameFilters", tuple(value)))
     showBrowseButton = Property(bool, lambda self: not self._button.isHidden(),

@@ -222,6 +222,11 @@ class qMRMLNodeComboBox(_Observing, QtWidgets.QWidget):
     def setCurrentNodeID(self, identifier):
         self.setCurrentNode(identifier or None)
 
+    def _setSizeAdjustPolicy(self, policy):
+        self._combo.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy(policy))
+
+    sizeAdjustPolicy = Property(int, lambda self: int(self._combo.sizeAdjustPolicy), _setSizeAdjustPolicy)
+
     def setCurrentNodeIndex(self, index):
         self._show(self._nodes()[index])
 
@@ -496,9 +501,6 @@ class qMRMLPlotView(_Observing, qMRMLWidget):
         self._viewNode = node
         self._follow()
 
-    def mrmlPlotViewNode(self):
-        return self._viewNode
-
     def fitToContent(self):
         self.update()
 
@@ -511,9 +513,12 @@ class qMRMLPlotView(_Observing, qMRMLWidget):
         if chart is not None:
             self._observe(chart, (vtk.vtkCommand.ModifiedEvent,), self._follow)
             for series in self._series(chart):
-                self._observe(series, (vtk.vtkCommand.ModifiedEvent,), self.update)
+                self._observe(series, (vtk.vtkCommand.ModifiedEvent,), self._redraw)
                 if series.GetTableNode() is not None:
-                    self._observe(series.GetTableNode(), (vtk.vtkCommand.ModifiedEvent,), self.update)
+                    self._observe(series.GetTableNode(), (vtk.vtkCommand.ModifiedEvent,), self._redraw)
+        self.update()
+
+    def _redraw(self):
         self.update()
 
     @staticmethod
@@ -607,7 +612,7 @@ class qMRMLPlotWidget(qMRMLWidget):
         self._view.setMRMLPlotViewNode(node)
 
     def mrmlPlotViewNode(self):
-        return self._view.mrmlPlotViewNode()
+        return self._view._viewNode
 
     def plotView(self):
         return self._view

@@ -337,15 +337,21 @@ class QUiLoader(QtUiTools.QUiLoader):
         root = ElementTree.fromstring(bytes(device.readAll()))
         self._refuseUnknownNames(root)
         wiring = self._takeMRMLConnections(root)
+        chosen = self._takeEnumsOfStandIns(root)
         buffer = QtCore.QBuffer()
         buffer.setData(ElementTree.tostring(root))
         buffer.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
         widget = super().load(buffer, parentWidget)
         if widget is None:
             raise ValueError(f"The .ui file cannot be loaded: {self.errorString()}")
+
+        def named(name):
+            return widget if widget.objectName == name else widget.findChild(QtWidgets.QWidget, name)
+
+        for name, attribute, value in chosen:
+            setattr(named(name), attribute, value)
         for sender, signal, receiver, slot in wiring:
-            source, target = (widget if widget.objectName == name else widget.findChild(QtWidgets.QWidget, name)
-                              for name in (sender, receiver))
+            source, target = named(sender), named(receiver)
             if source is None or target is None:
                 raise ValueError(f".ui connection cannot be made: {sender}.{signal} -> {receiver}.{slot}")
             source.connect(signal, getattr(target, slot.split("(")[0]))
@@ -360,6 +366,20 @@ class QUiLoader(QtUiTools.QUiLoader):
                 if "MRML" in connection.findtext("signal", ""):
                     taken.append(tuple(connection.findtext(key) for key in ("sender", "signal", "receiver", "slot")))
                     connections.remove(connection)
+        return taken
+
+    @staticmethod
+    def _takeEnumsOfStandIns(root) -> list[tuple[str, str, int]]:
+        """QUiLoader does not know the enums of Python classes: those properties are taken out and set in Python."""
+        taken = []
+        for element in root.iter("widget"):
+            cls = customWidgets.get(element.get("class"))
+            for entry in element.findall("property") if cls is not None else ():
+                if type(cls.__dict__.get(entry.get("name"))) is QtCore.Property and entry[0].tag in ("set", "enum"):
+                    values = [getattr(cls if scope in ("", cls.__name__) else getattr(QtWidgets, scope, QtCore.Qt), name)
+                              for scope, _, name in (text.rpartition("::") for text in entry[0].text.split("|"))]
+                    taken.append((element.get("name"), entry.get("name"), functools.reduce(lambda one, other: one | other, values)))
+                    element.remove(entry)
         return taken
 
     def _refuseUnknownNames(self, root) -> None:
