@@ -311,6 +311,8 @@ class Catalogue:
 
     def rename_task(self, old: str, new: str) -> None:
         """Renames a task, in its images too."""
+        if not new:
+            raise ConfigurationError("a task needs a name")
         if any(t.name == new for t in self.tasks):
             raise ConfigurationError(f"there is a task named {new!r} already")
         self.task(old).name = new

@@ -1,4 +1,4 @@
-"""Suggests which tasks form a group (paper, section 2: similar content and modality), from what their images look like."""
+"""Suggests which tasks form a group (paper, section 2: content and modality) from what their images look like."""
 
 from __future__ import annotations
 
@@ -65,12 +65,9 @@ def suggest_groups(catalogue: Catalogue, on_event: OnEvent = ignore, stop: Stop 
     chosen = [(task, image) for task in catalogue.tasks for image in _spread(catalogue.usable(task.name))]
     meter = ProgressMeter(on_event, "grouping", len(chosen))
     seen: dict[str, list[tuple[Appearance, float]]] = {}
-    done = 0
-    for (task, image), measured in zip(
-        chosen, in_threads(lambda pair: _measure(catalogue, pair[1]), chosen, stop), strict=False
-    ):
-        done += 1
-        meter.update(done, detail=image.id)
+    measures = in_threads(lambda pair: _measure(catalogue, pair[1]), chosen, stop)
+    for number, ((task, image), measured) in enumerate(zip(chosen, measures, strict=False), start=1):
+        meter.update(number, detail=image.id)
         if isinstance(measured, str):
             on_event(Message(level="warning", text=f"{image.image}: {measured}"))
         else:

@@ -1,4 +1,4 @@
-"""Brings candidates into the catalogue: headers first, what cannot be used listed with the reason, nothing read twice."""
+"""Brings candidates into the catalogue: headers first, refusals with their reason, nothing read twice."""
 
 from __future__ import annotations
 
@@ -123,6 +123,38 @@ def add(
         on_event(Message(level="warning", text=f"{one.path}: {one.reason}"))
     report.refused.extend(said)
     return report
+
+
+def relabel(workspace: str | Path, id: str, label: str | Path | None) -> Image:
+    """Gives an image another label, or none, and saves.
+
+    Returns:
+        The record, with `label_problem` where the new label cannot be used.
+
+    Raises:
+        ConfigurationError: there is no image of that id.
+        InputError: the label does not exist.
+        WorkspaceError: there is no catalogue, or it cannot be written.
+    """
+    known = Catalogue.load(workspace)
+    record = known.image(id)
+    look = None
+    if label is not None:
+        label = Path(label).expanduser().absolute()
+        if not label.is_file():
+            raise InputError(label, "does not exist")
+        candidate = Candidate(str(known.image_path(record)), str(label), record.series, record.frame)
+        look = look_at(candidate)[0]
+    with Catalogue.editing(workspace) as catalogue:
+        record = catalogue.image(id)
+        record.checked, record.label_values = "", None
+        if look is None or label is None:
+            record.label, record.label_stamp, record.label_problem = None, "", None
+        elif look.header is None:
+            record.label, record.problem = catalogue.relative(label), look.reason
+        else:
+            refresh(record, look, catalogue.relative(label))
+    return record
 
 
 def examine(

@@ -378,5 +378,7 @@ def _classes(description: Path, labels: Any) -> dict[int, str]:
         except (TypeError, ValueError, OverflowError):
             raise InputError(description, f"class {name!r} has no number: {number!r}") from None
         if number > 0:
+            if not str(name) or str(name) in classes.values() or number in classes:
+                raise InputError(description, f"class {number} ({name!r}) has no name, or is there twice")
             classes[number] = str(name)
     return classes

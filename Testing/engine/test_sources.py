@@ -180,6 +180,8 @@ def test_an_nnunet_dataset_of_one_channel_needs_no_choice(tmp_path):
         {**MSD, "labels": {"1": ["region"]}},
         {**MSD, "labels": {"a": "b"}},
         {**MSD, "labels": {"a": 1e999}},
+        {**MSD, "labels": {"1": "twice", "2": "twice"}},
+        {**MSD, "labels": {"1": ""}},
         {**MSD, "modality": "CT"},
         {"channel_names": {"0": "CT"}, "file_ending": 3},
         {"channel_names": {"0": "CT"}, "labels": {"a": [1, 2]}},

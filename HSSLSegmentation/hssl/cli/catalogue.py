@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from ..errors import ConfigurationError, InputError
-from ..events import Done, Message, OnEvent, Stop
-from .console import err, errors_told, out, print_json, run_job
+from .console import run_job
+from .jobs import Json
 
 if TYPE_CHECKING:
-    from ..catalogue import Catalogue, LabelClass
+    from ..catalogue import LabelClass
+    from ..events import Done, OnEvent, Stop
 
 app = typer.Typer(no_args_is_help=True, help="The images, labels, tasks and groups of a workspace.")
 
 Workspace = Annotated[Path, typer.Argument(help="Folder of the workspace.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line, for programs.")]
 TaskName = Annotated[str | None, typer.Option("--task", help="Only this task.", show_default=False)]
 
 
@@ -26,17 +25,17 @@ TaskName = Annotated[str | None, typer.Option("--task", help="Only this task.", 
 def create(
     workspace: Workspace,
     name: Annotated[str, typer.Option(help="Name to show; the folder's when empty.")] = "",
-    as_json: AsJson = False,
+    json: Json = False,
 ) -> None:
     """Make an empty workspace."""
-    from ..catalogue import Catalogue
 
-    with errors_told(as_json):
+    def work() -> dict[str, Any]:
+        from ..catalogue import Catalogue
+
         catalogue = Catalogue.create(workspace, name)
-        if as_json:
-            print_json({"workspace": str(catalogue.workspace), "name": catalogue.name})
-        else:
-            out.print(f"Made {catalogue.workspace}", soft_wrap=True, highlight=False)
+        return {"workspace": str(catalogue.workspace), "name": catalogue.name}
+
+    _at_once(work, json, lambda result: typer.echo(f"Made {result['workspace']}"))
 
 
 @app.command()
@@ -55,16 +54,21 @@ def add(
     classes: Annotated[
         list[str] | None, typer.Option("--class", help='Such as "1=liver"; once for each class.')
     ] = None,
-    as_json: AsJson = False,
+    json: Json = False,
 ) -> None:
     """Bring images into a workspace; what is there and has not changed is left as it is."""
-    from ..catalogue import Catalogue, Task
-    from ..scan import add as add_source
-    from ..sources import find, modality_of
 
     def job(on_event: OnEvent, stop: Stop) -> Done:
+        from ..catalogue import Catalogue, Task
+        from ..errors import ConfigurationError
+        from ..events import Done, Message
+        from ..scan import add as add_source
+        from ..sources import find, modality_of
+
         Catalogue.load(workspace)
         found = find(source, labels, pattern, label_pattern, frame, channel)
+        if not (task or found.name):
+            raise ConfigurationError(f"{source} has no name that could be the task's", "Name it with --task.")
         new = Task(
             name=task or found.name,
             modality=modality_of(modality) or "unknown",
@@ -93,9 +97,9 @@ def add(
     def summary(done: Done) -> None:
         counts = [f"{len(done.result[k])} {k}" for k in ("added", "changed", "refused", "duplicates") if done.result[k]]
         counts += [f"{done.result['unchanged']} unchanged"] if done.result["unchanged"] else []
-        out.print(f"Task {done.result['task']}: {', '.join(counts) or 'nothing found'}", highlight=False)
+        typer.echo(f"Task {done.result['task']}: {', '.join(counts) or 'nothing found'}")
 
-    run_job(job, as_json, summary)
+    run_job(job, json, show=summary)
 
 
 @app.command(name="list")
@@ -103,48 +107,59 @@ def list_(
     workspace: Workspace,
     task: TaskName = None,
     problems: Annotated[bool, typer.Option("--problems", help="Only what cannot be used, and why.")] = False,
-    as_json: AsJson = False,
+    json: Json = False,
 ) -> None:
     """List tasks, images and what was refused."""
-    from ..catalogue import Catalogue
 
-    with errors_told(as_json):
+    def work() -> dict[str, Any]:
+        from ..catalogue import Catalogue
+
         catalogue = Catalogue.load(workspace)
         if task is not None:
             catalogue.task(task)
-        images = [
-            i
-            for i in catalogue.images
-            if (task is None or i.task == task) and (not problems or i.problem or i.label_problem)
+        images = [i for i in catalogue.images if not problems or i.problem or i.label_problem]
+        tasks = [
+            {
+                **t.model_dump(mode="json"),
+                "group": catalogue.group_of(t.name),
+                "usable": len(catalogue.usable(t.name)),
+                "labelled": len(catalogue.usable(t.name, labelled=True)),
+            }
+            for t in catalogue.tasks
+            if task is None or t.name == task
         ]
-        refused = [r for r in catalogue.refused if task is None or r.task == task]
-        if as_json:
-            for kind, records in (
-                ("task", [t for t in catalogue.tasks if task is None or t.name == task]),
-                ("image", images),
-                ("refused", refused),
-            ):
-                for record in records:
-                    print_json({"row": kind, **record.model_dump(mode="json")})
-            return
+        return {
+            "name": catalogue.name,
+            "tasks": tasks,
+            "images": [i.model_dump(mode="json") for i in images if task is None or i.task == task],
+            "refused": [r.model_dump(mode="json") for r in catalogue.refused if task is None or r.task == task],
+        }
+
+    def show(result: dict[str, Any]) -> None:
         if not problems:
-            out.print(_tasks(catalogue, task))
-        table = Table("id", "task", "size", "spacing mm", "label", "problem", title="Images")
-        for image in images:
-            label = "" if image.label is None else "unusable" if image.label_problem else "yes"
-            problem = image.problem or (f"label {image.label_problem}" if image.label_problem else "")
-            table.add_row(image.id, image.task, _times(image.size), _times(image.spacing), label, problem)
-        if images:
-            out.print(table)
-        if refused:
-            table = Table("path", "task", "reason", title="Refused")
-            for one in refused:
-                table.add_row(one.path, one.task, one.reason)
-            out.print(table)
+            _show_tasks(result["tasks"], result["name"])
+        _table(
+            "Images",
+            ("id", "task", "size", "spacing mm", "label", "problem"),
+            [
+                (
+                    i["id"],
+                    i["task"],
+                    _times(i["size"]),
+                    _times(i["spacing"]),
+                    "" if i["label"] is None else "unusable" if i["label_problem"] else "yes",
+                    i["problem"] or (f"label {i['label_problem']}" if i["label_problem"] else ""),
+                )
+                for i in result["images"]
+            ],
+        )
+        _table("Refused", ("path", "task", "reason"), [(r["path"], r["task"], r["reason"]) for r in result["refused"]])
+
+    _at_once(work, json, show)
 
 
 @app.command()
-def check(workspace: Workspace, task: TaskName = None, as_json: AsJson = False) -> None:
+def check(workspace: Workspace, task: TaskName = None, json: Json = False) -> None:
     """Read every new or changed image and label once, and list what cannot be used.
 
     Fails when no image is left to work with.
@@ -153,6 +168,8 @@ def check(workspace: Workspace, task: TaskName = None, as_json: AsJson = False) 
     def job(on_event: OnEvent, stop: Stop) -> Done:
         from ..catalogue import Catalogue
         from ..check import check_workspace
+        from ..errors import InputError
+        from ..events import Done
 
         report = check_workspace(workspace, on_event, stop, task)
         catalogue = Catalogue.load(workspace)
@@ -175,13 +192,12 @@ def check(workspace: Workspace, task: TaskName = None, as_json: AsJson = False) 
 
     def summary(done: Done) -> None:
         r = done.result
-        out.print(
+        typer.echo(
             f"{r['usable']} images can be used, {r['labelled']} with a label; {len(r['problems'])} problems; "
-            f"{r['read']} read, {r['unchanged']} unchanged",
-            highlight=False,
+            f"{r['read']} read, {r['unchanged']} unchanged"
         )
 
-    run_job(job, as_json, summary)
+    run_job(job, json, show=summary)
 
 
 @app.command()
@@ -190,41 +206,41 @@ def group(
     task: Annotated[str | None, typer.Option("--task", help="Task to put into --group.", show_default=False)] = None,
     group: Annotated[str | None, typer.Option("--group", help='Its group; "" for one of its own.')] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Write the suggestion into the workspace.")] = False,
-    as_json: AsJson = False,
+    json: Json = False,
 ) -> None:
     """Set the group of a task by hand, or suggest groups from modality and looks."""
-    from ..catalogue import Catalogue
-
-    if (task is None) != (group is None):
-        with errors_told(as_json):
-            raise ConfigurationError("--task and --group belong together")
-    if task is not None and group is not None:
-        with errors_told(as_json):
-            with Catalogue.editing(workspace) as catalogue:
-                catalogue.set_group(task, group)
-            _show_groups({task: group or task}, as_json)
-        return
 
     def job(on_event: OnEvent, stop: Stop) -> Done:
-        from ..grouping import suggest_groups
+        from ..catalogue import Catalogue
+        from ..errors import ConfigurationError
+        from ..events import Done
 
-        groups = suggest_groups(Catalogue.load(workspace), on_event, stop)
-        stopped = stop()
-        if apply and not stopped:
+        if (task is None) != (group is None):
+            raise ConfigurationError("--task and --group belong together")
+        if task is not None and group is not None:
+            groups, written, stopped = {task: group or task}, True, False
             with Catalogue.editing(workspace) as catalogue:
-                there = {t.name for t in catalogue.tasks if not t.group}
-                for name in there & groups.keys():
-                    catalogue.set_group(name, groups[name])
-        done = Done(stopped=stopped, result={"groups": groups, "applied": apply and not stopped})
+                catalogue.set_group(task, group)
+        else:
+            from ..grouping import suggest_groups
+
+            groups = suggest_groups(Catalogue.load(workspace), on_event, stop)
+            stopped = stop()
+            written = apply and not stopped
+            if written:
+                with Catalogue.editing(workspace) as catalogue:
+                    for name in [t.name for t in catalogue.tasks if not t.group and t.name in groups]:
+                        catalogue.set_group(name, groups[name])
+        done = Done(stopped=stopped, result={"groups": groups, "written": written})
         on_event(done)
         return done
 
     def summary(done: Done) -> None:
-        _show_groups(done.result["groups"], as_json=False)
-        if not apply:
-            err.print("A suggestion; --apply writes it.", style="dim")
+        _table("Groups", ("task", "group"), list(done.result["groups"].items()))
+        if not done.result["written"]:
+            typer.echo("A suggestion; --apply writes it.")
 
-    run_job(job, as_json, summary)
+    run_job(job, json, show=summary)
 
 
 @app.command()
@@ -232,25 +248,25 @@ def remove(
     workspace: Workspace,
     ids: Annotated[list[str] | None, typer.Argument(help="Ids of images.", show_default=False)] = None,
     task: Annotated[str | None, typer.Option("--task", help="Remove this task and its images.")] = None,
-    as_json: AsJson = False,
+    json: Json = False,
 ) -> None:
     """Take images or a task out of the workspace; your files stay where they are."""
-    from ..catalogue import Catalogue
 
-    with errors_told(as_json):
+    def work() -> dict[str, Any]:
+        from ..catalogue import Catalogue
+        from ..errors import ConfigurationError
+
         if not ids and task is None:
             raise ConfigurationError("nothing to remove: name ids or --task")
         with Catalogue.editing(workspace) as catalogue:
-            before = len(catalogue.images)
+            before = {i.id for i in catalogue.images}
             if ids:
                 catalogue.remove_images(ids)
             if task is not None:
                 catalogue.remove_task(task)
-            count = before - len(catalogue.images)
-        if as_json:
-            print_json({"removed": count})
-        else:
-            out.print(f"Removed {count} images from the catalogue")
+            return {"removed": sorted(before - {i.id for i in catalogue.images})}
+
+    _at_once(work, json, lambda result: typer.echo(f"Removed {len(result['removed'])} images from the catalogue"))
 
 
 @app.command()
@@ -258,19 +274,20 @@ def label(
     workspace: Workspace,
     id: Annotated[str, typer.Argument(help="Id of the image.", show_default=False)],
     file: Annotated[Path | None, typer.Argument(help="Its label map; none to take the label away.")] = None,
-    as_json: AsJson = False,
+    json: Json = False,
 ) -> None:
     """Give an image another label, or none."""
-    from ..scan import relabel
 
-    with errors_told(as_json):
-        record = relabel(workspace, id, file)
-        if as_json:
-            print_json({"row": "image", **record.model_dump(mode="json")})
-        elif record.label_problem:
-            err.print(f"The label {record.label_problem}", style="yellow", highlight=False, markup=False)
-        else:
-            out.print(f"{id}: {record.label or 'no label'}", highlight=False, markup=False, soft_wrap=True)
+    def work() -> dict[str, Any]:
+        from ..scan import relabel
+
+        return relabel(workspace, id, file).model_dump(mode="json")
+
+    def show(image: dict[str, Any]) -> None:
+        problem = image["problem"] or image["label_problem"]
+        typer.echo(f"{id}: {image['label'] or 'no label'}" + (f"; it {problem}" if problem else ""))
+
+    _at_once(work, json, show)
 
 
 @app.command()
@@ -281,30 +298,31 @@ def edit(
     modality: Annotated[str | None, typer.Option(help="Such as CT or MR.")] = None,
     anatomy: Annotated[str | None, typer.Option(help="Body part.")] = None,
     classes: Annotated[list[str] | None, typer.Option("--class", help='All classes, such as "1=liver".')] = None,
-    as_json: AsJson = False,
+    json: Json = False,
 ) -> None:
     """Change a task's name, modality, anatomy or classes."""
-    from ..catalogue import Catalogue
-    from ..sources import modality_of
 
-    with errors_told(as_json), Catalogue.editing(workspace) as catalogue:
-        changed = catalogue.task(task)
-        if modality is not None:
-            changed.modality = modality_of(modality) or "unknown"
-        if anatomy is not None:
-            changed.anatomy = anatomy
-        if classes:
-            known = {c.value: c for c in changed.classes}
-            changed.classes = [
-                known[c.value].model_copy(update={"name": c.name}) if c.value in known else c
-                for c in parsed_classes(classes)
-            ]
-        if rename is not None and rename != task:
-            catalogue.rename_task(task, rename)
-        if as_json:
-            print_json({"row": "task", **changed.model_dump(mode="json")})
-        else:
-            out.print(_tasks(catalogue, changed.name))
+    def work() -> dict[str, Any]:
+        from ..catalogue import Catalogue
+        from ..sources import modality_of
+
+        with Catalogue.editing(workspace) as catalogue:
+            changed = catalogue.task(task)
+            if modality is not None:
+                changed.modality = modality_of(modality) or "unknown"
+            if anatomy is not None:
+                changed.anatomy = anatomy
+            if classes:
+                known = {c.value: c for c in changed.classes}
+                changed.classes = [
+                    known[c.value].model_copy(update={"name": c.name}) if c.value in known else c
+                    for c in parsed_classes(classes)
+                ]
+            if rename is not None and rename != task:
+                catalogue.rename_task(task, rename)
+            return changed.model_dump(mode="json")
+
+    _at_once(work, json, lambda result: _show_tasks([result], ""))
 
 
 def parsed_classes(texts: list[str] | None) -> list[LabelClass]:
@@ -314,6 +332,7 @@ def parsed_classes(texts: list[str] | None) -> list[LabelClass]:
         ConfigurationError: a text is not a number, "=" and a name, or two have the same number or name.
     """
     from ..catalogue import LabelClass
+    from ..errors import ConfigurationError
 
     classes = []
     for text in texts or []:
@@ -327,25 +346,49 @@ def parsed_classes(texts: list[str] | None) -> list[LabelClass]:
     return classes
 
 
-def _tasks(catalogue: Catalogue, only: str | None) -> Table:
-    table = Table("task", "group", "modality", "classes", "images", "with label", title=catalogue.name)
-    for task in catalogue.tasks:
-        if only is None or task.name == only:
-            classes = ", ".join(f"{c.value} {c.name}" for c in task.classes)
-            count, labelled = len(catalogue.usable(task.name)), len(catalogue.usable(task.name, labelled=True))
-            table.add_row(task.name, catalogue.group_of(task.name), task.modality, classes, str(count), str(labelled))
-    return table
+def _at_once(work: Callable[[], dict[str, Any]], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
+    """Runs what takes no time as a job whose only event is its end."""
+
+    def job(on_event: OnEvent, stop: Stop) -> Done:
+        from ..events import Done
+
+        done = Done(result=work())
+        on_event(done)
+        return done
+
+    run_job(job, as_json, show=lambda done: show(done.result))
 
 
-def _show_groups(groups: dict[str, str], as_json: bool) -> None:
-    if as_json:
-        print_json({"groups": groups})
+def _show_tasks(tasks: list[dict[str, Any]], title: str) -> None:
+    _table(
+        title,
+        ("task", "group", "modality", "classes", "images", "with label"),
+        [
+            (
+                t["name"],
+                t["group"],
+                t["modality"],
+                ", ".join(f"{c['value']} {c['name']}" for c in t["classes"]),
+                str(t.get("usable", "")),
+                str(t.get("labelled", "")),
+            )
+            for t in tasks
+        ],
+    )
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not rows:
         return
-    table = Table("task", "group")
-    for task, name in groups.items():
-        table.add_row(task, name)
-    out.print(table)
+    table = Table(*columns, title=escape(title) or None)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console(highlight=False).print(table)
 
 
-def _times(values: tuple[float, ...] | None) -> str:
+def _times(values: Sequence[float] | None) -> str:
     return "" if values is None else "×".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)

@@ -55,7 +55,7 @@ def run_job(
         show: prints the result for people.
         stop_file: the job is asked to stop as soon as this file exists.
     """
-    from ..errors import STOPPED_EXIT_CODE, ConfigurationError, HSSLError
+    from ..errors import STOPPED_EXIT_CODE, HSSLError
     from ..events import Failed, Message, to_line
 
     stop = _StopRequest(stop_file)
