@@ -149,9 +149,9 @@ def change_intensities(images: Tensor, rngs: list[np.random.Generator], strength
     # Noise.
     chosen = np.flatnonzero(chances[:, 5] < 0.4)
     if len(chosen):
-        noise = torch.from_numpy(
-            np.stack([rngs[i].standard_normal(images.shape[1:], np.float32) for i in chosen])
-        ).to(device)
+        noise = torch.from_numpy(np.stack([rngs[i].standard_normal(images.shape[1:], np.float32) for i in chosen])).to(
+            device
+        )
         sigma = column(0.15 * amount * (1 + draws[chosen, 5]) / 2)
         index = torch.from_numpy(chosen).to(device)
         images = images.index_add(0, index, noise * sigma)

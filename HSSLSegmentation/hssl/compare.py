@@ -182,7 +182,9 @@ def _write_table(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
     classes = list(rows[0]["classes"])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["start", "labelled cases", "seed", "mean Dice", *(f"Dice {c}" for c in classes), "minutes", "steps"])
+    writer.writerow(
+        ["start", "labelled cases", "seed", "mean Dice", *(f"Dice {c}" for c in classes), "minutes", "steps"]
+    )
     for r in rows:
         dice = [r["classes"][c] for c in classes]
         numbers = [f"{v:.4f}" if v is not None else "" for v in [r["dice"], *dice, r["minutes"]]]

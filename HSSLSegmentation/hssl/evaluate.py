@@ -267,7 +267,9 @@ def _files(folder: Path) -> dict[str, Path]:
         if case in files:
             raise InputError(folder, f"{files[case].name} and {path.name} are both of the case {case}")
         files[case] = path
-    return files
+    # `hssl predict` writes these beside a label map.
+    beside = [c for c in files if any(c.startswith((f"{o}_probability_", f"{o}_uncertainty")) for o in files if o != c)]
+    return {case: path for case, path in files.items() if case not in beside}
 
 
 def _measured(predicted: Path, true: Path, classes: list[LabelClass], case: str) -> tuple[list[Row], list[int]]:

@@ -153,6 +153,11 @@ class ProgressMeter:
         eta = (now - self._start) * (1 - fraction) / gained if gained > 1e-6 else None
         self.on_event(
             Progress(
-                phase=self.phase, step=step, total=self.total, fraction=min(fraction, 1.0), eta_seconds=eta, detail=detail
+                phase=self.phase,
+                step=step,
+                total=self.total,
+                fraction=min(fraction, 1.0),
+                eta_seconds=eta,
+                detail=detail,
             )
         )

@@ -28,7 +28,7 @@ from .inference import Segmenter
 from .memory import out_of_memory
 from .modelfile import load_model
 from .models import find_model
-from .networks import DeepSupervision, LoadReport, build_network, load_matching
+from .networks import DeepSupervision, EncoderDecoder, LoadReport, build_network, load_matching
 from .patches import batch_size, patch_size, window_size
 from .processes import Processes, joined
 from .provenance import versions
@@ -138,13 +138,11 @@ def choose_cases(catalogue: Catalogue, config: FinetuneConfig) -> tuple[list[Ima
     return [labelled[str(i)] for i in chosen], [labelled[str(i)] for i in validation]
 
 
-def _finetuned(
-    config: FinetuneConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop
-) -> Done:
+def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop) -> Done:
     catalogue = Catalogue.load(config.workspace)
     task = catalogue.task(config.task)
     if not task.classes:
-        raise ConfigurationError(f"task {task.name!r} has no classes", "`hssl catalogue check` finds them in the labels.")
+        raise ConfigurationError(f"task {task.name!r} has no classes", "`hssl catalogue check` finds them in labels.")
     cases, validation = choose_cases(catalogue, config)
     start = Start.of(config)
     on_event(Phase(name="store", index=1, count=2))
@@ -215,7 +213,7 @@ def _finetuned(
 class SegmentationModule(nn.Module):
     """The network with its losses: Dice + cross-entropy at the output and at two coarser levels."""
 
-    def __init__(self, network: nn.Module, config: NetworkConfig, out_channels: int, deep_supervision: bool):
+    def __init__(self, network: EncoderDecoder, config: NetworkConfig, out_channels: int, deep_supervision: bool):
         super().__init__()
         self.network = network
         self.deep = DeepSupervision(config, out_channels) if deep_supervision else None
@@ -284,7 +282,7 @@ class FinetuneLearner:
         self.config, self.device, self.held = config, device, list(held)
         task = catalogue.task(config.task)
         network = start.network(config)
-        self.patch = patch_size(network, trained, config.patch_size)
+        self.patch = patch_size(network, [v.shape for v in trained], config.patch_size)
         self.window = window_size(self.patch)
         self.sampler = Sampler(trained, self.window, size, config.seed, network.in_slices, labelled=True)
         self.other = Sampler(unlabelled, self.window, size, config.seed + 1, network.in_slices) if unlabelled else None
@@ -416,5 +414,3 @@ class FinetuneLearner:
                 if there.any() or seen.any():
                     dice.append(2 * float((there & seen).sum()) / float(there.sum() + seen.sum()))
         return {"validation_dice": float(np.mean(dice))} if dice else {}
-
-

@@ -56,25 +56,26 @@ def fingerprint_of(measures: Iterable[VolumeMeasure], modality: str) -> Fingerpr
     spacing = np.array([float(f"{s:.5g}") for s in spacing])
     slice_axis = int(np.argmax(spacing)) if spacing.max() >= ANISOTROPY * spacing.min() else 0
     size = np.median([np.array(v.size) * v.spacing / spacing for v in volumes], axis=0)
-    common = {
-        "spacing": tuple(spacing.tolist()),
-        "slice_axis": slice_axis,
-        "median_size": tuple(int(max(1, round(s))) for s in size),
-    }
+    fingerprint = Fingerprint(
+        spacing=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
+        slice_axis=slice_axis,
+        normalisation="percentiles",
+        median_size=(round(size[0]) or 1, round(size[1]) or 1, round(size[2]) or 1),
+    )
     if modality.upper() != "CT":
-        return Fingerprint(normalisation="percentiles", **common)
+        return fingerprint
     body = np.concatenate([v.body for v in volumes])
     lower, upper = (float(np.round(p, 1)) for p in np.percentile(body, [0.5, 99.5]))
     clipped = np.clip(body, lower, upper)
     scale = float(np.round(clipped.std(), 2))
-    return Fingerprint(
-        normalisation="window",
-        lower=lower,
-        upper=max(upper, lower + 1),
-        center=float(np.round(clipped.mean(), 2)),
-        scale=scale if scale > 0 else 1.0,
-        **common,
-    )
+    window = {
+        "normalisation": "window",
+        "lower": lower,
+        "upper": max(upper, lower + 1),
+        "center": float(np.round(clipped.mean(), 2)),
+        "scale": scale if scale > 0 else 1.0,
+    }
+    return fingerprint.model_copy(update=window)
 
 
 def normalised(array: np.ndarray, fingerprint: Fingerprint) -> np.ndarray:

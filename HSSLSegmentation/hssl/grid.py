@@ -166,9 +166,7 @@ def _oriented(array: np.ndarray, grid: WorkingGrid) -> np.ndarray:
     return np.flip(array.transpose(grid.axes), tuple(axis for axis in range(3) if grid.flips[axis]))
 
 
-def _resampled(
-    image: sitk.Image, shape: tuple[int, ...], wanted: tuple[int, ...], interpolator: int
-) -> np.ndarray:
+def _resampled(image: sitk.Image, shape: tuple[int, ...], wanted: tuple[int, ...], interpolator: int) -> np.ndarray:
     steps = [shape[axis] / wanted[axis] for axis in (2, 1, 0)]
     image.SetOrigin((0.0, 0.0, 0.0))
     image.SetSpacing((1.0, 1.0, 1.0))

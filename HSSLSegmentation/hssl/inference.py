@@ -90,7 +90,14 @@ class Segmenter:
         size = volume.shape[2:]
         volume = F.pad(volume, pads, value=low)
         result = sliding_window_inference(
-            volume, patch, self.batch_size, self._averaged, OVERLAP, mode="gaussian", sw_device=self.device, device="cpu"
+            volume,
+            patch,
+            self.batch_size,
+            self._averaged,
+            OVERLAP,
+            mode="gaussian",
+            sw_device=self.device,
+            device="cpu",
         )
         corner = (pads[4], pads[2], pads[0])
         result = result[0][(slice(None), *(slice(c, c + n) for c, n in zip(corner, size, strict=True)))]

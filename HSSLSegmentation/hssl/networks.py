@@ -129,7 +129,9 @@ class LoadReport:
     skipped: list[str]
 
 
-def load_matching(network: nn.Module, state: dict[str, Tensor], ignore: tuple[str, ...] = ("output_block",)) -> LoadReport:
+def load_matching(
+    network: nn.Module, state: dict[str, Tensor], ignore: tuple[str, ...] = ("output_block",)
+) -> LoadReport:
     """Takes over every tensor whose name and shape fit; heads in `ignore` always stay fresh.
 
     Raises:

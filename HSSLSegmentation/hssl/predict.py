@@ -259,5 +259,3 @@ def _write(result: Prediction, folder: Path, name: str) -> dict[str, object]:
     # The label map comes last: where it is, the rest is too.
     write_volume(result.label_map, folder / f"{name}.nii.gz")
     return paths
-
-

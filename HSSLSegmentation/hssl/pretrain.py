@@ -56,9 +56,7 @@ def pretrain(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
     return done
 
 
-def _pretrained(
-    config: PretrainConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop
-) -> Done:
+def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop) -> Done:
     catalogue = Catalogue.load(config.workspace)
     names = config.tasks or [t.name for t in catalogue.tasks if catalogue.usable(t.name)]
     excluded = set(config.exclude)

@@ -1,4 +1,4 @@
-"""The folder of a run: configuration, metrics.csv, checkpoints (last, best), log and result, locked while it is used."""
+"""The folder of a run: configuration, metrics.csv, checkpoints (last, best), log, result; locked while it is used."""
 
 from __future__ import annotations
 

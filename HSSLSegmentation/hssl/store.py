@@ -153,7 +153,7 @@ def build(
         except InputError as error:
             return error
 
-    # SimpleITK reads and filters outside the interpreter's lock, so threads are enough (and Slicer has no process pools).
+    # SimpleITK works outside the interpreter's lock, so threads are enough (and Slicer has no process pools).
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for number, result in enumerate(pool.map(one, images), 1):
             if isinstance(result, InputError):
@@ -288,7 +288,9 @@ def channels_of(label_map: sitk.Image, task: Task, path: Path) -> sitk.Image:
     known = {c.value: channel for channel, c in enumerate(task.classes, 1)}
     unknown = [int(v) for v in values if v != 0 and int(v) not in known]
     if unknown:
-        raise InputError(path, f"label values {unknown} are no classes of task {task.name!r} (classes: {sorted(known)})")
+        raise InputError(
+            path, f"label values {unknown} are no classes of task {task.name!r} (they are {sorted(known)})"
+        )
     channels = np.zeros(array.shape, np.uint8)
     for value in values:
         if value != 0:

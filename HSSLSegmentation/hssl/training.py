@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .configuration import RunConfig
 from .description import ModelDescription
@@ -47,7 +47,10 @@ class Learner(Protocol):
     """Called with what `prepared` returns, gives the losses by name with "total" among them."""
     loss_names: tuple[str, ...]
     description: ModelDescription
-    steps_per_epoch: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Returns the number of steps after which every image was likely seen."""
 
     def read(self, step: int, rank: int, ranks: int) -> Any:
         """Reads a step's batch from the store, or this process's part of it; runs in a thread of its own."""

@@ -56,7 +56,7 @@ def run_job(
         stop_file: the job is asked to stop as soon as this file exists.
     """
     from ..errors import STOPPED_EXIT_CODE, HSSLError
-    from ..events import Failed, Message, to_line
+    from ..events import Failed, to_line
 
     stop = _StopRequest(stop_file)
     for number in (signal.SIGTERM, signal.SIGINT):

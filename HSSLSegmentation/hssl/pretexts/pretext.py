@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -93,12 +92,3 @@ class PointHead(nn.Module):
 def both(views: tuple[Tensor, Tensor]) -> Tensor:
     """Returns the two views as one batch, the second behind the first."""
     return torch.cat(views)
-
-
-def halves(features: Features) -> tuple[Features, Features]:
-    """Splits the features of `both` again."""
-    parts: list[Features] = []
-    for half in (0, 1):
-        lists: dict[str, Any] = {f.name: [t.chunk(2)[half] for t in getattr(features, f.name)] for f in fields(features)}
-        parts.append(Features(**lists))
-    return parts[0], parts[1]

@@ -1,0 +1,34 @@
+# Everything a fresh machine needs (Debian or Ubuntu with Python 3.11 or later): `make demo`, `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Qt, OpenGL without a screen, and a font, for the tests of the Slicer side.
+SYSTEM_PACKAGES := libegl1 libgl1 libgl1-mesa-dri libxkbcommon0 libdbus-1-3 libfontconfig1 libxrender1 libxcursor1 fonts-dejavu-core
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: demo test check screenshots clean
+
+demo: $(VENV)/engine
+	$(BIN)/hssl demo demo
+
+test: $(VENV)/harness check
+	OMP_NUM_THREADS=2 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest Testing
+
+check: $(VENV)/harness
+	$(BIN)/ruff check HSSLSegmentation Testing
+	$(BIN)/mypy
+
+$(VENV)/engine: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+$(VENV)/harness: $(VENV)/engine
+	dpkg -s $(SYSTEM_PACKAGES) >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends $(SYSTEM_PACKAGES); }
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev,slicer-harness]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo
