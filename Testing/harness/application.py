@@ -129,6 +129,9 @@ class Application(QtWidgets.QApplication):
     def testingEnabled(self):
         return self._testing
 
+    def startupEnvironment(self):
+        return QtCore.QProcessEnvironment.systemEnvironment()
+
     def userSettings(self):
         return self._settings
 
