@@ -163,8 +163,14 @@ class LayoutManager(QtCore.QObject):
         self._layout = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
 
     def _reset(self):
-        """Closing the scene drops the slice nodes' volumes; the layout goes back to the start as well."""
         self.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+
+    def _keepNodes(self, caller, event):
+        """Clearing the scene with its singletons takes the views' nodes away; Slicer's layout puts them back."""
+        for widget in self._widgets.values():
+            for node in (widget.mrmlSliceNode(), widget.mrmlSliceCompositeNode()):
+                if node.GetScene() is None:
+                    slicer.mrmlScene.AddNode(node)
 
     def sliceViewNames(self):
         return tuple(self._widgets)
@@ -270,7 +276,9 @@ def _startLayout(logic, scene):
         sliceLogic.AddSliceNode(name).SetOrientation(orientation)
         widgets[name] = slicer.qMRMLSliceWidget()
         widgets[name]._setSliceLogic(sliceLogic)
-    return LayoutManager(widgets)
+    layoutManager = LayoutManager(widgets)
+    scene.AddObserver(scene.EndCloseEvent, layoutManager._keepNodes)
+    return layoutManager
 
 
 def install() -> None:

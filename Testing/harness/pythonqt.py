@@ -59,12 +59,16 @@ def _attribute(cls: type, name: str) -> property:
     getter = method if callable(method) else getattr(cls, "is" + capital, None)
     setter = getattr(cls, "set" + capital, None)
 
+    static = isinstance(getter, (staticmethod, types.BuiltinFunctionType))  # QApplication's are
+
     def read(self):
-        return _toPythonQt(getter(self) if getter is not None else self.property(name))
+        if getter is None:
+            return _toPythonQt(self.property(name))
+        return _toPythonQt(getter() if static else getter(self))
 
     def write(self, value):
         if setter is not None:
-            setter(self, value)
+            setter(value) if static else setter(self, value)
         elif not self.setProperty(name, value):
             raise AttributeError(f"Property '{name}' of {type(self).__name__} cannot be set to {value!r}")
 

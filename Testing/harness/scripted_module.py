@@ -242,11 +242,11 @@ def load(path) -> qSlicerScriptedLoadableModule:
 
 def unload(module: qSlicerScriptedLoadableModule) -> None:
     """What closing Slicer does to a module: its widget cleans up, then the panel is deleted."""
-    slicer.app.moduleManager().moduleAboutToBeUnloaded.emit(module.name)
     representation = module._representation
+    if representation is not None and representation.isEntered():
+        representation.exit()
+    slicer.app.moduleManager().moduleAboutToBeUnloaded.emit(module.name)
     if representation is not None:
-        if representation.isEntered():
-            representation.exit()
         representation._python = None
         representation.deleteLater()
         module._representation = None
