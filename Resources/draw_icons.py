@@ -13,7 +13,7 @@ from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from PySide6.QtCore import QPointF, Qt
+from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QBrush, QColor, QGuiApplication, QImage, QLinearGradient, QPainter, QPainterPath, QPen
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,6 +84,29 @@ def effect(painter: QPainter) -> None:
         painter.drawPath(stroke)
 
 
+def samples(painter: QPainter) -> None:
+    """Three scans in a stack, the first with its contour: the picture on the button in Sample Data."""
+    for step, shade in enumerate(("#3a4750", "#27323a", "#141b20")):
+        shift = 9.0 * (2 - step)
+        painter.save()
+        painter.translate(2 + shift, 20 - shift)
+        painter.setPen(QPen(QColor("#8fa1ad"), 1.6))
+        painter.setBrush(QColor(shade))
+        painter.drawRoundedRect(QRectF(0, 0, 76, 76), 4, 4)
+        painter.restore()
+    painter.save()
+    painter.translate(5, 23)
+    painter.scale(0.7, 0.7)
+    painter.setPen(QPen(CONTOUR, 4.5))
+    painter.setBrush(filling())
+    painter.drawPath(organ(0.92))
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor(255, 255, 255, 70))
+    painter.drawEllipse(QPointF(38, 44), 13, 10)
+    painter.drawEllipse(QPointF(63, 56), 9, 12)
+    painter.restore()
+
+
 def render(draw, size: int) -> QImage:
     image = QImage(4 * size, 4 * size, QImage.Format.Format_ARGB32_Premultiplied)
     image.fill(Qt.GlobalColor.transparent)
@@ -100,6 +123,7 @@ def main() -> None:
     ICONS.mkdir(parents=True, exist_ok=True)
     render(extension, 128).save(str(ROOT / "Resources" / "HSSL.png"))
     render(module, 64).save(str(ICONS / "HSSLSegmentation.png"))
+    render(samples, 128).save(str(ICONS / "HSSLSampleScans.png"))
     render(effect, 64).save(str(ICONS / "SegmentEditorHSSLEffect.png"))
 
 

@@ -30,12 +30,13 @@ def start() -> None:
     mrml_widgets.install()
     application.install()
 
-    from . import dialogs, parameter_node, scripted_module, segment_editor, slicer_util
+    from . import dialogs, parameter_node, sample_data, scripted_module, segment_editor, slicer_util
 
     scripted_module.install()
     parameter_node.install()
     slicer_util.install()
     segment_editor.install()
+    sample_data.install()
     dialogs.install()
 
 

@@ -149,6 +149,17 @@ def test_a_volume_is_shown_in_the_slice_views():
     assert composite.GetBackgroundVolumeID() == volume.GetID()
 
 
+def test_a_sample_registers_itself_once():
+    from SampleData import SampleDataLogic
+
+    for _ in range(2):
+        SampleDataLogic.registerCustomSampleDataSource(category="HSSL test", sampleName="scans", customDownloader=lambda source: 5)
+    (source,) = slicer.modules.sampleDataSources.pop("HSSL test")
+    assert source.customDownloader(source) == 5
+    with pytest.raises(ValueError):
+        SampleDataLogic.registerCustomSampleDataSource(sampleName="nothing")
+
+
 def test_settings_are_kept_until_the_end_of_the_test_only():
     settings = slicer.app.userSettings()
     assert not settings.contains("HSSL/Threads")
