@@ -94,6 +94,15 @@ class Application(QtWidgets.QApplication):
         self._testing = True
         self._layoutManager = None
         os.makedirs(self.temporaryPath)
+        self._offerPython()
+
+    def _offerPython(self):
+        """Slicer's launcher puts its own Python on the path as PythonSlicer."""
+        folder = Path(self._folder, "bin")
+        folder.mkdir()
+        (folder / "PythonSlicer").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+        (folder / "PythonSlicer").chmod(0o755)
+        os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 
     temporaryPath = property(lambda self: os.path.join(self._folder, "temporary"))
     slicerHome = property(lambda self: os.path.join(self._folder, "home"))
