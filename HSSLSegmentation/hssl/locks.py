@@ -43,9 +43,14 @@ class FolderLock:
                 "Wait for it to end, or stop it first.",
             ) from error
         # The first byte is the one that is locked on Windows; the process id stands behind it.
-        os.ftruncate(self._file, 0)
-        os.lseek(self._file, 0, os.SEEK_SET)
-        os.write(self._file, f" {os.getpid()}".encode())
+        try:
+            os.ftruncate(self._file, 0)
+            os.lseek(self._file, 0, os.SEEK_SET)
+            os.write(self._file, f" {os.getpid()}".encode())
+        except OSError as error:
+            os.close(self._file)
+            self._file = None
+            raise WorkspaceError(self.folder, f"cannot be written: {error.strerror or error}") from error
         return self
 
     def __exit__(
