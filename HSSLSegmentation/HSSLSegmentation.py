@@ -297,6 +297,20 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
         return self._finished(trainingJobs.pretrain(self.starter, path, minutes, steps, run, options), waitForCompletion)
 
+    def estimateMemory(
+        self, path: str | Path, options: dict[str, Any] | None = None, waitForCompletion: bool = False
+    ) -> Job:
+        """Tells how much memory a pretraining with these options would take.
+
+        Example::
+
+            job = logic.estimateMemory("/data/liver", {"network": {"size": "large"}}, waitForCompletion=True)
+            print(job.result["bytes"] / 1e9, "GB on", job.result["device"])
+        """
+        from HSSLSegmentationLib import trainingJobs
+
+        return self._finished(trainingJobs.estimateMemory(self.starter, path, options), waitForCompletion)
+
     def fineTune(
         self,
         path: str | Path,

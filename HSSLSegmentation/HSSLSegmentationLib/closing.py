@@ -38,7 +38,8 @@ class CloseQuestion(qt.QWidget):
 
 def mayClose() -> bool:
     """Asks whether running jobs may be stopped, and stops them; returns whether Slicer may close."""
-    names = ", ".join(wording.job(job.kind) for job in runningJobs())
+    jobs = [job for job in runningJobs() if job.kind != "estimate"]
+    names = ", ".join(wording.job(job.kind) for job in jobs)
     question = _(
         "{names} is still running. Stop it and close Slicer? What was learned so far is saved, "
         "and it can be resumed in the next session."

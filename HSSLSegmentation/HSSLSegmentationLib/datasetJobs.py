@@ -25,9 +25,12 @@ def addFolder(
 
 def createSampleWorkspace(starter: JobStarter, workspace: str | Path, size: str) -> Job:
     """Starts the making of a workspace of generated scans; see `HSSLSegmentationLogic.createSampleWorkspace`."""
-    return starter.start("demo", ["demo", str(workspace), "--size", size, "--json"])
+    folder = starter.newFolder()
+    stopFile = folder / "stop"
+    arguments = ["sample", str(workspace), "--size", size, "--json", "--stop-file", str(stopFile)]
+    return starter.start("sample", arguments, folder, stopFile)
 
 
 def suggestGroups(starter: JobStarter, workspace: str | Path) -> Job:
     """Starts the comparison of the tasks; the result's "groups" has a group for each task."""
-    return starter.start("groups", ["catalogue", "suggest-groups", str(workspace), "--json"])
+    return starter.start("group", ["catalogue", "group", str(workspace), "--json"])

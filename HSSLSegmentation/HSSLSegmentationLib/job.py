@@ -93,7 +93,7 @@ class Job:
         self,
         kind: str,
         command: Command,
-        stopFile: Path,
+        stopFile: Path | None,
         process: JobProcess,
         run: Path | None = None,
         whenDone: Callable[["Job"], None] | None = None,
@@ -147,13 +147,15 @@ class Job:
         if self.state != "running":
             return
         self.state = "stopping"
-        self._deadline = time.monotonic() + self.stopGraceSeconds
-        try:
-            self.stopFile.parent.mkdir(parents=True, exist_ok=True)
-            self.stopFile.touch()
-        except OSError as error:
-            logging.warning("%s cannot be written (%s): the job is terminated instead", self.stopFile, error)
-            self._deadline = time.monotonic()
+        grace = 0.0
+        if self.stopFile is not None:
+            try:
+                self.stopFile.parent.mkdir(parents=True, exist_ok=True)
+                self.stopFile.touch()
+                grace = self.stopGraceSeconds
+            except OSError as error:
+                logging.warning("%s cannot be written (%s): the job is terminated instead", self.stopFile, error)
+        self._deadline = time.monotonic() + grace
         self._tell(None)
 
     def wait(self, seconds: float | None = None) -> "Job":

@@ -47,6 +47,7 @@ class JobStarter:
 
         checked = {
             "pretrain": configurations.PretrainConfig,
+            "estimate": configurations.PretrainConfig,
             "finetune": configurations.FinetuneConfig,
             "compare": configurations.CompareConfig,
             "predict": configurations.PredictConfig,
@@ -58,29 +59,38 @@ class JobStarter:
         startAgain = None
         if resumable:
             startAgain = lambda: self.configured(kind, configuration, None, run, whenDone, True)  # noqa: E731
-        return self.start(kind, [kind, "--config", str(file), "--json"], folder, run, whenDone, startAgain)
+        arguments, stopFile = [kind, "--config", str(file), "--json"], None
+        if kind != "estimate":  # it is over in seconds, and takes no such option
+            stopFile = folder / "stop"
+            arguments += ["--stop-file", str(stopFile)]
+        return self.start(kind, arguments, folder, stopFile, run, whenDone, startAgain)
 
     def start(
         self,
         kind: str,
         arguments: list[str],
         folder: Path | None = None,
+        stopFile: Path | None = None,
         run: Path | None = None,
         whenDone: Callable[[Job], None] | None = None,
         startAgain: Callable[[], Job] | None = None,
     ) -> Job:
-        """Starts `hssl <arguments> --stop-file …` and returns the job."""
-        folder = folder or self.newFolder()
-        stopFile = folder / "stop"
+        """Starts `hssl <arguments>` and returns the job.
+
+        Args:
+            folder: what to clear when the job has ended.
+            stopFile: the file that the job looks for; None for short commands, which are simply terminated.
+        """
         try:
-            command = engineCommand([*arguments, "--stop-file", str(stopFile)], settings.value("python"))
+            command = engineCommand(arguments, settings.value("python"))
         except Exception:
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
             raise
         job = Job(kind, command, stopFile, self.makeProcess(), run, whenDone, startAgain)
 
         def clear(job: Job, event) -> None:
-            if not job.isRunning():
+            if folder is not None and not job.isRunning():
                 shutil.rmtree(folder, ignore_errors=True)
 
         job.addObserver(clear)

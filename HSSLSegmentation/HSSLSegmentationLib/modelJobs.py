@@ -11,7 +11,7 @@ from .jobStarter import JobStarter
 
 def exportModel(starter: JobStarter, model: str | Path, path: str | Path, licence: str) -> Job:
     """Starts the writing of a model file; see `HSSLSegmentationLogic.exportModel`."""
-    arguments = ["model", "export", str(model), str(path), "--json"]
+    arguments = ["export", str(model), str(path), "--json"]
     return starter.start("export", [*arguments, "--licence", licence] if licence else arguments)
 
 
@@ -24,5 +24,5 @@ def importModel(starter: JobStarter, file: str | Path, workspace: str | Path | N
     workspace = workspace or settings.value("lastWorkspace")
     if not workspaceContents.isWorkspace(workspace):
         raise ValueError(_("Name the workspace that the model is to be copied into."))
-    arguments = ["model", "import", str(file), str(workspace), "--json"]
+    arguments = ["import", str(file), str(workspace), "--json"]
     return starter.start("import", [*arguments, "--name", name] if name else arguments)

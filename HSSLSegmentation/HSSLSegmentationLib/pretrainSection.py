@@ -2,7 +2,8 @@
 
 from slicer.i18n import tr as _
 
-from . import choices, wording
+from . import choices, settings, wording
+from .memoryEstimate import MemoryEstimate
 
 
 class PretrainSection:
@@ -12,13 +13,19 @@ class PretrainSection:
         self.panel = panel
         self.widget, self.ui = panel.loadSection("Pretrain.ui", panel.ui.pretrainButton)
         self.jobView = panel.newJobView(self.ui.jobHolder)
+        self.memory = MemoryEstimate(panel.logic, self.ui.memoryLabel)
+        panel.ui.pretrainButton.connect("contentsCollapsed(bool)", self.onCollapsed)
         self.ui.networkCombo.connect("currentIndexChanged(int)", self.onNetwork)
         self.ui.startButton.connect("clicked(bool)", self.onStart)
         self.ui.runCombo.connect("currentIndexChanged(int)", self.onRun)
         self.ui.resumeRunButton.connect("clicked(bool)", self.onResumeRun)
 
     def release(self) -> None:
-        pass
+        self.memory.release()
+
+    def onCollapsed(self, collapsed: bool) -> None:
+        if not collapsed and self.panel.parameterNode is not None:
+            self.update()
 
     def update(self) -> None:
         """Shows the state of the parameter node and of the workspace."""
@@ -43,6 +50,10 @@ class PretrainSection:
         panel.offer(ui.startButton, self._reasonNotToStart(catalogue), _("Learns from all scans of the workspace, without labels."))
         busy = panel.job is not None and panel.job.isRunning() and panel.job.kind == "pretrain"
         ui.optionsWidget.enabled = not busy
+        if not panel.ui.pretrainButton.collapsed and not panel.reasonNotReady() and catalogue is not None:
+            self.memory.want(
+                panel.workspace, len(catalogue.usable()), parameters.networkSize, settings.value("device")
+            )
         finished = [run for run in runs if run.state == "finished"]
         if busy:
             ui.hintLabel.text = _("<b>Now:</b> it learns. You may go on using Slicer, or close this section.")

@@ -64,6 +64,11 @@ def compare(
     return starter.configured("compare", configuration, resumable=True)
 
 
+def estimateMemory(starter: JobStarter, workspace: str | Path, options: dict[str, Any] | None) -> Job:
+    """Starts the estimate of a pretraining's memory; see `HSSLSegmentationLogic.estimateMemory`."""
+    return starter.configured("estimate", _common(workspace, None, None) | (options or {}))
+
+
 def resume(starter: JobStarter, runFolder: str | Path) -> Job:
     """Goes on with a run of this or an earlier session; see `HSSLSegmentationLogic.resume`."""
     from hssl.files import read_json
