@@ -130,7 +130,8 @@ def labels_to_working(label_map: sitk.Image, grid: WorkingGrid) -> np.ndarray:
     Returns:
         Array of shape `grid.shape` in the label map's own integer type.
     """
-    array = np.ascontiguousarray(_oriented(sitk.GetArrayViewFromImage(label_map), grid))
+    # A copy: without flips, axes and resampling to change, a view would be returned that outlives the image's memory.
+    array = np.ascontiguousarray(_oriented(sitk.GetArrayFromImage(label_map), grid))
     if array.shape != grid.size:
         best = np.zeros(grid.size, np.float32)
         labels = np.zeros(grid.size, array.dtype)
