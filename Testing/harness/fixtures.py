@@ -96,6 +96,8 @@ def application(slotErrors):
     yield slicer.app
     for module in scripted_module.loaded():
         scripted_module.unload(module)
+    if hasattr(slicer.modules, "SegmentEditorWidget"):
+        slicer.modules.SegmentEditorWidget.exit()
     settle()
     slicer.mrmlScene.Clear(0)
     slicer.app.layoutManager()._reset()

@@ -13,7 +13,8 @@ import vtk
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from . import pythonqt
+from . import pythonqt, scripted_module
+from .application import LoadableModule
 from .mrml_widgets import qMRMLSegmentsTableView, qMRMLWidget
 
 _registered: list[qSlicerSegmentEditorScriptedEffect] = []
@@ -470,7 +471,55 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
                                          lambda self, value: self._logic.SetMaximumNumberOfUndoStates(value))
 
 
+class SegmentEditorWidget:
+    """The panel of Slicer's module Segment Editor: an editor over the scene's own segment editor node."""
+
+    def __init__(self):
+        self.editor = qMRMLSegmentEditorWidget()
+        self.editor.setMRMLScene(slicer.mrmlScene)
+        self.parameterSetNode = None
+
+    def selectParameterNode(self):
+        node = slicer.mrmlScene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
+        if node is None:
+            node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
+            node.UnRegister(None)
+            node.SetSingletonTag("SegmentEditor")
+            node = slicer.mrmlScene.AddNode(node)
+        self.parameterSetNode = node
+        self.editor.setMRMLSegmentEditorNode(node)
+
+    def enter(self):
+        self.selectParameterNode()
+        self.editor.updateEffectList()
+
+    def exit(self):
+        self.editor.setActiveEffect(None)
+
+
+class _SegmentEditorRepresentation(scripted_module.qSlicerScriptedLoadableModuleWidget):
+    """What `slicer.util.getModuleWidget` asks for the Python widget."""
+
+    def reload(self):
+        self._python = slicer.modules.SegmentEditorWidget = SegmentEditorWidget()
+
+
+class SegmentEditorModule(LoadableModule):
+    """`slicer.modules.segmenteditor`."""
+
+    def __init__(self):
+        super().__init__("SegmentEditor")
+        self._representation = None
+
+    def widgetRepresentation(self):
+        if self._representation is None:
+            self._representation = _SegmentEditorRepresentation(self)
+            self._representation.reload()
+        return self._representation
+
+
 def install() -> None:
+    slicer.modules.segmenteditor = SegmentEditorModule()
     effects = types.ModuleType("qSlicerSegmentationsEditorEffectsPythonQt")
     effects.qSlicerSegmentEditorScriptedEffect = qSlicerSegmentEditorScriptedEffect
     sys.modules[effects.__name__] = effects

@@ -158,6 +158,16 @@ def test_a_second_effect_of_the_same_name_is_refused(editor):
         segment_editor._registered[0].self().register()
 
 
+def test_the_segment_editor_module_opens_with_the_registered_effects(editor):
+    slicer.util.selectModule("SegmentEditor")
+    module = slicer.util.getModuleWidget("SegmentEditor").editor
+    module.setSegmentationNode(editor.segmentationNode())
+    module.setSourceVolumeNode(editor.sourceVolumeNode())
+    module.setActiveEffectByName("Box")
+    module.activeEffect().self().apply()
+    assert count(editor, "one") == 72 and slicer.modules.SegmentEditorWidget.editor is module
+
+
 @pytest.mark.skipif(bool(views.available()), reason=views.available())
 def test_a_slice_view_shows_the_volume_and_the_segment(editor, tmp_path):
     volume = editor.sourceVolumeNode()
