@@ -5,6 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def encodable(text: str) -> str:
+    """Returns the text with bytes that are no UTF-8 (of odd file names and damaged headers) written as escapes.
+
+    What is told of a file ends up in JSON, where a single such byte would lose the rest.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class HSSLError(Exception):
     """Base of every error that is told to the user without a traceback.
 
@@ -16,7 +24,7 @@ class HSSLError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, hint: str = ""):
-        super().__init__(message)
+        super().__init__(encodable(message))
         self.hint = hint
 
 
@@ -34,7 +42,7 @@ class InputError(HSSLError):
     def __init__(self, path: str | Path, reason: str, hint: str = ""):
         super().__init__(f"{path}: {reason}", hint)
         self.path = Path(path)
-        self.reason = reason
+        self.reason = encodable(reason)
 
 
 class WorkspaceError(InputError):

@@ -76,9 +76,16 @@ def remove_unfinished(folder: str | Path, name: str = "") -> int:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes UTF-8 text, whole or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Writes UTF-8 text, whole or not at all.
+
+    Raises:
+        InputError: as `whole_file`; also text that is not Unicode, such as a file name in another encoding.
+    """
+    try:
+        with whole_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(path, f"cannot be written: {error}") from error
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .catalogue import Catalogue, Image, LabelClass, Refused, Task
 from .errors import InputError
 from .events import Message, OnEvent, ProgressMeter, Stop, ignore, never
-from .formats import stem_of
+from .formats import stem_of, suffix_of
 from .identity import content_of, same_bytes, stamp_of
 from .parallel import in_threads
 from .sources import Candidate, Source, modality_of
@@ -390,7 +390,7 @@ def _check_frame(header: Header, frame: int | None) -> None:
 def _files(path: str) -> list[Path]:
     from . import storage
 
-    stored = storage.inspect(Path(path))
+    stored = storage.inspect(Path(path)) if suffix_of(path) in (".mhd", ".nhdr") else None
     return [Path(path)] if stored is None or stored.file == stored.path else [stored.path, stored.file]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigurationError, InputError
+from .errors import ConfigurationError, InputError, encodable
 from .files import read_json
 from .formats import VOLUME_SUFFIXES, is_dicom, stem_of
 
@@ -71,7 +71,9 @@ def find(
         ConfigurationError: the options do not fit together or the source.
     """
     path = Path(path).expanduser().absolute()
-    if not path.exists():
+    if encodable(str(path)) != str(path):
+        raise InputError(path, "has a name that is not UTF-8", "Rename it.")
+    if not os.path.exists(path):
         raise InputError(path, "does not exist")
     if labels is not None and not Path(labels).expanduser().is_dir():
         raise InputError(labels, "is not a folder of labels")
@@ -224,6 +226,9 @@ def _walk(root: Path, refused: list[tuple[str, str]]) -> Iterator[str]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
+            if encodable(entry.path) != entry.path:
+                refused.append((encodable(entry.path), "has a name that is not UTF-8; rename it"))
+                continue
             try:
                 lower = entry.name.lower()
                 if entry.is_dir():
@@ -273,20 +278,25 @@ def _msd(description: Path, values: dict[str, Any], frame: int | None, channel: 
     source.modality = _one_modality(description, modalities, channel)
     if frame is None and len(modalities) > 1:
         frame = channel
-    for number, entry in enumerate([*values["training"], *(values.get("test") or [])]):
+    listed = values.get("test") or []
+    if not isinstance(listed, list):
+        raise InputError(description, "its list of test images is no list")
+    for number, entry in enumerate([*values["training"], *listed]):
         if isinstance(entry, str):
             entry = {"image": entry}
         if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
             source.refused.append((f"{description} entry {number}", "names no image"))
             continue
         image, label = _listed(description.parent, entry["image"]), entry.get("label")
-        if not image.is_file():  # nnU-Net 1 lists cases without their channel
-            image = image.with_name(f"{stem_of(image.name)}_{channel or 0:04d}{image.name[len(stem_of(image.name)) :]}")
-        if not image.is_file():
-            source.refused.append((str(_listed(description.parent, entry["image"])), "is listed but does not exist"))
+        if not os.path.isfile(image):  # nnU-Net 1 lists cases without their channel
+            folder, name = os.path.split(image)
+            suffix = name[len(stem_of(name)) :]
+            image = os.path.join(folder, f"{stem_of(name)}_{channel or 0:04d}{suffix}")
+        if not os.path.isfile(image):
+            source.refused.append((_listed(description.parent, entry["image"]), "is listed but does not exist"))
             continue
         path = _listed(description.parent, label) if isinstance(label, str) else None
-        source.candidates.append(Candidate(str(image), str(path) if path else None, frame=frame))
+        source.candidates.append(Candidate(image, path, frame=frame))
     return source
 
 
@@ -310,8 +320,8 @@ def _nnunet(description: Path, values: dict[str, Any], frame: int | None, channe
             if len(images) <= (channel or 0):
                 source.refused.append((f"{description} case {case}", f"lists no image of channel {channel or 0}"))
                 continue
-            path = str(_listed(root, label)) if isinstance(label, str) else None
-            source.candidates.append(Candidate(str(_listed(root, images[channel or 0])), path, frame=frame, name=case))
+            path = _listed(root, label) if isinstance(label, str) else None
+            source.candidates.append(Candidate(_listed(root, images[channel or 0]), path, frame=frame, name=case))
     labelled = _by_stem(_walk(root / "labelsTr", source.refused)) if (root / "labelsTr").is_dir() else {}
     used = set()
     for folder in ("imagesTr", "imagesTs"):
@@ -333,8 +343,8 @@ def _nnunet(description: Path, values: dict[str, Any], frame: int | None, channe
     return source
 
 
-def _listed(root: Path, path: str) -> Path:
-    return Path(os.path.normpath(root / path))
+def _listed(root: Path, path: str) -> str:
+    return encodable(os.path.normpath(os.path.join(root, path)))
 
 
 def _names(description: Path, values: Any, what: str) -> list[str]:

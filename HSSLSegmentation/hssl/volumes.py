@@ -35,6 +35,7 @@ MOST_VOXELS = 1 << 33
 """2048³. A header that announces more is taken for a damaged one."""
 
 _PERPENDICULAR = 1e-3
+_READERS_THERE = frozenset(sitk.ImageFileReader().GetRegisteredImageIOs())
 _GRID_TOLERANCE = 0.1
 """Two grids are one when no corner is off by more than this part of a voxel."""
 
@@ -44,7 +45,7 @@ sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its volume. `size`, `spacing` (mm), `origin` (mm, LPS), `direction` (row-major 3×3): x, y, z."""
+    """What a file says of its volume, in x, y, z order: `spacing` in mm, `origin` in mm (LPS), `direction` row-major 3×3."""
 
     path: Path
     size: tuple[int, int, int]
@@ -264,7 +265,7 @@ def _opened(path: Path) -> sitk.ImageFileReader:
         raise InputError(path, "is empty: the file has no bytes")
     reader, stored = sitk.ImageFileReader(), None
     if suffix:
-        if READERS[suffix] not in reader.GetRegisteredImageIOs():
+        if READERS[suffix] not in _READERS_THERE:
             raise InputError(
                 path, f"is in a format ({suffix}) that this SimpleITK does not read", "Convert it to NIfTI."
             )

@@ -183,6 +183,7 @@ def test_an_nnunet_dataset_of_one_channel_needs_no_choice(tmp_path):
         {**MSD, "labels": {"1": "twice", "2": "twice"}},
         {**MSD, "labels": {"1": ""}},
         {**MSD, "modality": "CT"},
+        {**MSD, "test": 5},
         {"channel_names": {"0": "CT"}, "file_ending": 3},
         {"channel_names": {"0": "CT"}, "labels": {"a": [1, 2]}},
     ],
@@ -198,3 +199,19 @@ def test_entries_of_a_dataset_that_make_no_sense_are_listed(tmp_path):
     source = find(write(tmp_path, {**MSD, "training": [5, {"label": "x"}, {"image": "imagesTr/a.nii.gz", "label": 3}]}))
     assert list(pairs(source, tmp_path)) == ["imagesTr/a.nii.gz"]
     assert len(source.refused) == 3  # with the test image, which does not exist
+
+
+def test_paths_in_a_dataset_that_no_file_can_have_are_listed(tmp_path):
+    odd = ["/", "x" * 5000, "a\0b", "", "\udc8d.nii"]
+    source = find(write(tmp_path, {**MSD, "training": [], "test": odd}))
+    assert source.candidates == []
+    assert len(source.refused) == len(odd)
+
+
+def test_a_name_that_is_not_utf_8_is_refused_and_can_be_written_down(tmp_path):
+    touch(tmp_path, "a.nii.gz", os.fsdecode(b"b\xe4.nii.gz"))
+    source = find(tmp_path)
+    assert list(pairs(source, tmp_path)) == ["a.nii.gz"]
+    path, reason = source.refused[0]
+    assert "UTF-8" in reason
+    path.encode("utf-8")

@@ -218,6 +218,13 @@ def test_a_missing_file_and_a_missing_data_file_are_named(tmp_path):
     assert "a.raw is missing" in reason(read_header, tmp_path / "a.mhd")
 
 
+def test_a_reason_that_quotes_a_damaged_header_can_be_written_down(tmp_path):
+    path = tmp_path / "a.mhd"
+    sitk.WriteImage(volume(), str(path))
+    path.write_bytes(path.read_bytes().replace(b"ElementDataFile = a.raw", b"ElementDataFile = a\x8d.raw"))
+    reason(read_header, path).encode("utf-8")
+
+
 def test_a_2d_image_becomes_a_volume_of_one_slice(tmp_path):
     path = tmp_path / "flat.nii.gz"
     write_volume(volume()[:, :, 3], path)

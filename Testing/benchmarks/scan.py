@@ -1,0 +1,139 @@
+"""Benchmark, row 5: the first scan and a re-scan of 2,000 files against reading their headers with SimpleITK alone.
+
+    PYTHONPATH=HSSLSegmentation python Testing/benchmarks/scan.py
+
+Half of the files are images and half their labels. In each round the sides alternate: SimpleITK in one thread, as a
+script would do it; SimpleITK in as many threads as the scan has; the first scan into a new workspace; the re-scan of
+that workspace from its file on disk. Ratios are formed within a round; their median and range are reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import hssl
+import numpy as np
+import SimpleITK as sitk
+from hssl.catalogue import Catalogue, Task
+from hssl.scan import add
+from hssl.sources import find
+from hssl.volumes import write_volume
+
+HERE = Path(__file__).parent
+
+
+def generate(folder: Path, count: int, size: int) -> None:
+    """Writes `count` compressed NIfTI files: an image of noise and its label, one pair after the other."""
+    generator = np.random.default_rng(0)
+    for number in range(count // 2):
+        image = sitk.GetImageFromArray(generator.normal(300, 60, (size // 2, size, size)).astype(np.int16))
+        image.SetSpacing((0.8, 0.8, 3.0))
+        write_volume(image, folder / "images" / f"case_{number:05d}.nii.gz")
+        write_volume(sitk.Cast(image > 380, sitk.sitkUInt8), folder / "labels" / f"case_{number:05d}.nii.gz")
+
+
+def header(path: str) -> tuple:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(path)
+    reader.ReadImageInformation()
+    return reader.GetSize(), reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection(), reader.GetPixelID()
+
+
+def simpleitk(files: list[str], threads: int) -> float:
+    start = time.perf_counter()
+    if threads == 1:
+        for path in files:
+            header(path)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(header, files))
+    return time.perf_counter() - start
+
+
+def scan(workspace: Path, data: Path, known: int) -> float:
+    start = time.perf_counter()
+    report = add(workspace, find(data), Task(name="t"))
+    seconds = time.perf_counter() - start
+    assert (len(report.added), report.unchanged) == ((0, known) if known else (len(report.added), 0))
+    assert not report.refused
+    return seconds
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=2000)
+    parser.add_argument("--size", type=int, default=48, help="voxels along x and y; half as many slices")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--output", type=Path, default=HERE / "results" / "scan.json")
+    given = parser.parse_args()
+    threads = min(8, os.cpu_count() or 1)
+    with tempfile.TemporaryDirectory() as name:
+        data, workspace = Path(name) / "data", Path(name) / "workspace"
+        generate(data, given.files, given.size)
+        files = sorted(str(p) for p in data.rglob("*.nii.gz"))
+        simpleitk(files, 1)  # the file system's cache is warm for every side
+        seconds: dict[str, list[float]] = {"simpleitk": [], "simpleitk_threads": [], "first": [], "again": []}
+        for _ in range(given.rounds):
+            shutil.rmtree(workspace, ignore_errors=True)
+            Catalogue.create(workspace)
+            seconds["simpleitk"].append(simpleitk(files, 1))
+            seconds["first"].append(scan(workspace, data, known=0))
+            seconds["simpleitk_threads"].append(simpleitk(files, threads))
+            seconds["again"].append(scan(workspace, data, known=len(files) // 2))
+        megabytes = sum(os.path.getsize(f) for f in files) / 1e6
+    pairs = {
+        "first_over_simpleitk": [f / s for f, s in zip(seconds["first"], seconds["simpleitk"], strict=True)],
+        "first_over_simpleitk_threads": [
+            f / s for f, s in zip(seconds["first"], seconds["simpleitk_threads"], strict=True)
+        ],
+        "first_over_again": [f / a for f, a in zip(seconds["first"], seconds["again"], strict=True)],
+    }
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False)
+    result = {
+        "row": 5,
+        "name": "catalogue scan",
+        "aim": {"first_over_simpleitk": "at most 2", "first_over_again": "at least 20"},
+        "ratios": {name: spread(values) for name, values in pairs.items()},
+        "seconds": {name: spread(values) for name, values in seconds.items()},
+        "files": len(files),
+        "megabytes": round(megabytes, 1),
+        "rounds": given.rounds,
+        "threads": threads,
+        "hardware": {"machine": platform.machine(), "processor": _processor(), "cores": os.cpu_count()},
+        "versions": {
+            "python": platform.python_version(),
+            "SimpleITK": sitk.Version_VersionString(),
+            "hssl": hssl.__version__,
+        },
+        "commit": commit.stdout.strip(),
+    }
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    given.output.write_text(json.dumps(result, indent=1) + "\n")
+    for name, values in {**result["seconds"], **result["ratios"]}.items():
+        print(f"{name:32} {values['median']:8.3f}   ({values['least']:.3f} to {values['most']:.3f})")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+if __name__ == "__main__":
+    main()
