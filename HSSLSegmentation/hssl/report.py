@@ -173,7 +173,7 @@ def _pretraining(run: RunFolder, catalogue: Catalogue) -> dict[str, Any]:
     shown = ["total", *weights] if "total" in losses and weights else losses
     return {
         "sentence": sentence,
-        "curves": _themed(lambda dark: plots.loss_curves(rows, shown, dark)),
+        "curves": _themed(lambda dark: plots.loss_curves(rows, shown, dark)) if shown else None,
         "config": json.dumps(config, indent=1, ensure_ascii=False),
     }
 
@@ -184,7 +184,7 @@ def _downstream(part: Downstream, task: Task) -> dict[str, Any]:
     verdict, gain = _verdict(evaluations)
     drawings: list[tuple[str, Callable[[bool], Figure]]] = []
     runs = {start: RunFolder(path).read_metrics() for start, path in part.runs.items()}
-    if runs:
+    if runs and all(any("total" in row for row in rows) for rows in runs.values()):
         validated = all(sum("validation_dice" in row for row in rows) > 1 for rows in runs.values())
         what, label = ("validation_dice", "validation Dice") if validated else ("total", "training loss")
         caption = f"Learning curves: {label} during fine-tuning."

@@ -180,6 +180,13 @@ def test_images_in_the_manner_of_nnunet_match_their_labels(tmp_path):
     assert [r["case"] for r in evaluate(config).result["rows"]] == ["case_1"]
 
 
+def test_probabilities_and_uncertainties_beside_a_label_map_are_no_cases(folders):
+    for name in ("a_uncertainty", "a_probability_liver"):
+        write(folders.predictions, f"{name}.nii.gz", np.ones((8, 8, 8)))
+    write(folders.predictions, "lonely_uncertainty.nii.gz", np.ones((8, 8, 8)))
+    assert evaluate(folders).result["without_reference"] == ["d", "lonely_uncertainty"]
+
+
 def test_two_files_can_be_compared(tmp_path):
     array = box((5, 5, 5), (1, 1, 1), (2, 2, 2))
     write(tmp_path / "found", "x.nii.gz", array)
@@ -238,7 +245,6 @@ def test_the_last_event_is_the_result_and_progress_ends_full(folders):
 
 
 def test_a_model_names_the_classes_and_unknown_values_are_told(folders, tmp_path):
-    from hssl import modelfile
     from hssl.catalogue import Task
     from hssl.configuration import NetworkConfig
     from hssl.description import Fingerprint, ModelDescription
@@ -260,7 +266,6 @@ def test_a_model_names_the_classes_and_unknown_values_are_told(folders, tmp_path
     import torch
 
     torch.save({"description": description.model_dump(mode="json"), "network": {}}, folder / "last.pt")
-    assert modelfile.checkpoint_of(folder).name == "last.pt"
     events = []
     result = evaluate(folders.model_copy(update={"model": folder}), events.append).result
     assert {r["class_name"] for r in result["rows"]} == {"liver"}

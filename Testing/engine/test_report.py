@@ -170,6 +170,16 @@ def test_a_pretraining_alone_makes_a_report(made, tmp_path):
     assert "Kept out as test volumes: 1." in text
 
 
+def test_a_pretraining_of_too_few_steps_for_a_curve_makes_a_report_without_it(made, tmp_path):
+    run = tmp_path / "short"
+    run.mkdir()
+    (run / "metrics.csv").write_text("step,seconds,learning_rate,total,validation_dice\n")
+    (run / "config.json").write_text((made["pretraining"] / "config.json").read_text())
+    write_report(tmp_path / "short.html", "Short", made["workspace"], pretraining=run)
+    text = (tmp_path / "short.html").read_text()
+    assert "0 steps" in text and "Loss curves" not in text
+
+
 def test_names_cannot_break_the_page(made, tmp_path):
     catalogue = Catalogue.load(made["workspace"])
     catalogue.refused.append(Refused(path="<script>alert(1)</script>", reason="a & b"))
