@@ -600,7 +600,7 @@ def _(draw: random.Random, base: Base) -> bytes:
             struct.pack("<Q", len(text)) + text + data[:-4],
             struct.pack("<Q", len(text)) + text + data + b"\0" * 4,
             struct.pack("<Q", 10**5) + b"[" * 10**5,
-            _weights({first: header[first], **{n: header[first] for n in header}}, data),
+            _weights(dict.fromkeys(header, header[first]), data),
             struct.pack("<Q", len(text) + 1) + text[:1] + text[:0] + b" " + text[1:] + data[:-8],
         ]
     )
