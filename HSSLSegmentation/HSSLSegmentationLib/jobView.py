@@ -119,7 +119,8 @@ class JobView:
 
     def _curves(self, key: str, title: str, yTitle: str) -> Curves:
         if key not in self.curves or not self.curves[key].isInScene():
-            self.curves[key] = Curves(f"{wording.job(self.job.kind)}: {title}", yTitle)
+            hidden = (wording.curve("total"),)
+            self.curves[key] = Curves(f"{wording.job(self.job.kind)}: {title}", yTitle, hidden=hidden)
         return self.curves[key]
 
     def _showPlot(self, curves: Curves) -> None:

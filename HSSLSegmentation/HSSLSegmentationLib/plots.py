@@ -18,9 +18,13 @@ COLORS = (
 
 
 class Curves:
-    """A chart whose curves grow: one for each name that `add` is given; `show` writes what has come since."""
+    """A chart whose curves grow: one for each name that `add` is given; `show` writes what has come since.
 
-    def __init__(self, title: str, yTitle: str, xTitle: str = ""):
+    Args:
+        hidden: names that are in the table only, such as a sum that would dwarf its parts.
+    """
+
+    def __init__(self, title: str, yTitle: str, xTitle: str = "", hidden: tuple[str, ...] = ()):
         scene = slicer.mrmlScene
         self.table = scene.AddNewNodeByClass("vtkMRMLTableNode", title + " " + _("values"))
         self.chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", title)
@@ -28,6 +32,8 @@ class Curves:
         self.chart.SetXAxisTitle(xTitle or _("Step"))
         self.chart.SetYAxisTitle(yTitle)
         self.series: dict[str, object] = {}
+        self._hidden = hidden
+        self._columns: list[str] = []
         self._waiting: list[tuple[float, dict[str, float]]] = []
 
     def isInScene(self) -> bool:
@@ -51,11 +57,11 @@ class Curves:
         wasModified = self.table.StartModify()
         for step, values in waiting:
             for name in values:
-                if name not in self.series:
-                    self._addSeries(name)
+                if name not in self._columns:
+                    self._addColumn(name)
             row = table.InsertNextBlankRow(math.nan)
             table.GetColumnByName("step").SetValue(row, step)
-            for name in self.series:
+            for name in self._columns:
                 table.GetColumnByName(name).SetValue(row, values.get(name, math.nan))
         table.Modified()
         self.table.EndModify(wasModified)
@@ -65,7 +71,8 @@ class Curves:
         """Shows the chart in the views, in a layout with a plot."""
         slicer.modules.plots.logic().ShowChartInLayout(self.chart)
 
-    def _addSeries(self, name: str) -> None:
+    def _addColumn(self, name: str) -> None:
+        self._columns.append(name)
         table = self.table.GetTable()
         for column in ("step", name):
             if table.GetColumnByName(column) is None:
@@ -74,6 +81,8 @@ class Curves:
                 array.SetNumberOfValues(table.GetNumberOfRows())
                 array.Fill(math.nan)
                 table.AddColumn(array)
+        if name in self._hidden:
+            return
         series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
         series.SetAndObserveTableNodeID(self.table.GetID())
         series.SetXColumnName("step")

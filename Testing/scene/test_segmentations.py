@@ -1,0 +1,182 @@
+"""Segmentations in and out: names, colours, terminology, masks, overwrite mode, undo, and only the node that was meant."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import slicer
+from HSSLSegmentationLib import sceneSegmentations, sceneVolumes
+from HSSLSegmentationLib.sceneSegmentations import SegmentClass, SegmentWriter
+from HSSLSegmentationLib.sceneVolumes import SceneVolumeError
+from oddly_placed import SHAPE, linearTransform, orientation, volumeWith
+
+LIVER = (
+    "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure"
+    "~SCT^10200004^Liver~^^~Anatomic codes - DICOM master list~^^~^^"
+)
+CLASSES = [SegmentClass(1, "Liver", (0.9, 0.5, 0.1), LIVER), SegmentClass(2, "Tumour", (0.1, 0.2, 0.9))]
+
+
+@pytest.fixture
+def writer():
+    made = SegmentWriter()
+    yield made
+    made.release()
+
+
+def labelMap(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 3, SHAPE).astype(np.uint8)
+
+
+def segment(segmentationNode, name: str):
+    segmentation = segmentationNode.GetSegmentation()
+    return segmentation.GetSegment(segmentation.GetSegmentIdBySegmentName(name))
+
+
+def voxels(segmentationNode, name: str, volumeNode) -> np.ndarray:
+    segmentId = segmentationNode.GetSegmentation().GetSegmentIdBySegmentName(name)
+    return slicer.util.arrayFromSegmentBinaryLabelmap(segmentationNode, segmentId, volumeNode) != 0
+
+
+@pytest.mark.parametrize("leftHanded", [False, True])
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_label_map_comes_back_voxel_by_voxel(tmp_path, writer, leftHanded, moved):
+    volume = volumeWith(orientation(3, leftHanded))
+    if moved:
+        volume.SetAndObserveTransformNodeID(linearTransform(orientation(7, False) * [[1], [1], [1], [1]]).GetID())
+        if sceneVolumes.reasonNotUsable(volume):
+            rigid = np.diag([-1.0, -1.0, 1.0, 1.0])
+            volume.SetAndObserveTransformNodeID(linearTransform(rigid).GetID())
+    labels = labelMap()
+    node = sceneSegmentations.newSegmentation("result", volume)
+    writer.write(labels, CLASSES, volume, node)
+    found = sceneSegmentations.classesOf(node, CLASSES)
+    assert found == CLASSES
+    assert sceneSegmentations.writeLabelMap(node, volume, found, tmp_path / "l.nrrd") == 0
+    assert np.array_equal(sceneVolumes.readArray(tmp_path / "l.nrrd", volume), labels)
+
+
+def test_segments_have_names_colours_terminology_and_the_volumes_reference_geometry(writer):
+    volume = volumeWith(orientation(0, False))
+    node = sceneSegmentations.newSegmentation("result", volume)
+    writer.write(labelMap(), CLASSES, volume, node)
+    liver = segment(node, "Liver")
+    assert liver.GetColor() == pytest.approx((0.9, 0.5, 0.1))
+    assert sceneSegmentations.terminologyOf(liver) == LIVER
+    assert node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole()) is volume
+
+
+def test_a_class_without_a_voxel_gets_an_empty_segment(writer):
+    volume = volumeWith(np.eye(4))
+    node = sceneSegmentations.newSegmentation("result", volume)
+    writer.write((labelMap() == 1).astype(np.uint8), CLASSES, volume, node)
+    assert segment(node, "Tumour") is not None
+    assert not voxels(node, "Tumour", volume).any()
+
+
+def test_a_segment_of_the_same_name_is_replaced_and_a_neighbour_keeps_its_voxels(writer):
+    volume = volumeWith(np.eye(4))
+    node = sceneSegmentations.newSegmentation("mine", volume)
+    own = np.ones(SHAPE, np.uint8)
+    writer.write(own, [SegmentClass(1, "Spleen")], volume, node)
+    writer.write(own, [SegmentClass(1, "liver")], volume, node)
+    labels = labelMap()
+    writer.write(labels, CLASSES[:1], volume, node)
+    assert node.GetSegmentation().GetNumberOfSegments() == 2
+    assert np.array_equal(voxels(node, "liver", volume), labels == 1)
+    assert voxels(node, "Spleen", volume).all()
+
+
+def test_a_segment_of_another_name_is_found_by_its_terminology(writer):
+    volume = volumeWith(np.eye(4))
+    node = sceneSegmentations.newSegmentation("mine", volume)
+    writer.write(labelMap(1), [SegmentClass(1, "Leber", None, LIVER)], volume, node)
+    writer.write(labelMap(2), CLASSES[:1], volume, node)
+    assert node.GetSegmentation().GetNumberOfSegments() == 1
+    assert np.array_equal(voxels(node, "Leber", volume), labelMap(2) == 1)
+
+
+def test_the_users_mask_and_overwrite_mode_hold(writer):
+    volume = volumeWith(np.eye(4))
+    node = sceneSegmentations.newSegmentation("mine", volume)
+    half = np.zeros(SHAPE, np.uint8)
+    half[:3] = 1
+    writer.write(half, [SegmentClass(1, "Allowed")], volume, node)
+    editor = slicer.vtkMRMLSegmentEditorNode()
+    editor.SetSingletonTag("SegmentEditor")
+    slicer.mrmlScene.AddNode(editor)
+    editor.SetAndObserveSegmentationNode(node)
+    editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
+    editor.SetMaskSegmentID(node.GetSegmentation().GetSegmentIdBySegmentName("Allowed"))
+    editor.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
+    writer.write(np.ones(SHAPE, np.uint8), [SegmentClass(1, "New")], volume, node)
+    assert np.array_equal(voxels(node, "New", volume), half != 0)
+    assert not voxels(node, "Allowed", volume).any()  # overwritten, as the user's mode says
+    slicer.mrmlScene.RemoveNode(editor)
+
+
+def test_the_last_writing_can_be_undone_once(writer):
+    volume = volumeWith(np.eye(4))
+    node = sceneSegmentations.newSegmentation("mine", volume)
+    writer.write(labelMap(1), CLASSES, volume, node)
+    writer.write(labelMap(2), CLASSES, volume, node)
+    assert writer.canUndo()
+    writer.undo()
+    assert np.array_equal(voxels(node, "Liver", volume), labelMap(1) == 1)
+    writer.release()
+    assert not writer.canUndo()
+    assert not [n for n in slicer.util.getNodesByClass("vtkMRMLSegmentEditorNode") if n.GetName() == "HSSL"]
+
+
+def test_a_segmentation_under_another_transform_than_the_volume_is_refused(writer):
+    volume = volumeWith(np.eye(4))
+    node = sceneSegmentations.newSegmentation("mine", volume)
+    node.SetAndObserveTransformNodeID(linearTransform(np.eye(4)).GetID())
+    with pytest.raises(SceneVolumeError, match="another transform"):
+        writer.write(labelMap(), CLASSES, volume, node)
+
+
+def test_a_segmentation_in_the_world_gets_the_moved_volumes_segments_where_they_are_seen(tmp_path, writer):
+    volume = volumeWith(orientation(1, False))
+    volume.SetAndObserveTransformNodeID(linearTransform(np.diag([-1.0, -1, 1, 1])).GetID())
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "world")
+    writer.write(labelMap(), CLASSES, volume, node)
+    sceneSegmentations.writeLabelMap(node, volume, CLASSES, tmp_path / "l.nrrd")
+    assert np.array_equal(sceneVolumes.readArray(tmp_path / "l.nrrd", volume), labelMap())
+
+
+def test_new_segments_get_the_next_free_values_and_two_of_one_class_are_refused(writer):
+    volume = volumeWith(np.eye(4))
+    node = sceneSegmentations.newSegmentation("mine", volume)
+    writer.write(labelMap(), [SegmentClass(1, "Bile duct"), SegmentClass(2, "LIVER")], volume, node)
+    assert [(c.value, c.name) for c in sceneSegmentations.classesOf(node, CLASSES)] == [(3, "Bile duct"), (1, "Liver")]
+    node.GetSegmentation().AddEmptySegment("", "liver")
+    with pytest.raises(SceneVolumeError, match="two segments for the class Liver"):
+        sceneSegmentations.classesOf(node, CLASSES)
+
+
+def test_overlapping_segments_are_counted_and_empty_ones_refused(tmp_path, writer):
+    volume = volumeWith(np.eye(4))
+    node = sceneSegmentations.newSegmentation("mine", volume)
+    both = np.zeros(SHAPE, np.uint8)
+    both[2, 2, :4] = 1
+    writer.write(both, [SegmentClass(1, "One")], volume, node)
+    writer.write(both, [SegmentClass(1, "Two")], volume, node)
+    classes = sceneSegmentations.classesOf(node, [])
+    assert sceneSegmentations.writeLabelMap(node, volume, classes, tmp_path / "l.nrrd") == 4
+    empty = sceneSegmentations.newSegmentation("empty", volume)
+    with pytest.raises(SceneVolumeError, match="empty has no segments"):
+        sceneSegmentations.writeLabelMap(empty, volume, [SegmentClass(1, "x")], tmp_path / "e.nrrd")
+
+
+def test_a_segmentation_survives_saving_and_loading_the_scene(tmp_path, writer):
+    volume = volumeWith(orientation(0, False))
+    node = sceneSegmentations.newSegmentation("result", volume)
+    writer.write(labelMap(), CLASSES, volume, node)
+    writer.release()
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    again, volume = slicer.util.getNode("result"), slicer.util.getNode("CT")
+    assert sceneSegmentations.terminologyOf(segment(again, "Liver")) == LIVER
+    assert np.array_equal(voxels(again, "Tumour", volume), labelMap() == 2)
