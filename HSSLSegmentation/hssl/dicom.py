@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .errors import InputError
+from .errors import InputError, encodable
 from .formats import is_dicom
 
 
@@ -102,7 +102,7 @@ def find_series(folder: str | Path, uid: str | None) -> Series:
 
 def reason_of(error: Exception) -> str:
     """Returns the sentence that matters out of an ITK exception, without addresses and source lines."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in encodable(str(error)).splitlines() if line.strip()]
     for line in reversed(lines):
         for mark in ("ITK ERROR:", "itk::ERROR:", "sitk::ERROR:"):
             if mark in line:
@@ -112,6 +112,11 @@ def reason_of(error: Exception) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
+def tag(reader: sitk.ImageFileReader, key: str) -> str:
+    """Returns the text of a DICOM tag such as "0008|0060", or "" when it is absent."""
+    return encodable(reader.GetMetaData(key).strip("\0 ")) if reader.HasMetaDataKey(key) else ""
+
+
 def _read_slice(file: Path) -> _Slice:
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
@@ -119,8 +124,8 @@ def _read_slice(file: Path) -> _Slice:
     reader.ReadImageInformation()
     return _Slice(
         file=file,
-        uid=_tag(reader, "0020|000e") or "unknown",
-        modality=_tag(reader, "0008|0060"),
+        uid=tag(reader, "0020|000e") or "unknown",
+        modality=tag(reader, "0008|0060"),
         size=reader.GetSize(),
         spacing=reader.GetSpacing(),
         origin=np.array(reader.GetOrigin()[:3]),
@@ -128,10 +133,6 @@ def _read_slice(file: Path) -> _Slice:
         components=reader.GetNumberOfComponents(),
         pixel_type=sitk.GetPixelIDValueAsString(reader.GetPixelID()),
     )
-
-
-def _tag(reader: sitk.ImageFileReader, key: str) -> str:
-    return reader.GetMetaData(key).strip("\0 ") if reader.HasMetaDataKey(key) else ""
 
 
 def _series(folder: Path, uid: str, slices: list[_Slice]) -> Series:

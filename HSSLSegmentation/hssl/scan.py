@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .catalogue import Catalogue, Image, LabelClass, Refused, Task
-from .errors import InputError
+from .errors import InputError, encodable
 from .events import Message, OnEvent, ProgressMeter, Stop, ignore, never
 from .formats import stem_of, suffix_of
 from .identity import content_of, same_bytes, stamp_of
@@ -259,7 +259,7 @@ def look_at(candidate: Candidate) -> list[Look]:
     except InputError as error:
         return [Look(candidate, stamp, reason=error.reason)]
     except (OSError, ValueError) as error:
-        return [Look(candidate, stamp, reason=f"cannot be read: {error}")]
+        return [Look(candidate, stamp, reason=encodable(f"cannot be read: {error}"))]
     alone = sum(1 for s in found if s.uid) == 1
     return [_look_at_series(candidate, stamp, series, alone) for series in found]
 
@@ -358,7 +358,7 @@ def _look_at_series(candidate: Candidate, stamp: str, series: Series, alone: boo
     except InputError as error:
         return Look(one, stamp, reason=error.reason)
     except OSError as error:
-        return Look(one, stamp, reason=f"cannot be read: {error}")
+        return Look(one, stamp, reason=encodable(f"cannot be read: {error}"))
 
 
 def _with_label(candidate: Candidate, stamp: str, header: Header, content: str, alone: bool = True) -> Look:
@@ -376,7 +376,7 @@ def _with_label(candidate: Candidate, stamp: str, header: Header, content: str, 
     except InputError as error:
         reason = error.reason
     except (OSError, ValueError) as error:
-        reason = f"cannot be read: {error}"
+        reason = encodable(f"cannot be read: {error}")
     return Look(candidate, stamp, header, content, label_stamp=label_stamp, label_reason=reason, alone=alone)
 
 

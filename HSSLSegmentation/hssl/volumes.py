@@ -45,7 +45,7 @@ sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its volume, in x, y, z order: `spacing` in mm, `origin` in mm (LPS), `direction` row-major 3×3."""
+    """What a file says of its volume, in x, y, z order: `spacing` mm, `origin` mm (LPS), `direction` row-major 3×3."""
 
     path: Path
     size: tuple[int, int, int]
@@ -99,7 +99,7 @@ def read_header(path: str | Path, series: str | None = None) -> Header:
             dimension=dimension,
             pixel_type=sitk.GetPixelIDValueAsString(kind),
             frames=frames,
-            modality=_modality(reader),
+            modality=dicom.tag(reader, "0008|0060") or None,
         )
     )
 
@@ -366,7 +366,3 @@ def _times(values: tuple[float, ...]) -> str:
 
 def _place(values: tuple[float, ...]) -> str:
     return "(" + ", ".join(f"{v:.2f}" for v in values) + ")"
-
-
-def _modality(reader: sitk.ImageFileReader) -> str | None:
-    return reader.GetMetaData("0008|0060").strip() or None if reader.HasMetaDataKey("0008|0060") else None

@@ -378,6 +378,14 @@ def test_a_truncated_slice_is_refused_with_its_name(tmp_path):
     assert "slice002.dcm" in next(s.problem for s in series_in(tmp_path) if not s.uid)
 
 
+def test_odd_bytes_in_a_dicom_tag_can_be_written_down_and_the_series_is_found_again(tmp_path):
+    for file in write_series(tmp_path, uid="1.2.3.4567"):
+        file.write_bytes(file.read_bytes().replace(b"1.2.3.4567\0", b"1.2.3.\xfc567\0"))
+    (series,) = series_in(tmp_path)
+    series.uid.encode("utf-8")
+    assert read_volume(tmp_path, series=series.uid).GetSize() == (16, 12, 4)
+
+
 def test_a_folder_without_a_series_says_so(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing here")
     assert "no DICOM series" in reason(read_header, tmp_path)
