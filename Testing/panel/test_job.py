@@ -1,0 +1,168 @@
+"""A job: what it makes of its process's output, how it is stopped, and how its end is told. The process is played."""
+
+from __future__ import annotations
+
+import pytest
+import qt
+import slicer
+from harness.fake_process import FakeProcess
+from harness.fixtures import waitUntil
+from HSSLSegmentationLib.interpreter import Command
+from HSSLSegmentationLib.job import Job, JobError, Lines, runningJobs
+
+DONE = {"event": "done", "result": {"answer": 42}}
+
+
+@pytest.fixture
+def process():
+    return FakeProcess()
+
+
+@pytest.fixture
+def job(process, tmp_path):
+    made = Job("pretrain", Command("python", ["-m", "hssl"], {}), tmp_path / "stop", process)
+    made.stopGraceSeconds = made.terminateGraceSeconds = made.exitGraceSeconds = 0.05
+    made.start()
+    yield made
+    process.end(0)
+
+
+def test_lines_may_end_anywhere_even_inside_a_character():
+    lines, data = Lines(), "Leber ü\r\nzweite ✓ Zeile\nRest".encode()
+    found = [line for i in range(len(data)) for line in lines.feed(data[i : i + 1])]
+    assert [*found, *lines.end()] == ["Leber ü", "zweite ✓ Zeile", "Rest"]
+
+
+def test_bytes_that_are_no_text_and_endless_lines_do_no_harm():
+    lines = Lines()
+    assert lines.feed(b"\xff\xfe\n") == ["\ufffd\ufffd"]
+    found = lines.feed(b"x" * 3_000_000)
+    assert sum(map(len, found)) == 3_000_000
+    assert lines.end() == []
+
+
+def test_events_are_followed_and_everything_else_is_the_log(process, job):
+    process.say({"event": "phase", "name": "training", "index": 2, "count": 2})
+    process.say({"event": "progress", "phase": "training", "step": 5, "total": 10, "fraction": 0.5, "eta_seconds": 60})
+    process.say("a warning of some library", '{"event": "unknown"}', "{broken", '["no event"]')
+    process.say({"event": "losses", "step": 5, "values": {"image": 2.0}, "learning_rate": 0.001})
+    assert (job.phase, job.progress, job.etaSeconds) == ("training", 0.5, 60)
+    assert job.losses[0].values == {"image": 2.0}
+    assert list(job.lastLines) == ["a warning of some library", '{"event": "unknown"}', "{broken", '["no event"]']
+
+
+def test_the_result_is_there_when_the_process_has_ended(process, job):
+    process.say(DONE)
+    assert job.isRunning()
+    process.end(0)
+    assert job.state == "done"
+    assert job.result == {"answer": 42}
+    assert job not in runningJobs()
+
+
+def test_a_process_that_hangs_after_its_result_is_killed_and_the_result_counts(process, job):
+    process.say(DONE)
+    waitUntil(lambda: not job.isRunning(), 5)
+    assert process.killed
+    assert (job.state, job.result) == ("done", {"answer": 42})
+
+
+def test_a_failure_is_told_with_its_reason_and_what_to_do(process, job):
+    process.say({"event": "failed", "kind": "InputError", "message": "a.nii: is empty", "hint": "Remove it.", "exit_code": 4})
+    process.end(4)
+    with pytest.raises(JobError, match="a.nii: is empty\nRemove it."):
+        job.wait()
+
+
+def test_a_stop_asks_through_a_file_and_a_job_that_obeys_is_not_killed(process, job, tmp_path):
+    job.stopGraceSeconds = 60
+    job.stop()
+    assert (tmp_path / "stop").exists()
+    assert job.state == "stopping"
+    process.say({"event": "done", "stopped": True, "result": {"run": "/w/runs/a"}})
+    process.end(10)
+    assert job.state == "stopped"
+    assert job.run.name == "a"
+    assert not process.terminated and not process.killed
+
+
+def test_a_job_that_does_not_stop_is_terminated_and_then_killed_with_its_children(process, job):
+    job.stop()
+    waitUntil(lambda: process.terminated, 5)
+    waitUntil(lambda: process.killed, 5)
+    assert job.state == "stopped"
+    assert "last checkpoint" in job.detail
+
+
+@pytest.mark.parametrize(
+    ("exitCode", "crashed", "words"),
+    [
+        (9, True, "killed from outside, most often because the computer ran out of memory"),
+        (8, False, "not enough memory on the device"),
+        (11, True, "without a result (signal 11)"),
+        (1, False, "without a result (exit code 1)"),
+        (0, False, "without a result (exit code 0)"),
+    ],
+)
+def test_a_death_is_told_with_its_last_lines_and_what_to_try(process, job, exitCode, crashed, words):
+    process.say("Traceback", "ImportError: libtorch.so")
+    process.end(exitCode, crashed)
+    assert job.state == "failed"
+    assert words in job.error
+    assert job.hint
+    assert "libtorch.so" in job.error or "memory" in job.error
+
+
+def test_a_program_that_cannot_be_started_is_a_failed_job(process, job):
+    process.refuse("No such file")
+    assert job.state == "failed"
+    assert "No such file" in job.error
+    assert "Settings" in job.hint
+
+
+def test_silence_is_noticed(process, job):
+    job.silenceSeconds = 0.0
+    waitUntil(lambda: job.silentFor > 0.3, 5)
+    process.say("still here")
+    assert job.silentFor < 0.3
+
+
+def test_waiting_keeps_the_application_responsive_and_gives_up_when_told_to(process, job):
+    seen = []
+    timer = qt.QTimer()
+    timer.setInterval(5)
+    timer.connect("timeout()", lambda: seen.append(1))
+    timer.start()
+    with pytest.raises(TimeoutError):
+        job.wait(seconds=0.2)
+    timer.stop()
+    assert len(seen) > 5
+
+
+def test_a_result_that_cannot_be_taken_over_is_a_failure_with_that_reason(process, tmp_path):
+    def takeOver(job):
+        raise ValueError("The volume was removed.")
+
+    job = Job("predict", Command("python", [], {}), tmp_path / "stop", process, whenDone=takeOver).start()
+    process.say(DONE)
+    process.end(0)
+    assert (job.state, job.error) == ("failed", "The volume was removed.")
+
+
+def test_an_observer_that_fails_does_not_take_the_job_with_it(process, job):
+    told = []
+    job.addObserver(lambda job, event: 1 / 0)
+    job.addObserver(lambda job, event: told.append(event))
+    process.say({"event": "message", "text": "hello"})
+    process.say(DONE)
+    process.end(0)
+    assert job.state == "done"
+    assert [event.event for event in told if event is not None] == ["message", "done"]
+
+
+def test_the_application_that_goes_takes_the_process_with_it(process, job):
+    job.endNow(0.0)
+    assert process.killed
+    assert not job.isRunning()
+    assert not runningJobs()
+    slicer.app.processEvents()
