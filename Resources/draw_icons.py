@@ -1,11 +1,12 @@
 """Draws the icons of the extension, the module and the Segment Editor effect: `python Resources/draw_icons.py`.
 
-An organ with its segmentation contour, and in it the hierarchy that HSSL learns: image, task, group. The small icons carry
-fewer nodes, so that they still read at 16 pixels.
+An organ with its segmentation contour, and in it the hierarchy that HSSL learns: image, task, group. The small icons
+carry fewer nodes, so that they still read at 16 pixels.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import sys
@@ -43,13 +44,13 @@ def filling() -> QBrush:
 def hierarchy(painter: QPainter, levels: list[list[tuple[float, float]]], radii: list[float], width: float) -> None:
     """Nodes of each level, every one tied to the nearest node of the level above."""
     painter.setPen(QPen(PAPER, width, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
-    for above, below in zip(levels, levels[1:]):
+    for above, below in itertools.pairwise(levels):
         for x, y in below:
             parent = min(above, key=lambda node: abs(node[0] - x))
             painter.drawLine(QPointF(*parent), QPointF(x, y))
     painter.setPen(Qt.PenStyle.NoPen)
     painter.setBrush(PAPER)
-    for nodes, radius in zip(levels, radii):
+    for nodes, radius in zip(levels, radii, strict=True):
         for x, y in nodes:
             painter.drawEllipse(QPointF(x, y), radius, radius)
 
@@ -61,7 +62,9 @@ def extension(painter: QPainter) -> None:
     painter.setBrush(Qt.BrushStyle.NoBrush)
     painter.setPen(QPen(CONTOUR, 4.2, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap, Qt.PenJoinStyle.RoundJoin))
     painter.drawPath(organ(1.03))
-    hierarchy(painter, [[(50, 26)], [(35, 47), (65, 47)], [(27, 67), (42.5, 71), (57.5, 71), (73, 67)]], [7.4, 6.2, 5.0], 3.2)
+    hierarchy(
+        painter, [[(50, 26)], [(35, 47), (65, 47)], [(27, 67), (42.5, 71), (57.5, 71), (73, 67)]], [7.4, 6.2, 5.0], 3.2
+    )
 
 
 def module(painter: QPainter) -> None:

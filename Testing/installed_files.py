@@ -1,4 +1,4 @@
-"""The list of files that Slicer installs: `python Testing/installed_files.py` writes it anew into the module's CMakeLists.txt."""
+"""The files that Slicer installs: `python Testing/installed_files.py` lists them in the module's CMakeLists.txt."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ def inTree() -> dict[str, list[str]]:
     files = [MODULE / "HSSLSegmentation.py"]
     for folder in _FOLDERS:
         files += [path for path in (MODULE / folder).rglob("*") if path.is_file()]
-    names = sorted(path.relative_to(MODULE).as_posix() for path in files
-                   if path.exists() and "__pycache__" not in path.parts and not path.name.startswith("."))
-    return {LISTS[0]: [name for name in names if name.endswith(".py")],
-            LISTS[1]: [name for name in names if not name.endswith(".py")]}
+    names = sorted(
+        path.relative_to(MODULE).as_posix()
+        for path in files
+        if path.exists() and "__pycache__" not in path.parts and not path.name.startswith(".")
+    )
+    return {
+        LISTS[0]: [name for name in names if name.endswith(".py")],
+        LISTS[1]: [name for name in names if not name.endswith(".py")],
+    }
 
 
 def listed() -> dict[str, list[str]]:

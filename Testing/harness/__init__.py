@@ -1,7 +1,7 @@
-"""A stand-in for the 3D Slicer application: real MRML (slicer-core) and real Qt (PySide6), so that module tests need no Slicer.
+"""A stand-in for the 3D Slicer application over real MRML (slicer-core) and real Qt (PySide6): tests need no Slicer.
 
-`start()` makes `slicer`, `qt` and `ctk` importable as inside Slicer; `loadModule(path)` does what Slicer does when a user
-enters a scripted module. Names that Slicer 5.10 does not have raise here as they do there.
+`start()` makes `slicer`, `qt` and `ctk` importable as inside Slicer; `loadModule(path)` does what Slicer does with a
+scripted module at start-up. Names that Slicer 5.10 does not have raise here as they do there.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def digest() -> dict:
 
 @functools.cache
 def members(name: str) -> frozenset[str] | None:
-    """Names of one class beyond its base's (`"qt.QLabel"`, `"ctk.ctkComboBox"`), or None where Slicer's were not read."""
+    """Names of one class beyond its base's (`"qt.QLabel"`, `"ctk.ctkComboBox"`), None where they were not read."""
     if name == "slicer.app":
         return names(name)
     described = digest()["classes"].get(name)
@@ -52,9 +52,13 @@ def reduce(description: dict) -> dict:
         reduced[name] = {"members": sorted(own)}
         if "note" not in described:
             reduced[name]["signals"] = sorted(described.get("signals", []))
-    return {"slicer": description["slicer"], "qt": description["qt"], "classes": reduced,
-            "names": {key: sorted(value) for key, value in description["names"].items()},
-            "effects": description["effects"]}
+    return {
+        "slicer": description["slicer"],
+        "qt": description["qt"],
+        "classes": reduced,
+        "names": {key: sorted(value) for key, value in description["names"].items()},
+        "effects": description["effects"],
+    }
 
 
 def main(path: str) -> None:
@@ -63,8 +67,12 @@ def main(path: str) -> None:
     lines += [f'"slicer": {json.dumps(reduced["slicer"])}, "qt": {json.dumps(reduced["qt"])},']
     lines += [f'"effects": {json.dumps(reduced["effects"])},', '"names": {']
     lines += [",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in reduced["names"].items()), "},"]
-    lines += ['"classes": {', ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}"
-                                         for key, value in reduced["classes"].items()), "}", "}"]
+    lines += [
+        '"classes": {',
+        ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in reduced["classes"].items()),
+        "}",
+        "}",
+    ]
     DIGEST.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -20,18 +20,31 @@ from PySide6.QtCore import Signal
 from .files import CoreIOManager
 
 _LOGICS = {
-    "Colors": "vtkSlicerColorLogic", "Volumes": "vtkSlicerVolumesLogic",
-    "Terminologies": "vtkSlicerTerminologiesModuleLogic", "SubjectHierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
-    "Segmentations": "vtkSlicerSegmentationsModuleLogic", "Models": "vtkSlicerModelsLogic",
-    "Markups": "vtkSlicerMarkupsLogic", "Tables": "vtkSlicerTablesLogic", "Plots": "vtkSlicerPlotsLogic",
-    "Sequences": "vtkSlicerSequencesLogic", "Transforms": "vtkSlicerTransformLogic", "Texts": "vtkSlicerTextsLogic",
-    "Cameras": "vtkSlicerCamerasModuleLogic", "VolumeRendering": "vtkSlicerVolumeRenderingLogic",
+    "Colors": "vtkSlicerColorLogic",
+    "Volumes": "vtkSlicerVolumesLogic",
+    "Terminologies": "vtkSlicerTerminologiesModuleLogic",
+    "SubjectHierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
+    "Segmentations": "vtkSlicerSegmentationsModuleLogic",
+    "Models": "vtkSlicerModelsLogic",
+    "Markups": "vtkSlicerMarkupsLogic",
+    "Tables": "vtkSlicerTablesLogic",
+    "Plots": "vtkSlicerPlotsLogic",
+    "Sequences": "vtkSlicerSequencesLogic",
+    "Transforms": "vtkSlicerTransformLogic",
+    "Texts": "vtkSlicerTextsLogic",
+    "Cameras": "vtkSlicerCamerasModuleLogic",
+    "VolumeRendering": "vtkSlicerVolumeRenderingLogic",
 }
 # Slicer installs these as top-level modules; in slicer-core they are inside the package.
 _TOP_LEVEL = {
-    "mrml": "MRMLCore", "MRMLCorePython": "MRMLCore", "MRMLLogicPython": "MRMLLogic",
-    "vtkSegmentationCore": "vtkSegmentationCore", "vtkSegmentationCorePython": "vtkSegmentationCore",
-    "vtkITK": "vtkITK", "vtkAddon": "vtkAddonPython", "vtkTeem": "vtkTeem",
+    "mrml": "MRMLCore",
+    "MRMLCorePython": "MRMLCore",
+    "MRMLLogicPython": "MRMLLogic",
+    "vtkSegmentationCore": "vtkSegmentationCore",
+    "vtkSegmentationCorePython": "vtkSegmentationCore",
+    "vtkITK": "vtkITK",
+    "vtkAddon": "vtkAddonPython",
+    "vtkTeem": "vtkTeem",
     "vtkSlicerSegmentationsModuleLogicPython": "vtkSlicerSegmentationsModuleLogic",
 }
 
@@ -66,8 +79,11 @@ class ModuleManager(QtCore.QObject):
         return loaded if loaded is not None and hasattr(loaded, "name") else None
 
     def modulesNames(self):
-        return tuple(module.name for key, module in vars(slicer.modules).items()
-                     if isinstance(module, (LoadableModule, slicer.qSlicerScriptedLoadableModule)))
+        return tuple(
+            module.name
+            for key, module in vars(slicer.modules).items()
+            if isinstance(module, (LoadableModule, slicer.qSlicerScriptedLoadableModule))
+        )
 
     def factoryManager(self):
         return types.SimpleNamespace(loadedModuleNames=self.modulesNames)
@@ -216,7 +232,9 @@ def _startScene(logic):
     home = Path(slicer.app.slicerHome)
     (home / "share" / "ColorFiles").mkdir(parents=True)
     # What label map display nodes look for; the real table has a name per row as well.
-    rows = "".join(f"{value} {value} {value * 37 % 255} {value * 91 % 255} {value * 151 % 255} 255\n" for value in range(1, 100))
+    rows = "".join(
+        f"{value} {value} {value * 37 % 255} {value * 91 % 255} {value * 151 % 255} 255\n" for value in range(1, 100)
+    )
     (home / "share" / "ColorFiles" / "GenericColors.txt").write_text(f"0 Background 0 0 0 0\n{rows}", encoding="utf-8")
     logic.SetHomeDirectory(str(home))
     logic.SetShareDirectory("share")
@@ -242,17 +260,33 @@ def _writeTerminologies(folder: Path) -> Path:
     """Slicer's terminology files are not in slicer-core; without any its logic fills the log with errors."""
     folder.mkdir(parents=True)
     schemas = "https://raw.githubusercontent.com/qiicr/dcmqi/master/doc/schemas/"
-    tissue = {"CodingSchemeDesignator": "SCT", "CodeValue": "85756007", "CodeMeaning": "Tissue", "recommendedDisplayRGBValue": [128, 174, 128]}
+    tissue = {
+        "CodingSchemeDesignator": "SCT",
+        "CodeValue": "85756007",
+        "CodeMeaning": "Tissue",
+        "recommendedDisplayRGBValue": [128, 174, 128],
+    }
     anatomy = {"CodingSchemeDesignator": "SCT", "CodeValue": "123037004", "CodeMeaning": "Anatomical Structure"}
-    for name, title in (("SlicerGeneralAnatomy", "Segmentation category and type - 3D Slicer General Anatomy list"),
-                        ("DICOM-Master", "Segmentation category and type - DICOM master list")):
-        _writeJson(folder / f"SegmentationCategoryTypeModifier-{name}.term.json", {
-            "@schema": f"{schemas}segment-context-schema.json#",
-            "SegmentationCategoryTypeContextName": title,
-            "SegmentationCodes": {"Category": [{**anatomy, "showAnatomy": True, "Type": [tissue]}]}})
-    _writeJson(folder / "AnatomicRegionAndModifier-DICOM-Master.term.json", {
-        "@schema": f"{schemas}anatomic-context-schema.json#",
-        "AnatomicContextName": "Anatomic codes - DICOM master list", "AnatomicCodes": {"AnatomicRegion": [anatomy]}})
+    for name, title in (
+        ("SlicerGeneralAnatomy", "Segmentation category and type - 3D Slicer General Anatomy list"),
+        ("DICOM-Master", "Segmentation category and type - DICOM master list"),
+    ):
+        _writeJson(
+            folder / f"SegmentationCategoryTypeModifier-{name}.term.json",
+            {
+                "@schema": f"{schemas}segment-context-schema.json#",
+                "SegmentationCategoryTypeContextName": title,
+                "SegmentationCodes": {"Category": [{**anatomy, "showAnatomy": True, "Type": [tissue]}]},
+            },
+        )
+    _writeJson(
+        folder / "AnatomicRegionAndModifier-DICOM-Master.term.json",
+        {
+            "@schema": f"{schemas}anatomic-context-schema.json#",
+            "AnatomicContextName": "Anatomic codes - DICOM master list",
+            "AnatomicCodes": {"AnatomicRegion": [anatomy]},
+        },
+    )
     return folder
 
 

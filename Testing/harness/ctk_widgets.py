@@ -15,8 +15,11 @@ _HEADER = 26
 
 def _forwarded(kind, inner: str, name: str, setter: str | None = None):
     """A property that lives on an inner widget."""
-    return Property(kind, lambda self: getattr(getattr(self, inner), name),
-                    lambda self, value: setattr(getattr(self, inner), setter or name, value))
+    return Property(
+        kind,
+        lambda self: getattr(getattr(self, inner), name),
+        lambda self, value: setattr(getattr(self, inner), setter or name, value),
+    )
 
 
 class ctkCollapsibleButton(QtWidgets.QAbstractButton):
@@ -57,8 +60,9 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
 
     collapsed = Property(bool, lambda self: not self.isChecked(), _setCollapsed)
     flat = Property(bool, lambda self: self._flat, lambda self, value: setattr(self, "_flat", value))
-    collapsedHeight = Property(int, lambda self: self._collapsedHeight,
-                               lambda self, value: setattr(self, "_collapsedHeight", value))
+    collapsedHeight = Property(
+        int, lambda self: self._collapsedHeight, lambda self, value: setattr(self, "_collapsedHeight", value)
+    )
 
     def showEvent(self, event):
         super().showEvent(event)
@@ -97,11 +101,16 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         arrow = QtWidgets.QStyleOption()
         arrow.initFrom(self)
         arrow.rect = QtCore.QRect(8, (header.height() - 10) // 2, 10, 10)
-        painter.drawPrimitive(QtWidgets.QStyle.PrimitiveElement.PE_IndicatorArrowDown if self.isChecked()
-                              else QtWidgets.QStyle.PrimitiveElement.PE_IndicatorArrowRight, arrow)
+        painter.drawPrimitive(
+            QtWidgets.QStyle.PrimitiveElement.PE_IndicatorArrowDown
+            if self.isChecked()
+            else QtWidgets.QStyle.PrimitiveElement.PE_IndicatorArrowRight,
+            arrow,
+        )
         painter.setPen(self.palette.color(QtGui.QPalette.ColorRole.ButtonText))
-        painter.drawText(header.adjusted(24, 0, -4, 0), Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextShowMnemonic,
-                         self.text)
+        painter.drawText(
+            header.adjusted(24, 0, -4, 0), Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextShowMnemonic, self.text
+        )
 
 
 class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
@@ -120,8 +129,9 @@ class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
                 child.setVisible(expanded)
 
     collapsed = Property(bool, lambda self: not self.isChecked(), lambda self, value: self.setChecked(not value))
-    collapsedHeight = Property(int, lambda self: self._collapsedHeight,
-                               lambda self, value: setattr(self, "_collapsedHeight", value))
+    collapsedHeight = Property(
+        int, lambda self: self._collapsedHeight, lambda self, value: setattr(self, "_collapsedHeight", value)
+    )
 
 
 class ctkDoubleSpinBox(QtWidgets.QWidget):
@@ -220,8 +230,9 @@ class ctkSliderWidget(QtWidgets.QWidget):
     suffix = _forwarded(str, "_box", "suffix")
     spinBoxVisible = Property(bool, lambda self: not self._box.isHidden(), setSpinBoxVisible)
     tracking = Property(bool, lambda self: self._tracking, lambda self, value: setattr(self, "_tracking", value))
-    pageStep = Property(float, lambda self: float(self._slider.pageStep),
-                        lambda self, value: self._slider.setPageStep(int(value)))
+    pageStep = Property(
+        float, lambda self: float(self._slider.pageStep), lambda self, value: self._slider.setPageStep(int(value))
+    )
 
 
 class ctkRangeWidget(QtWidgets.QWidget):
@@ -251,14 +262,24 @@ class ctkRangeWidget(QtWidgets.QWidget):
         self._low.setValue(low)
         self._high.setValue(high)
 
-    minimum = Property(float, lambda self: self._low.minimum, lambda self, value: self.setRange(value, self._low.maximum))
-    maximum = Property(float, lambda self: self._low.maximum, lambda self, value: self.setRange(self._low.minimum, value))
+    minimum = Property(
+        float, lambda self: self._low.minimum, lambda self, value: self.setRange(value, self._low.maximum)
+    )
+    maximum = Property(
+        float, lambda self: self._low.maximum, lambda self, value: self.setRange(self._low.minimum, value)
+    )
     minimumValue = _forwarded(float, "_low", "value")
     maximumValue = _forwarded(float, "_high", "value")
-    singleStep = Property(float, lambda self: self._low.singleStep,
-                          lambda self, value: [box.setSingleStep(value) for box in (self._low, self._high)])
-    decimals = Property(int, lambda self: self._low.decimals,
-                        lambda self, value: [box.setDecimals(value) for box in (self._low, self._high)])
+    singleStep = Property(
+        float,
+        lambda self: self._low.singleStep,
+        lambda self, value: [box.setSingleStep(value) for box in (self._low, self._high)],
+    )
+    decimals = Property(
+        int,
+        lambda self: self._low.decimals,
+        lambda self, value: [box.setDecimals(value) for box in (self._low, self._high)],
+    )
 
 
 class ctkPathLineEdit(QtWidgets.QWidget):
@@ -290,8 +311,9 @@ class ctkPathLineEdit(QtWidgets.QWidget):
 
     def _changed(self, text):
         path = Path(text)
-        valid = bool(text) and (path.is_dir() if not self._filters & self.Files else
-                                path.exists() or bool(self._filters & self.Writable))
+        valid = bool(text) and (
+            path.is_dir() if not self._filters & self.Files else path.exists() or bool(self._filters & self.Writable)
+        )
         if valid != self._valid:
             self._valid = valid
             self.validInputChanged.emit(valid)
@@ -328,12 +350,18 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     options = Property(int, lambda self: self._options, lambda self, value: setattr(self, "_options", int(value)))
     label = Property(str, lambda self: self._label, lambda self, value: setattr(self, "_label", value))
     settingKey = Property(str, lambda self: self._settingKey, lambda self, value: setattr(self, "_settingKey", value))
-    sizeAdjustPolicy = Property(int, lambda self: self._policy, lambda self, value: setattr(self, "_policy", int(value)))
-    minimumContentsLength = Property(int, lambda self: self._length, lambda self, value: setattr(self, "_length", value))
-    nameFilters = Property("QStringList", lambda self: self._nameFilters,
-                           lambda self, value: setattr(self, "_nameFilters", tuple(value)))
-    showBrowseButton = Property(bool, lambda self: not self._button.isHidden(),
-                                lambda self, value: self._button.setVisible(value))
+    sizeAdjustPolicy = Property(
+        int, lambda self: self._policy, lambda self, value: setattr(self, "_policy", int(value))
+    )
+    minimumContentsLength = Property(
+        int, lambda self: self._length, lambda self, value: setattr(self, "_length", value)
+    )
+    nameFilters = Property(
+        "QStringList", lambda self: self._nameFilters, lambda self, value: setattr(self, "_nameFilters", tuple(value))
+    )
+    showBrowseButton = Property(
+        bool, lambda self: not self._button.isHidden(), lambda self, value: self._button.setVisible(value)
+    )
     showHistoryButton = Property(bool, lambda self: False, lambda self, value: None)
 
 
@@ -448,8 +476,9 @@ class ctkSearchBox(QtWidgets.QLineEdit):
         self.setClearButtonEnabled(True)
         self._showSearchIcon = False
 
-    showSearchIcon = Property(bool, lambda self: self._showSearchIcon,
-                              lambda self, value: setattr(self, "_showSearchIcon", value))
+    showSearchIcon = Property(
+        bool, lambda self: self._showSearchIcon, lambda self, value: setattr(self, "_showSearchIcon", value)
+    )
 
 
 class ctkPushButton(QtWidgets.QPushButton):
@@ -489,8 +518,9 @@ class ctkMessageBox(QtWidgets.QMessageBox):
         super().__init__(parent)
         self._settingsKey = ""
 
-    dontShowAgainSettingsKey = Property(str, lambda self: self._settingsKey,
-                                        lambda self, value: setattr(self, "_settingsKey", value))
+    dontShowAgainSettingsKey = Property(
+        str, lambda self: self._settingsKey, lambda self, value: setattr(self, "_settingsKey", value)
+    )
 
 
 class ctkFileDialog(QtWidgets.QFileDialog):

@@ -90,8 +90,12 @@ def _execute(self):
 
 
 def install() -> None:
-    for name, function in (("getExistingDirectory", chosenDirectory), ("getOpenFileName", chosenFileToOpen),
-                           ("getSaveFileName", chosenFileToSave), ("getOpenFileNames", _chosenFiles)):
+    for name, function in (
+        ("getExistingDirectory", chosenDirectory),
+        ("getOpenFileName", chosenFileToOpen),
+        ("getSaveFileName", chosenFileToSave),
+        ("getOpenFileNames", _chosenFiles),
+    ):
         setattr(qt.QFileDialog, name, staticmethod(function))
     for name in ("question", "information", "warning", "critical"):
         setattr(qt.QMessageBox, name, _asked(name))

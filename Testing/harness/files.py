@@ -18,7 +18,9 @@ _EXTENSIONS = {
     "SceneFile": (".mrml", ".mrb"),
 }
 _NODES = {
-    "TableFile": "vtkMRMLTableNode", "ModelFile": "vtkMRMLModelNode", "TransformFile": "vtkMRMLTransformNode",
+    "TableFile": "vtkMRMLTableNode",
+    "ModelFile": "vtkMRMLModelNode",
+    "TransformFile": "vtkMRMLTransformNode",
     "TextFile": "vtkMRMLTextNode",
 }
 _LABEL_MAP, _SINGLE_FILE = 1, 8  # vtkSlicerVolumesLogic::LoadingOptions
@@ -29,7 +31,7 @@ def _nameOf(path: str) -> str:
     for extensions in _EXTENSIONS.values():
         for extension in extensions:
             if name.lower().endswith(extension):
-                return name[:-len(extension)]
+                return name[: -len(extension)]
     return name
 
 
@@ -43,8 +45,13 @@ class CoreIOManager:
         return "NoFile"
 
     def fileWriterFileType(self, node):
-        for kind, className in {**_NODES, "SegmentationFile": "vtkMRMLSegmentationNode", "SequenceFile": "vtkMRMLSequenceNode",
-                                "VolumeFile": "vtkMRMLVolumeNode", "MarkupsFile": "vtkMRMLMarkupsNode"}.items():
+        for kind, className in {
+            **_NODES,
+            "SegmentationFile": "vtkMRMLSegmentationNode",
+            "SequenceFile": "vtkMRMLSequenceNode",
+            "VolumeFile": "vtkMRMLVolumeNode",
+            "MarkupsFile": "vtkMRMLMarkupsNode",
+        }.items():
             if node.IsA(className):
                 return kind
         return "NoFile"
@@ -66,7 +73,9 @@ class CoreIOManager:
         if not os.path.isfile(path):
             return None
         if kind == "VolumeFile":
-            options = (_LABEL_MAP if properties.get("labelmap") else 0) | (_SINGLE_FILE if properties.get("singleFile", True) else 0)
+            options = (_LABEL_MAP if properties.get("labelmap") else 0) | (
+                _SINGLE_FILE if properties.get("singleFile", True) else 0
+            )
             return slicer.modules.volumes.logic().AddArchetypeVolume(path, name, options)
         if kind == "SegmentationFile":
             return slicer.modules.segmentations.logic().LoadSegmentationFromFile(path, True, name)

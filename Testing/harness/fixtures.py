@@ -45,15 +45,31 @@ def leftovers(before: set[int] = frozenset()) -> list[str]:
     """What a module that is gone must not leave behind, in words."""
     settle()
     gc.collect()
-    found = [f"observer of {type(observing).__name__} on {observed.GetClassName()}: {method.__name__}"
-             for observing in list(_observing) for observed, _, method, *_ in observing.Observations]
-    found += [f"process {process.program()} still runs" for process in list(pythonqt.processes)
-              if process.state() != qt.QProcess.NotRunning]
-    found += [f"timer with an interval of {timer.interval} ms still runs" for timer in list(pythonqt.timers) if timer.isActive()]
-    found += [f"child process {child.pid} {child.name()}" for child in psutil.Process().children(recursive=True)
-              if child.pid not in before and child.status() != psutil.STATUS_ZOMBIE]
-    found += [f"thread {thread.name}" for thread in threading.enumerate()
-              if thread is not threading.main_thread() and not thread.daemon]
+    found = [
+        f"observer of {type(observing).__name__} on {observed.GetClassName()}: {method.__name__}"
+        for observing in list(_observing)
+        for observed, _, method, *_ in observing.Observations
+    ]
+    found += [
+        f"process {process.program()} still runs"
+        for process in list(pythonqt.processes)
+        if process.state() != qt.QProcess.NotRunning
+    ]
+    found += [
+        f"timer with an interval of {timer.interval} ms still runs"
+        for timer in list(pythonqt.timers)
+        if timer.isActive()
+    ]
+    found += [
+        f"child process {child.pid} {child.name()}"
+        for child in psutil.Process().children(recursive=True)
+        if child.pid not in before and child.status() != psutil.STATUS_ZOMBIE
+    ]
+    found += [
+        f"thread {thread.name}"
+        for thread in threading.enumerate()
+        if thread is not threading.main_thread() and not thread.daemon
+    ]
     return found
 
 
@@ -96,8 +112,7 @@ def application(slotErrors):
     yield slicer.app
     for module in scripted_module.loaded():
         scripted_module.unload(module)
-    if hasattr(slicer.modules, "SegmentEditorWidget"):
-        slicer.modules.SegmentEditorWidget.exit()
+    slicer.modules.segmenteditor._close()
     settle()
     slicer.mrmlScene.Clear(0)
     slicer.app.layoutManager()._reset()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 
+import shiboken6
 import slicer
 import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
@@ -20,7 +22,9 @@ class _Observing:
 
         def notify(caller, event):
             alive = weak()
-            if alive is not None:
+            if alive is not None and shiboken6.isValid(
+                alive.__self__
+            ):  # the widget may be deleted before its Python half
                 alive()
 
         self._observed = getattr(self, "_observed", [])
@@ -58,10 +62,20 @@ class qSlicerWidget(qMRMLWidget):
     """The top widget of many .ui files."""
 
 
-_NODE_OPTIONS = {"noneEnabled": (bool, False), "addEnabled": (bool, True), "removeEnabled": (bool, True),
-                 "renameEnabled": (bool, False), "editEnabled": (bool, False), "showHidden": (bool, False),
-                 "showChildNodeTypes": (bool, True), "selectNodeUponCreation": (bool, True), "baseName": (str, ""),
-                 "noneDisplay": (str, "None"), "nodeTypes": ("QStringList", ()), "hideChildNodeTypes": ("QStringList", ())}
+_NODE_OPTIONS = {
+    "noneEnabled": (bool, False),
+    "addEnabled": (bool, True),
+    "removeEnabled": (bool, True),
+    "renameEnabled": (bool, False),
+    "editEnabled": (bool, False),
+    "showHidden": (bool, False),
+    "showChildNodeTypes": (bool, True),
+    "selectNodeUponCreation": (bool, True),
+    "baseName": (str, ""),
+    "noneDisplay": (str, "None"),
+    "nodeTypes": ("QStringList", ()),
+    "hideChildNodeTypes": ("QStringList", ()),
+}
 
 
 def _option(name):
@@ -106,8 +120,17 @@ class qMRMLNodeComboBox(_Observing, QtWidgets.QWidget):
         self._observeNothing()
         self._scene = scene
         if scene is not None:
-            self._observe(scene, (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent,
-                                  scene.EndBatchProcessEvent), self._refill)
+            self._observe(
+                scene,
+                (
+                    scene.NodeAddedEvent,
+                    scene.NodeRemovedEvent,
+                    scene.EndCloseEvent,
+                    scene.EndImportEvent,
+                    scene.EndBatchProcessEvent,
+                ),
+                self._refill,
+            )
         self._refill()
 
     def mrmlScene(self):
@@ -128,14 +151,18 @@ class qMRMLNodeComboBox(_Observing, QtWidgets.QWidget):
             return False
         if any(node.IsA(name) for name in self._options["hideChildNodeTypes"]):
             return False
-        return all(not node.IsA(nodeType) or (node.GetAttribute(name) is not None and value in (None, node.GetAttribute(name)))
-                   for (nodeType, name), value in self._attributes.items())
+        return all(
+            not node.IsA(nodeType) or (node.GetAttribute(name) is not None and value in (None, node.GetAttribute(name)))
+            for (nodeType, name), value in self._attributes.items()
+        )
 
     def _nodes(self):
         found = []
         for nodeType in self._options["nodeTypes"] if self._scene is not None else ():
-            nodes = (self._scene.GetNthNodeByClass(index, nodeType)
-                     for index in range(self._scene.GetNumberOfNodesByClass(nodeType)))
+            nodes = (
+                self._scene.GetNthNodeByClass(index, nodeType)
+                for index in range(self._scene.GetNumberOfNodesByClass(nodeType))
+            )
             found += [node for node in nodes if node not in found and self._offered(node)]
         return found
 
@@ -147,10 +174,16 @@ class qMRMLNodeComboBox(_Observing, QtWidgets.QWidget):
         rows = [("", self._options["noneDisplay"])] if self._options["noneEnabled"] or not nodes else []
         rows += [(node.GetID(), node.GetName()) for node in nodes]
         label = self._label()
-        rows += [(key, text) for key, text, option in (
-            ("#rename", f"Rename current {label}", "renameEnabled"), ("#edit", f"Edit current {label}", "editEnabled"),
-            ("#remove", f"Delete current {label}", "removeEnabled"), ("#add", f"Create new {label}", "addEnabled"))
-            if self._options[option]]
+        rows += [
+            (key, text)
+            for key, text, option in (
+                ("#rename", f"Rename current {label}", "renameEnabled"),
+                ("#edit", f"Edit current {label}", "editEnabled"),
+                ("#remove", f"Delete current {label}", "removeEnabled"),
+                ("#add", f"Create new {label}", "addEnabled"),
+            )
+            if self._options[option]
+        ]
         for key, text in rows:
             self._entries.append(key)
             self._combo.addItem(text if key or self._options["noneEnabled"] else f"Select a {label}")
@@ -236,7 +269,9 @@ class qMRMLNodeComboBox(_Observing, QtWidgets.QWidget):
     def nodeFromIndex(self, index):
         return self._nodes()[index]
 
-    currentNodeID = Property(str, lambda self: self._current.GetID() if self._current is not None else "", setCurrentNodeID)
+    currentNodeID = Property(
+        str, lambda self: self._current.GetID() if self._current is not None else "", setCurrentNodeID
+    )
     noneEnabled = _option("noneEnabled")
     addEnabled = _option("addEnabled")
     removeEnabled = _option("removeEnabled")
@@ -274,8 +309,16 @@ class qMRMLCheckableNodeComboBox(_Observing, QtWidgets.QWidget):
         return self._scene
 
     def _nodes(self):
-        return [node for nodeType in self._types for node in slicer.util.getNodesByClass(nodeType, self._scene)
-                if not node.GetHideFromEditors()] if self._scene is not None else []
+        return (
+            [
+                node
+                for nodeType in self._types
+                for node in slicer.util.getNodesByClass(nodeType, self._scene)
+                if not node.GetHideFromEditors()
+            ]
+            if self._scene is not None
+            else []
+        )
 
     def _refill(self):
         kept = self._checked & {node.GetID() for node in self._nodes()}
@@ -326,17 +369,23 @@ class _Units:
 class qMRMLSliderWidget(_Units, ctk_widgets.ctkSliderWidget):
     """A slider in the scene's units."""
 
-    quantity = Property(str, lambda self: getattr(self, "_quantity", ""), lambda self, value: setattr(self, "_quantity", value))
-    unitAwareProperties = Property(int, lambda self: getattr(self, "_aware", 0),
-                                   lambda self, value: setattr(self, "_aware", int(value)))
+    quantity = Property(
+        str, lambda self: getattr(self, "_quantity", ""), lambda self, value: setattr(self, "_quantity", value)
+    )
+    unitAwareProperties = Property(
+        int, lambda self: getattr(self, "_aware", 0), lambda self, value: setattr(self, "_aware", int(value))
+    )
 
 
 class qMRMLSpinBox(_Units, ctk_widgets.ctkDoubleSpinBox):
     """A spin box in the scene's units."""
 
-    quantity = Property(str, lambda self: getattr(self, "_quantity", ""), lambda self, value: setattr(self, "_quantity", value))
-    unitAwareProperties = Property(int, lambda self: getattr(self, "_aware", 0),
-                                   lambda self, value: setattr(self, "_aware", int(value)))
+    quantity = Property(
+        str, lambda self: getattr(self, "_quantity", ""), lambda self, value: setattr(self, "_quantity", value)
+    )
+    unitAwareProperties = Property(
+        int, lambda self: getattr(self, "_aware", 0), lambda self, value: setattr(self, "_aware", int(value))
+    )
 
 
 class qMRMLRangeWidget(_Units, ctk_widgets.ctkRangeWidget):
@@ -410,8 +459,15 @@ class qMRMLSegmentsTableView(_Observing, qMRMLWidget):
         self._observeNothing()
         self._node = node
         if node is not None:
-            self._observe(node, (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved,
-                                 slicer.vtkSegmentation.SegmentModified), self._refill)
+            self._observe(
+                node,
+                (
+                    slicer.vtkSegmentation.SegmentAdded,
+                    slicer.vtkSegmentation.SegmentRemoved,
+                    slicer.vtkSegmentation.SegmentModified,
+                ),
+                self._refill,
+            )
         self._refill()
 
     def _refill(self):
@@ -441,7 +497,9 @@ class qMRMLSegmentsTableView(_Observing, qMRMLWidget):
                 self._table.selectRow(row)
 
     def _flag(name):
-        return Property(bool, lambda self: self._flags.get(name, True), lambda self, value: self._flags.update({name: value}))
+        return Property(
+            bool, lambda self: self._flags.get(name, True), lambda self, value: self._flags.update({name: value})
+        )
 
     headerVisible = _flag("headerVisible")
     visibilityColumnVisible = _flag("visibilityColumnVisible")
@@ -481,10 +539,24 @@ class qMRMLTableView(_Observing, QtWidgets.QTableView):
         if self._node is None or self._node.GetTable() is None:
             return
         table = self._node.GetTable()
-        self._model.setHorizontalHeaderLabels([self._node.GetColumnName(column) for column in range(table.GetNumberOfColumns())])
+        self._model.setHorizontalHeaderLabels(
+            [self._node.GetColumnName(column) for column in range(table.GetNumberOfColumns())]
+        )
         for row in range(table.GetNumberOfRows()):
-            self._model.appendRow([QtGui.QStandardItem(table.GetValue(row, column).ToString())
-                                   for column in range(table.GetNumberOfColumns())])
+            self._model.appendRow(
+                [
+                    QtGui.QStandardItem(table.GetValue(row, column).ToString())
+                    for column in range(table.GetNumberOfColumns())
+                ]
+            )
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """At most six round numbers between two."""
+    rough = (high - low) / 5
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    return [index * step for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 class qMRMLPlotView(_Observing, qMRMLWidget):
@@ -528,7 +600,10 @@ class qMRMLPlotView(_Observing, qMRMLWidget):
     @staticmethod
     def _points(series):
         table = series.GetTableNode().GetTable() if series.GetTableNode() is not None else None
-        columns = table and (table.GetColumnByName(series.GetXColumnName()), table.GetColumnByName(series.GetYColumnName()))
+        columns = table and (
+            table.GetColumnByName(series.GetXColumnName()),
+            table.GetColumnByName(series.GetYColumnName()),
+        )
         if not columns or columns[1] is None:
             return []
         numbers = []
@@ -546,35 +621,42 @@ class qMRMLPlotView(_Observing, qMRMLWidget):
         chart = self._viewNode.GetPlotChartNode() if self._viewNode is not None else None
         if chart is None:
             return
-        left, top, right, bottom = self._MARGINS
-        area = QtCore.QRectF(self.rect.adjusted(left, top, -right, -bottom))
+        left, top, end, bottom = self._MARGINS
+        area = QtCore.QRectF(self.rect.adjusted(left, top, -end, -bottom))
         lines = [(series, self._points(series)) for series in self._series(chart)]
         every = [point for _, points in lines for point in points]
         painter.setPen(QtGui.QColor("#333333"))
         if chart.GetTitleVisibility() and chart.GetTitle():
-            painter.drawText(QtCore.QRectF(0, 2, self.rect.width(), top - 2), Qt.AlignmentFlag.AlignCenter, chart.GetTitle())
+            painter.drawText(
+                QtCore.QRectF(0, 2, self.rect.width(), top - 2), Qt.AlignmentFlag.AlignCenter, chart.GetTitle()
+            )
         if not every:
             painter.drawRect(area)
             return
         lowX, highX = min(x for x, _ in every), max(x for x, _ in every)
         lowY, highY = min(y for _, y in every), max(y for _, y in every)
-        highX, highY = max(highX, lowX + 1e-9), max(highY, lowY + 1e-9)
+        highX, highY = (high if high > low else low + 1 for low, high in ((lowX, highX), (lowY, highY)))
 
         def place(x, y):
-            return QtCore.QPointF(area.left() + area.width() * (x - lowX) / (highX - lowX),
-                                  area.bottom() - area.height() * (y - lowY) / (highY - lowY))
+            return QtCore.QPointF(
+                area.left() + area.width() * (x - lowX) / (highX - lowX),
+                area.bottom() - area.height() * (y - lowY) / (highY - lowY),
+            )
 
-        for step in range(5):
-            x, y = lowX + (highX - lowX) * step / 4, lowY + (highY - lowY) * step / 4
+        right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        for y in _ticks(lowY, highY):
             painter.setPen(QtGui.QColor("#dddddd"))
             painter.drawLine(place(lowX, y), place(highX, y))
             painter.setPen(QtGui.QColor("#333333"))
-            painter.drawText(QtCore.QRectF(0, place(lowX, y).y() - 8, left - 6, 16),
-                             Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, f"{y:.3g}")
-            painter.drawText(QtCore.QRectF(place(x, lowY).x() - 40, area.bottom() + 3, 80, 14),
-                             Qt.AlignmentFlag.AlignCenter, f"{x:.4g}")
-        painter.drawText(QtCore.QRectF(area.left(), area.bottom() + 18, area.width(), 18), Qt.AlignmentFlag.AlignCenter,
-                         chart.GetXAxisTitle() or "")
+            painter.drawText(QtCore.QRectF(0, place(lowX, y).y() - 8, left - 6, 16), right, f"{y:.6g}")
+        for x in _ticks(lowX, highX):
+            box = QtCore.QRectF(place(x, lowY).x() - 40, area.bottom() + 3, 80, 14)
+            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, f"{x:.6g}")
+        painter.drawText(
+            QtCore.QRectF(area.left(), area.bottom() + 18, area.width(), 18),
+            Qt.AlignmentFlag.AlignCenter,
+            chart.GetXAxisTitle() or "",
+        )
         for series, points in lines:
             pen = QtGui.QPen(QtGui.QColor.fromRgbF(*series.GetColor()), max(1.0, series.GetLineWidth()))
             painter.setPen(pen)

@@ -1,7 +1,7 @@
 """`slicer.parameterNodeWrapper`: typed parameters kept in a scripted module node, and tied to widgets.
 
-The values are written under the same names as by Slicer, so that a scene saved there opens here. A type, an annotation or a
-pair of type and widget that Slicer cannot handle raises.
+The values are written under the same names as by Slicer, so that a scene saved there opens here. A type, an annotation
+or a pair of type and widget that Slicer cannot handle raises.
 """
 
 from __future__ import annotations
@@ -19,10 +19,18 @@ import slicer
 import vtk
 
 SlicerParameterNamePropertyName = "SlicerParameterName"
-_PATHS = (pathlib.Path, pathlib.PosixPath, pathlib.WindowsPath, pathlib.PurePath, pathlib.PurePosixPath, pathlib.PureWindowsPath)
+_PATHS = (
+    pathlib.Path,
+    pathlib.PosixPath,
+    pathlib.WindowsPath,
+    pathlib.PurePath,
+    pathlib.PurePosixPath,
+    pathlib.PureWindowsPath,
+)
 
 
 # Annotations
+
 
 class Default:
     def __init__(self, value=None, *, generator=None):
@@ -124,6 +132,7 @@ def findFirstAnnotation(annotations, kind):
 
 
 # How one type is kept in a node: write, read, remove, and whether a value is there
+
 
 class _Text:
     """Types that are one string."""
@@ -356,7 +365,10 @@ class _Pack:
             parameter.write(node, f"{name}.{member}", getattr(value, member))
 
     def read(self, node, name):
-        values = {member: parameter.kind.read(node, f"{name}.{member}") for member, parameter in self.cls.allParameters.items()}
+        values = {
+            member: parameter.kind.read(node, f"{name}.{member}")
+            for member, parameter in self.cls.allParameters.items()
+        }
         pack = self.cls(**values)
         pack.__dict__["_kept"] = (node, name)
         return pack
@@ -406,8 +418,11 @@ class _Parameter:
     def __init__(self, owner, name, datatype):
         self.datatype = datatype
         actual, annotations = splitAnnotations(datatype)
-        unknown = [annotation for annotation in annotations
-                   if not isinstance(annotation, (Validator, Default, Decimals, SingleStep))]
+        unknown = [
+            annotation
+            for annotation in annotations
+            if not isinstance(annotation, (Validator, Default, Decimals, SingleStep))
+        ]
         if unknown:
             raise TypeError(f"{owner.__name__}.{name} has annotations that Slicer's wrapper would ignore: {unknown}")
         self.kind = _kind(actual)
@@ -433,11 +448,14 @@ class _Parameter:
 
 
 def _declared(cls):
-    return {name: _Parameter(cls, name, datatype)
-            for name, datatype in typing.get_type_hints(cls, include_extras=True).items()}
+    return {
+        name: _Parameter(cls, name, datatype)
+        for name, datatype in typing.get_type_hints(cls, include_extras=True).items()
+    }
 
 
 # Packs
+
 
 def isParameterPack(candidate) -> bool:
     return getattr(candidate, "_is_parameterPack", False)
@@ -464,7 +482,7 @@ def parameterPack(cls=None):
         raise ValueError("Unable to find any members in parameterPack")
 
     def initialise(self, *values, **named):
-        given = {**dict(zip(parameters, values)), **named}
+        given = {**dict(zip(parameters, values, strict=False)), **named}
         if len(values) + len(named) != len(given) or not set(given) <= set(parameters):
             raise TypeError(f"{cls.__name__} takes {list(parameters)}, got {given}")
         for name, parameter in parameters.items():
@@ -474,8 +492,9 @@ def parameterPack(cls=None):
         setattr(cls, name, _packMember(name))
     cls.allParameters, cls._is_parameterPack = parameters, True
     cls.__init__ = initialise
-    cls.__eq__ = lambda self, other: isinstance(other, cls) and all(
-        getattr(self, name) == getattr(other, name) for name in parameters)
+    cls.__eq__ = lambda self, other: (
+        isinstance(other, cls) and all(getattr(self, name) == getattr(other, name) for name in parameters)
+    )
     cls.__repr__ = lambda self: f"{cls.__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in parameters)})"
     cls.dataType = staticmethod(lambda name: _dataType(cls, name))
     cls.getValue = lambda self, name: _getPath(self, name)
@@ -499,7 +518,9 @@ def _setPath(owner, name, value):
 
 def _checkName(cls, name):
     if name not in getattr(cls, "allParameters", {}):
-        raise ValueError(f"Cannot find a param with the given name: {name}; found {list(getattr(cls, 'allParameters', {}))}")
+        raise ValueError(
+            f"Cannot find a param with the given name: {name}; found {list(getattr(cls, 'allParameters', {}))}"
+        )
 
 
 def _dataType(cls, name):
@@ -510,6 +531,7 @@ def _dataType(cls, name):
 
 
 # Widgets
+
 
 class _Connection:
     """One widget that shows one parameter."""
@@ -529,8 +551,12 @@ class _Connection:
 
 
 def _attributeConnection(widget, attribute, signal, fromWidget=lambda value: value, toWidget=lambda value: value):
-    return _Connection(widget, lambda: fromWidget(getattr(widget, attribute)),
-                       lambda value: setattr(widget, attribute, toWidget(value)), signal)
+    return _Connection(
+        widget,
+        lambda: fromWidget(getattr(widget, attribute)),
+        lambda value: setattr(widget, attribute, toWidget(value)),
+        signal,
+    )
 
 
 def _choiceConnection(widget, choices, labels):
@@ -558,7 +584,9 @@ def _limits(annotations, lowest, highest):
 
 def _numberConnection(widget, datatype, annotations):
     integer, whole = datatype is int, type(widget) in (qt.QSlider, qt.QSpinBox)
-    low, high, bounded = _limits(annotations, -2**31 if whole else float("-inf"), 2**31 - 1 if whole else float("inf"))
+    low, high, bounded = _limits(
+        annotations, -(2**31) if whole else float("-inf"), 2**31 - 1 if whole else float("inf")
+    )
     if type(widget) in (qt.QSlider, ctk.ctkSliderWidget, slicer.qMRMLSliderWidget) and not bounded:
         raise RuntimeError(f"Cannot have a connection to {type(widget).__name__} where the type is unbounded.")
     decimals, step = findFirstAnnotation(annotations, Decimals), findFirstAnnotation(annotations, SingleStep)
@@ -581,8 +609,13 @@ def createGuiConnector(widget, datatype):
         return _attributeConnection(widget, "checked", "toggled")
     if actual is int and cls in (qt.QSlider, qt.QSpinBox):
         return _numberConnection(widget, actual, annotations)
-    if actual in (int, float) and cls in (qt.QDoubleSpinBox, ctk.ctkSliderWidget, ctk.ctkDoubleSpinBox,
-                                          slicer.qMRMLSliderWidget, slicer.qMRMLSpinBox):
+    if actual in (int, float) and cls in (
+        qt.QDoubleSpinBox,
+        ctk.ctkSliderWidget,
+        ctk.ctkDoubleSpinBox,
+        slicer.qMRMLSliderWidget,
+        slicer.qMRMLSpinBox,
+    ):
         return _numberConnection(widget, actual, annotations)
     if cls in (qt.QComboBox, ctk.ctkComboBox):
         if isinstance(actual, type) and issubclass(actual, enum.Enum):
@@ -615,6 +648,7 @@ def createGuiConnector(widget, datatype):
 
 
 # The wrapper
+
 
 def isParameterNodeWrapper(candidate) -> bool:
     return getattr(candidate, "_is_parameter_node_wrapper", False)
@@ -695,7 +729,9 @@ _METHODS = {
     "default": lambda self, name: self.allParameters[name].default,
     "StartModify": lambda self: self.parameterNode.StartModify(),
     "EndModify": lambda self, wasModified: self.parameterNode.EndModify(wasModified),
-    "AddObserver": lambda self, event, callback, priority=0.0: self.parameterNode.AddObserver(event, callback, priority),
+    "AddObserver": lambda self, event, callback, priority=0.0: self.parameterNode.AddObserver(
+        event, callback, priority
+    ),
     "RemoveObserver": lambda self, tag: self.parameterNode.RemoveObserver(tag),
     "Modified": lambda self: self.parameterNode.Modified(),
 }
@@ -720,10 +756,28 @@ def parameterNodeWrapper(cls=None):
 
 def install() -> None:
     module = types.ModuleType("slicer.parameterNodeWrapper")
-    for name in ("parameterNodeWrapper", "parameterPack", "isParameterNodeWrapper", "isParameterPack", "createGuiConnector",
-                 "Default", "Decimals", "SingleStep", "Validator", "NotNone", "IsInstance", "WithinRange", "Minimum", "Maximum",
-                 "Choice", "Exclude", "SlicerParameterNamePropertyName", "splitAnnotations", "unannotatedType",
-                 "findFirstAnnotation"):
+    for name in (
+        "parameterNodeWrapper",
+        "parameterPack",
+        "isParameterNodeWrapper",
+        "isParameterPack",
+        "createGuiConnector",
+        "Default",
+        "Decimals",
+        "SingleStep",
+        "Validator",
+        "NotNone",
+        "IsInstance",
+        "WithinRange",
+        "Minimum",
+        "Maximum",
+        "Choice",
+        "Exclude",
+        "SlicerParameterNamePropertyName",
+        "splitAnnotations",
+        "unannotatedType",
+        "findFirstAnnotation",
+    ):
         setattr(module, name, globals()[name])
     module.__all__ = [name for name in vars(module) if not name.startswith("_")]
     sys.modules[module.__name__] = module

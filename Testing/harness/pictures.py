@@ -16,18 +16,30 @@ def prepare(dark: bool = False) -> str:
     families = set(QtGui.QFontDatabase.families())
     family = next((name for name in _FONTS if name in families), None)
     if family is None:
-        raise RuntimeError(f"No font is installed that pictures can be drawn with; one of {', '.join(_FONTS)} is needed")
+        raise RuntimeError(
+            f"No font is installed that pictures can be drawn with; one of {', '.join(_FONTS)} is needed"
+        )
     slicer.app.setStyle("Fusion")
     font = QtGui.QFont(family)
     font.setPixelSize(12)
     slicer.app.setFont(font)
     palette = QtGui.QPalette()
     roles = QtGui.QPalette.ColorRole
-    window, base, text, button = (("#323232", "#242424", "#f0f0f0", "#3e3e3e") if dark else
-                                  ("#f0f0f0", "#ffffff", "#1c1c1c", "#f4f4f4"))
-    for role, colour in ((roles.Window, window), (roles.Base, base), (roles.AlternateBase, window), (roles.Text, text),
-                         (roles.WindowText, text), (roles.Button, button), (roles.ButtonText, text),
-                         (roles.Highlight, "#2a82da"), (roles.HighlightedText, "#ffffff"), (roles.PlaceholderText, "#8a8a8a")):
+    window, base, text, button = (
+        ("#323232", "#242424", "#f0f0f0", "#3e3e3e") if dark else ("#f0f0f0", "#ffffff", "#1c1c1c", "#f4f4f4")
+    )
+    for role, colour in (
+        (roles.Window, window),
+        (roles.Base, base),
+        (roles.AlternateBase, window),
+        (roles.Text, text),
+        (roles.WindowText, text),
+        (roles.Button, button),
+        (roles.ButtonText, text),
+        (roles.Highlight, "#2a82da"),
+        (roles.HighlightedText, "#ffffff"),
+        (roles.PlaceholderText, "#8a8a8a"),
+    ):
         palette.setColor(role, QtGui.QColor(colour))
     for role in (roles.Text, roles.WindowText, roles.ButtonText):
         palette.setColor(QtGui.QPalette.ColorGroup.Disabled, role, QtGui.QColor("#8a8a8a"))
@@ -44,7 +56,11 @@ def grab(widget: QtWidgets.QWidget, path, width: int, height: int | None = None)
         slicer.app.processEvents()
     if height is None:
         layout = widget.layout()
-        height = layout.totalHeightForWidth(width) if layout is not None and layout.hasHeightForWidth() else widget.sizeHint().height()
+        height = (
+            layout.totalHeightForWidth(width)
+            if layout is not None and layout.hasHeightForWidth()
+            else widget.sizeHint().height()
+        )
     widget.resize(width, height)
     slicer.app.processEvents()
     path = Path(path)

@@ -1,7 +1,7 @@
 """PySide6 dressed as PythonQt's `qt`: properties as attributes, old-style connect, no name that Slicer's Qt 5.15 lacks.
 
-The PySide6 classes themselves are patched, because Slicer compares types (`type(widget) in (qt.QSpinBox, …)`): a subclass
-would not be recognised, neither by Slicer's parameter node wrapper nor by widgets that a .ui file creates.
+The PySide6 classes themselves are patched, because Slicer compares types (`type(widget) in (qt.QSpinBox, …)`): a
+subclass would not be recognised, and a .ui file would not create it.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def _qtClasses():
 
 
 # Properties as attributes
+
 
 def _toPythonQt(value):
     return tuple(value) if isinstance(value, list) else value
@@ -100,8 +101,11 @@ def _normalised(signature: str) -> str:
 def _declaredSignals(obj, name: str) -> list[str]:
     meta = obj.metaObject()
     methods = (meta.method(index) for index in range(meta.methodCount()))
-    return [bytes(method.methodSignature()).decode() for method in methods
-            if method.methodType() == _SIGNAL and bytes(method.name()).decode() == name]
+    return [
+        bytes(method.methodSignature()).decode()
+        for method in methods
+        if method.methodType() == _SIGNAL and bytes(method.name()).decode() == name
+    ]
 
 
 def _slicerSignals(obj) -> set[str] | None:
@@ -127,13 +131,19 @@ def _signal(obj, signature: str):
     declared = _declaredSignals(obj, name)
     ours = re.sub(r"vtk\w+\*", "PyObject", wanted)  # signals of the stand-ins carry MRML objects as Python objects
     known = _slicerSignals(obj)
-    userDefined = any(isinstance(inspect.getattr_static(cls, name, None), QtCore.Signal) and "harness" not in cls.__module__
-                      and not cls.__module__.startswith("PySide6") for cls in type(obj).__mro__[:1])
+    userDefined = any(
+        isinstance(inspect.getattr_static(cls, name, None), QtCore.Signal)
+        and "harness" not in cls.__module__
+        and not cls.__module__.startswith("PySide6")
+        for cls in type(obj).__mro__[:1]
+    )
     if ours not in declared or (known is not None and wanted not in known and not userDefined):
-        raise ValueError(f"No such signal {obj.metaObject().className()}::{signature}; "
-                         f"Slicer and this Qt both have {sorted(set(declared) & (known or set(declared)))}")
+        raise ValueError(
+            f"No such signal {obj.metaObject().className()}::{signature}; "
+            f"Slicer and this Qt both have {sorted(set(declared) & (known or set(declared)))}"
+        )
     bound = QObject.__getattribute__(obj, name)
-    return bound[ours[len(name) + 1:-1]] if len(declared) > 1 else bound
+    return bound[ours[len(name) + 1 : -1]] if len(declared) > 1 else bound
 
 
 def _argumentCount(slot) -> int | None:
@@ -144,14 +154,16 @@ def _argumentCount(slot) -> int | None:
         return None
     if any(parameter.kind == parameter.VAR_POSITIONAL for parameter in parameters):
         return None
-    return sum(parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD) for parameter in parameters)
+    return sum(
+        parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD) for parameter in parameters
+    )
 
 
 def _connect(self, *arguments):
     if len(arguments) == 2 and isinstance(arguments[0], str) and callable(arguments[1]):
         signature, slot = arguments
         bound = _signal(self, signature)
-        carried = signature[signature.index("(") + 1:-1].strip()
+        carried = signature[signature.index("(") + 1 : -1].strip()
         count = len(carried.split(",")) if carried else 0
         taken = _argumentCount(slot)
         limit = count if taken is None else min(count, taken)
@@ -167,7 +179,9 @@ def _connect(self, *arguments):
         return _connect(self, signature, getattr(receiver, slot.split("(")[0]))
     if arguments and isinstance(arguments[0], QObject):
         return _shibokenConnect(*arguments)  # PySide6's own QTimer.singleShot asks for it
-    raise ValueError(f"connect(signal, callable) or connect(signal, receiver, slot) is what PythonQt takes, got {arguments!r}")
+    raise ValueError(
+        f"connect(signal, callable) or connect(signal, receiver, slot) is what PythonQt takes, got {arguments!r}"
+    )
 
 
 def _disconnect(self, *arguments):
@@ -183,6 +197,7 @@ def _disconnect(self, *arguments):
 
 
 # Which names an object has
+
 
 def _isQt(cls: type) -> bool:
     return cls.__module__.startswith(("PySide6", "Shiboken"))
@@ -204,7 +219,7 @@ def _describedName(cls: type) -> str | None:
 
 @functools.cache
 def _nameAllowed(cls: type, name: str) -> bool:
-    """Whether Slicer's class of this name has the attribute; a class that was not described keeps PySide6's own names."""
+    """Whether Slicer's class of this name has the attribute; a class that was not described keeps PySide6's names."""
     if name in _PYTHONQT_MEMBERS or name in _ALWAYS or name.startswith("_"):
         return True
     for base in cls.__mro__:
@@ -234,17 +249,23 @@ _HOOKED = {"connect": _connect, "disconnect": _disconnect}
 
 
 def _hookReading(cls: type) -> None:
-    # QObject.connect is resolved inside Shiboken's tp_getattro, so that a new QObject.connect is never seen by instances.
+    # QObject.connect is resolved inside Shiboken's tp_getattro: instances never see another one put on the class.
     original = cls.__getattribute__
 
     def read(self, name):
         method = _HOOKED.get(name)
         if method is not None:
             return functools.partial(method, self)
-        if not _nameAllowed(type(self), name) and name not in object.__getattribute__(self, "__dict__") and _named(name):
+        if (
+            not _nameAllowed(type(self), name)
+            and name not in object.__getattribute__(self, "__dict__")
+            and _named(name)
+        ):
             if name.encode() in [bytes(known) for known in original(self, "dynamicPropertyNames")()]:
                 return original(self, "property")(name)
-            raise AttributeError(f"{type(self).__name__} has no attribute named '{name}' in Slicer {api.digest()['slicer']}")
+            raise AttributeError(
+                f"{type(self).__name__} has no attribute named '{name}' in Slicer {api.digest()['slicer']}"
+            )
         try:
             return original(self, name)
         except AttributeError:
@@ -258,11 +279,17 @@ def _hookReading(cls: type) -> None:
 def _hookWriting(cls: type) -> None:
     def write(self, name, value):
         described = inspect.getattr_static(type(self), name, None)
-        if _describedName(type(self)) is not None and not name.startswith("_") and not isinstance(value, QtCore.SignalInstance):
+        if (
+            _describedName(type(self)) is not None
+            and not name.startswith("_")
+            and not isinstance(value, QtCore.SignalInstance)
+        ):
             if described is None or not _nameAllowed(type(self), name):
                 if name.encode() not in [bytes(known) for known in self.dynamicPropertyNames()]:
-                    raise AttributeError(f"Attribute '{name}' does not exist on {type(self).__name__}, "
-                                         "and new attributes cannot be put on C++ objects")
+                    raise AttributeError(
+                        f"Attribute '{name}' does not exist on {type(self).__name__}, "
+                        "and new attributes cannot be put on C++ objects"
+                    )
                 self.setProperty(name, value)
                 return
             if not isinstance(described, (property, QtCore.Property)):
@@ -307,6 +334,7 @@ def _dress() -> None:
 
 
 # Classes that need more than new attributes
+
 
 class QTimer(QtCore.QTimer):
     """A timer that the harness can find again when a test ends."""
@@ -380,9 +408,17 @@ class QUiLoader(QtUiTools.QUiLoader):
             cls = customWidgets.get(element.get("class"))
             for entry in element.findall("property") if cls is not None else ():
                 if type(cls.__dict__.get(entry.get("name"))) is QtCore.Property and entry[0].tag in ("set", "enum"):
-                    values = [getattr(cls if scope in ("", cls.__name__) else getattr(QtWidgets, scope, QtCore.Qt), name)
-                              for scope, _, name in (text.rpartition("::") for text in entry[0].text.split("|"))]
-                    taken.append((element.get("name"), entry.get("name"), functools.reduce(lambda one, other: one | other, values)))
+                    values = [
+                        getattr(cls if scope in ("", cls.__name__) else getattr(QtWidgets, scope, QtCore.Qt), name)
+                        for scope, _, name in (text.rpartition("::") for text in entry[0].text.split("|"))
+                    ]
+                    taken.append(
+                        (
+                            element.get("name"),
+                            entry.get("name"),
+                            functools.reduce(lambda one, other: one | other, values),
+                        )
+                    )
                     element.remove(entry)
         return taken
 
@@ -395,8 +431,10 @@ class QUiLoader(QtUiTools.QUiLoader):
                 raise ValueError(f"The .ui file names the widget class {className}, which the harness does not have")
             for entry in element.findall("property") if cls is not None else ():
                 if entry.get("stdset") != "0" and not _nameAllowed(cls, entry.get("name")):
-                    raise ValueError(f"The .ui file sets the property {entry.get('name')} on {element.get('name')}, "
-                                     f"which {className} does not have")
+                    raise ValueError(
+                        f"The .ui file sets the property {entry.get('name')} on {element.get('name')}, "
+                        f"which {className} does not have"
+                    )
 
 
 def createModule() -> types.ModuleType:

@@ -21,16 +21,36 @@ class SampleDataLogic:
     """The calls that modules make to register their samples."""
 
     @staticmethod
-    def registerCustomSampleDataSource(category="Custom", sampleName=None, uris=None, fileNames=None, nodeNames=None,
-                                       customDownloader=None, thumbnailFileName=None, loadFileTypes=None, loadFiles=None,
-                                       loadFileProperties=None, checksums=None, loadFileType=None):
+    def registerCustomSampleDataSource(
+        category="Custom",
+        sampleName=None,
+        uris=None,
+        fileNames=None,
+        nodeNames=None,
+        customDownloader=None,
+        thumbnailFileName=None,
+        loadFileTypes=None,
+        loadFiles=None,
+        loadFileProperties=None,
+        checksums=None,
+        loadFileType=None,
+    ):
         if not uris and customDownloader is None:
             raise ValueError(f"The sample {sampleName} has neither an address nor a function that makes it")
         sources = slicer.modules.sampleDataSources.setdefault(category, [])
         if all(source.sampleName != sampleName for source in sources):
-            sources.append(SampleDataSource(sampleName=sampleName, uris=uris, fileNames=fileNames, nodeNames=nodeNames,
-                                            customDownloader=customDownloader, thumbnailFileName=thumbnailFileName,
-                                            loadFileType=loadFileTypes or loadFileType, checksums=checksums))
+            sources.append(
+                SampleDataSource(
+                    sampleName=sampleName,
+                    uris=uris,
+                    fileNames=fileNames,
+                    nodeNames=nodeNames,
+                    customDownloader=customDownloader,
+                    thumbnailFileName=thumbnailFileName,
+                    loadFileType=loadFileTypes or loadFileType,
+                    checksums=checksums,
+                )
+            )
 
 
 def install() -> None:

@@ -19,10 +19,23 @@ class qSlicerScriptedLoadableModule:
     """What Slicer hands to the module class as `parent`, and what `slicer.modules.<name>` is afterwards."""
 
     def __init__(self, path: str):
-        values = {"path": path, "name": os.path.splitext(os.path.basename(path))[0], "title": "", "categories": (),
-                  "dependencies": (), "contributors": (), "associatedNodeTypes": (), "helpText": "",
-                  "acknowledgementText": "", "hidden": False, "icon": qt.QIcon(), "index": -1,
-                  "widgetRepresentationCreationEnabled": True, "_representation": None, "_python": None}
+        values = {
+            "path": path,
+            "name": os.path.splitext(os.path.basename(path))[0],
+            "title": "",
+            "categories": (),
+            "dependencies": (),
+            "contributors": (),
+            "associatedNodeTypes": (),
+            "helpText": "",
+            "acknowledgementText": "",
+            "hidden": False,
+            "icon": qt.QIcon(),
+            "index": -1,
+            "widgetRepresentationCreationEnabled": True,
+            "_representation": None,
+            "_python": None,
+        }
         self.__dict__.update(values)
 
     def __setattr__(self, name, value):
@@ -112,7 +125,9 @@ class ScriptedLoadableModule:
         return os.path.join(os.path.dirname(self.parent.path), "Resources", filename)
 
     def getDefaultModuleDocumentationLink(self, docPage=None):
-        url = slicer.app.documentationBaseUrl + docPage if docPage else slicer.app.moduleDocumentationUrl(self.moduleName)
+        url = (
+            slicer.app.documentationBaseUrl + docPage if docPage else slicer.app.moduleDocumentationUrl(self.moduleName)
+        )
         return f'<p>For more information, see the <a href="{url}">online documentation</a>.</p>'
 
     def runTest(self, msec=100, **arguments):
@@ -186,8 +201,11 @@ class ScriptedLoadableModuleLogic:
         return slicer.mrmlScene.AddNode(self.createParameterNode())
 
     def getAllParameterNodes(self):
-        return [node for node in slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode")
-                if node.GetAttribute("ModuleName") == self.moduleName]
+        return [
+            node
+            for node in slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode")
+            if node.GetAttribute("ModuleName") == self.moduleName
+        ]
 
     def createParameterNode(self):
         node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
@@ -260,8 +278,12 @@ def loaded() -> list[qSlicerScriptedLoadableModule]:
 
 def install() -> None:
     module = types.ModuleType("slicer.ScriptedLoadableModule")
-    module.__all__ = ["ScriptedLoadableModule", "ScriptedLoadableModuleWidget", "ScriptedLoadableModuleLogic",
-                      "ScriptedLoadableModuleTest"]
+    module.__all__ = [
+        "ScriptedLoadableModule",
+        "ScriptedLoadableModuleWidget",
+        "ScriptedLoadableModuleLogic",
+        "ScriptedLoadableModuleTest",
+    ]
     for name in module.__all__:
         setattr(module, name, globals()[name])
     translations = types.ModuleType("slicer.i18n")

@@ -1,4 +1,4 @@
-"""Hosts scripted Segment Editor effects over the real vtkSlicerSegmentEditorLogic: undo, masks and overwrite mode are real."""
+"""Hosts scripted Segment Editor effects over the real vtkSlicerSegmentEditorLogic: undo, masks, overwrite mode."""
 
 from __future__ import annotations
 
@@ -29,8 +29,12 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
     def __init__(self, parent=None):
         super().__init__(None)
         self._texts = {"name": "", "title": ""}
-        self._flags = {"perSegment": True, "requireSegments": True, "showEffectCursorInSliceView": True,
-                       "showEffectCursorInThreeDView": False}
+        self._flags = {
+            "perSegment": True,
+            "requireSegments": True,
+            "showEffectCursorInSliceView": True,
+            "showEffectCursorInThreeDView": False,
+        }
         self._frame = QtWidgets.QFrame()
         self._layout = QtWidgets.QFormLayout(self._frame)
         self._layout.setContentsMargins(4, 4, 4, 4)
@@ -40,7 +44,9 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
         return Property(str, lambda self: self._texts[name], lambda self, value: self._texts.update({name: value}))
 
     def _flag(name):
-        return Property(bool, lambda self: self._flags[name], lambda self, value: self._flags.update({name: bool(value)}))
+        return Property(
+            bool, lambda self: self._flags[name], lambda self, value: self._flags.update({name: bool(value)})
+        )
 
     name, title = _text("name"), _text("title")
     perSegment, requireSegments = _flag("perSegment"), _flag("requireSegments")
@@ -175,8 +181,15 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
         self._editor._updateVolumes()
         names = ("Set", "Add", "Remove", "RemoveAll")
         logic = self._logic()
-        logic.ModifySegmentByLabelmap(segmentationNode, segmentID, labelmap,
-                                      getattr(logic, f"ModificationMode{names[int(mode)]}"), extent, self.perSegment, bypass)
+        logic.ModifySegmentByLabelmap(
+            segmentationNode,
+            segmentID,
+            labelmap,
+            getattr(logic, f"ModificationMode{names[int(mode)]}"),
+            extent,
+            self.perSegment,
+            bypass,
+        )
 
     def selectEffect(self, name):
         self._editor.setActiveEffectByName(name)
@@ -203,7 +216,9 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
     @staticmethod
     def xyToIjk(xy, viewWidget, image, parentTransform=None):
         ijk = [0, 0, 0]
-        slicer.vtkSlicerSegmentEditorLogic.XyToIjk([int(xy.x()), int(xy.y())], ijk, viewWidget.mrmlSliceNode(), image, parentTransform)
+        slicer.vtkSlicerSegmentEditorLogic.XyToIjk(
+            [int(xy.x()), int(xy.y())], ijk, viewWidget.mrmlSliceNode(), image, parentTransform
+        )
         return qt.QVector3D(*ijk)
 
     @staticmethod
@@ -363,8 +378,12 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             self._effect.updateGUIFromMRML()
 
     def _updateVolumes(self):
-        for step in ("UpdateReferenceGeometryImage", "UpdateAlignedSourceVolume", "UpdateSelectedSegmentLabelmap",
-                     "UpdateMaskLabelmap"):
+        for step in (
+            "UpdateReferenceGeometryImage",
+            "UpdateAlignedSourceVolume",
+            "UpdateSelectedSegmentLabelmap",
+            "UpdateMaskLabelmap",
+        ):
             getattr(self._logic, step)()
 
     def segmentationNode(self):
@@ -465,10 +484,15 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         interactor = vtk.vtkGenericRenderWindowInteractor()
         interactor.SetEventInformation(int(x), int(y), 0, 0, chr(0), 0, None)
         widget = slicer.app.layoutManager().sliceWidget(viewName)
-        return self._effect._call("processInteractionEvents", interactor, vtk.vtkCommand.GetEventIdFromString(event), widget)
+        return self._effect._call(
+            "processInteractionEvents", interactor, vtk.vtkCommand.GetEventIdFromString(event), widget
+        )
 
-    maximumNumberOfUndoStates = Property(int, lambda self: self._logic.GetMaximumNumberOfUndoStates(),
-                                         lambda self, value: self._logic.SetMaximumNumberOfUndoStates(value))
+    maximumNumberOfUndoStates = Property(
+        int,
+        lambda self: self._logic.GetMaximumNumberOfUndoStates(),
+        lambda self, value: self._logic.SetMaximumNumberOfUndoStates(value),
+    )
 
 
 class SegmentEditorWidget:
@@ -517,6 +541,15 @@ class SegmentEditorModule(LoadableModule):
             self._representation.reload()
         return self._representation
 
+    def _close(self):
+        """Back to the state before the module was opened, its node in the scene included."""
+        if self._representation is not None:
+            widget, self._representation = slicer.modules.SegmentEditorWidget, None
+            widget.exit()
+            widget.editor.setMRMLSegmentEditorNode(None)
+            slicer.mrmlScene.RemoveNode(widget.parameterSetNode)
+            del slicer.modules.SegmentEditorWidget
+
 
 def install() -> None:
     slicer.modules.segmenteditor = SegmentEditorModule()
@@ -526,7 +559,11 @@ def install() -> None:
     base = types.ModuleType("SegmentEditorEffects")
     base.AbstractScriptedSegmentEditorEffect = AbstractScriptedSegmentEditorEffect
     sys.modules[base.__name__] = base
-    for cls in (qSlicerSegmentEditorAbstractEffect, qSlicerSegmentEditorScriptedEffect, qSlicerSegmentEditorEffectFactory,
-                qMRMLSegmentEditorWidget):
+    for cls in (
+        qSlicerSegmentEditorAbstractEffect,
+        qSlicerSegmentEditorScriptedEffect,
+        qSlicerSegmentEditorEffectFactory,
+        qMRMLSegmentEditorWidget,
+    ):
         setattr(slicer, cls.__name__, cls)
     pythonqt.customWidgets["qMRMLSegmentEditorWidget"] = qMRMLSegmentEditorWidget

@@ -13,6 +13,8 @@ import qt
 import slicer
 from slicer.parameterNodeWrapper import Choice, Decimals, Default, WithinRange, parameterNodeWrapper, parameterPack
 
+from harness import forms
+
 
 class Size(enum.Enum):
     SMALL = 1
@@ -81,10 +83,19 @@ def test_values_survive_a_saved_scene(node, tmp_path):
     assert Parameters(restored).cases == ["a"]
 
 
-@pytest.mark.parametrize("name, value, error", [
-    ("steps", 101, ValueError), ("steps", 1.5, TypeError), ("device", "tpu", ValueError), ("name", None, ValueError),
-    ("name", 3, TypeError), ("flips", 1, TypeError), ("workspace", "/data", TypeError), ("size", "SMALL", TypeError),
-])
+@pytest.mark.parametrize(
+    "name, value, error",
+    [
+        ("steps", 101, ValueError),
+        ("steps", 1.5, TypeError),
+        ("device", "tpu", ValueError),
+        ("name", None, ValueError),
+        ("name", 3, TypeError),
+        ("flips", 1, TypeError),
+        ("workspace", "/data", TypeError),
+        ("size", "SMALL", TypeError),
+    ],
+)
 def test_a_value_that_does_not_fit_is_refused_and_the_old_one_kept(node, name, value, error):
     parameters = Parameters(node)
     before = getattr(parameters, name)
@@ -95,6 +106,7 @@ def test_a_value_that_does_not_fit_is_refused_and_the_old_one_kept(node, name, v
 
 def test_types_that_slicer_cannot_keep_are_refused():
     with pytest.raises(TypeError):
+
         @parameterNodeWrapper
         class Impossible:
             value: complex
@@ -102,6 +114,7 @@ def test_types_that_slicer_cannot_keep_are_refused():
 
 def test_a_reserved_name_is_refused():
     with pytest.raises(ValueError):
+
         @parameterNodeWrapper
         class Impossible:
             connectGui: str
@@ -119,16 +132,18 @@ def test_one_change_is_one_event(node):
 
 @pytest.fixture
 def form(tmp_path):
-    def entry(kind, name):
-        return (f'<item><widget class="{kind}" name="{name}"><property name="SlicerParameterName" stdset="0">'
-                f"<string>{name}</string></property></widget></item>")
-
-    widgets = [("ctkPathLineEdit", "workspace"), ("QLineEdit", "name"), ("QSpinBox", "steps"), ("ctkSliderWidget", "minutes"),
-               ("QComboBox", "device"), ("ctkComboBox", "size"), ("QCheckBox", "flips"), ("qMRMLNodeComboBox", "volume")]
-    path = tmp_path / "form.ui"
-    path.write_text('<ui version="4.0"><class>Form</class><widget class="qMRMLWidget" name="Form"><layout class="QVBoxLayout" name="l">'
-                    + "".join(entry(*widget) for widget in widgets) + "</layout></widget></ui>", encoding="utf-8")
-    widget = slicer.util.loadUI(str(path))
+    classes = {
+        "workspace": "ctkPathLineEdit",
+        "name": "QLineEdit",
+        "steps": "QSpinBox",
+        "minutes": "ctkSliderWidget",
+        "device": "QComboBox",
+        "size": "ctkComboBox",
+        "flips": "QCheckBox",
+        "volume": "qMRMLNodeComboBox",
+    }
+    widgets = [forms.widget(className, name, parameter=name) for name, className in classes.items()]
+    widget = slicer.util.loadUI(forms.write(tmp_path, *widgets))
     ui = slicer.util.childWidgetVariables(widget)
     ui.volume.setMRMLScene(slicer.mrmlScene)
     ui.form = widget
@@ -158,11 +173,13 @@ def test_a_widget_that_slicer_cannot_tie_to_the_type_is_refused(node):
     with pytest.raises(RuntimeError):
         Parameters(node).connectParametersToGui({"flips": qt.QLineEdit()})
     with pytest.raises(RuntimeError, match="unbounded"):
+
         @parameterNodeWrapper
         class Unbounded:
             value: float
 
         Unbounded(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")).connectParametersToGui(
-            {"value": ctk.ctkSliderWidget()})
+            {"value": ctk.ctkSliderWidget()}
+        )
     with pytest.raises(ValueError):
         Parameters(node).connectParametersToGui({"noSuchParameter": qt.QLineEdit()})

@@ -7,6 +7,8 @@ import pytest
 import qt
 import slicer
 
+from harness import forms
+
 
 def test_a_property_is_an_attribute_and_its_setter_a_method():
     label = qt.QLabel("first")
@@ -17,22 +19,27 @@ def test_a_property_is_an_attribute_and_its_setter_a_method():
         label.text()
 
 
-@pytest.mark.parametrize("use", [
-    lambda widget: widget.noSuchProperty,
-    lambda widget: widget.setNoSuchProperty(1),
-    lambda widget: setattr(widget, "noSuchProperty", 1),
-    lambda widget: setattr(widget, "setText", 1),
-    lambda widget: widget.connect("noSuchSignal()", print),
-    lambda widget: widget.connect("linkActivated()", print),
-    lambda widget: widget.connect("linkActivated", print),
-])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda widget: widget.noSuchProperty,
+        lambda widget: widget.setNoSuchProperty(1),
+        lambda widget: setattr(widget, "noSuchProperty", 1),
+        lambda widget: setattr(widget, "setText", 1),
+        lambda widget: widget.connect("noSuchSignal()", print),
+        lambda widget: widget.connect("linkActivated()", print),
+        lambda widget: widget.connect("linkActivated", print),
+    ],
+)
 def test_what_a_widget_does_not_have_raises(use):
     with pytest.raises((AttributeError, ValueError)):
         use(qt.QLabel())
 
 
-@pytest.mark.parametrize("module, name", [(qt, "QAnyStringView"), (qt, "QNoSuchWidget"), (ctk, "ctkNoSuchWidget"),
-                                          (slicer, "qMRMLNoSuchWidget")])
+@pytest.mark.parametrize(
+    "module, name",
+    [(qt, "QAnyStringView"), (qt, "QNoSuchWidget"), (ctk, "ctkNoSuchWidget"), (slicer, "qMRMLNoSuchWidget")],
+)
 def test_a_name_that_a_module_does_not_have_raises(module, name):
     with pytest.raises(AttributeError):
         getattr(module, name)
@@ -111,22 +118,16 @@ def test_a_process_runs_and_reports_its_end():
 
 
 def test_a_ui_file_with_an_unknown_widget_or_property_is_refused(tmp_path):
-    def write(inner):
-        path = tmp_path / "form.ui"
-        path.write_text(f'<ui version="4.0"><class>Form</class><widget class="QWidget" name="Form"><layout class="QVBoxLayout" name="l">'
-                        f"<item>{inner}</item></layout></widget></ui>", encoding="utf-8")
-        return str(path)
+    def text(name):
+        return f'<property name="{name}"><string>x</string></property>'
 
-    good = write('<widget class="ctkPathLineEdit" name="path"><property name="label"><string>x</string></property></widget>')
-    assert slicer.util.childWidgetVariables(slicer.util.loadUI(good)).path.label == "x"
-    for inner in ('<widget class="ctkNoSuchWidget" name="w"/>',
-                  '<widget class="QLabel" name="w"><property name="txet"><string>x</string></property></widget>'):
-        with pytest.raises(ValueError):
-            slicer.util.loadUI(write(inner))
+    form = slicer.util.loadUI(forms.write(tmp_path, forms.widget("ctkPathLineEdit", "path", text("label"))))
+    assert slicer.util.childWidgetVariables(form).path.label == "x"
+    for element in (forms.widget("ctkNoSuchWidget", "w"), forms.widget("QLabel", "w", text("txet"))):
+        with pytest.raises(ValueError, match=r"\.ui file"):
+            slicer.util.loadUI(forms.write(tmp_path, element))
 
 
 def test_a_dynamic_property_of_a_ui_file_can_be_read(tmp_path):
-    path = tmp_path / "form.ui"
-    path.write_text('<ui version="4.0"><class>Form</class><widget class="QCheckBox" name="Form"><property name="SlicerParameterName" '
-                    'stdset="0"><string>flips</string></property></widget></ui>', encoding="utf-8")
-    assert slicer.util.loadUI(str(path)).property("SlicerParameterName") == "flips"
+    form = slicer.util.loadUI(forms.write(tmp_path, forms.widget("QCheckBox", "check", parameter="flips")))
+    assert slicer.util.childWidgetVariables(form).check.property("SlicerParameterName") == "flips"

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import qt
 import slicer
-import vtk
 
 from harness import segment_editor, views
 
@@ -51,7 +50,8 @@ class SegmentEditorBoxEffect(AbstractScriptedSegmentEditorEffect):
     def processInteractionEvents(self, callerInteractor, eventId, viewWidget):
         if eventId != vtk.vtkCommand.LeftButtonPressEvent:
             return False
-        self.ijk = self.xyToIjk(callerInteractor.GetEventPosition(), viewWidget, self.scriptedEffect.sourceVolumeImageData())
+        image = self.scriptedEffect.sourceVolumeImageData()
+        self.ijk = self.xyToIjk(callerInteractor.GetEventPosition(), viewWidget, image)
         return True
 '''
 

@@ -13,7 +13,7 @@ import pytest
 import qt
 import slicer
 
-from harness import api, pythonqt
+from harness import api, forms, pythonqt
 
 
 def standIns():
@@ -44,7 +44,9 @@ def test_a_stand_in_has_no_signal_that_slicers_widget_lacks(name, cls):
     assert ours <= names
 
 
-@pytest.mark.skipif("HSSL_SLICER_API" not in os.environ, reason="HSSL_SLICER_API names no description of a running Slicer")
+@pytest.mark.skipif(
+    "HSSL_SLICER_API" not in os.environ, reason="HSSL_SLICER_API names no description of a running Slicer"
+)
 def test_the_digest_is_what_a_running_slicer_says():
     description = json.loads(Path(os.environ["HSSL_SLICER_API"]).read_text(encoding="utf-8"))
     assert json.loads(json.dumps(api.reduce(description))) == api.digest()
@@ -136,11 +138,8 @@ def test_a_path_is_chosen_with_the_button(dialogs, tmp_path):
 
 
 def test_a_ui_file_sets_the_enums_of_a_stand_in(tmp_path):
-    path = tmp_path / "form.ui"
-    path.write_text('<ui version="4.0"><class>Form</class><widget class="QWidget" name="Form"><layout class="QVBoxLayout" name="l"><item>'
-                    '<widget class="ctkPathLineEdit" name="path"><property name="filters"><set>ctkPathLineEdit::Dirs|ctkPathLineEdit::Writable</set>'
-                    "</property></widget></item></layout></widget></ui>", encoding="utf-8")
-    form = slicer.util.loadUI(str(path))
+    filters = '<property name="filters"><set>ctkPathLineEdit::Dirs|ctkPathLineEdit::Writable</set></property>'
+    form = slicer.util.loadUI(forms.write(tmp_path, forms.widget("ctkPathLineEdit", "path", filters)))
     edit = slicer.util.childWidgetVariables(form).path
     assert edit.filters == ctk.ctkPathLineEdit.Dirs | ctk.ctkPathLineEdit.Writable
 

@@ -1,7 +1,7 @@
-"""Pictures of every section of the panel, at two widths: `python Testing/panel/screenshots.py --output Resources/Screenshots`.
+"""Pictures of the panel at two widths: `python Testing/panel/screenshots.py --output Resources/Screenshots`.
 
-Nothing in them is made up: scans are generated, a network is pretrained and fine-tuned, and a scan is segmented by clicking
-through the panel, with the real engine in its own process.
+Nothing in them is made up: scans are generated, a network is pretrained and fine-tuned, and a scan is segmented by
+clicking through the panel, with the real engine in its own process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import harness  # noqa: E402
 harness.start()
 
 import slicer  # noqa: E402
-
 from harness import pictures, scripted_module, views  # noqa: E402
 from harness.fixtures import waitUntil  # noqa: E402
 
@@ -42,7 +41,11 @@ class Tour:
         self.panel.refresh()
 
     def picture(self, name: str) -> None:
-        buttons = [button for key, button in vars(self.panel.ui).items() if key.endswith("Button") and hasattr(button, "collapsed")]
+        buttons = [
+            button
+            for key, button in vars(self.panel.ui).items()
+            if key.endswith("Button") and hasattr(button, "collapsed")
+        ]
         for button in buttons:
             button.collapsed = button.name.lower() != f"{name.lower()}button"
         for width in WIDTHS:
@@ -54,7 +57,9 @@ class Tour:
         section.ui.startButton.click()
         job = self.panel.job
         if picture:
-            waitUntil(lambda: not job.isRunning() or (job.losses and job.progress >= at), 3600, f"{at:.0%} of {job.kind}")
+            waitUntil(
+                lambda: not job.isRunning() or (job.losses and job.progress >= at), 3600, f"{at:.0%} of {job.kind}"
+            )
             slicer.app.processEvents()
             self.picture(picture)
         waitUntil(lambda: not job.isRunning(), 3600, f"the end of {job.kind}")

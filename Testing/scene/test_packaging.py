@@ -14,8 +14,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 CMAKE = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
 ENTRY = json.loads((ROOT / "HSSL.json").read_text(encoding="utf-8"))
-S4EXT = dict((line.split(maxsplit=1) + [""])[:2] for line in (ROOT / "HSSL.s4ext").read_text(encoding="utf-8").splitlines()
-             if line and not line.startswith("#"))
+S4EXT = dict(
+    (line.split(maxsplit=1) + [""])[:2]
+    for line in (ROOT / "HSSL.s4ext").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+)
 
 
 def cmake(name):
@@ -40,7 +43,15 @@ def test_no_file_is_listed_twice():
 
 
 def test_the_catalogue_entry_has_the_keys_of_the_schema_and_no_other():
-    assert set(ENTRY) == {"$schema", "build_dependencies", "build_subdirectory", "category", "scm_revision", "scm_url", "tier"}
+    assert set(ENTRY) == {
+        "$schema",
+        "build_dependencies",
+        "build_subdirectory",
+        "category",
+        "scm_revision",
+        "scm_url",
+        "tier",
+    }
     assert ENTRY["$schema"].endswith("slicer-extension-catalog-entry-schema-v1.0.1.json#")
     assert ENTRY["tier"] in range(1, 6)
 
@@ -77,8 +88,11 @@ def test_the_versions_agree():
     stated = project["project"].get("version")
     if stated is None:
         assert "version" in project["project"]["dynamic"]
-        stated = re.search(r'^__version__ = "([^"]+)"', (installed_files.MODULE / "hssl" / "__init__.py").read_text(encoding="utf-8"),
-                           re.MULTILINE).group(1)
+        stated = re.search(
+            r'^__version__ = "([^"]+)"',
+            (installed_files.MODULE / "hssl" / "__init__.py").read_text(encoding="utf-8"),
+            re.MULTILINE,
+        ).group(1)
     assert stated == version
 
 
