@@ -93,6 +93,8 @@ class DatasetSection:
                 "<b>Next:</b> choose an empty folder as your workspace. No data at hand? Choose "
                 "<i>HSSL sample scans</i> in the module Sample Data."
             )
+        elif not known and panel.workspace:
+            ui.hintLabel.text = panel.catalogueProblem
         elif not known:
             ui.hintLabel.text = _("<b>Next:</b> press Create to make this folder a workspace.")
         elif not count:
@@ -219,8 +221,10 @@ class DatasetSection:
         self._showAgain()
 
     def onSetTask(self) -> None:
-        tasks = [t.name for t in self.panel.catalogue.tasks]
-        name = qt.QInputDialog.getItem(self.widget, _("Task"), _("Task of the chosen scans:"), tasks, 0, True).strip()
+        present = self.panel.catalogue.image(self.selectedImages()[0]).task
+        name = qt.QInputDialog.getText(
+            self.widget, _("Task"), _("Task of the chosen scans:"), qt.QLineEdit.Normal, present
+        ).strip()
         if name:
             with slicer.util.tryWithErrorDisplay(_("The change could not be saved.")):
                 catalogueEdits.setTask(self.panel.workspace, self.selectedImages(), name)
@@ -228,10 +232,10 @@ class DatasetSection:
 
     def onSetGroup(self) -> None:
         catalogue, ids = self.panel.catalogue, self.selectedImages()
-        groups = [g.name for g in catalogue.groups]
         tasks = sorted({catalogue.image(id).task for id in ids})
         text = _("Group of {tasks}:").format(tasks=", ".join(tasks))
-        name = qt.QInputDialog.getItem(self.widget, _("Group"), text, groups, 0, True).strip()
+        present = catalogue.task(tasks[0]).group
+        name = qt.QInputDialog.getText(self.widget, _("Group"), text, qt.QLineEdit.Normal, present).strip()
         if name:
             with slicer.util.tryWithErrorDisplay(_("The change could not be saved.")):
                 catalogueEdits.setGroups(self.panel.workspace, dict.fromkeys(tasks, name))

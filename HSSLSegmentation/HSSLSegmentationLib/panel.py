@@ -42,6 +42,7 @@ class Panel:
         self._guiTag = None
         self._catalogue = None
         self._catalogueStamp = None
+        self.catalogueProblem = ""
         self._runs: list | None = None
         self._models: list | None = None
         self._closeQuestion = CloseQuestion()
@@ -151,11 +152,12 @@ class Panel:
         stamp = (self.workspace, stat.st_mtime_ns, stat.st_size)
         if stamp != self._catalogueStamp:
             self._catalogueStamp = stamp
+            self.catalogueProblem = ""
             try:
                 self._catalogue = Catalogue.load(self.workspace)
             except HSSLError as error:
                 self._catalogue = None
-                slicer.util.errorDisplay(_("The workspace cannot be read: {reason}").format(reason=error))
+                self.catalogueProblem = _("The workspace cannot be read: {reason}").format(reason=error)
         return self._catalogue
 
     @property
@@ -197,6 +199,8 @@ class Panel:
             return _("Install the packages first (at the top of the panel).")
         if not self.workspace:
             return _("Choose a workspace first (section Dataset).")
+        if self.catalogue is None:
+            return self.catalogueProblem
         return self.reasonBusy()
 
     def reasonBusy(self) -> str:

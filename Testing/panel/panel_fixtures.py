@@ -1,0 +1,80 @@
+"""A workspace of generated scans, and the panel on it with a played process: what tests of sections start from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import slicer
+from harness import loadModule
+from harness.fake_process import FakeProcess
+from harness.fixtures import settle
+
+MODULE = Path(__file__).resolve().parent.parent.parent / "HSSLSegmentation" / "HSSLSegmentation.py"
+
+
+@pytest.fixture(scope="session")
+def generatedWorkspace(tmp_path_factory) -> Path:
+    """Made once; tests get copies."""
+    from hssl.sample import sample
+
+    folder = tmp_path_factory.mktemp("generated") / "workspace"
+    sample(folder, "tiny")
+    return folder
+
+
+@pytest.fixture
+def workspace(generatedWorkspace, tmp_path) -> Path:
+    return Path(shutil.copytree(generatedWorkspace, tmp_path / "my scans"))
+
+
+@pytest.fixture
+def widget():
+    """The module's widget, as after the user has opened the module."""
+    from HSSLSegmentationLib import settings
+
+    settings.setValue("python", sys.executable)
+    representation = loadModule(MODULE).widgetRepresentation()
+    representation.enter()
+    return slicer.util.getModuleWidget("HSSLSegmentation")
+
+
+@pytest.fixture
+def panel(widget, workspace):
+    widget.panel.parameterNode.workspace = str(workspace)
+    settle()
+    return widget.panel
+
+
+@pytest.fixture
+def processes(panel) -> list[FakeProcess]:
+    """The processes that the panel starts from now on; none of them is real."""
+    made: list[FakeProcess] = []
+
+    def make() -> FakeProcess:
+        made.append(FakeProcess())
+        return made[-1]
+
+    panel.logic.starter.makeProcess = make
+    yield made
+    for process in made:
+        process.end(0)
+
+
+def configurationOf(process: FakeProcess) -> dict:
+    """Returns the configuration that the process was given."""
+    return json.loads(Path(process.argument("--config")).read_text(encoding="utf-8"))
+
+
+def fakeRun(workspace: Path, name: str, result: dict | None = None, **config) -> Path:
+    """Writes the files of a run that the panel reads; without a result it is an unfinished one."""
+    folder = workspace / "runs" / name
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "last.pt").write_bytes(b"")
+    if result is not None:
+        (folder / "result.json").write_text(json.dumps(result))
+    return folder

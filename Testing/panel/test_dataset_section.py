@@ -1,0 +1,240 @@
+"""Section Dataset: workspace, adding scans, the table and its edits, by clicks."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import qt
+import slicer
+from harness.fixtures import settle
+from hssl.catalogue import Catalogue, Image, Task
+from HSSLSegmentationLib import catalogueModel, choices
+from HSSLSegmentationLib.catalogueModel import CatalogueModel
+
+
+def cell(section, row: int, column: int) -> str:
+    return section.model.proxy.index(row, column).data()
+
+
+def rowOf(section, id: str) -> int:
+    proxy = section.model.proxy
+    return next(row for row in range(proxy.rowCount()) if proxy.index(row, catalogueModel.IMAGE).data() == id)
+
+
+def choose(section, *ids: str) -> None:
+    table = section.ui.imagesTable
+    table.clearSelection()
+    for id in ids:
+        index = section.model.proxy.index(rowOf(section, id), 0)
+        table.selectionModel().select(index, qt.QItemSelectionModel.Select | qt.QItemSelectionModel.Rows)
+
+
+def test_a_folder_becomes_a_workspace_by_a_click_and_is_remembered(widget, tmp_path):
+    panel, ui = widget.panel, widget.panel.dataset.ui
+    assert "choose an empty folder" in ui.hintLabel.text
+    assert not ui.createButton.enabled and ui.createButton.toolTip == "Choose a folder first."
+    ui.workspaceEdit.setCurrentPath(str(tmp_path))
+    settle()
+    assert ui.createButton.enabled
+    ui.createButton.click()
+    settle()
+    assert (tmp_path / "dataset.json").exists()
+    assert panel.workspace == str(tmp_path)
+    assert ui.createButton.isHidden()
+    assert "add scans" in ui.hintLabel.text
+
+
+def test_the_table_shows_every_scan_and_the_summary_counts_them(panel, workspace):
+    section = panel.dataset
+    catalogue = Catalogue.load(workspace)
+    assert section.model.proxy.rowCount() == len(catalogue.images)
+    assert f"{len(catalogue.images)} scans" in section.ui.summaryLabel.text
+    row = rowOf(section, "brain_mr_001")
+    assert [cell(section, row, c) for c in (catalogueModel.TASK, catalogueModel.GROUP, catalogueModel.LABEL)] == [
+        "brain_mr",
+        "brain MR",
+        "yes",
+    ]
+
+
+def test_the_filter_looks_into_every_column(panel):
+    section = panel.dataset
+    section.ui.filterEdit.text = "NO LABEL"
+    assert section.model.proxy.rowCount() == 8
+    section.ui.filterEdit.text = "heart"
+    assert section.model.proxy.rowCount() == 5
+
+
+def test_sorting_by_size_is_by_voxels_and_not_by_text(panel):
+    section = panel.dataset
+    section.ui.imagesTable.sortByColumn(catalogueModel.SIZE, qt.Qt.AscendingOrder)
+    sizes = [cell(section, row, catalogueModel.SIZE) for row in range(section.model.proxy.rowCount())]
+    voxels = [np.prod([int(n) for n in text.split(" × ")]) for text in sizes]
+    assert voxels == sorted(voxels)
+
+
+def test_a_problem_is_in_the_row_with_its_reason(panel, workspace):
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.image("brain_mr_001").problem = "the file is truncated"
+    panel.refresh()
+    section = panel.dataset
+    row = rowOf(section, "brain_mr_001")
+    assert cell(section, row, catalogueModel.HEALTH) == "the file is truncated"
+    assert "1 with a problem" in section.ui.summaryLabel.text
+
+
+def test_task_and_group_are_edited_in_place(panel, workspace):
+    section = panel.dataset
+    proxy = section.model.proxy
+    proxy.setData(proxy.index(rowOf(section, "brain_mr_001"), catalogueModel.TASK), "Ventricles", qt.Qt.EditRole)
+    settle()
+    catalogue = Catalogue.load(workspace)
+    assert catalogue.image("brain_mr_001").task == "Ventricles"
+    assert [c.name for c in catalogue.task("Ventricles").classes] == [c.name for c in catalogue.task("brain_mr").classes]
+    proxy.setData(proxy.index(rowOf(section, "brain_mr_001"), catalogueModel.GROUP), "Head", qt.Qt.EditRole)
+    settle()
+    assert Catalogue.load(workspace).group_of("Ventricles") == "Head"
+    assert cell(section, rowOf(section, "brain_mr_001"), catalogueModel.GROUP) == "Head"
+
+
+def test_other_cells_cannot_be_edited(panel):
+    section = panel.dataset
+    index = section.model.proxy.index(0, catalogueModel.HEALTH)
+    assert not section.model.proxy.flags(index) & qt.Qt.ItemIsEditable
+
+
+def test_several_scans_get_a_task_and_a_group_by_the_menu(panel, workspace, dialogs):
+    section = panel.dataset
+    choose(section, "brain_mr_001", "brain_mr_002")
+    dialogs.answer("Head", "Skull MR")
+    section.taskAction.trigger()
+    settle()
+    choose(section, "brain_mr_001")
+    section.groupAction.trigger()
+    settle()
+    catalogue = Catalogue.load(workspace)
+    assert [i.id for i in catalogue.images if i.task == "Head"] == ["brain_mr_001", "brain_mr_002"]
+    assert catalogue.group_of("Head") == "Skull MR"
+
+
+def test_scans_are_removed_after_a_question_and_their_files_stay(panel, workspace, dialogs):
+    section = panel.dataset
+    path = panel.catalogue.image_path(panel.catalogue.image("brain_mr_001"))
+    choose(section, "brain_mr_001")
+    dialogs.answer(qt.QMessageBox.Ok)
+    with dialogs.interactive():
+        section.removeAction.trigger()
+    settle()
+    assert "brain_mr_001" not in [i.id for i in Catalogue.load(workspace).images]
+    assert path.exists()
+
+
+def test_a_double_click_shows_the_scan_with_its_label_and_the_second_one_does_not_load_it_again(panel):
+    section = panel.dataset
+    index = section.model.proxy.index(rowOf(section, "brain_mr_001"), catalogueModel.IMAGE)
+    section.ui.imagesTable.doubleClicked.emit(index)
+    volume = slicer.util.getNode("brain_mr_001")
+    segmentation = slicer.util.getNode("brain_mr_001 label")
+    names = [c.name for c in panel.catalogue.task("brain_mr").classes]
+    assert [segmentation.GetSegmentation().GetNthSegment(i).GetName() for i in range(3)] == names
+    assert slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceCompositeNode().GetBackgroundVolumeID() == volume.GetID()
+    section.ui.imagesTable.doubleClicked.emit(index)
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 1
+
+
+def test_adding_says_what_is_missing_and_starts_the_engine_with_what_was_entered(panel, processes, tmp_path):
+    ui, parameters = panel.dataset.ui, panel.parameterNode
+    assert ui.addButton.toolTip == "Choose a folder that exists."
+    ui.folderEdit.setCurrentPath(str(tmp_path))
+    settle()
+    assert "Name the task" in ui.addButton.toolTip
+    ui.taskCombo.setEditText("Liver")
+    ui.groupCombo.setEditText("Abdomen CT")
+    ui.modalityCombo.setCurrentIndex(1)
+    settle()
+    assert parameters.addTask == "Liver" and parameters.addModality == "CT"
+    ui.addButton.click()
+    process = processes[-1]
+    assert process.arguments[2:4] == ["catalogue", "add"]
+    assert process.argument("--task") == "Liver"
+    assert process.argument("--group") == "Abdomen CT"
+    assert process.argument("--modality") == "CT"
+    assert not ui.addButton.enabled and "is running" in ui.addButton.toolTip
+
+
+def test_a_volume_of_the_scene_is_added_with_its_segmentation_as_label(panel, workspace):
+    ui = panel.dataset.ui
+    volume = slicer.util.addVolumeFromArray(np.random.default_rng(0).integers(0, 99, (8, 9, 10)).astype(np.int16), name="My CT")
+    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "My label")
+    segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    segmentation.GetSegmentation().AddEmptySegment("a", "Liver", (1, 0, 0))
+    inside = np.zeros((8, 9, 10), np.uint8)
+    inside[2:5] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(inside, segmentation, "a", volume)
+    ui.fromCombo.setCurrentIndex(2)
+    assert choices.value(ui.fromCombo) == "scene"
+    settle()
+    ui.volumeSelector.setCurrentNode(volume)
+    ui.segmentationSelector.setCurrentNode(segmentation)
+    ui.taskCombo.setEditText("Liver")
+    settle()
+    assert ui.addButton.enabled, ui.addButton.toolTip
+    ui.addButton.click()
+    settle()
+    catalogue = Catalogue.load(workspace)
+    image = next(i for i in catalogue.images if i.task == "Liver")
+    assert image.label is not None and image.label_problem is None and image.problem is None
+    assert [(c.value, c.name, c.color) for c in catalogue.task("Liver").classes] == [(1, "Liver", (1.0, 0.0, 0.0))]
+    assert catalogue.image_path(image).parent == workspace / "volumes"
+    assert cell(panel.dataset, rowOf(panel.dataset, image.id), catalogueModel.LABEL) == "yes"
+
+
+def test_suggested_groups_are_asked_about_before_they_are_written(panel, processes, workspace, dialogs):
+    panel.dataset.suggestGroupsAction.trigger()
+    processes[-1].say({"event": "done", "result": {"groups": {"brain_mr": "Heads", "heart_mr": "Heads"}}})
+    dialogs.answer(qt.QMessageBox.Ok)
+    with dialogs.interactive():
+        processes[-1].end(0)
+    settle()
+    assert "brain_mr: Heads" in dialogs.shown[0].text
+    assert Catalogue.load(workspace).group_of("heart_mr") == "Heads"
+
+
+def test_a_damaged_workspace_is_told_where_it_is_used(panel, workspace):
+    (workspace / "dataset.json").write_text('{"schema": 1, "images": [3]}')
+    panel.refresh()
+    assert "images.0" in panel.dataset.ui.hintLabel.text
+    assert "images.0" in panel.pretrain.ui.startButton.toolTip
+
+
+def test_a_workspace_that_vanishes_is_no_error(panel, workspace):
+    workspace.rename(workspace.with_name("moved"))
+    panel.refresh()
+    assert "press Create" in panel.dataset.ui.hintLabel.text
+
+
+@pytest.fixture
+def manyImages() -> Catalogue:
+    from pathlib import Path
+
+    from hssl.catalogue import _Document
+
+    images = [Image(id=f"scan {n:05}", task="Liver", image=f"{n}.nii", size=(n % 50 + 1, 9, 9)) for n in range(5000)]
+    return Catalogue(Path("/nowhere"), _Document(tasks=[Task(name="Liver")], images=images))
+
+
+def test_thousands_of_rows_are_shown_filtered_and_sorted_without_a_python_call_for_each_cell(manyImages):
+    model = CatalogueModel(lambda *edit: None)
+    calls = []
+    model.model.connect("itemChanged(QStandardItem*)", calls.append)
+    start = time.perf_counter()
+    model.show(manyImages)
+    model.filter("scan 049")
+    assert model.proxy.rowCount() == 100
+    model.filter("")
+    model.proxy.sort(catalogueModel.SIZE, qt.Qt.DescendingOrder)
+    print(f"{time.perf_counter() - start:.2f} s for 5000 rows")
+    assert model.proxy.index(0, catalogueModel.SIZE).data() == "50 × 9 × 9"
+    model.release()

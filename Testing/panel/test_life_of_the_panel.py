@@ -1,0 +1,134 @@
+"""The panel from opening to closing: scene saved, loaded and closed, module reloaded, application left, nothing left behind."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+
+import qt
+import slicer
+from harness import scripted_module
+from harness.fixtures import settle
+from HSSLSegmentationLib import closing, installation, settings
+from HSSLSegmentationLib.job import runningJobs
+
+
+def test_the_state_comes_back_with_the_scene(panel, workspace, tmp_path):
+    volume = slicer.util.addVolumeFromArray(__import__("numpy").zeros((4, 5, 6)), name="CT")
+    parameters = panel.parameterNode
+    parameters.pretrainMinutes = 42.0
+    parameters.fineTuneTask = "heart_mr"
+    parameters.flips = True
+    parameters.inputVolume = volume
+    settle()
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(0)
+    settings.setValue("lastWorkspace", "")
+    panel.parameterNode.pretrainMinutes = 1.0
+    panel.parameterNode.workspace = ""
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    settle()
+    assert panel.parameterNode.workspace == str(workspace)
+    assert panel.pretrain.ui.minutesBox.value == 42.0
+    assert panel.parameterNode.fineTuneTask == "heart_mr"
+    assert panel.segment.ui.flipsCheck.checked
+    assert panel.segment.ui.volumeSelector.currentNode().GetName() == "CT"
+    assert panel.dataset.ui.workspaceEdit.currentPath == str(workspace)
+
+
+def test_a_new_scene_starts_with_the_last_workspace(panel, workspace):
+    settings.setValue("lastWorkspace", str(workspace))
+    panel.parameterNode.workspace = ""
+    slicer.mrmlScene.Clear(0)
+    settle()
+    assert panel.workspace == str(workspace)
+
+
+def test_a_training_goes_on_when_the_scene_is_closed(panel, processes):
+    panel.pretrain.ui.startButton.click()
+    processes[-1].say({"event": "losses", "step": 1, "values": {"image": 1.0}, "learning_rate": 0.1})
+    slicer.mrmlScene.Clear(0)
+    assert panel.job.state == "running"
+    processes[-1].say({"event": "losses", "step": 2, "values": {"image": 0.9}, "learning_rate": 0.1})
+    panel.pretrain.jobView._lastPlot = 0.0
+    panel.pretrain.jobView.update()
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") == 1
+
+
+def test_leaving_the_application_ends_every_job(widget, panel, processes):
+    panel.pretrain.ui.startButton.click()
+    panel.job.stopGraceSeconds = 0.0
+    process = processes[-1]
+    process.waitForFinished = lambda milliseconds: not process.isRunning()
+    scripted_module.unload(slicer.modules.hsslsegmentation)
+    assert process.killed
+    assert not runningJobs()
+
+
+def test_closing_with_a_job_asks_once_and_no_keeps_it(panel, processes, dialogs):
+    panel.pretrain.ui.startButton.click()
+    dialogs.answer(qt.QMessageBox.No)
+    with dialogs.interactive():
+        assert not closing.mayClose()
+    assert "Pretraining is still running" in dialogs.shown[0].text
+    assert panel.job.state == "running"
+
+
+def test_closing_with_a_job_and_yes_stops_it_first(panel, processes, dialogs):
+    panel.pretrain.ui.startButton.click()
+    process, job = processes[-1], panel.job
+
+    def obey(job, event):
+        if job.state == "stopping" and process.isRunning():
+            process.say({"event": "done", "stopped": True, "result": {}})
+            qt.QTimer.singleShot(0, lambda: process.end(10))
+
+    job.addObserver(obey)
+    dialogs.answer(qt.QMessageBox.Yes)
+    with dialogs.interactive():
+        assert closing.mayClose()
+    assert job.state == "stopped" and len(dialogs.shown) == 1
+
+
+def test_without_the_packages_the_panel_opens_and_offers_to_install_them(widget, monkeypatch):
+    real = importlib.metadata.version
+
+    def version(name):
+        if name in ("torch", "pydantic"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    settings.setValue("python", "")
+    panel = widget.panel
+    panel.refresh()
+    assert not panel.ui.packagesFrame.isHidden()
+    assert "torch, pydantic" in panel.ui.packagesLabel.text
+    assert "Install the packages" in panel.pretrain.ui.startButton.toolTip
+    assert "install the packages" in panel.dataset.ui.hintLabel.text
+    asked = []
+    monkeypatch.setattr(installation, "install", lambda: asked.append(1) or True)
+    panel.ui.packagesButton.click()
+    assert asked == [1]
+
+
+def test_the_module_and_the_panel_load_without_torch_monai_or_simpleitk(widget):
+    """A process that cannot import them must still be able to open the panel."""
+    import subprocess
+
+    from panel_fixtures import MODULE
+
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'monai', 'SimpleITK', 'pydantic', 'scipy', 'psutil_'): sys.modules[name] = None\n"
+        f"sys.path[:0] = [{str(MODULE.parent)!r}, {str(MODULE.parent.parent / 'Testing')!r}]\n"
+        "import harness; harness.start()\n"
+        f"module = harness.loadModule({str(MODULE)!r})\n"
+        "module.widgetRepresentation().enter()\n"
+        "import slicer\n"
+        "assert slicer.modules.HSSLSegmentationWidget.panel is not None\n"
+        "slicer.modules.HSSLSegmentationWidget.cleanup()\n"
+        "import os; sys.stdout.write('opened'); sys.stdout.flush(); os._exit(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.endswith("opened"), done.stderr[-2000:]

@@ -1,0 +1,216 @@
+"""Sections Segment, Models and Settings: results go only where they were meant to go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer
+from harness.fixtures import settle, waitUntil
+from HSSLSegmentationLib import scenePictures, settings
+from panel_fixtures import configurationOf, fakeRun
+
+
+@pytest.fixture
+def ready(panel, processes, workspace):
+    """A model and a volume are chosen; Segment can be pressed."""
+    run = fakeRun(workspace, "brain", {"validation_dice": 0.8}, task="brain_mr", start="scratch")
+    panel.forget()
+    panel.parameterNode.inputVolume = scenePictures.show(panel.catalogue, "brain_mr_u001")
+    panel.parameterNode.model = str(run)
+    settle()
+    return panel
+
+
+def answer(process, value: int = 1, uncertainty: bool = False) -> None:
+    """Writes what the engine would have written, and ends the job."""
+    configuration = configurationOf(process)
+    image = sitk.ReadImage(configuration["inputs"][0])
+    output = Path(configuration["output"])
+    output.mkdir()
+    labels = sitk.Cast(image * 0 + value, sitk.sitkUInt8)
+    sitk.WriteImage(labels, str(output / "volume.nii.gz"))
+    entry = {"input": configuration["inputs"][0], "label_map": str(output / "volume.nii.gz")}
+    if uncertainty:
+        sitk.WriteImage(sitk.Cast(image * 0 + 0.5, sitk.sitkFloat32), str(output / "u.nii.gz"))
+        entry["uncertainty"] = str(output / "u.nii.gz")
+    process.say({"event": "done", "result": {"outputs": [entry], "failed": []}})
+    process.end(0)
+    settle()
+
+
+def segments(node) -> list[str]:
+    segmentation = node.GetSegmentation()
+    return [segmentation.GetSegment(i).GetName() for i in segmentation.GetSegmentIDs()]
+
+
+def test_a_result_becomes_a_segmentation_with_names_an_overlay_and_can_be_undone(ready, processes):
+    ui, parameters = ready.segment.ui, ready.parameterNode
+    ui.uncertaintyCheck.checked = True
+    ui.flipsCheck.checked = True
+    settle()
+    ui.startButton.click()
+    configuration = configurationOf(processes[-1])
+    assert configuration["flips"] and configuration["uncertainty"] and not configuration["largest_component"]
+    folder = Path(configuration["output"]).parent
+    answer(processes[-1], uncertainty=True)
+    assert ready.job.state == "done", ready.job.error
+    node = parameters.outputSegmentation
+    assert segments(node) == [c.name for c in ready.catalogue.task("brain_mr").classes]
+    assert slicer.util.getNode("brain_mr_u001 uncertainty") is not None
+    assert ui.editButton.enabled and not ui.undoButton.isHidden()
+    assert not folder.exists()
+    ui.undoButton.click()
+    assert segments(node) == []
+
+
+def test_the_editor_opens_on_the_result(ready, processes):
+    ready.segment.ui.startButton.click()
+    answer(processes[-1])
+    ready.segment.ui.editButton.click()
+    editor = slicer.util.getModuleWidget("SegmentEditor").editor
+    assert editor.segmentationNode() is ready.parameterNode.outputSegmentation
+    assert editor.sourceVolumeNode() is ready.parameterNode.inputVolume
+
+
+def test_a_result_goes_into_the_segmentation_that_was_chosen_and_leaves_its_other_segments(ready, processes):
+    volume = ready.parameterNode.inputVolume
+    mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    mine.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    mine.GetSegmentation().AddEmptySegment("s", "Skull")
+    whole = np.ones(slicer.util.arrayFromVolume(volume).shape, np.uint8)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(whole, mine, "s", volume)
+    ready.segment.ui.segmentationSelector.setCurrentNode(mine)
+    settle()
+    ready.segment.ui.startButton.click()
+    answer(processes[-1])
+    assert segments(mine)[0] == "Skull" and len(segments(mine)) == 4
+    assert slicer.util.arrayFromSegmentBinaryLabelmap(mine, "s", volume).all()
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+
+
+def test_a_deleted_segmentation_is_told_and_no_other_gets_the_result(ready, processes):
+    mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "other")
+    ready.parameterNode.outputSegmentation = mine
+    settle()
+    ready.segment.ui.startButton.click()
+    slicer.mrmlScene.RemoveNode(mine)
+    answer(processes[-1])
+    assert "segmentation was removed" in ready.segment.jobView.ui.statusLabel.text
+    assert segments(other) == []
+
+
+def test_a_deleted_volume_is_told_and_nothing_is_made(ready, processes):
+    ready.segment.ui.startButton.click()
+    slicer.mrmlScene.RemoveNode(ready.parameterNode.inputVolume)
+    answer(processes[-1])
+    assert "volume was removed" in ready.segment.jobView.ui.statusLabel.text
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
+def test_a_volume_that_was_moved_meanwhile_is_told(ready, processes):
+    ready.segment.ui.startButton.click()
+    ready.parameterNode.inputVolume.SetOrigin(99, 0, 0)
+    answer(processes[-1])
+    assert "does not lie on the grid" in ready.segment.jobView.ui.statusLabel.text
+
+
+def test_what_the_engine_refuses_is_told_with_its_reason(ready, processes):
+    ready.segment.ui.startButton.click()
+    processes[-1].say({"event": "done", "result": {"outputs": [], "failed": [{"input": "v", "reason": "v: is constant"}]}})
+    processes[-1].end(0)
+    assert "v: is constant" in ready.segment.jobView.ui.statusLabel.text
+
+
+def test_a_closed_scene_stops_the_segmentation(ready, processes):
+    ready.segment.ui.startButton.click()
+    job = ready.job
+    slicer.mrmlScene.Clear(0)
+    assert job.state == "stopping"
+    processes[-1].end(10)
+
+
+def test_a_folder_is_segmented_and_failures_are_listed(ready, processes, tmp_path):
+    ui = ready.segment.ui
+    (tmp_path / "in").mkdir()
+    ui.whatCombo.setCurrentIndex(1)
+    settle()
+    assert "Choose a folder of volumes" in ui.startButton.toolTip
+    ui.folderEdit.setCurrentPath(str(tmp_path / "in"))
+    ui.outputEdit.setCurrentPath(str(tmp_path / "in"))
+    settle()
+    assert "another folder" in ui.startButton.toolTip
+    ui.outputEdit.setCurrentPath(str(tmp_path / "out"))
+    settle()
+    ui.startButton.click()
+    assert configurationOf(processes[-1])["inputs"] == [str(tmp_path / "in")]
+    failed = [{"input": "/x/b.nii", "reason": "is empty"}]
+    processes[-1].say({"event": "done", "result": {"outputs": [{"input": "a", "label_map": "a"}], "failed": failed}})
+    processes[-1].end(0)
+    assert "1 volumes were segmented" in ui.resultLabel.text and "b.nii: is empty" in ui.resultLabel.text
+
+
+def test_a_model_is_exported_and_imported_by_the_engine(ready, processes, tmp_path, dialogs):
+    ui = ready.models.ui
+    assert ui.exportButton.enabled
+    assert "Structures: " in ui.informationLabel.text
+    ui.licenceEdit.text = "CC BY 4.0"
+    dialogs.answer(tmp_path / "brain.zip")
+    ui.exportButton.click()
+    process = processes[-1]
+    assert process.arguments[2:4] == ["export", ready.parameterNode.model]
+    assert process.argument("--licence") == "CC BY 4.0"
+    process.say({"event": "done", "result": {"file": "x"}})
+    process.end(0)
+    settle()
+    dialogs.answer(tmp_path / "theirs.zip")
+    ui.importButton.click()
+    assert processes[-1].arguments[2:5] == ["import", str(tmp_path / "theirs.zip"), ready.workspace]
+
+
+def test_a_damaged_model_is_listed_with_its_reason_and_cannot_be_chosen(ready, workspace):
+    (workspace / "models").mkdir()
+    (workspace / "models" / "bad.zip").write_bytes(b"no zip at all")
+    ready.forget()
+    ready.refresh()
+    names = [ready.models.model.item(row, 0).text() for row in range(ready.models.model.rowCount())]
+    assert "bad" in names
+    ready.models.ui.modelsTable.selectRow(names.index("bad"))
+    assert "bad.zip" in ready.models.ui.informationLabel.text
+    modelCombo = ready.segment.ui.modelCombo
+    assert not any("bad" in modelCombo.itemText(i) for i in range(modelCombo.count))
+
+
+def test_settings_are_kept_and_go_to_the_jobs(ready, processes):
+    ui = ready.settings.ui
+    ui.threadsBox.value = 3
+    ui.memoryBox.value = 256
+    ui.deviceCombo.setEditText("cpu")
+    ready.segment.ui.startButton.click()
+    configuration = configurationOf(processes[-1])
+    assert [configuration[k] for k in ("threads", "slab_megabytes", "device")] == [3, 256, "cpu"]
+    assert settings.value("threads") == 3
+
+
+def test_the_cache_is_shown_and_cleared(panel, workspace):
+    (workspace / "store").mkdir()
+    (workspace / "store" / "a.npy").write_bytes(b"0" * 5_000_000)
+    panel.refresh()
+    ui = panel.settings.ui
+    assert ui.cacheLabel.text == "5 MB"
+    ui.clearCacheButton.click()
+    assert not (workspace / "store").exists()
+    assert not ui.clearCacheButton.enabled and ui.clearCacheButton.toolTip == "The cache is empty."
+
+
+def test_the_packages_are_checked_in_a_process(panel, processes):
+    ui = panel.settings.ui
+    ui.checkButton.click()
+    assert ui.packagesLabel.text == "Checking…" and not ui.checkButton.enabled
+    processes[-1].say('HSSL-PROBE {"torch": "2.7.1", "device": "cpu"}')
+    processes[-1].end(0)
+    waitUntil(lambda: "Ready" in ui.packagesLabel.text, 5)
+    assert "PyTorch 2.7.1 on cpu" in ui.packagesLabel.text

@@ -1,0 +1,211 @@
+"""Sections Pretrain and Fine-tune: what they ask of the engine, what they say, and what they do with its answers."""
+
+from __future__ import annotations
+
+import pytest
+import slicer
+from harness.fixtures import settle
+from HSSLSegmentationLib import choices
+from panel_fixtures import configurationOf, fakeRun
+
+
+def finish(process, run: str, **result) -> None:
+    process.say({"event": "done", "result": {"run": run, **result}})
+    process.end(0)
+    settle()
+
+
+def test_pretraining_is_started_with_the_chosen_options(panel, processes, workspace):
+    ui, parameters = panel.pretrain.ui, panel.parameterNode
+    ui.minutesBox.value = 12.5
+    ui.networkCombo.setCurrentIndex(1)
+    ui.denseCheck.checked = False
+    settle()
+    assert parameters.pretrainMinutes == 12.5 and parameters.networkSize == "medium"
+    ui.startButton.click()
+    process = processes[-1]
+    configuration = configurationOf(process)
+    assert process.arguments[:3] == ["-m", "hssl", "pretrain"]
+    assert configuration["workspace"] == str(workspace)
+    assert configuration["budget"]["minutes"] == 12.5 and configuration["budget"]["steps"] is None
+    assert configuration["network"]["size"] == "medium"
+    assert configuration["weights"]["dense"] == 0 and configuration["weights"]["reconstruction"] == 50
+
+
+def test_a_disabled_start_says_why(panel):
+    ui, parameters = panel.pretrain.ui, panel.parameterNode
+    parameters.pretrainMinutes = 0.0
+    settle()
+    assert not ui.startButton.enabled and "Set a time" in ui.startButton.toolTip
+    parameters.pretrainMinutes = 5.0
+    for name in ("imageLoss", "taskLoss", "groupLoss", "reconstructionLoss", "denseLoss"):
+        setattr(parameters, name, False)
+    settle()
+    assert "at least one way to learn" in ui.startButton.toolTip
+    parameters.imageLoss = True
+    settle()
+    assert ui.startButton.enabled
+
+
+def test_progress_curves_and_the_end_are_shown(panel, processes, workspace):
+    section, ui = panel.pretrain, panel.pretrain.jobView.ui
+    section.ui.startButton.click()
+    process = processes[-1]
+    process.say({"event": "phase", "name": "training", "index": 2, "count": 2})
+    process.say({"event": "progress", "phase": "training", "step": 3, "total": 10, "fraction": 0.3, "eta_seconds": 200})
+    for step in range(3):
+        process.say({"event": "losses", "step": step, "values": {"image": 3.0 - step, "total": 9.0}, "learning_rate": 0.1})
+    section.jobView._lastPlot = 0.0
+    section.jobView.update()
+    assert ui.progressBar.value == 300
+    assert "Learning (2 of 2)" in ui.statusLabel.text and "3 min left" in ui.statusLabel.text
+    chart = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLPlotChartNode")
+    assert [chart.GetNthPlotSeriesNode(i).GetName() for i in range(chart.GetNumberOfPlotSeriesNodes())] == ["images apart"]
+    assert not ui.plotView.isHidden()
+    run = fakeRun(workspace, "pretrain", {"steps": 10, "minutes": 2.0}, pretext="hssl")
+    finish(process, str(run), steps=10, minutes=2.0)
+    assert panel.parameterNode.pretrainRun == "pretrain"
+    assert panel.parameterNode.fineTuneStart == "pretrain"
+    assert "10 steps" in section.ui.runLabel.text
+    assert "fine-tune" in section.ui.hintLabel.text
+
+
+def test_a_stop_keeps_what_was_learned_and_resume_goes_on_with_the_same_run(panel, processes, workspace):
+    section = panel.pretrain
+    section.ui.startButton.click()
+    first = configurationOf(processes[-1])
+    run = fakeRun(workspace, first["run"], pretext="hssl")
+    section.jobView.ui.stopButton.click()
+    assert not section.jobView.ui.stopButton.enabled
+    processes[-1].say({"event": "done", "stopped": True, "result": {"run": str(run)}})
+    processes[-1].end(10)
+    settle()
+    assert "kept" in section.jobView.ui.statusLabel.text
+    assert not section.jobView.ui.resumeButton.isHidden()
+    section.jobView.ui.resumeButton.click()
+    assert configurationOf(processes[-1])["run"] == first["run"]
+
+
+def test_a_run_of_an_earlier_session_can_be_resumed(panel, processes, workspace):
+    fakeRun(workspace, "old", pretext="hssl", workspace="/where/it/was", run="old")
+    panel.forget()
+    panel.parameterNode.pretrainRun = "old"
+    settle()
+    button = panel.pretrain.ui.resumeRunButton
+    assert not button.isHidden() and button.enabled
+    button.click()
+    configuration = configurationOf(processes[-1])
+    assert configuration["run"] == "old"
+    assert configuration["workspace"] == str(workspace)
+
+
+def test_a_job_that_dies_is_told_in_the_section_with_its_last_lines(panel, processes):
+    section = panel.pretrain
+    section.ui.startButton.click()
+    processes[-1].say("RuntimeError: something inside torch")
+    processes[-1].end(1)
+    settle()
+    assert "something inside torch" in section.jobView.ui.statusLabel.text
+    assert section.ui.startButton.enabled
+
+
+def test_only_one_job_runs_at_a_time_and_every_other_button_says_so(panel, processes):
+    panel.pretrain.ui.startButton.click()
+    settle()
+    for button in (panel.fineTune.ui.startButton, panel.segment.ui.startButton, panel.pretrain.ui.startButton):
+        assert not button.enabled
+    assert "Pretraining is running" in panel.fineTune.ui.startButton.toolTip
+
+
+def test_a_missing_python_is_told_and_nothing_starts(panel):
+    from HSSLSegmentationLib import settings
+
+    settings.setValue("python", "/no/python")
+    panel.pretrain.ui.startButton.click()
+    assert panel.job is None
+
+
+def test_fine_tuning_is_started_with_task_cases_and_start(panel, processes, workspace):
+    fakeRun(workspace, "pretrain", {"steps": 9, "minutes": 1}, pretext="hssl")
+    panel.forget()
+    panel.refresh()
+    ui, parameters = panel.fineTune.ui, panel.parameterNode
+    names = [ui.taskCombo.itemData(i) for i in range(ui.taskCombo.count)]
+    ui.taskCombo.setCurrentIndex(names.index("heart_mr"))
+    ui.startCombo.setCurrentIndex(1)
+    ui.casesCombo.setCurrentIndex(1)
+    ui.countBox.value = 2
+    settle()
+    assert not ui.countBox.isHidden()
+    assert parameters.fineTuneStart == "pretrain"
+    ui.startButton.click()
+    configuration = configurationOf(processes[-1])
+    assert [configuration[k] for k in ("task", "start", "case_count", "cases")] == ["heart_mr", "pretrain", 2, []]
+
+
+def test_the_chosen_rows_of_the_table_are_the_cases(panel, processes):
+    panel.parameterNode.fineTuneTask = "brain_mr"
+    panel.parameterNode.fineTuneCases = "chosen"
+    settle()
+    panel.dataset.ui.filterEdit.text = "brain_mr_00"
+    panel.dataset.ui.imagesTable.selectAll()
+    panel.fineTune.ui.startButton.click()
+    assert sorted(configurationOf(processes[-1])["cases"]) == ["brain_mr_001", "brain_mr_002", "brain_mr_003"]
+
+
+def test_volumes_with_a_segmentation_in_the_scene_become_cases(panel, processes):
+    from HSSLSegmentationLib import scenePictures
+
+    scenePictures.show(panel.catalogue, "heart_mr_001")
+    slicer.util.getNode("heart_mr_001").SetName("drawn by me")
+    panel.parameterNode.fineTuneTask = "heart_mr"
+    panel.parameterNode.fineTuneCases = "scene"
+    settle()
+    before = len(panel.catalogue.images)
+    panel.fineTune.ui.startButton.click()
+    added = panel.catalogue.images[before:]
+    assert [i.label_problem for i in added] == [None]
+    assert configurationOf(processes[-1])["cases"] == [i.id for i in added]
+
+
+@pytest.mark.parametrize(("start", "words"), [("scratch", "Choose a pretraining"), ("pretrain", "")])
+def test_a_comparison_needs_something_to_compare_with(panel, workspace, start, words):
+    fakeRun(workspace, "pretrain", {"steps": 9, "minutes": 1}, pretext="hssl")
+    panel.forget()
+    panel.parameterNode.fineTuneStart = start
+    panel.refresh()
+    button = panel.fineTune.ui.compareButton
+    assert button.enabled == (not words)
+    assert words in button.toolTip
+
+
+def test_a_comparison_ends_in_a_table_of_the_scene_and_in_plain_words(panel, processes, workspace):
+    fakeRun(workspace, "pretrain", {"steps": 9, "minutes": 1}, pretext="hssl")
+    panel.forget()
+    panel.parameterNode.fineTuneStart = "pretrain"
+    panel.refresh()
+    panel.fineTune.ui.compareButton.click()
+    configuration = configurationOf(processes[-1])
+    assert configuration["start"] == "pretrain" and configuration["case_counts"] == [2]
+    rows = [
+        {"start": s, "case_count": 2, "seed": 0, "dice": d, "classes": {"liver": d}, "minutes": 1.0, "run": "r"}
+        for s, d in (("pretrained", 0.81), ("scratch", 0.7))
+    ]
+    processes[-1].say({"event": "done", "result": {"folder": "f", "rows": rows}})
+    processes[-1].end(0)
+    settle()
+    assert "pretrained, 2 cases: Dice 0.810" in panel.fineTune.ui.resultLabel.text
+    table = slicer.util.getNode("Comparison with scratch").GetTable()
+    assert table.GetColumnByName("liver").GetValue(0) == 0.81
+
+
+def test_a_finished_fine_tuning_is_the_model_of_the_next_section(panel, processes, workspace):
+    panel.parameterNode.fineTuneTask = "brain_mr"
+    settle()
+    panel.fineTune.ui.startButton.click()
+    run = fakeRun(workspace, "brain_mr", {"validation_dice": 0.9}, task="brain_mr", start="scratch")
+    finish(processes[-1], str(run), validation_dice=0.9, steps=5, minutes=1.0, cases=["a"], tensors_loaded=3, tensors_skipped=0)
+    assert "0.900" in panel.fineTune.ui.resultLabel.text
+    assert panel.parameterNode.model == str(run)
+    assert choices.value(panel.segment.ui.modelCombo) == str(run)
+    assert slicer.util.getNode("Fine-tuning brain_mr").GetTable().GetColumnByName("tensors loaded").GetValue(0) == 3
