@@ -6,7 +6,10 @@ Where the machine has no EGL, `available()` says so with the reason; nothing els
 from __future__ import annotations
 
 import ctypes.util
+import functools
 import os
+import subprocess
+import sys
 
 import slicer
 import vtk
@@ -29,10 +32,23 @@ _THREE_D = (
 )
 
 
+_PROBE = """
+import vtk
+window = vtk.vtkEGLRenderWindow()
+window.SetOffScreenRendering(1)
+window.SetSize(8, 8)
+raise SystemExit(0 if window.SupportsOpenGL() else 1)
+"""
+
+
+@functools.cache
 def available() -> str:
     """An empty text where views can be drawn, otherwise the reason why not."""
     if ctypes.util.find_library("EGL") is None:
         return "libEGL is not installed (Debian: libegl1 libgl1-mesa-dri)"
+    # In a process of its own: without a driver, VTK ends the process instead of raising.
+    if subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, check=False).returncode:
+        return "EGL has no OpenGL driver (Debian: libgl1-mesa-dri)"
     return ""
 
 

@@ -51,7 +51,7 @@ class Tour:
         for width in WIDTHS:
             print(pictures.grab(self.widget.parent, self.output / f"{name}-{width}.png", width), flush=True)
 
-    def run(self, section, picture: str = "", at: float = 0.6) -> None:
+    def run(self, section, picture: str = "", at: float = 0.8) -> None:
         """Click Start and wait for the end; the picture is taken on the way, or else at the end."""
         assert section.ui.startButton.enabled, section.ui.startButton.toolTip
         section.ui.startButton.click()
