@@ -379,7 +379,7 @@ def test_a_truncated_slice_is_refused_with_its_name(tmp_path):
 
 
 def test_odd_bytes_in_a_dicom_tag_can_be_written_down_and_the_series_is_found_again(tmp_path):
-    before, after = (b"\x20\x00\x0e\x00UI\x0a\x001.2.3." + end for end in (b"4567", b"\xfc567"))
+    before, after = (b"\x20\x00\x0e\x00\x0a\x00\x00\x001.2.3." + end for end in (b"4567", b"\xfc567"))
     for file in write_series(tmp_path, uid="1.2.3.4567"):
         file.write_bytes(file.read_bytes().replace(before, after))
     (series,) = series_in(tmp_path)
