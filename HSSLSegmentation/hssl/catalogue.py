@@ -13,7 +13,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ConfigurationError, LockedError, WorkspaceError
-from .files import read_json, sha256_of, write_json
+from .files import read_json, remove_unfinished, sha256_of, write_json
 from .locks import FolderLock
 
 SCHEMA = 1
@@ -203,6 +203,7 @@ class Catalogue:
                 time.sleep(0.02)
         with ExitStack() as held:
             held.push(lock)
+            remove_unfinished(workspace, FILE_NAME)
             catalogue = cls.load(workspace)
             yield catalogue
             catalogue.save()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from .configuration import PredictConfig
 from .errors import ConfigurationError, HSSLError, InputError, MemoryExhaustedError, ModelFileError
 from .events import Done, Message, OnEvent, Phase, ProgressMeter, Stop, ignore, never
+from .files import remove_unfinished
 from .fingerprint import normalised
 from .grid import labels_to_source, to_working, working_grid
 from .inference import Segmenter, from_slices_first, on_source
@@ -69,6 +71,8 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
     segmenter = Segmenter(description, state, chosen_device(config.device), config.batch_size, config.flips)
     if config.flips and not description.mirrored:
         on_event(Message(level="warning", text="Test-time flips are left out: the model was trained without mirroring"))
+    if config.output.is_dir():
+        remove_unfinished(config.output)
     sources, failed = sources_in(config.inputs)
     outputs: list[dict[str, object]] = []
     stopped = False
@@ -252,7 +256,11 @@ def _write(result: Prediction, folder: Path, name: str) -> dict[str, object]:
         paths["uncertainty"] = str(folder / f"{name}_uncertainty.nii.gz")
         write_volume(result.uncertainty, folder / f"{name}_uncertainty.nii.gz")
     if result.probabilities:
-        files = {c: folder / f"{name}_probability_{c.replace('/', '_')}.nii.gz" for c in result.probabilities}
+        # Class names may hold anything; a file's name may not.
+        plain = [f"{n}_{re.sub(r'[^A-Za-z0-9-]+', '_', c)[:60]}" for n, c in enumerate(result.probabilities, 1)]
+        files = {
+            c: folder / f"{name}_probability_{p}.nii.gz" for c, p in zip(result.probabilities, plain, strict=True)
+        }
         for c, file in files.items():
             write_volume(result.probabilities[c], file)
         paths["probabilities"] = {c: str(file) for c, file in files.items()}

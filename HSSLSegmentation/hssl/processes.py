@@ -40,6 +40,14 @@ class Processes:
         dist.all_reduce(flag, dist.ReduceOp.MAX)
         return bool(flag.item())
 
+    def means(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """Returns the mean of each scalar over the processes."""
+        stacked = torch.stack([value.detach().float() for value in values.values()])
+        if self.count > 1:
+            dist.all_reduce(stacked)
+            stacked /= self.count
+        return dict(zip(values, stacked.tolist(), strict=True))
+
     def first_says(self, value: float) -> float:
         """Returns the first process's value in all of them."""
         if self.count == 1:

@@ -43,8 +43,11 @@ class RunFolder:
         """Writes tensors and plain values as a torch file, whole or not at all."""
         import torch
 
+        # Into memory first: on a full disk torch's own writer dies without a reason.
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
         with whole_file(self.path / name) as temporary:
-            torch.save(content, temporary)
+            temporary.write_bytes(buffer.getbuffer())
 
     def load_checkpoint(self, name: str = LAST) -> dict[str, Any]:
         """Reads a checkpoint onto the CPU, without executing anything it holds.
@@ -149,7 +152,7 @@ def opened(config: RunConfig, on_event: OnEvent, write: bool = True) -> Iterator
         remove_unfinished(folder.path)
         values = config.model_dump(mode="json")
         path = folder.path / CONFIG
-        if path.exists():
+        if path.exists() and folder.can_resume:
             _same(read_json(path), values, path)
         # The budget may grow from one session to the next; everything else stays.
         write_json(path, values)

@@ -27,7 +27,7 @@ from .fingerprint import VolumeMeasure, body_mask, fingerprint_of, measure, norm
 from .grid import labels_to_working, oriented_size, oriented_spacing, slices_first, to_working, working_grid
 from .volumes import check_values, read_label_map, read_volume
 
-FORMAT = 2
+FORMAT = 3
 """Changes when what the store holds changes, so that old entries are built anew."""
 MEASURED_VOLUMES = 48
 """A fingerprint is measured on at most this many volumes of the task, evenly spread over the catalogue."""

@@ -191,8 +191,8 @@ def train(
             prepared = learner.prepared(batch)
             with torch.autocast(device.type, torch.bfloat16, enabled=state.bf16):
                 losses = module(prepared)
-            values = {name: float(loss.detach()) for name, loss in losses.items()}
-            if processes.any(not all(math.isfinite(v) for v in values.values())):
+            values = processes.means(losses)
+            if not all(math.isfinite(v) for v in values.values()):
                 raise NumericalError(_describe(learner, batch, values, state.step, run))
             optimizer.zero_grad(set_to_none=True)
             losses["total"].backward()

@@ -253,6 +253,13 @@ def write_volume(image: sitk.Image, path: str | Path) -> None:
             sitk.WriteImage(image, str(temporary), suffix_of(path) != ".nii")
         except RuntimeError as error:
             raise InputError(path, f"cannot be written: {dicom.reason_of(error)}") from error
+        # ITK writes NIfTI without looking whether the disk took it all.
+        try:
+            written = storage.inspect(temporary)
+            if written is not None:
+                storage.verify(written)
+        except InputError as error:
+            raise InputError(path, f"cannot be written: what arrived on the disk {error.reason}") from error
 
 
 def _opened(path: Path) -> sitk.ImageFileReader:

@@ -1,0 +1,21 @@
+"""A workspace of generated scans that all tests of a session share; each test that writes takes a copy."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hssl.sample import sample
+
+
+@pytest.fixture(scope="session")
+def shared_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sample") / "workspace"
+    sample(folder, size="tiny", seed=0)
+    return folder
+
+
+@pytest.fixture
+def workspace(shared_workspace: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(shared_workspace, tmp_path / "workspace"))
