@@ -562,7 +562,7 @@ def _ticks(low: float, high: float) -> list[float]:
 class qMRMLPlotView(_Observing, qMRMLWidget):
     """Draws a plot chart node: lines, points, axes and a legend from the same nodes as Slicer's view."""
 
-    _MARGINS = (56, 26, 16, 40)
+    _MARGINS = (44, 26, 16, 40)
 
     def __init__(self, parent=None):
         qMRMLWidget.__init__(self, parent)
@@ -622,8 +622,10 @@ class qMRMLPlotView(_Observing, qMRMLWidget):
         if chart is None:
             return
         left, top, end, bottom = self._MARGINS
-        area = QtCore.QRectF(self.rect.adjusted(left, top, -end, -bottom))
         lines = [(series, self._points(series)) for series in self._series(chart)]
+        if chart.GetLegendVisibility() and lines:  # beside the curves, where it hides none of them
+            end += 30 + max(painter.fontMetrics().horizontalAdvance(series.GetName() or "") for series, _ in lines)
+        area = QtCore.QRectF(self.rect.adjusted(left, top, -end, -bottom))
         every = [point for _, points in lines for point in points]
         painter.setPen(QtGui.QColor("#333333"))
         if chart.GetTitleVisibility() and chart.GetTitle():
@@ -665,15 +667,13 @@ class qMRMLPlotView(_Observing, qMRMLWidget):
                 for x, y in points:
                     painter.drawEllipse(place(x, y), 2.5, 2.5)
         if chart.GetLegendVisibility():
-            widest = max(painter.fontMetrics().horizontalAdvance(series.GetName() or "") for series, _ in lines)
-            box = QtCore.QRectF(area.right() - widest - 34, area.top() + 4, widest + 30, 16 * len(lines) + 4)
-            painter.fillRect(box, QtGui.QColor(255, 255, 255, 220))
+            box = QtCore.QPointF(area.right() + 8, area.top())
             for row, (series, _) in enumerate(lines):
-                y = box.top() + 10 + 16 * row
+                y = box.y() + 8 + 16 * row
                 painter.setPen(QtGui.QPen(QtGui.QColor.fromRgbF(*series.GetColor()), 2))
-                painter.drawLine(QtCore.QPointF(box.left() + 4, y), QtCore.QPointF(box.left() + 20, y))
+                painter.drawLine(QtCore.QPointF(box.x(), y), QtCore.QPointF(box.x() + 14, y))
                 painter.setPen(QtGui.QColor("#333333"))
-                painter.drawText(QtCore.QPointF(box.left() + 26, y + 4), series.GetName() or "")
+                painter.drawText(QtCore.QPointF(box.x() + 20, y + 4), series.GetName() or "")
 
 
 class qMRMLPlotWidget(qMRMLWidget):
