@@ -11,12 +11,11 @@ from hssl.catalogue import Catalogue, LabelClass, Task
 from hssl.check import check, check_workspace
 from hssl.scan import scan
 from hssl.sources import find
-from hssl.volumes import write_volume
 
 
 def write(path: Path, values: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_volume(sitk.GetImageFromArray(values), path)
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(path), True)
 
 
 def noise(seed: int, size=(5, 6, 7)) -> np.ndarray:
