@@ -180,13 +180,12 @@ class InteractiveSession:
         steps = FIRST_STEPS if first_round else NEXT_STEPS
         self._train(head, region, labels, shape, steps, first_round, on_event, stop)
         shares = self._apply(head, region, shape)
-        channel = shares.argmax(0)
-        channel = torch.where(labels >= 0, labels, channel)
+        found = torch.where(labels >= 0, labels, shares.argmax(0))
         entropy: Tensor = torch.special.entr(shares).sum(0) / np.log(shares.shape[0])
         entropy[labels >= 0] = 0
         table = np.array([0, *values], painted.dtype)
         result = np.array(painted)
-        result[region.slices] = table[channel.numpy()]
+        result[region.slices] = table[found.numpy()]
         uncertain = np.zeros(painted.shape, np.float32)
         uncertain[region.slices] = entropy.numpy()
         return Preview(
