@@ -126,6 +126,8 @@ class HSSLSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.sceneCloses()
 
     def onSceneEndClose(self, caller, event):
+        # Bound anew even when the node is the same one: during an import, selectors cannot choose nodes that come later.
+        self.panel.useParameterNode(None)
         self.panel.useParameterNode(self.logic.getParameterNode())
 
 
@@ -245,6 +247,17 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         from HSSLSegmentationLib import datasetJobs
 
         return self._finished(datasetJobs.createSampleWorkspace(self.starter, path, size), waitForCompletion)
+
+    def checkImages(self, path: str | Path, waitForCompletion: bool = True) -> Job:
+        """Reads every new or changed image and label once, and notes in the catalogue which cannot be used and why.
+
+        Example::
+
+            logic.checkImages("/data/liver").result["problems"]
+        """
+        from HSSLSegmentationLib import datasetJobs
+
+        return self._finished(datasetJobs.checkImages(self.starter, path), waitForCompletion)
 
     def suggestGroups(self, path: str | Path, waitForCompletion: bool = True) -> Job:
         """Compares the tasks' images and suggests which tasks belong into one group; nothing is changed.

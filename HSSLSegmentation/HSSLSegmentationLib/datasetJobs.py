@@ -16,7 +16,7 @@ def addFolder(
     labelsFolder: str | Path | None,
 ) -> Job:
     """Starts the scan of a folder; see `HSSLSegmentationLogic.addFolder`."""
-    arguments = ["catalogue", "add", str(workspace), str(folder), "--task", task, "--json"]
+    arguments = ["catalogue", "add", str(workspace), str(folder), "--task", task, "--check", "--json"]
     for option, value in (("--group", group), ("--modality", modality), ("--labels", labelsFolder)):
         if value:
             arguments += [option, str(value)]
@@ -29,6 +29,11 @@ def createSampleWorkspace(starter: JobStarter, workspace: str | Path, size: str)
     stopFile = folder / "stop"
     arguments = ["sample", str(workspace), "--size", size, "--json", "--stop-file", str(stopFile)]
     return starter.start("sample", arguments, folder, stopFile)
+
+
+def checkImages(starter: JobStarter, workspace: str | Path) -> Job:
+    """Starts the check of every new or changed image and label; see `HSSLSegmentationLogic.checkImages`."""
+    return starter.start("check", ["catalogue", "check", str(workspace), "--json"])
 
 
 def suggestGroups(starter: JobStarter, workspace: str | Path) -> Job:

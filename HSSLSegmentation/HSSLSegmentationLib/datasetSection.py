@@ -18,7 +18,7 @@ class DatasetSection:
     def __init__(self, panel):
         self.panel = panel
         self.widget, self.ui = panel.loadSection("Dataset.ui", panel.ui.datasetButton)
-        self.jobView = panel.newJobView(self.ui.jobHolder)
+        self.jobView = panel.newJobView(self.ui.jobHolder, self._told)
         self.model = CatalogueModel(self.onEdited)
         self._shown = None
         ui = self.ui
@@ -141,12 +141,14 @@ class DatasetSection:
         menu = qt.QMenu(self.ui.actionsButton)
         self.taskAction = menu.addAction(_("Set the task of the chosen scans…"))
         self.groupAction = menu.addAction(_("Set the group of their tasks…"))
+        self.checkAction = menu.addAction(_("Check all scans"))
         self.suggestGroupsAction = menu.addAction(_("Suggest groups"))
         self.showAction = menu.addAction(_("Show in the views"))
         menu.addSeparator()
         self.removeAction = menu.addAction(_("Remove from the workspace"))
         self.taskAction.connect("triggered(bool)", self.onSetTask)
         self.groupAction.connect("triggered(bool)", self.onSetGroup)
+        self.checkAction.connect("triggered(bool)", self.onCheck)
         self.suggestGroupsAction.connect("triggered(bool)", self.onSuggestGroups)
         self.showAction.connect("triggered(bool)", self.onShow)
         self.removeAction.connect("triggered(bool)", self.onRemove)
@@ -157,6 +159,8 @@ class DatasetSection:
         chosen = bool(self.selectedImages())
         for action in (self.taskAction, self.groupAction, self.showAction, self.removeAction):
             action.setEnabled(chosen)
+        for action in (self.checkAction, self.suggestGroupsAction):
+            action.setEnabled(not self.panel.reasonNotReady())
 
     def onWorkspace(self, path: str) -> None:
         parameters = self.panel.parameterNode
@@ -243,13 +247,17 @@ class DatasetSection:
 
     def onSuggestGroups(self) -> None:
         panel = self.panel
-        job = panel.startJob(self.jobView, lambda: panel.logic.suggestGroups(panel.workspace, waitForCompletion=False))
-        if job is not None:
-            job.addObserver(self._suggested)
+        panel.startJob(self.jobView, lambda: panel.logic.suggestGroups(panel.workspace, waitForCompletion=False))
 
-    def _suggested(self, job, event) -> None:
-        if job.state != "done":
-            return
+    def onCheck(self) -> None:
+        panel = self.panel
+        panel.startJob(self.jobView, lambda: panel.logic.checkImages(panel.workspace, waitForCompletion=False))
+
+    def _told(self, job, event) -> None:
+        if job.kind == "group" and job.state == "done":
+            self._suggested(job)
+
+    def _suggested(self, job) -> None:
         groups = job.result["groups"]
         lines = "\n".join(f"{task}: {group}" for task, group in groups.items())
         question = _("Put the tasks into these groups?\n\n{lines}").format(lines=lines)

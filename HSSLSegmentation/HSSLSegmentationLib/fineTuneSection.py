@@ -14,7 +14,7 @@ class FineTuneSection:
     def __init__(self, panel):
         self.panel = panel
         self.widget, self.ui = panel.loadSection("FineTune.ui", panel.ui.fineTuneButton)
-        self.jobView = panel.newJobView(self.ui.jobHolder)
+        self.jobView = panel.newJobView(self.ui.jobHolder, self._told)
         ui = self.ui
         ui.taskCombo.connect("currentIndexChanged(int)", self.onTask)
         ui.casesCombo.connect("currentIndexChanged(int)", self.onCases)
@@ -142,7 +142,6 @@ class FineTuneSection:
         job = panel.startJob(self.jobView, start)
         if job is not None:
             self.ui.resultLabel.setVisible(False)
-            job.addObserver(self._told)
 
     def onCompare(self) -> None:
         panel, parameters = self.panel, self.panel.parameterNode
@@ -163,14 +162,11 @@ class FineTuneSection:
         )
         if job is not None:
             self.ui.resultLabel.setVisible(False)
-            job.addObserver(self._told)
 
     def onResumeRun(self) -> None:
         panel, name = self.panel, choices.value(self.ui.unfinishedCombo)
         run = next(r for r in panel.runs if r.name == name)
-        job = panel.startJob(self.jobView, lambda: panel.logic.resume(run.path))
-        if job is not None:
-            job.addObserver(self._told)
+        panel.startJob(self.jobView, lambda: panel.logic.resume(run.path))
 
     def _options(self) -> dict:
         parameters = self.panel.parameterNode

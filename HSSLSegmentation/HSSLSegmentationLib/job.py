@@ -256,6 +256,8 @@ class Job:
             self.progress, self.etaSeconds, self.detail = 0.0, None, ""
         elif event.event == "progress":
             self.progress, self.etaSeconds, self.detail = event.fraction, event.eta_seconds, event.detail
+            if not self.phaseCount:  # short jobs have no phases of their own
+                self.phase = event.phase
         elif event.event == "message":
             self.lastLines.append(event.text)
         elif event.event in ("done", "failed") and self._outcome is None:

@@ -20,9 +20,16 @@ class JobView:
     Args:
         resourcePath: finds the .ui file.
         resume: called with the job when the user wants to go on with it.
+        told: the section's observer of the jobs that are shown here.
     """
 
-    def __init__(self, resourcePath: Callable[[str], str], resume: Callable[[Job], None]):
+    def __init__(
+        self,
+        resourcePath: Callable[[str], str],
+        resume: Callable[[Job], None],
+        told: Callable[[Job, object], None],
+    ):
+        self.told = told
         self.job: Job | None = None
         self.curves: dict[str, Curves] = {}
         self._resume = resume

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from . import settings, wording
@@ -14,7 +15,7 @@ class ModelsSection:
     def __init__(self, panel):
         self.panel = panel
         self.widget, self.ui = panel.loadSection("Models.ui", panel.ui.modelsButton)
-        self.jobView = panel.newJobView(self.ui.jobHolder)
+        self.jobView = panel.newJobView(self.ui.jobHolder, self._told)
         self._entries: list = []
         ui = self.ui
         self.model = qt.QStandardItemModel()
@@ -79,6 +80,10 @@ class ModelsSection:
             panel.startJob(
                 self.jobView, lambda: panel.logic.exportModel(entry.path, file, licence, waitForCompletion=False)
             )
+
+    def _told(self, job, event) -> None:
+        if job.state == "done":
+            slicer.util.showStatusMessage(_("Written: {file}").format(file=job.result["file"]), 5000)
 
     def _updateChosen(self) -> None:
         entry = self.chosen()

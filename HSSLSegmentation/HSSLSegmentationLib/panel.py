@@ -75,9 +75,9 @@ class Panel:
             widget.setMRMLScene(slicer.mrmlScene)
         return widget, slicer.util.childWidgetVariables(widget)
 
-    def newJobView(self, holder) -> JobView:
-        """Adds the view of a job to a section."""
-        view = JobView(self.resourcePath, self.onResume)
+    def newJobView(self, holder, told: Callable[[Job, object], None]) -> JobView:
+        """Adds the view of a job to a section; `told` observes every job that is shown there, resumed ones too."""
+        view = JobView(self.resourcePath, self.onResume, told)
         holder.layout().addWidget(view.widget)
         self._jobViews.append(view)
         return view
@@ -244,6 +244,7 @@ class Panel:
     def _take(self, job: Job, view: JobView) -> None:
         self.job = job
         view.show(job)
+        job.addObserver(view.told)
         job.addObserver(self._jobTold)
         self._closeQuestion.watch(job.isRunning())
         self.refresh()

@@ -12,7 +12,7 @@ class PretrainSection:
     def __init__(self, panel):
         self.panel = panel
         self.widget, self.ui = panel.loadSection("Pretrain.ui", panel.ui.pretrainButton)
-        self.jobView = panel.newJobView(self.ui.jobHolder)
+        self.jobView = panel.newJobView(self.ui.jobHolder, self._told)
         self.memory = MemoryEstimate(panel.logic, self.ui.memoryLabel)
         panel.ui.pretrainButton.connect("contentsCollapsed(bool)", self.onCollapsed)
         self.ui.networkCombo.connect("currentIndexChanged(int)", self.onNetwork)
@@ -106,7 +106,7 @@ class PretrainSection:
 
     def onStart(self) -> None:
         panel, parameters = self.panel, self.panel.parameterNode
-        job = panel.startJob(
+        panel.startJob(
             self.jobView,
             lambda: panel.logic.pretrain(
                 panel.workspace,
@@ -115,15 +115,11 @@ class PretrainSection:
                 options={"network": {"size": parameters.networkSize}, "weights": self._weights()},
             ),
         )
-        if job is not None:
-            job.addObserver(self._told)
 
     def onResumeRun(self) -> None:
         panel = self.panel
         run = next(r for r in panel.runs if r.name == panel.parameterNode.pretrainRun)
-        job = panel.startJob(self.jobView, lambda: panel.logic.resume(run.path))
-        if job is not None:
-            job.addObserver(self._told)
+        panel.startJob(self.jobView, lambda: panel.logic.resume(run.path))
 
     def _told(self, job, event) -> None:
         parameters = self.panel.parameterNode

@@ -14,7 +14,7 @@ class SegmentSection:
     def __init__(self, panel):
         self.panel = panel
         self.widget, self.ui = panel.loadSection("Segment.ui", panel.ui.segmentButton)
-        self.jobView = panel.newJobView(self.ui.jobHolder)
+        self.jobView = panel.newJobView(self.ui.jobHolder, self._told)
         self._writer = None
         ui = self.ui
         ui.whatCombo.connect("currentIndexChanged(int)", self.onWhat)
@@ -127,7 +127,6 @@ class SegmentSection:
             )
         if job is not None:
             self.ui.resultLabel.setVisible(False)
-            job.addObserver(self._told)
 
     def onUndo(self) -> None:
         if self._writer is not None:

@@ -7,6 +7,9 @@ def phase(name: str) -> str:
     """Returns what a job is doing, by the engine's name of the phase."""
     return {
         "scan": _("Reading the scans"),
+        "headers": _("Reading the scans"),
+        "voxels": _("Checking the scans"),
+        "grouping": _("Comparing the scans"),
         "generate": _("Making sample scans"),
         "fingerprint": _("Measuring the scans"),
         "store": _("Preparing the scans"),
@@ -24,6 +27,12 @@ def job(kind: str) -> str:
         "compare": _("Comparison"),
         "predict": _("Segmentation"),
         "evaluate": _("Evaluation"),
+        "scan": _("Adding scans"),
+        "check": _("The check of the scans"),
+        "group": _("The suggestion of groups"),
+        "sample": _("Making sample scans"),
+        "export": _("Export"),
+        "import": _("Import"),
     }.get(kind, _("Job"))
 
 

@@ -69,9 +69,9 @@ def configurationOf(process: FakeProcess) -> dict:
     return json.loads(Path(process.argument("--config")).read_text(encoding="utf-8"))
 
 
-def fakeRun(workspace: Path, name: str, result: dict | None = None, **config) -> Path:
+def fakeRun(root: Path, name: str, result: dict | None = None, **config) -> Path:
     """Writes the files of a run that the panel reads; without a result it is an unfinished one."""
-    folder = workspace / "runs" / name
+    folder = root / "runs" / name
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "last.pt").write_bytes(b"")

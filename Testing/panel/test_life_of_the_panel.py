@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 
+import numpy
 import qt
 import slicer
 from harness import scripted_module
@@ -14,7 +15,7 @@ from HSSLSegmentationLib.job import runningJobs
 
 
 def test_the_state_comes_back_with_the_scene(panel, workspace, tmp_path):
-    volume = slicer.util.addVolumeFromArray(__import__("numpy").zeros((4, 5, 6)), name="CT")
+    volume = slicer.util.addVolumeFromArray(numpy.zeros((4, 5, 6)), name="CT")
     parameters = panel.parameterNode
     parameters.pretrainMinutes = 42.0
     parameters.fineTuneTask = "heart_mr"

@@ -54,12 +54,16 @@ def add(
     classes: Annotated[
         list[str] | None, typer.Option("--class", help='Such as "1=liver"; once for each class.')
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Then read every voxel of the task once, as the command check does.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Bring images into a workspace; what is there and has not changed is left as it is."""
 
     def job(on_event: OnEvent, stop: Stop) -> Done:
         from ..catalogue import Catalogue, Task
+        from ..check import check_workspace
         from ..errors import ConfigurationError
         from ..events import Done, Message
         from ..scan import add as add_source
@@ -80,6 +84,10 @@ def add(
         text = f"{found.kind} {source}: {len(found.candidates)} images, {labelled} with a label, for task {new.name}"
         on_event(Message(text=text))
         report = add_source(workspace, found, new, on_event, stop)
+        problems = []
+        if check and not report.stopped:
+            checked = check_workspace(workspace, on_event, stop, new.name)
+            report.stopped, problems = checked.stopped, checked.problems
         done = Done(
             stopped=report.stopped,
             result={
@@ -89,6 +97,7 @@ def add(
                 "unchanged": report.unchanged,
                 "refused": [r.model_dump(mode="json") for r in report.refused],
                 "duplicates": [r.model_dump(mode="json") for r in report.duplicates],
+                "problems": [dict(zip(("id", "path", "reason"), p, strict=True)) for p in problems],
             },
         )
         on_event(done)
