@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from . import __version__, plots
 from .catalogue import Catalogue, LabelClass, Task
 from .files import read_json, write_text
-from .runs import CONFIG, RunFolder
+from .runs import CONFIG, RESULT, RunFolder
 from .volumes import read_label_map, read_volume
 
 NOT_LOSSES = ("step", "seconds", "learning_rate", "validation_dice")
@@ -115,7 +115,7 @@ def _figures(catalogue: Catalogue, pretraining: Path | None, parts: Sequence[dic
         }
     ]
     if pretraining is not None:
-        minutes = _last(RunFolder(pretraining).read_metrics(), "seconds") / 60
+        _, minutes = _extent(RunFolder(pretraining))
         figures.append({"value": f"{minutes:.1f} min", "what": "of pretraining without labels"})
     for part in parts:
         if part["gain"] is not None:
@@ -161,8 +161,9 @@ def _pretraining(run: RunFolder, catalogue: Catalogue) -> dict[str, Any]:
     tasks = config["tasks"] or [task.name for task in catalogue.tasks]
     images = [i for task in tasks for i in catalogue.usable(task) if i.id not in config["exclude"]]
     network = config["network"]
+    steps, minutes = _extent(run)
     sentence = (
-        f"{_last(rows, 'step'):,.0f} steps in {_last(rows, 'seconds') / 60:.1f} minutes by the pretext "
+        f"{steps:,} steps in {minutes:.1f} minutes by the pretext "
         f"“{config['pretext']}” on {len(images)} volumes of {len(tasks)} tasks; the labels were not read. "
         f"{network['size'].capitalize()} {network['spatial_dims']}D network, {network['in_slices']} neighbouring "
         f"slices in, {network['norm']} norm."
@@ -343,8 +344,13 @@ def _start(name: str) -> str:
     return "scratch" if name == "scratch" else "pretrained"
 
 
-def _last(rows: Sequence[Mapping[str, float]], column: str) -> float:
-    return rows[-1][column] if rows else 0.0
+def _extent(run: RunFolder) -> tuple[int, float]:
+    """Returns the steps and minutes of a run: its result's, or those of the last row of an unfinished one."""
+    if run.finished:
+        result = read_json(run.path / RESULT)
+        return result["steps"], result["minutes"]
+    last = (run.read_metrics() or [{"step": 0, "seconds": 0}])[-1]
+    return int(last["step"]), last["seconds"] / 60
 
 
 def _percent(value: float | None) -> str:

@@ -175,9 +175,10 @@ def test_a_pretraining_of_too_few_steps_for_a_curve_makes_a_report_without_it(ma
     run.mkdir()
     (run / "metrics.csv").write_text("step,seconds,learning_rate,total,validation_dice\n")
     (run / "config.json").write_text((made["pretraining"] / "config.json").read_text())
+    (run / "result.json").write_text(json.dumps({"steps": 3, "minutes": 0.5}))
     write_report(tmp_path / "short.html", "Short", made["workspace"], pretraining=run)
     text = (tmp_path / "short.html").read_text()
-    assert "0 steps" in text and "Loss curves" not in text
+    assert "3 steps in 0.5 minutes" in text and "Loss curves" not in text
 
 
 def test_names_cannot_break_the_page(made, tmp_path):
