@@ -43,14 +43,14 @@ def test_a_workspace_is_not_created_over_another(tmp_path):
 
 def test_unknown_fields_survive_a_round_trip(tmp_path):
     path = filled(tmp_path).workspace / FILE_NAME
-    values = json.loads(path.read_text())
+    values = json.loads(path.read_text(encoding="utf-8"))
     values["from_the_future"] = {"x": [1, 2]}
     values["tasks"][0]["vendor"] = "y"
     values["images"][1]["quality"] = 0.5
-    path.write_text(json.dumps(values))
+    path.write_text(json.dumps(values), encoding="utf-8")
     with Catalogue.editing(path.parent) as catalogue:
         catalogue.image("a").label = None
-    after = json.loads(path.read_text())
+    after = json.loads(path.read_text(encoding="utf-8"))
     assert after["from_the_future"] == {"x": [1, 2]}
     assert after["tasks"][0]["vendor"] == "y"
     assert after["images"][1]["quality"] == 0.5
@@ -135,7 +135,7 @@ def test_paths_beside_the_workspace_are_kept_relative(tmp_path):
     ],
 )
 def test_a_damaged_catalogue_says_where(tmp_path, text, expected):
-    (tmp_path / FILE_NAME).write_text(text)
+    (tmp_path / FILE_NAME).write_text(text, encoding="utf-8")
     with pytest.raises(HSSLError) as caught:
         Catalogue.load(tmp_path)
     assert expected in f"{caught.value} {caught.value.hint}"
@@ -195,7 +195,7 @@ documents = st.recursive(
 )
 @given(documents)
 def test_any_json_is_a_catalogue_or_is_refused(tmp_path, document):
-    (tmp_path / FILE_NAME).write_text(json.dumps(document))
+    (tmp_path / FILE_NAME).write_text(json.dumps(document), encoding="utf-8")
     try:
         catalogue = Catalogue.load(tmp_path)
     except HSSLError as error:
@@ -219,7 +219,7 @@ def test_any_text_in_names_survives_a_round_trip(tmp_path, task, group, path, la
         document["groups"] = [{"name": group}]
     document["images"] = [{"id": task, "task": task, "image": path}]
     document["extra"] = extra
-    (tmp_path / FILE_NAME).write_text(json.dumps(document))
+    (tmp_path / FILE_NAME).write_text(json.dumps(document), encoding="utf-8")
     try:
         catalogue = Catalogue.load(tmp_path)
     except HSSLError:
@@ -229,4 +229,4 @@ def test_any_text_in_names_survives_a_round_trip(tmp_path, task, group, path, la
     catalogue.save()
     again = Catalogue.load(tmp_path)
     assert (again.tasks, again.images, again.groups) == (catalogue.tasks, catalogue.images, catalogue.groups)
-    assert json.loads((tmp_path / FILE_NAME).read_text())["extra"] == extra
+    assert json.loads((tmp_path / FILE_NAME).read_text(encoding="utf-8"))["extra"] == extra
