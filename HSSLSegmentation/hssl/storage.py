@@ -152,7 +152,7 @@ def _check_size(storage: Storage) -> None:
 
 
 def _chunks(storage: Storage) -> Iterator[bytes]:
-    """Yields the stream from its start, unpacked, at most a mebibyte at a time; raises InputError when it is damaged."""
+    """Yields the unpacked stream, at most a mebibyte at a time; raises InputError when it is damaged."""
     try:
         with open(storage.file, "rb") as file:
             file.seek(storage.start)
