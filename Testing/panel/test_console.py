@@ -1,0 +1,107 @@
+"""The console API: every call is there with an example, waits or does not, and raises with the engine's reason."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+
+import numpy
+import pytest
+import slicer
+from harness.fake_process import FakeProcess
+from HSSLSegmentationLib.job import Job, JobError
+from panel_fixtures import MODULE, configurationOf, fakeRun
+
+
+@pytest.fixture
+def logicClass(widget):
+    return type(widget.logic)
+
+
+def public(logicClass):
+    own = vars(logicClass).items()
+    return {name: method for name, method in own if inspect.isfunction(method) and not name.startswith("_")}
+
+
+def test_the_calls_that_scripts_rely_on_exist(logicClass):
+    calls = public(logicClass)
+    for name in (
+        "createWorkspace addFolder addDicom addVolume pretrain fineTune compare resume segment segmentFolder evaluate "
+        "exportModel importModel models runs images suggestGroups createSampleWorkspace estimateMemory checkImages"
+    ).split():
+        assert name in calls, name
+
+
+def test_every_call_is_documented_with_an_example_that_is_python(logicClass):
+    for name, method in public(logicClass).items():
+        if name == "getParameterNode":
+            continue
+        text = inspect.getdoc(method)
+        assert "Example::" in text, name
+        example = inspect.cleandoc(text.split("Example::")[1])
+        ast.parse(example)
+        assert f"logic.{name}(" in example, name
+
+
+def test_a_call_that_waits_raises_with_the_jobs_reason(logicClass, workspace):
+    class Failing(FakeProcess):
+        def start(self, program, arguments, environment):
+            super().start(program, arguments, environment)
+            self.say({"event": "failed", "kind": "ConfigurationError", "message": "no such thing", "hint": "Do that."})
+            self.end(3)
+
+    logic = logicClass(makeProcess=Failing)
+    with pytest.raises(JobError, match="no such thing\nDo that.") as caught:
+        logic.pretrain(workspace, minutes=1, waitForCompletion=True)
+    assert caught.value.job.state == "failed"
+
+
+def test_a_setting_that_does_not_exist_is_refused_before_anything_starts(logicClass, workspace):
+    from hssl.errors import ConfigurationError
+
+    started = []
+    logic = logicClass(makeProcess=lambda: started.append(1))
+    with pytest.raises(ConfigurationError, match="speed"):
+        logic.pretrain(workspace, minutes=1, options={"speed": "fast"})
+    assert not started
+    with pytest.raises(ValueError, match="no finished pretraining"):
+        logic.fineTune(workspace, "brain_mr", start="pretrained", minutes=1)
+
+
+def test_pretrained_means_the_latest_finished_pretraining(logicClass, workspace):
+    process = FakeProcess()
+    logic = logicClass(makeProcess=lambda: process)
+    fakeRun(workspace, "first", {"steps": 1}, pretext="hssl")
+    fakeRun(workspace, "unfinished", pretext="hssl")
+    job = logic.fineTune(workspace, "brain_mr", start="pretrained", caseCount=2, minutes=1)
+    assert isinstance(job, Job)
+    configuration = configurationOf(process)
+    assert (configuration["start"], configuration["case_count"], configuration["run"]) == ("first", 2, "brain_mr")
+    process.end(0)
+
+
+def test_a_model_for_import_needs_a_workspace(logicClass, tmp_path):
+    logic = logicClass(makeProcess=FakeProcess)
+    with pytest.raises(ValueError, match="Name the workspace"):
+        logic.importModel(tmp_path / "a.zip")
+
+
+def test_a_pretraining_cannot_segment(logicClass, workspace):
+    run = fakeRun(workspace, "first", {"steps": 1}, pretext="hssl")
+    volume = slicer.util.addVolumeFromArray(numpy.zeros((4, 4, 4)), name="CT")
+    with pytest.raises(ValueError, match="fine-tune it for a task first"):
+        logicClass(makeProcess=FakeProcess).segment(volume, run)
+
+
+def test_files_import_at_their_top_only_what_every_slicer_has():
+    allowed = {*sys.stdlib_module_names, "slicer", "vtk", "numpy", "qt", "ctk", "HSSLSegmentationLib"}
+    for path in [MODULE, *(MODULE.parent / "HSSLSegmentationLib").rglob("*.py")]:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            for name in names:
+                assert name.split(".")[0] in allowed, f"{path.name}: {name}"
