@@ -70,6 +70,8 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
                 "seed": seed,
                 "exclude": sorted({*recipe.exclude, *(i.id for i in test)}),
                 "run": f"{name}-{kind}-{count}-{seed}",
+                # The first leg's trial decides for all, or noise of the machine would tell starts apart.
+                "precision": rows[0]["precision"] if rows else recipe.precision,
             }
             done = finetune(FinetuneConfig.checked(values), _without_phases(on_event), stop)
             row = None if done.stopped else _tested(done, recipe, catalogue, test, on_event, stop)
@@ -144,7 +146,7 @@ def _tested(
     return {
         "dice": summary["mean_dice"],
         "classes": {name: measures["dice"]["mean"] for name, measures in summary["classes"].items()},
-        **{key: done.result[key] for key in ("cases", "minutes", "steps", "run")},
+        **{key: done.result[key] for key in ("cases", "minutes", "steps", "precision", "run")},
     }
 
 

@@ -15,6 +15,8 @@ class _Event(BaseModel):
 
     time: float = Field(default_factory=time.time)
     """Seconds since the epoch."""
+    command_id: int | None = None
+    """Which command of an interactive worker this belongs to; None in jobs, which are one command each."""
 
 
 class Phase(_Event):

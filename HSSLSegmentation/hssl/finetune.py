@@ -1,8 +1,8 @@
 """Fine-tuning: from a pretrained network (or scratch) and a few labelled cases to a segmentation model.
 
 Pretrained and scratch go through the same recipe: strong augmentation, Dice + cross-entropy with deep supervision,
-averaged weights. A pretrained start differs in two ways only: the new head learns alone first, and loaded tensors move
-at a lower rate.
+averaged weights. A pretrained start differs in two ways only: the new head learns alone first, and loaded tensors can
+move at a rate of their own.
 """
 
 from __future__ import annotations
@@ -199,6 +199,7 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
         "validation_dice": state.best if held and state.best >= 0 else None,
         "cases": [i.id for i in cases],
         "validation": [i.id for i in validation],
+        "precision": "bfloat16" if state.bf16 else "float32",
         "tensors_loaded": len(learner.report.loaded) if learner.report else 0,
         "tensors_skipped": len(learner.report.skipped) if learner.report else 0,
     }

@@ -227,7 +227,7 @@ class InteractiveSession:
         part = np.moveaxis(self._array[region.slices], region.slice_axis, 0)
         volume = torch.from_numpy(np.ascontiguousarray(part))
         smooth = [_smoothed(volume, sigma) for sigma in (1.0, 2.5)]
-        gradient = sum((smooth[0].diff(dim=d, append=smooth[0].select(d, -1).unsqueeze(d)) ** 2 for d in (1, 2)))
+        gradient = sum(smooth[0].diff(dim=d, append=smooth[0].select(d, -1).unsqueeze(d)) ** 2 for d in (1, 2))
         intensities = torch.stack([volume, *smooth, torch.as_tensor(gradient).sqrt()])
         region.intensities = _standardised(_back(intensities, region.slice_axis))
         if self._network is None:

@@ -21,8 +21,8 @@ def patch_size(network: NetworkConfig, shapes: Sequence[tuple[int, int, int]], w
     """Returns the size of patches along the network's spatial axes, multiples of `MULTIPLE`.
 
     Args:
-        shapes: of the volumes on the working grid, slices first; the patch holds a whole slice (volume) of the median
-            size, within `LIMITS`.
+        shapes: of volumes on the working grid, slices first; the patch holds a whole slice (volume) of the median size,
+            within `LIMITS`. With several tasks, one typical shape of each, so that a large task does not decide alone.
         wanted: side of a square (cube) instead; 0 chooses.
 
     Raises:
@@ -36,6 +36,20 @@ def patch_size(network: NetworkConfig, shapes: Sequence[tuple[int, int, int]], w
     median = np.median(shapes, axis=0)[-dims:]
     low, high = LIMITS[dims]
     return tuple(int(np.clip(MULTIPLE * np.ceil(m / MULTIPLE), low, high)) for m in median)
+
+
+def typical_shapes(shapes: Sequence[tuple[int, int, int]], tasks: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Returns the median shape of each task.
+
+    Args:
+        shapes: of volumes on the working grid.
+        tasks: the task of each.
+    """
+    found = []
+    for task in sorted(set(tasks)):
+        median = np.median([s for s, t in zip(shapes, tasks, strict=True) if t == task], axis=0)
+        found.append((int(median[0]), int(median[1]), int(median[2])))
+    return found
 
 
 def window_size(patch: tuple[int, ...]) -> tuple[int, ...]:

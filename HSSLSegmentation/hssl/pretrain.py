@@ -16,7 +16,7 @@ from .errors import ConfigurationError, MemoryExhaustedError
 from .events import Done, Message, OnEvent, Phase, Stop, ignore, never
 from .memory import out_of_memory
 from .networks import build_network
-from .patches import batch_size, patch_size, window_size
+from .patches import batch_size, patch_size, typical_shapes, window_size
 from .pretexts import pretext_named
 from .pretexts.pretext import Views
 from .processes import Processes, joined
@@ -127,7 +127,8 @@ class PretrainLearner:
     ):
         self.config, self.device = config, device
         network = config.network
-        self.patch = patch_size(network, [v.shape for v in volumes], config.patch_size)
+        shapes = typical_shapes([v.shape for v in volumes], [v.task for v in volumes])
+        self.patch = patch_size(network, shapes, config.patch_size)
         self.window = window_size(self.patch)
         self.sampler = Sampler(volumes, self.window, size, config.seed, network.in_slices)
         groups = [catalogue.group_of(task) for task in self.sampler.tasks]

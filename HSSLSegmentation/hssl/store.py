@@ -167,7 +167,7 @@ def build(
 
 
 def expected_shapes(catalogue: Catalogue, images: Sequence[Image]) -> list[tuple[int, int, int]]:
-    """Returns the shapes that images will have on the working grid, from what the catalogue knows of their headers."""
+    """Returns the typical shape of each task on the working grid, from what the catalogue knows of headers."""
     shapes: list[tuple[int, int, int]] = []
     for task in catalogue.tasks:
         measures = [
@@ -182,9 +182,8 @@ def expected_shapes(catalogue: Catalogue, images: Sequence[Image]) -> list[tuple
         if measures:
             fingerprint = fingerprint_of(measures, "any")
             order = slices_first(fingerprint.slice_axis)
-            for m in measures:
-                size = np.array(m.size) * m.spacing / fingerprint.spacing
-                shapes.append((round(size[order[0]]), round(size[order[1]]), round(size[order[2]])))
+            size = fingerprint.median_size
+            shapes.append((size[order[0]], size[order[1]], size[order[2]]))
     return shapes
 
 

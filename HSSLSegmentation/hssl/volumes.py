@@ -246,6 +246,8 @@ def write_volume(image: sitk.Image, path: str | Path) -> None:
         InputError: the format is none of .nii, .nii.gz, .nrrd, .mha, or the file cannot be written.
     """
     path = Path(path)
+    if "float" in image.GetPixelIDTypeAsString() and not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
+        raise InputError(path, "cannot be written: the volume has voxels that are NaN or infinite")
     if suffix_of(path) not in WRITTEN:
         raise InputError(path, f"cannot be written: the format must be one of {', '.join(WRITTEN)}")
     with whole_file(path) as temporary:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from hssl.augmentation import FINETUNING, Strength, change_intensities, draw_warp, generators, plain_warp
 
 CPU = torch.device("cpu")

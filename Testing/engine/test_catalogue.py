@@ -5,10 +5,11 @@ import multiprocessing
 import time
 
 import pytest
-from hssl.catalogue import FILE_NAME, Catalogue, Group, Image, LabelClass, Task
-from hssl.errors import ConfigurationError, HSSLError, LockedError, WorkspaceError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from hssl.catalogue import FILE_NAME, Catalogue, Group, Image, LabelClass, Task
+from hssl.errors import ConfigurationError, HSSLError, LockedError, WorkspaceError
 
 
 def filled(folder) -> Catalogue:

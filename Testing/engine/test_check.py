@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from hssl import check as checking
 from hssl.catalogue import Catalogue, LabelClass, Task
 from hssl.check import check, check_workspace

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_series
+from typer.testing import CliRunner, Result
+
 from hssl.catalogue import Catalogue
 from hssl.cli.catalogue import app
 from hssl.volumes import write_volume
-from typer.testing import CliRunner, Result
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
+
 from hssl.catalogue import Catalogue
 from hssl.demo_run import LABELLED, PHASES, TASK, run_demo
 

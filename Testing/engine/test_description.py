@@ -1,8 +1,9 @@
 """The description of a model refuses what could not be used, before any weight is read."""
 
 import pytest
-from hssl.description import Fingerprint, ModelDescription
 from pydantic import ValidationError
+
+from hssl.description import Fingerprint, ModelDescription
 
 PERCENTILES = {
     "spacing": (1.0, 1.0, 1.0),

@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from hssl.catalogue import LabelClass
 from hssl.configuration import EvaluateConfig
 from hssl.errors import ConfigurationError, InputError

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from hssl.errors import InputError
 from hssl.files import remove_unfinished, whole_file, write_json, write_text
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from hssl.description import Fingerprint
 from hssl.fingerprint import fingerprint_of, measure
 from hssl.grid import labels_to_source, labels_to_working, orientation, to_working, working_grid
 from hssl.inference import from_slices_first, on_source
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def fingerprint(spacing: tuple[float, float, float], slice_axis: int) -> Fingerprint:

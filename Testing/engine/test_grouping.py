@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from hssl.catalogue import Catalogue, Task
 from hssl.grouping import appearance_of, difference, suggest_groups
 from hssl.scan import scan

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from hssl.errors import LockedError, WorkspaceError
 from hssl.locks import FolderLock
 

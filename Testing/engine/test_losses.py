@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+
 from hssl.augmentation import PRETRAINING, draw_warp, generators
 from hssl.losses.contrast import info_nce
 from hssl.losses.dense import corresponding_points, dense_loss, sampled
@@ -86,9 +87,7 @@ def test_corresponding_points_show_the_same_place_in_both_views(dims):
     axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in size], indexing="ij")
     # Each channel holds a coordinate of the window, so sampled values tell the place.
     windows = torch.stack([*axes, torch.ones(size)])[None].repeat(5, 1, *[1] * dims)
-    warps = [
-        draw_warp(generators(0, np.arange(5), v), size, patch, PRETRAINING, torch.device("cpu")) for v in (0, 1)
-    ]
+    warps = [draw_warp(generators(0, np.arange(5), v), size, patch, PRETRAINING, torch.device("cpu")) for v in (0, 1)]
     views = [warp(windows) for warp in warps]
     first, second = corresponding_points(*warps, views[0], generators(0, np.arange(5), 2), 30)
     there, here = sampled(views[0], first), sampled(views[1], second)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from hssl.catalogue import Catalogue
 from hssl.description import ModelDescription
 from hssl.errors import InputError, ModelFileError, WorkspaceError

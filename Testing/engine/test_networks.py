@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from hssl.configuration import NetworkConfig
 from hssl.errors import ConfigurationError
 from hssl.networks import FILTERS, DeepSupervision, build_network, channels_at, load_matching

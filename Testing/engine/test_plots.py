@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from hssl import plots
 from hssl.catalogue import LabelClass
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from hssl import demo
 from hssl.catalogue import Catalogue, Image, Refused
 from hssl.configuration import EvaluateConfig, PretrainConfig

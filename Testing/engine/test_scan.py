@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_series
+
 from hssl import scan as scanning
 from hssl.catalogue import Catalogue, Image, LabelClass, Task
 from hssl.errors import ConfigurationError

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from dicom_files import write_series
+
 from hssl.catalogue import Catalogue
 from hssl.errors import ConfigurationError, HSSLError, InputError
 from hssl.sources import Source, find

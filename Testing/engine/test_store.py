@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from hssl.catalogue import Catalogue, LabelClass
 from hssl.configuration import NetworkConfig
 from hssl.errors import ConfigurationError

@@ -8,10 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hssl
 import numpy as np
 import pytest
 import torch
+
+import hssl
 from hssl.catalogue import Catalogue
 from hssl.compare import compare
 from hssl.configuration import Budget, CompareConfig, FinetuneConfig, PretrainConfig
@@ -27,9 +28,7 @@ QUICK = {"patch_size": 32, "batch_size": 4, "precision": "float32", "device": "c
 
 
 def pretraining(workspace: Path, run: str, steps: int, **more) -> PretrainConfig:
-    return PretrainConfig.checked(
-        {"workspace": workspace, "run": run, "budget": Budget(steps=steps), **QUICK, **more}
-    )
+    return PretrainConfig.checked({"workspace": workspace, "run": run, "budget": Budget(steps=steps), **QUICK, **more})
 
 
 def finetuning(workspace: Path, run: str, steps: int, **more) -> FinetuneConfig:
@@ -117,7 +116,9 @@ def test_excluded_images_and_labels_are_never_read_in_pretraining(workspace):
 
 def test_the_budget_in_minutes_ends_a_run(workspace):
     seen = []
-    done = pretrain(pretraining(workspace, "run", 10_000).model_copy(update={"budget": Budget(minutes=0.03)}), seen.append)
+    done = pretrain(
+        pretraining(workspace, "run", 10_000).model_copy(update={"budget": Budget(minutes=0.03)}), seen.append
+    )
     assert not done.stopped and 0 < done.result["steps"] < 10_000
     last = [e for e in seen if isinstance(e, Progress) and e.phase == "training"][-1]
     assert last.fraction == 1 and last.total is None
@@ -224,9 +225,7 @@ def test_named_validation_cases_give_a_dice_and_the_best_weights(workspace):
 
 def test_a_comparison_goes_on_where_it_was_stopped(workspace):
     pretrain(pretraining(workspace, "pre", 5))
-    config = CompareConfig(
-        finetune=finetuning(workspace, "", 6), start="pre", name="c", case_counts=[1], seeds=[0, 1]
-    )
+    config = CompareConfig(finetune=finetuning(workspace, "", 6), start="pre", name="c", case_counts=[1], seeds=[0, 1])
     stop, watch = stopping_at(6)
     stopped = compare(config, watch, stop)
     assert stopped.stopped and len(stopped.result["rows"]) < 4

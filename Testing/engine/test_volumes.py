@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_series
+
 from hssl.errors import InputError
 from hssl.volumes import (
     check_values,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from .. import __version__
-from . import catalogue, jobs, models, sample
+from . import catalogue, interactive, jobs, models, sample
 
 app = typer.Typer(
     name="hssl",
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.add_typer(catalogue.app, name="catalogue")
 jobs.register(app)
 models.register(app)
+interactive.register(app)
 sample.register(app)
 
 
