@@ -1,11 +1,9 @@
-"""HSSL for 3D Slicer: pretrain on many scans, fine-tune with few labels, segment. What Slicer loads; the work is in HSSLSegmentationLib."""
+"""What Slicer loads of HSSL (pretrain on many scans, fine-tune with few labels, segment); see HSSLSegmentationLib."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import slicer
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
@@ -17,9 +15,11 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
+import slicer
 from HSSLSegmentationLib import sampleData
 from HSSLSegmentationLib.job import Job
 from HSSLSegmentationLib.process import JobProcess, QtProcess
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
 
 class HSSLSegmentation(ScriptedLoadableModule):
@@ -126,7 +126,7 @@ class HSSLSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.sceneCloses()
 
     def onSceneEndClose(self, caller, event):
-        # Bound anew even when the node is the same one: during an import, selectors cannot choose nodes that come later.
+        # Bound anew even when the node is the same: during an import, selectors cannot choose nodes that come later.
         self.panel.useParameterNode(None)
         self.panel.useParameterNode(self.logic.getParameterNode())
 
@@ -231,7 +231,8 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
         Example::
 
-            imageId = logic.addVolume("/data/liver", slicer.util.getNode("CT"), "Liver", slicer.util.getNode("Liver seg"))
+            volumeNode, segmentationNode = slicer.util.getNode("CT"), slicer.util.getNode("Liver seg")
+            imageId = logic.addVolume("/data/liver", volumeNode, "Liver", segmentationNode)
         """
         from HSSLSegmentationLib import sceneCases
 
@@ -308,7 +309,9 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from HSSLSegmentationLib import trainingJobs
 
-        return self._finished(trainingJobs.pretrain(self.starter, path, minutes, steps, run, options), waitForCompletion)
+        return self._finished(
+            trainingJobs.pretrain(self.starter, path, minutes, steps, run, options), waitForCompletion
+        )
 
     def estimateMemory(
         self, path: str | Path, options: dict[str, Any] | None = None, waitForCompletion: bool = False
@@ -371,7 +374,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         options: dict[str, Any] | None = None,
         waitForCompletion: bool = False,
     ) -> Job:
-        """Fine-tunes from the start and from scratch with the same recipe, and tests both on images that neither has seen.
+        """Fine-tunes from the start and from scratch with the same recipe; tests both on images that neither has seen.
 
         Example::
 
@@ -458,7 +461,8 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
         Example::
 
-            job = logic.segmentFolder("/data/new", "/data/liver/models/liver.zip", "/data/new-labels", waitForCompletion=True)
+            model = "/data/liver/models/liver.zip"
+            job = logic.segmentFolder("/data/new", model, "/data/new-labels", waitForCompletion=True)
             print(job.result["outputs"], job.result["failed"])
         """
         from HSSLSegmentationLib import segmentationJobs

@@ -1,8 +1,9 @@
 """Asks once before Slicer closes while a job runs."""
 
 import qt
-import slicer
 from slicer.i18n import tr as _
+
+import slicer
 
 from . import wording
 from .job import runningJobs

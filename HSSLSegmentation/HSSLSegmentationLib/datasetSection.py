@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import qt
-import slicer
 from slicer.i18n import tr as _
+
+import slicer
 
 from . import catalogueEdits, catalogueModel, choices, installation, scenePictures, settings, workspaceContents
 from .catalogueModel import CatalogueModel
@@ -80,9 +81,11 @@ class DatasetSection:
             problems = sum(i.problem is not None or i.label_problem is not None for i in catalogue.images)
             labelled = len(catalogue.usable(labelled=True))
             parts = [_("{count} scans").format(count=count), _("{count} labelled").format(count=labelled)]
-            parts.append(_("{count} tasks in {groups} groups").format(
-                count=len(catalogue.tasks), groups=len({catalogue.group_of(t.name) for t in catalogue.tasks})
-            ))
+            parts.append(
+                _("{count} tasks in {groups} groups").format(
+                    count=len(catalogue.tasks), groups=len({catalogue.group_of(t.name) for t in catalogue.tasks})
+                )
+            )
             if problems or catalogue.refused:
                 parts.append(_("{count} with a problem (see Health)").format(count=problems + len(catalogue.refused)))
             ui.summaryLabel.text = " · ".join(parts)
@@ -107,7 +110,9 @@ class DatasetSection:
     def _updateForm(self, catalogue) -> None:
         ui, parameters = self.ui, self.panel.parameterNode
         choices.fill(
-            ui.fromCombo, [("folder", _("Folder")), ("dicom", _("DICOM folder")), ("scene", _("Scene"))], parameters.addFrom
+            ui.fromCombo,
+            [("folder", _("Folder")), ("dicom", _("DICOM folder")), ("scene", _("Scene"))],
+            parameters.addFrom,
         )
         scene, labels = parameters.addFrom == "scene", parameters.addFrom == "folder"
         for widget in (ui.folderLabel, ui.folderEdit):
@@ -124,7 +129,9 @@ class DatasetSection:
         choices.fillTexts(ui.taskCombo, tasks, parameters.addTask)
         choices.fillTexts(ui.groupCombo, groups, parameters.addGroup)
         choices.fill(ui.modalityCombo, [(m, m or _("automatic")) for m in MODALITIES], parameters.addModality)
-        self.panel.offer(ui.addButton, self._reasonNotToAdd(), _("Adds the scans to the workspace; the files stay where they are."))
+        self.panel.offer(
+            ui.addButton, self._reasonNotToAdd(), _("Adds the scans to the workspace; the files stay where they are.")
+        )
 
     def _reasonNotToAdd(self) -> str:
         parameters = self.panel.parameterNode
@@ -279,7 +286,9 @@ class DatasetSection:
             self._showImage(id)
 
     def onDoubleClicked(self, index) -> None:
-        if index.column() in (catalogueModel.TASK, catalogueModel.GROUP) and self.ui.imagesTable.isPersistentEditorOpen(index):
+        if index.column() in (catalogueModel.TASK, catalogueModel.GROUP) and self.ui.imagesTable.isPersistentEditorOpen(
+            index
+        ):
             return
         id = self.model.imageId(index)
         if id:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-import slicer
 from slicer.i18n import tr as _
+
+import slicer
 
 from . import choices, plots, sceneCases
 
@@ -38,7 +39,9 @@ class FineTuneSection:
             parameters.fineTuneTask = max(names, key=lambda name: labelled[name])
         count = labelled.get(parameters.fineTuneTask, 0)
         choices.fill(
-            ui.taskCombo, [(n, _("{task} ({count} labelled)").format(task=n, count=labelled[n])) for n in names], parameters.fineTuneTask
+            ui.taskCombo,
+            [(n, _("{task} ({count} labelled)").format(task=n, count=labelled[n])) for n in names],
+            parameters.fineTuneTask,
         )
         choices.fill(
             ui.casesCombo,
@@ -69,7 +72,10 @@ class FineTuneSection:
         panel.offer(
             ui.compareButton,
             reason,
-            _("Fine-tunes twice with the same recipe, from the chosen start and from scratch, and tests both on scans that neither has seen."),
+            _(
+                "Fine-tunes twice with the same recipe, from the chosen start and from scratch, and tests both on scans "
+                "that neither has seen."
+            ),
         )
         panel.offer(ui.resumeRunButton, panel.reasonNotReady(), _("Goes on from the last saved state."))
         ui.optionsWidget.enabled = not busy
@@ -147,7 +153,9 @@ class FineTuneSection:
         panel, parameters = self.panel, self.panel.parameterNode
         count = len(panel.catalogue.usable(parameters.fineTuneTask, labelled=True))
         # A third of the labelled scans is kept for the test.
-        caseCount = parameters.fineTuneCaseCount if parameters.fineTuneCases == "some" else count - max(1, round(count / 3))
+        caseCount = (
+            parameters.fineTuneCaseCount if parameters.fineTuneCases == "some" else count - max(1, round(count / 3))
+        )
         job = panel.startJob(
             self.jobView,
             lambda: panel.logic.compare(

@@ -1,4 +1,4 @@
-"""The Python packages that jobs need: what is there, what is missing or broken, and their installation in one dialog."""
+"""The Python packages that jobs need: what is there, missing or broken, and their installation in one dialog."""
 
 import importlib
 import importlib.metadata
@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import slicer
 from slicer.i18n import tr as _
+
+import slicer
 
 from .interpreter import Command, InterpreterError, environmentFor, jobPython
 from .job import Lines
@@ -72,7 +73,7 @@ class Packages:
 
 
 def missingRequirements() -> list[str]:
-    """Returns the requirements that Slicer's own Python does not meet. Nothing is imported, so it takes milliseconds."""
+    """Returns the requirements that Slicer's own Python does not meet; nothing is imported."""
     return [text for text in [TORCH, *_requirements()] if not _isMet(text)]
 
 
@@ -108,7 +109,12 @@ def probe(process: JobProcess, whenKnown: Callable[[Packages], None], chosenPyth
         problem = answer.get("problem", "")
         whenKnown(
             Packages(
-                not problem, [], problem, answer.get("device", ""), answer.get("deviceProblem", ""), answer.get("torch", "")
+                not problem,
+                [],
+                problem,
+                answer.get("device", ""),
+                answer.get("deviceProblem", ""),
+                answer.get("torch", ""),
             )
         )
 
@@ -166,7 +172,9 @@ def install(askFirst: bool = True) -> bool:
     importlib.invalidate_caches()
     stillMissing = missingRequirements()
     if stillMissing:
-        raise InstallationError(_("After the installation these are still missing: {names}.").format(names=", ".join(stillMissing)))
+        raise InstallationError(
+            _("After the installation these are still missing: {names}.").format(names=", ".join(stillMissing))
+        )
     return True
 
 
@@ -175,7 +183,10 @@ def _installTorch() -> None:
         import PyTorchUtils
     except ImportError as error:
         raise InstallationError(
-            _("The extension PyTorch is needed: install it with View > Extensions Manager, restart Slicer, and try again.")
+            _(
+                "The extension PyTorch is needed: install it with View > Extensions Manager, restart Slicer, "
+                "and try again."
+            )
         ) from error
     try:
         torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(

@@ -5,8 +5,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import slicer
 from slicer.i18n import tr as _
+
+import slicer
 
 ENGINE_FOLDER = Path(__file__).resolve().parent.parent
 """The folder that holds the package `hssl`."""
@@ -38,14 +39,16 @@ def jobPython(chosen: str = "") -> str:
         path = Path(chosen).expanduser()
         if not path.is_file() or not os.access(path, os.X_OK):
             raise InterpreterError(
-                _("{path} is not a Python that can be run. Choose another one in Settings, or leave the field empty.").format(
-                    path=chosen
-                )
+                _(
+                    "{path} is not a Python that can be run. Choose another one in Settings, or leave the field empty."
+                ).format(path=chosen)
             )
         return str(path)
     found = shutil.which("PythonSlicer")
     if found is None:
-        raise InterpreterError(_("Slicer's own Python (PythonSlicer) was not found. Choose a Python for the jobs in Settings."))
+        raise InterpreterError(
+            _("Slicer's own Python (PythonSlicer) was not found. Choose a Python for the jobs in Settings.")
+        )
     return found
 
 

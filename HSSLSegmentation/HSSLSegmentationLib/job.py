@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import qt
-import slicer
 from slicer.i18n import tr as _
+
+import slicer
 
 from .interpreter import Command
 from .process import JobProcess
@@ -133,7 +134,11 @@ class Job:
         """Starts the process; returns the job itself."""
         _running.append(self)
         process = self._process
-        process.onOutput, process.onFinished, process.onFailedToStart = self._output, self._finished, self._failedToStart
+        process.onOutput, process.onFinished, process.onFailedToStart = (
+            self._output,
+            self._finished,
+            self._failedToStart,
+        )
         self._timer.start()
         process.start(self.command.program, self.command.arguments, self.command.environment)
         return self
@@ -143,7 +148,7 @@ class Job:
         return self.state in ("running", "stopping")
 
     def stop(self) -> None:
-        """Asks the job to write a checkpoint and end; if it does not, it is terminated and then killed with its children."""
+        """Asks the job to write a checkpoint and end; one that does not is terminated, then killed with its children."""
         if self.state != "running":
             return
         self.state = "stopping"

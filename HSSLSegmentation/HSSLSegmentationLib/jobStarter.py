@@ -1,6 +1,5 @@
 """Starts jobs of the engine: writes their configuration, gives them a folder of their own, and clears it afterwards."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable

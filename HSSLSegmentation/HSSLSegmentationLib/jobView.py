@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable
 
-import qt
-import slicer
 from slicer.i18n import tr as _
+
+import slicer
 
 from . import wording
 from .job import Job
@@ -73,7 +73,9 @@ class JobView:
 
     def _told(self, job: Job, event) -> None:
         if event is not None and event.event == "losses":
-            self._curves("losses", _("What remains to be learned"), _("Loss")).add(event.step, self._named(event.values))
+            self._curves("losses", _("What remains to be learned"), _("Loss")).add(
+                event.step, self._named(event.values)
+            )
         elif event is not None and event.event == "metrics":
             self._curves("metrics", _("Dice on held-out cases"), _("Dice")).add(event.step, self._named(event.values))
         if event is None or event.event in ("done", "failed", "phase"):

@@ -1,8 +1,9 @@
 """How much memory a pretraining will take: asked of the engine in a short process, before the start."""
 
 import qt
-import slicer
 from slicer.i18n import tr as _
+
+import slicer
 
 from . import wording
 from .job import Job

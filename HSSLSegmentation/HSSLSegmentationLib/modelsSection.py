@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import qt
-import slicer
 from slicer.i18n import tr as _
 
-from . import settings, wording
+import slicer
+
+from . import wording
 
 
 class ModelsSection:
@@ -28,7 +29,9 @@ class ModelsSection:
         ui.exportButton.connect("clicked(bool)", self.onExport)
 
     def release(self) -> None:
-        self.ui.modelsTable.selectionModel().disconnect("selectionChanged(QItemSelection,QItemSelection)", self.onSelection)
+        self.ui.modelsTable.selectionModel().disconnect(
+            "selectionChanged(QItemSelection,QItemSelection)", self.onSelection
+        )
         self.ui.modelsTable.setModel(None)
 
     def update(self) -> None:
@@ -48,7 +51,10 @@ class ModelsSection:
         panel.offer(
             ui.importButton,
             panel.reasonNotReady(),
-            _("Adds a model file that someone gave you to this workspace. It is checked first; nothing in it is executed."),
+            _(
+                "Adds a model file that someone gave you to this workspace. It is checked first; nothing in it "
+                "is executed."
+            ),
         )
         if entries:
             ui.hintLabel.text = _("<b>Next:</b> export a model to use it in another workspace or to pass it on.")
@@ -96,7 +102,10 @@ class ModelsSection:
         self.panel.offer(
             self.ui.exportButton,
             reason,
-            _("Writes the chosen model as one file: weights, structures with their terminology, figures, licence, origin."),
+            _(
+                "Writes the chosen model as one file: weights, structures with their terminology, figures, licence, "
+                "origin."
+            ),
         )
 
     @staticmethod

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import ctk
 import qt
-import slicer
 import vtk
 from slicer.i18n import tr as _
+
+import slicer
 
 from . import installation, settings, wording, workspaceContents
 from .closing import CloseQuestion
@@ -68,7 +69,7 @@ class Panel:
     # Building, and letting go -------------------------------------------------------------------------------------
 
     def loadSection(self, uiFile: str, button) -> tuple:
-        """Loads a section's .ui file into its collapsible button; returns its widget and the variables of its children."""
+        """Loads a section's .ui file into its collapsible button; returns the widget and its children as variables."""
         widget = slicer.util.loadUI(self.resourcePath(f"UI/{uiFile}"))
         button.layout().addWidget(widget)
         if hasattr(widget, "setMRMLScene"):
@@ -84,11 +85,11 @@ class Panel:
 
     def useParameterNode(self, parameterNode) -> None:
         """Binds the panel to the state in the scene; None lets go of it."""
-        if self.parameterNode is not None and parameterNode is not None:
-            if self.parameterNode.parameterNode is parameterNode.parameterNode:
-                self.forget()
-                self.refresh()
-                return
+        present = None if self.parameterNode is None else self.parameterNode.parameterNode
+        if parameterNode is not None and parameterNode.parameterNode is present:
+            self.forget()
+            self.refresh()
+            return
         if self.parameterNode is not None:
             self.parameterNode.disconnectGui(self._guiTag)
             self.parameterNode.RemoveObserver(self._modifiedTag)

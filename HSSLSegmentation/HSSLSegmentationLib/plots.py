@@ -2,9 +2,10 @@
 
 import math
 
-import slicer
 import vtk
 from slicer.i18n import tr as _
+
+import slicer
 
 COLORS = (
     (0.12, 0.47, 0.71),
@@ -96,7 +97,7 @@ class Curves:
 
 
 def resultTable(name: str, rows: list[dict]):
-    """Adds a table node with a row for each dictionary; columns are the keys in the order in which they come; returns it."""
+    """Adds a table node with a row for each dictionary and a column for each key, in their order; returns it."""
     columns: list[str] = []
     for row in rows:
         columns += [key for key in row if key not in columns]

@@ -47,20 +47,24 @@ class PretrainSection:
         ui.runLabel.setVisible(chosen is not None)
         ui.resumeRunButton.setVisible(chosen is not None and chosen.state == "unfinished")
         panel.offer(ui.resumeRunButton, panel.reasonNotReady(), _("Goes on from the last saved state."))
-        panel.offer(ui.startButton, self._reasonNotToStart(catalogue), _("Learns from all scans of the workspace, without labels."))
+        panel.offer(
+            ui.startButton,
+            self._reasonNotToStart(catalogue),
+            _("Learns from all scans of the workspace, without labels."),
+        )
         busy = panel.job is not None and panel.job.isRunning() and panel.job.kind == "pretrain"
         ui.optionsWidget.enabled = not busy
         if not panel.ui.pretrainButton.collapsed and not panel.reasonNotReady() and catalogue is not None:
-            self.memory.want(
-                panel.workspace, len(catalogue.usable()), parameters.networkSize, settings.value("device")
-            )
+            self.memory.want(panel.workspace, len(catalogue.usable()), parameters.networkSize, settings.value("device"))
         finished = [run for run in runs if run.state == "finished"]
         if busy:
             ui.hintLabel.text = _("<b>Now:</b> it learns. You may go on using Slicer, or close this section.")
         elif catalogue is None or not catalogue.usable():
             ui.hintLabel.text = _("<b>Next:</b> add scans in section 1; labels are not needed for this step.")
         elif not finished:
-            ui.hintLabel.text = _("<b>Next:</b> choose a time and start. The longer, the better; it can be stopped and resumed.")
+            ui.hintLabel.text = _(
+                "<b>Next:</b> choose a time and start. The longer, the better; it can be stopped and resumed."
+            )
         else:
             ui.hintLabel.text = _("<b>Next:</b> open section 3 and fine-tune from a pretraining.")
 

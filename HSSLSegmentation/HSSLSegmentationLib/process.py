@@ -1,5 +1,6 @@
-"""A job's operating-system process: started, read and killed with its whole tree, behind a protocol so that tests can fake it."""
+"""A job's operating-system process, behind a protocol so that tests can fake it: started, read, killed as a tree."""
 
+import contextlib
 import logging
 import subprocess
 import sys
@@ -117,7 +118,5 @@ def killChildren(processId: int) -> None:
     except psutil.NoSuchProcess:
         return
     for child in children:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
-        except psutil.NoSuchProcess:
-            pass

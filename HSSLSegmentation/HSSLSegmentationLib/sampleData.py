@@ -1,7 +1,8 @@
 """The sample scans in Slicer's module Sample Data: generated on this computer, without a download."""
 
-import slicer
 from slicer.i18n import tr as _
+
+import slicer
 
 WORKSPACE_NAME = "HSSL sample workspace"
 

@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
-import slicer
 from slicer.i18n import tr as _
+
+import slicer
 
 from . import sceneSegmentations, sceneVolumes
 from .catalogueEdits import SECONDS_TO_WAIT
@@ -67,4 +68,3 @@ def _freeName(folder: Path, wish: str) -> str:
         number += 1
         name = f"{wish}_{number}"
     return name
-

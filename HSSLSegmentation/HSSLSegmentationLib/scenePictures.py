@@ -1,7 +1,8 @@
 """An image of the catalogue in Slicer's views, with its label as segments."""
 
-import slicer
 from slicer.i18n import tr as _
+
+import slicer
 
 from . import sceneSegmentations, sceneVolumes
 from .sceneSegmentations import SegmentClass
@@ -22,7 +23,11 @@ def show(catalogue, id: str):
     image = catalogue.image(id)
     key = f"{catalogue.workspace}|{id}"
     volumeNode = next(
-        (node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if node.GetAttribute(ATTRIBUTE) == key),
+        (
+            node
+            for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+            if node.GetAttribute(ATTRIBUTE) == key
+        ),
         None,
     )
     if volumeNode is None:
@@ -48,7 +53,9 @@ def _loadLabel(catalogue, image, volumeNode) -> None:
     labels = sceneVolumes.readArray(catalogue.label_path(image), volumeNode)
     classes = [SegmentClass(c.value, c.name, c.color, c.terminology) for c in catalogue.task(image.task).classes]
     if not classes:
-        classes = [SegmentClass(int(v), _("Label {value}").format(value=int(v))) for v in sorted(set(labels.flat)) if v > 0]
+        classes = [
+            SegmentClass(int(v), _("Label {value}").format(value=int(v))) for v in sorted(set(labels.flat)) if v > 0
+        ]
     segmentationNode = sceneSegmentations.newSegmentation(_("{name} label").format(name=image.id), volumeNode)
     writer = sceneSegmentations.SegmentWriter()
     writer.write(labels, classes, volumeNode, segmentationNode)

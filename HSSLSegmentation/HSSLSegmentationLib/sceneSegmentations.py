@@ -1,13 +1,14 @@
-"""Segmentation nodes to label maps of a task's classes, and label maps back into segments with names, colours and terminology."""
+"""Segmentation nodes to label maps of a task's classes, and back to segments with names, colours, terminology."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
-import slicer
 import vtk
 from slicer.i18n import tr as _
 from vtk.util import numpy_support
+
+import slicer
 
 from . import sceneVolumes
 from .sceneVolumes import SceneVolumeError
@@ -24,7 +25,7 @@ class SegmentClass:
 
 
 def classesOf(segmentationNode, known: list[SegmentClass]) -> list[SegmentClass]:
-    """Returns a class for each segment: the known one of that name (or terminology), or a new one with the next free value."""
+    """Returns a class for each segment: the known one of that name or terminology, or one with the next free value."""
     segmentation = segmentationNode.GetSegmentation()
     classes, nextValue = [], max([c.value for c in known], default=0) + 1
     for segmentId in segmentation.GetSegmentIDs():
@@ -78,7 +79,7 @@ def writeLabelMap(segmentationNode, volumeNode, classes: list[SegmentClass], pat
 
 
 class SegmentWriter:
-    """Writes label maps into segmentation nodes through Slicer's editor logic, so that masks, overwrite mode and undo hold."""
+    """Writes label maps into segmentations through Slicer's editor logic: masks, overwrite mode and undo hold."""
 
     def __init__(self):
         self._editor = None
@@ -246,7 +247,9 @@ def _segmentOnGrid(segmentationNode, segmentId: str, volumeNode) -> numpy.ndarra
 def _orientedImage(inside: numpy.ndarray, ijkToNode: numpy.ndarray):
     image = slicer.vtkOrientedImageData()
     image.SetDimensions(*reversed(inside.shape))
-    scalars = numpy_support.numpy_to_vtk(numpy.ascontiguousarray(inside).ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
+    scalars = numpy_support.numpy_to_vtk(
+        numpy.ascontiguousarray(inside).ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR
+    )
     image.GetPointData().SetScalars(scalars)
     image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(ijkToNode))
     return image

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import numpy
-import slicer
 import vtk
 from slicer.i18n import tr as _
+
+import slicer
 
 ORTHOGONAL = 1e-4
 """Largest cosine between two axes of a grid that still counts as a right angle."""
@@ -30,13 +31,14 @@ def reasonNotUsable(volumeNode) -> str:
     if image is None or image.GetNumberOfPoints() == 0:
         return _("{name} has no voxels.").format(name=name)
     if image.GetNumberOfScalarComponents() != 1:
-        return _("{name} has {count} components per voxel (a colour or vector volume); convert it to a scalar volume first.").format(
-            name=name, count=image.GetNumberOfScalarComponents()
-        )
+        return _(
+            "{name} has {count} components per voxel (a colour or vector volume); convert it to a scalar volume first."
+        ).format(name=name, count=image.GetNumberOfScalarComponents())
     transform = volumeNode.GetParentTransformNode()
     if transform is not None and not transform.IsTransformToWorldLinear():
         return _(
-            "{name} is under the non-linear transform {transform}. Harden the transform, or take the volume out of it, first."
+            "{name} is under the non-linear transform {transform}. Harden the transform, or take the volume out of "
+            "it, first."
         ).format(name=name, transform=transform.GetName())
     directions = _axes(worldMatrix(volumeNode))
     if numpy.abs(directions.T @ directions - numpy.eye(3)).max() > ORTHOGONAL:
@@ -62,7 +64,7 @@ def localMatrix(volumeNode) -> numpy.ndarray:
 
 
 def worldMatrix(volumeNode) -> numpy.ndarray:
-    """Returns the 4×4 matrix from voxel indices (i, j, k) to RAS in the world, with a linear parent transform hardened."""
+    """Returns the 4×4 matrix from voxel indices (i, j, k) to RAS in the world, below a linear parent transform."""
     transform = volumeNode.GetParentTransformNode()
     toWorld = vtk.vtkMatrix4x4()
     if transform is not None:
@@ -71,7 +73,7 @@ def worldMatrix(volumeNode) -> numpy.ndarray:
 
 
 def writeVolume(volumeNode, path: str | Path) -> None:
-    """Writes the volume as it stands in the world; a linear parent transform is hardened into the file, not into the node.
+    """Writes the volume as it stands in the world: a linear parent transform is hardened into the file, not the node.
 
     The file is not compressed: compressing a CT would block the application for many seconds.
 
@@ -86,6 +88,7 @@ def writeVolume(volumeNode, path: str | Path) -> None:
 def writeArray(array: numpy.ndarray, ijkToRas: numpy.ndarray, path: str | Path, compress: bool) -> None:
     """Writes an array in k, j, i order with its 4×4 matrix to RAS; files hold LPS."""
     import SimpleITK
+
     from hssl.files import whole_file
 
     ijkToLps = numpy.diag([-1.0, -1.0, 1.0, 1.0]) @ ijkToRas

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-import slicer
 from slicer.i18n import tr as _
+
+import slicer
 
 from . import choices, sceneVolumes
 
@@ -37,7 +38,11 @@ class SegmentSection:
     def update(self) -> None:
         """Shows the state of the parameter node and of the workspace."""
         panel, ui, parameters = self.panel, self.ui, self.panel.parameterNode
-        choices.fill(ui.whatCombo, [("volume", _("a volume of the scene")), ("folder", _("a folder of volumes"))], parameters.segmentWhat)
+        choices.fill(
+            ui.whatCombo,
+            [("volume", _("a volume of the scene")), ("folder", _("a folder of volumes"))],
+            parameters.segmentWhat,
+        )
         single = parameters.segmentWhat == "volume"
         for widget in (ui.volumeLabel, ui.volumeSelector, ui.segmentationLabel, ui.segmentationSelector):
             widget.setVisible(single)
@@ -49,9 +54,14 @@ class SegmentSection:
         choices.fill(ui.modelCombo, self._models(), parameters.model)
         reason = self._reasonNotToStart()
         panel.offer(ui.startButton, reason, _("Segments with the chosen model; the scan itself is not changed."))
-        done = parameters.outputSegmentation is not None and parameters.outputSegmentation.GetSegmentation().GetNumberOfSegments() > 0
+        done = (
+            parameters.outputSegmentation is not None
+            and parameters.outputSegmentation.GetSegmentation().GetNumberOfSegments() > 0
+        )
         ui.editButton.setVisible(single)
-        panel.offer(ui.editButton, "" if done else _("There is no result to correct yet."), _("Corrects the result by hand."))
+        panel.offer(
+            ui.editButton, "" if done else _("There is no result to correct yet."), _("Corrects the result by hand.")
+        )
         ui.undoButton.setVisible(single and self._writer is not None and self._writer.canUndo())
         if not self._models():
             ui.hintLabel.text = _("<b>Next:</b> fine-tune a model in section 3, or import one in section 5.")
@@ -68,7 +78,11 @@ class SegmentSection:
         runs = [r for r in reversed(self.panel.runs) if r.kind == "finetune" and r.state in ("finished", "unfinished")]
         items = []
         for run in runs:
-            text = f"{run.name}" if run.dice is None else _("{name} (Dice {dice:.2f})").format(name=run.name, dice=run.dice)
+            text = (
+                f"{run.name}"
+                if run.dice is None
+                else _("{name} (Dice {dice:.2f})").format(name=run.name, dice=run.dice)
+            )
             items.append((str(run.path), text, _("Segments {task}.").format(task=run.task)))
         for model in self.panel.modelFiles:
             if model.kind == "segmentation":

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-import slicer
 from slicer.i18n import tr as _
+
+import slicer
 
 from . import sceneSegmentations, sceneVolumes, settings
 from .job import Job
@@ -69,11 +70,17 @@ def segmentFolder(
     uncertainty: bool,
 ) -> Job:
     """Starts the segmentation of every volume in a folder; see `HSSLSegmentationLogic.segmentFolder`."""
-    return starter.configured("predict", _prediction(model, [folder], outputFolder, flips, largestComponent, uncertainty))
+    return starter.configured(
+        "predict", _prediction(model, [folder], outputFolder, flips, largestComponent, uncertainty)
+    )
 
 
 def evaluate(
-    starter: JobStarter, predictions: str | Path, references: str | Path, outputFolder: str | Path, model: str | Path | None
+    starter: JobStarter,
+    predictions: str | Path,
+    references: str | Path,
+    outputFolder: str | Path,
+    model: str | Path | None,
 ) -> Job:
     """Starts a comparison of label maps; see `HSSLSegmentationLogic.evaluate`."""
     return starter.configured(

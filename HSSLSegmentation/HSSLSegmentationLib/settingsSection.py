@@ -3,8 +3,9 @@
 import shutil
 from pathlib import Path
 
-import slicer
 from slicer.i18n import tr as _
+
+import slicer
 
 from . import choices, installation, settings, wording
 from .installation import Packages
@@ -26,8 +27,8 @@ class SettingsSection:
         ui.memoryBox.value = settings.value("slabMegabytes")
         choices.fillTexts(ui.deviceCombo, ["auto", "cpu", "cuda", "mps"], settings.value("device"))
         ui.deviceCombo.toolTip = _(
-            "On what to compute: auto takes a graphics card when there is one that works; cpu is the processor, cuda an "
-            "NVIDIA card (cuda:1 the second one), mps an Apple one."
+            "On what to compute: auto takes a graphics card when there is one that works; cpu is the processor, "
+            "cuda an NVIDIA card (cuda:1 the second one), mps an Apple one."
         )
         ui.pythonEdit.connect("currentPathChanged(QString)", self.onPython)
         ui.deviceCombo.connect("editTextChanged(QString)", self.onDevice)
@@ -47,7 +48,11 @@ class SettingsSection:
         """Shows the cache of the workspace and the state of the packages."""
         ui, panel = self.ui, self.panel
         store = Path(panel.workspace) / STORE_FOLDER if panel.workspace else None
-        count = sum(f.stat().st_size for f in store.rglob("*") if f.is_file()) if store is not None and store.is_dir() else 0
+        count = (
+            sum(f.stat().st_size for f in store.rglob("*") if f.is_file())
+            if store is not None and store.is_dir()
+            else 0
+        )
         ui.cacheLabel.text = wording.size(count) if count else _("empty")
         panel.offer(
             ui.clearCacheButton,

@@ -19,7 +19,9 @@ def pretrain(
     options: dict[str, Any] | None,
 ) -> Job:
     """Starts a pretraining; see `HSSLSegmentationLogic.pretrain`."""
-    return _trained(starter, "pretrain", workspace, run or _freeRun(workspace, "pretrain"), minutes, steps, options or {})
+    return _trained(
+        starter, "pretrain", workspace, run or _freeRun(workspace, "pretrain"), minutes, steps, options or {}
+    )
 
 
 def fineTune(
@@ -35,7 +37,12 @@ def fineTune(
     options: dict[str, Any] | None,
 ) -> Job:
     """Starts a fine-tuning; see `HSSLSegmentationLogic.fineTune`."""
-    own = {"task": task, "start": startOf(workspace, start), "cases": cases or [], "case_count": 0 if cases else caseCount}
+    own = {
+        "task": task,
+        "start": startOf(workspace, start),
+        "cases": cases or [],
+        "case_count": 0 if cases else caseCount,
+    }
     return _trained(
         starter, "finetune", workspace, run or _freeRun(workspace, task), minutes, steps, {**own, **(options or {})}
     )
@@ -89,9 +96,13 @@ def startOf(workspace: str | Path, start: str | Path) -> str:
     """
     if str(start) != "pretrained":
         return str(start)
-    names = [run.name for run in workspaceContents.runs(workspace) if run.kind == "pretrain" and run.state == "finished"]
+    names = [
+        run.name for run in workspaceContents.runs(workspace) if run.kind == "pretrain" and run.state == "finished"
+    ]
     if not names:
-        raise ValueError(_("The workspace has no finished pretraining to start from: pretrain first, or start from scratch."))
+        raise ValueError(
+            _("The workspace has no finished pretraining to start from: pretrain first, or start from scratch.")
+        )
     return names[-1]
 
 

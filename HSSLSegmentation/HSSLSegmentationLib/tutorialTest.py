@@ -1,10 +1,11 @@
-"""The tutorial as a test: generated scans, pretraining, fine-tuning, segmentation, model file, all through the Logic."""
+"""The tutorial as a test through the Logic: generated scans, pretraining, fine-tuning, segmentation, model file."""
 
 import shutil
 import tempfile
 from pathlib import Path
 
 import numpy
+
 import slicer
 
 from . import installation, scenePictures, settings

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 import slicer
 from harness import loadModule
 from harness.fake_process import FakeProcess

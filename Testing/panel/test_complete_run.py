@@ -1,4 +1,4 @@
-"""The whole way by clicks, with the real engine in its own process: scans, pretraining, stop and resume, fine-tuning, result."""
+"""The whole way by clicks, with the real engine in its own process, and what goes wrong on it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+
 import slicer
 from harness.fixtures import settle, waitUntil
 from hssl.catalogue import Catalogue

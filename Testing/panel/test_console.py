@@ -8,10 +8,11 @@ import sys
 
 import numpy
 import pytest
+from panel_fixtures import MODULE, configurationOf, fakeRun
+
 import slicer
 from harness.fake_process import FakeProcess
 from HSSLSegmentationLib.job import Job, JobError
-from panel_fixtures import MODULE, configurationOf, fakeRun
 
 
 @pytest.fixture
@@ -26,11 +27,11 @@ def public(logicClass):
 
 def test_the_calls_that_scripts_rely_on_exist(logicClass):
     calls = public(logicClass)
-    for name in (
-        "createWorkspace addFolder addDicom addVolume pretrain fineTune compare resume segment segmentFolder evaluate "
-        "exportModel importModel models runs images suggestGroups createSampleWorkspace estimateMemory checkImages"
-    ).split():
-        assert name in calls, name
+    training = {"pretrain", "fineTune", "compare", "resume", "runs", "estimateMemory"}
+    data = {"createWorkspace", "createSampleWorkspace", "addFolder", "addDicom", "addVolume", "images"}
+    care = {"checkImages", "suggestGroups"}
+    results = {"segment", "segmentFolder", "evaluate", "exportModel", "importModel", "models"}
+    assert training | data | care | results <= calls.keys()
 
 
 def test_every_call_is_documented_with_an_example_that_is_python(logicClass):

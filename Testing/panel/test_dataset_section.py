@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import qt
+
 import slicer
 from harness.fixtures import settle
 from hssl.catalogue import Catalogue, Image, Task
@@ -92,7 +93,9 @@ def test_task_and_group_are_edited_in_place(panel, workspace):
     settle()
     catalogue = Catalogue.load(workspace)
     assert catalogue.image("brain_mr_001").task == "Ventricles"
-    assert [c.name for c in catalogue.task("Ventricles").classes] == [c.name for c in catalogue.task("brain_mr").classes]
+    assert [c.name for c in catalogue.task("Ventricles").classes] == [
+        c.name for c in catalogue.task("brain_mr").classes
+    ]
     proxy.setData(proxy.index(rowOf(section, "brain_mr_001"), catalogueModel.GROUP), "Head", qt.Qt.EditRole)
     settle()
     assert Catalogue.load(workspace).group_of("Ventricles") == "Head"
@@ -139,7 +142,10 @@ def test_a_double_click_shows_the_scan_with_its_label_and_the_second_one_does_no
     segmentation = slicer.util.getNode("brain_mr_001 label")
     names = [c.name for c in panel.catalogue.task("brain_mr").classes]
     assert [segmentation.GetSegmentation().GetNthSegment(i).GetName() for i in range(3)] == names
-    assert slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceCompositeNode().GetBackgroundVolumeID() == volume.GetID()
+    assert (
+        slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceCompositeNode().GetBackgroundVolumeID()
+        == volume.GetID()
+    )
     section.ui.imagesTable.doubleClicked.emit(index)
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 1
 
@@ -166,7 +172,9 @@ def test_adding_says_what_is_missing_and_starts_the_engine_with_what_was_entered
 
 def test_a_volume_of_the_scene_is_added_with_its_segmentation_as_label(panel, workspace):
     ui = panel.dataset.ui
-    volume = slicer.util.addVolumeFromArray(np.random.default_rng(0).integers(0, 99, (8, 9, 10)).astype(np.int16), name="My CT")
+    volume = slicer.util.addVolumeFromArray(
+        np.random.default_rng(0).integers(0, 99, (8, 9, 10)).astype(np.int16), name="My CT"
+    )
     segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "My label")
     segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     segmentation.GetSegmentation().AddEmptySegment("a", "Liver", (1, 0, 0))

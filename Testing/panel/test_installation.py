@@ -7,9 +7,11 @@ import json
 import os
 import sys
 import types
+from pathlib import Path
 
 import pytest
 import qt
+
 import slicer
 from harness.fake_process import FakeProcess
 from harness.fixtures import waitUntil
@@ -40,7 +42,7 @@ def pip(monkeypatch, absent):
     asked = []
 
     def install(arguments):
-        constraints = open(arguments[arguments.index("-c") + 1]).read()
+        constraints = Path(arguments[arguments.index("-c") + 1]).read_text()
         asked.append((arguments, constraints))
         absent.clear()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import qt
+
 import slicer
 from harness.fake_process import FakeProcess
 from harness.fixtures import waitUntil
@@ -68,7 +69,9 @@ def test_a_process_that_hangs_after_its_result_is_killed_and_the_result_counts(p
 
 
 def test_a_failure_is_told_with_its_reason_and_what_to_do(process, job):
-    process.say({"event": "failed", "kind": "InputError", "message": "a.nii: is empty", "hint": "Remove it.", "exit_code": 4})
+    process.say(
+        {"event": "failed", "kind": "InputError", "message": "a.nii: is empty", "hint": "Remove it.", "exit_code": 4}
+    )
     process.end(4)
     with pytest.raises(JobError, match="a.nii: is empty\nRemove it."):
         job.wait()

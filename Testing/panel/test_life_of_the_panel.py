@@ -1,4 +1,4 @@
-"""The panel from opening to closing: scene saved, loaded and closed, module reloaded, application left, nothing left behind."""
+"""The panel from opening to closing: scene saved, loaded, closed, application left, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 
 import numpy
 import qt
+
 import slicer
 from harness import scripted_module
 from harness.fixtures import settle

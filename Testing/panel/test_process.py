@@ -9,6 +9,7 @@ import time
 
 import psutil
 import pytest
+
 from harness.fixtures import waitUntil
 from HSSLSegmentationLib import interpreter
 from HSSLSegmentationLib.process import QtProcess

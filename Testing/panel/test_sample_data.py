@@ -36,7 +36,9 @@ def test_without_the_module_sample_data_nothing_happens(widget, monkeypatch):
     sampleData.register()
 
 
-def test_the_scans_are_generated_once_and_become_the_panels_workspace(widget, tmp_path, generatedWorkspace, monkeypatch):
+def test_the_scans_are_generated_once_and_become_the_panels_workspace(
+    widget, tmp_path, generatedWorkspace, monkeypatch
+):
     import shutil
 
     slicer.mrmlScene.GetCacheManager().SetRemoteCacheDirectory(str(tmp_path))

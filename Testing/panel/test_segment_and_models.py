@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from panel_fixtures import configurationOf, fakeRun
+
 import slicer
 from harness.fixtures import settle, waitUntil
 from HSSLSegmentationLib import scenePictures, settings
-from panel_fixtures import configurationOf, fakeRun
 
 
 @pytest.fixture
@@ -120,7 +121,9 @@ def test_a_volume_that_was_moved_meanwhile_is_told(ready, processes):
 
 def test_what_the_engine_refuses_is_told_with_its_reason(ready, processes):
     ready.segment.ui.startButton.click()
-    processes[-1].say({"event": "done", "result": {"outputs": [], "failed": [{"input": "v", "reason": "v: is constant"}]}})
+    processes[-1].say(
+        {"event": "done", "result": {"outputs": [], "failed": [{"input": "v", "reason": "v: is constant"}]}}
+    )
     processes[-1].end(0)
     assert "v: is constant" in ready.segment.jobView.ui.statusLabel.text
 

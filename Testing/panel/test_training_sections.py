@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from panel_fixtures import configurationOf, fakeRun
+
 import slicer
 from harness.fixtures import settle
 from HSSLSegmentationLib import choices
-from panel_fixtures import configurationOf, fakeRun
 
 
 def finish(process, run: str, **result) -> None:
@@ -54,13 +55,17 @@ def test_progress_curves_and_the_end_are_shown(panel, processes, workspace):
     process.say({"event": "phase", "name": "training", "index": 2, "count": 2})
     process.say({"event": "progress", "phase": "training", "step": 3, "total": 10, "fraction": 0.3, "eta_seconds": 200})
     for step in range(3):
-        process.say({"event": "losses", "step": step, "values": {"image": 3.0 - step, "total": 9.0}, "learning_rate": 0.1})
+        process.say(
+            {"event": "losses", "step": step, "values": {"image": 3.0 - step, "total": 9.0}, "learning_rate": 0.1}
+        )
     section.jobView._lastPlot = 0.0
     section.jobView.update()
     assert ui.progressBar.value == 300
     assert "Learning (2 of 2)" in ui.statusLabel.text and "3 min left" in ui.statusLabel.text
     chart = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLPlotChartNode")
-    assert [chart.GetNthPlotSeriesNode(i).GetName() for i in range(chart.GetNumberOfPlotSeriesNodes())] == ["images apart"]
+    assert [chart.GetNthPlotSeriesNode(i).GetName() for i in range(chart.GetNumberOfPlotSeriesNodes())] == [
+        "images apart"
+    ]
     assert not ui.plotView.isHidden()
     run = fakeRun(workspace, "pretrain", {"steps": 10, "minutes": 2.0}, pretext="hssl")
     finish(process, str(run), steps=10, minutes=2.0)
@@ -204,7 +209,16 @@ def test_a_finished_fine_tuning_is_the_model_of_the_next_section(panel, processe
     settle()
     panel.fineTune.ui.startButton.click()
     run = fakeRun(workspace, "brain_mr", {"validation_dice": 0.9}, task="brain_mr", start="scratch")
-    finish(processes[-1], str(run), validation_dice=0.9, steps=5, minutes=1.0, cases=["a"], tensors_loaded=3, tensors_skipped=0)
+    finish(
+        processes[-1],
+        str(run),
+        validation_dice=0.9,
+        steps=5,
+        minutes=1.0,
+        cases=["a"],
+        tensors_loaded=3,
+        tensors_skipped=0,
+    )
     assert "0.900" in panel.fineTune.ui.resultLabel.text
     assert panel.parameterNode.model == str(run)
     assert choices.value(panel.segment.ui.modelCombo) == str(run)

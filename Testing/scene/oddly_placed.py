@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import slicer
 from scipy.spatial.transform import Rotation
+
+import slicer
 
 SHAPE = (6, 7, 9)
 

@@ -60,7 +60,9 @@ def test_the_chart_can_be_shown_in_a_layout_with_a_plot():
 
 
 def test_a_result_table_has_a_row_for_each_result_and_keeps_numbers_numbers():
-    node = resultTable("Comparison", [{"start": "scratch", "dice": 0.5}, {"start": "pretrain", "dice": None, "minutes": 2}])
+    node = resultTable(
+        "Comparison", [{"start": "scratch", "dice": 0.5}, {"start": "pretrain", "dice": None, "minutes": 2}]
+    )
     table = node.GetTable()
     assert [table.GetColumnName(i) for i in range(table.GetNumberOfColumns())] == ["start", "dice", "minutes"]
     assert table.GetColumnByName("start").GetValue(1) == "pretrain"

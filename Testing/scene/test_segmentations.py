@@ -1,14 +1,15 @@
-"""Segmentations in and out: names, colours, terminology, masks, overwrite mode, undo, and only the node that was meant."""
+"""Segmentations in and out: names, colours, terminology, masks, overwrite mode, undo."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from oddly_placed import SHAPE, linearTransform, orientation, volumeWith
+
 import slicer
 from HSSLSegmentationLib import sceneSegmentations, sceneVolumes
 from HSSLSegmentationLib.sceneSegmentations import SegmentClass, SegmentWriter
 from HSSLSegmentationLib.sceneVolumes import SceneVolumeError
-from oddly_placed import SHAPE, linearTransform, orientation, volumeWith
 
 LIVER = (
     "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import slicer
 import vtk
-from HSSLSegmentationLib import sceneVolumes
-from HSSLSegmentationLib.sceneVolumes import SceneVolumeError
 from oddly_placed import SHAPE, linearTransform, orientation, volumeWith
 from scipy.spatial.transform import Rotation
+
+import slicer
+from HSSLSegmentationLib import sceneVolumes
+from HSSLSegmentationLib.sceneVolumes import SceneVolumeError
+
 
 def rasOfVoxel(path, index) -> np.ndarray:
     return np.array(sitk.ReadImage(str(path)).TransformContinuousIndexToPhysicalPoint(index)) * [-1, -1, 1]
@@ -79,7 +81,9 @@ def test_what_is_no_scalar_image_is_refused_with_its_name_and_the_reason():
     image.SetDimensions(3, 3, 3)
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 3)
     colour.SetAndObserveImageData(image)
-    labels = slicer.util.addVolumeFromArray(np.ones(SHAPE, np.uint8), name="Labels", nodeClassName="vtkMRMLLabelMapVolumeNode")
+    labels = slicer.util.addVolumeFromArray(
+        np.ones(SHAPE, np.uint8), name="Labels", nodeClassName="vtkMRMLLabelMapVolumeNode"
+    )
     assert sceneVolumes.reasonNotUsable(empty) == "Empty has no voxels."
     assert "Photo has 3 components" in sceneVolumes.reasonNotUsable(colour)
     assert "Labels is a label map" in sceneVolumes.reasonNotUsable(labels)
