@@ -143,6 +143,7 @@ class FinetuneConfig(RunConfig):
     """
 
     budget: Budget = Budget(minutes=5)
+    learning_rate: float = Field(default=3e-3, gt=0)
     task: str
     cases: list[str] = []
     case_count: int = Field(default=0, ge=0)

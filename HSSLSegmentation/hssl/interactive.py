@@ -25,9 +25,9 @@ from .fingerprint import ANISOTROPY, normalised
 from .networks import MULTIPLE, EncoderDecoder, build_network
 
 HIDDEN = 64
-FIRST_STEPS, NEXT_STEPS = 220, 80
+FIRST_STEPS, NEXT_STEPS = 150, 60
 """Steps of learning in the first round and in a correction round."""
-VOXELS_A_STEP = 4096
+VOXELS_A_STEP = 2048
 BAND_MM_SHARE = 0.5
 """Share of the voxels of a step that are drawn near the contours, where decisions are made."""
 SLICES_AT_ONCE = 8
