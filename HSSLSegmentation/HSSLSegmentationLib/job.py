@@ -199,6 +199,8 @@ class Job:
         if not self.isRunning():
             return
         self.stop()
+        if self.stopFile is None:
+            self._process.terminate()
         if not self._process.waitForFinished(int(seconds * 1000)):
             self._killed = True
             self._process.killTree()

@@ -7,7 +7,8 @@ from panel_fixtures import configurationOf, fakeRun
 
 import slicer
 from harness.fixtures import settle
-from HSSLSegmentationLib import choices
+from HSSLSegmentationLib import choices, settings
+from HSSLSegmentationLib.interpreter import InterpreterError
 
 
 def finish(process, run: str, **result) -> None:
@@ -122,11 +123,11 @@ def test_only_one_job_runs_at_a_time_and_every_other_button_says_so(panel, proce
     assert "Pretraining is running" in panel.fineTune.ui.startButton.toolTip
 
 
-def test_a_missing_python_is_told_and_nothing_starts(panel):
-    from HSSLSegmentationLib import settings
-
+def test_a_missing_python_is_told_and_nothing_starts(panel, slotErrors):
     settings.setValue("python", "/no/python")
     panel.pretrain.ui.startButton.click()
+    # Slicer shows the error to a user, and raises it in tests.
+    assert "/no/python is not a Python that can be run" in str(slotErrors.expect(InterpreterError))
     assert panel.job is None
 
 
