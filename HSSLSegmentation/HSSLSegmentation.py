@@ -76,6 +76,7 @@ class HSSLSegmentationParameterNode:
     fineTuneMinutes: Annotated[float, WithinRange(0, 10000)] = 5.0
     fineTuneSteps: Annotated[int, WithinRange(0, 10000000)] = 0
     useUnlabelled: bool = False
+    mirror: bool = False
 
     segmentWhat: str = "volume"
     inputVolume: vtkMRMLScalarVolumeNode
@@ -429,7 +430,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             volumeNode: the volume; a linear transform that it is under is taken into account.
             model: a fine-tuning run's folder (`job.model`) or a model file.
             outputSegmentation: the node to write into; None makes a new one.
-            flips: average over mirrored copies: slower, a little better.
+            flips: average over mirrored copies, where the model has learned from such: slower, a little better.
             largestComponent: keep only the largest piece of each structure.
             uncertainty: also show where the result is doubtful, as a volume over the image.
 

@@ -178,7 +178,10 @@ class FineTuneSection:
 
     def _options(self) -> dict:
         parameters = self.panel.parameterNode
-        options: dict = {"unlabelled": "mean-teacher" if parameters.useUnlabelled else "none"}
+        options: dict = {
+            "unlabelled": "mean-teacher" if parameters.useUnlabelled else "none",
+            "mirror": parameters.mirror,
+        }
         if parameters.fineTuneStart == "scratch":
             options["network"] = {"size": parameters.networkSize}
         return options

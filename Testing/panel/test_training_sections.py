@@ -141,12 +141,14 @@ def test_fine_tuning_is_started_with_task_cases_and_start(panel, processes, work
     ui.startCombo.setCurrentIndex(1)
     ui.casesCombo.setCurrentIndex(1)
     ui.countBox.value = 2
+    ui.mirrorCheck.checked = ui.unlabelledCheck.checked = True
     settle()
     assert not ui.countBox.isHidden()
     assert parameters.fineTuneStart == "pretrain"
     ui.startButton.click()
     configuration = configurationOf(processes[-1])
     assert [configuration[k] for k in ("task", "start", "case_count", "cases")] == ["heart_mr", "pretrain", 2, []]
+    assert configuration["mirror"] and configuration["unlabelled"] == "mean-teacher"
 
 
 def test_the_chosen_rows_of_the_table_are_the_cases(panel, processes):
