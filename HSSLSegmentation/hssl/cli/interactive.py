@@ -1,0 +1,96 @@
+"""Commands for interactive segmentation: one round from files, and the worker that an editor keeps warm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from .console import run_job
+from .jobs import Device, Json, StopFile, Threads
+
+if TYPE_CHECKING:
+    from ..events import Done, Event, OnEvent, Stop
+    from ..interactive_worker import PlaneNumbers
+
+_AXES = "zyx"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the application."""
+    app.command()(interactive)
+    app.command(name="interactive-worker")(worker)
+
+
+def interactive(
+    volume: Annotated[Path, typer.Argument(help="The volume.")],
+    annotation: Annotated[Path, typer.Argument(help="Label map on the volume's grid; 0 is not painted.")],
+    output: Annotated[Path, typer.Option(help="Label map to write.")],
+    model: Annotated[
+        str, typer.Option(help="Run or model file whose features to start from. [default: none]", show_default=False)
+    ] = "",
+    plane: Annotated[
+        list[str] | None,
+        typer.Option(help="A completely annotated slice, such as z:12 (counted from 0); may be repeated."),
+    ] = None,
+    uncertainty: Annotated[Path | None, typer.Option(help="Uncertainty volume to write.")] = None,
+    whole_volume: Annotated[
+        bool, typer.Option("--whole-volume", help="Fill all of the volume, not only around the annotated slices.")
+    ] = False,
+    device: Device = None,
+    threads: Threads = None,
+    stop_file: StopFile = None,
+    json: Json = False,
+) -> None:
+    """Learn from a few annotated slices of a volume, and fill the rest of it."""
+    planes = [_plane(text) for text in plane or []]
+
+    def job(on_event: OnEvent, stop: Stop) -> Done:
+        from ..events import Done
+        from ..interactive_worker import InteractiveWorker, LearnCommand, OpenCommand
+        from ..predict import Stopped
+
+        worker = InteractiveWorker()
+        opening = OpenCommand(id=0, volume=volume, model=model, device=device or "auto", threads=threads or 0)
+        learning = LearnCommand(
+            id=1, annotation=annotation, planes=planes, label_map=output, uncertainty=uncertainty,
+            whole_volume=whole_volume,
+        )  # fmt: skip
+        try:
+            worker.do(opening, on_event, stop)
+            done = worker.do(learning, on_event, stop)
+        except Stopped:
+            done = Done(stopped=True)
+        on_event(done)
+        return done
+
+    def show(done: Done) -> None:
+        axis, index = done.result["next_slice"]
+        typer.echo(f"{done.result['label_map']}: {done.result['seconds']:.1f} s")
+        typer.echo(f"Most uncertain, best annotated next: {_AXES[axis]}:{index}")
+
+    run_job(job, json, show, stop_file)
+
+
+def worker() -> None:
+    """Read commands as JSON lines from standard input and answer with events, for an editor (not for people)."""
+    import sys
+
+    from ..events import to_line
+    from ..interactive_worker import serve
+
+    def tell(event: Event) -> None:
+        print(to_line(event), flush=True)
+
+    try:
+        serve(sys.stdin, tell)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _plane(text: str) -> PlaneNumbers:
+    axis, _, index = text.partition(":")
+    if axis not in tuple(_AXES) or not index.isdecimal():
+        raise typer.BadParameter(f"{text!r} is not of the form z:12, y:12 or x:12", param_hint="--plane")
+    return cast("PlaneNumbers", (_AXES.index(axis), int(index)))
