@@ -134,13 +134,13 @@ class ProgressMeter:
         on_event: receives the events.
         phase: name of the phase.
         total: number of units, or None when only a fraction is known.
-        done: units done before (a resumed run); they do not count for the rate.
+        done: fraction that was done before (a resumed run); it does not count for the rate.
     """
 
-    def __init__(self, on_event: OnEvent, phase: str, total: int | None, done: int = 0, interval: float = 0.5):
+    def __init__(self, on_event: OnEvent, phase: str, total: int | None, done: float = 0.0, interval: float = 0.5):
         self.on_event, self.phase, self.total, self.interval = on_event, phase, total, interval
         self._start = time.monotonic()
-        self._first_fraction = done / total if total else 0.0
+        self._first_fraction = done
         self._last = -interval
 
     def update(self, step: int, fraction: float | None = None, detail: str = "", force: bool = False) -> None:

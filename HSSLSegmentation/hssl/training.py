@@ -128,7 +128,6 @@ def train(
     if processes.count > 1:
         module = nn.parallel.DistributedDataParallel(module, find_unused_parameters=True)
     columns = ["step", "seconds", "learning_rate", "total", *learner.loss_names, "validation_dice"]
-    meter = ProgressMeter(on_event, "training", steps, done=state.step)
 
     def fraction() -> float:
         share = state.step / steps if steps else 0.0
@@ -168,6 +167,7 @@ def train(
             state.best = values["validation_dice"]
             save(BEST)
 
+    meter = ProgressMeter(on_event, "training", steps, done=fraction())
     reader = ThreadPoolExecutor(1)
     coming: Future[Any] | None = None
     stopped = False
