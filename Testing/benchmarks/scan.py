@@ -21,9 +21,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import hssl
 import numpy as np
 import SimpleITK as sitk
+
+import hssl
 from hssl.catalogue import Catalogue, Task
 from hssl.scan import add
 from hssl.sources import find

@@ -12,10 +12,11 @@ import tempfile
 import types
 from pathlib import Path
 
-import slicer
 import vtk
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Signal
+
+import slicer
 
 from .files import CoreIOManager
 

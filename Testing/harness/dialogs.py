@@ -7,8 +7,9 @@ import contextlib
 import dataclasses
 
 import qt
-import slicer
 from PySide6 import QtWidgets
+
+import slicer
 
 
 class UnexpectedDialog(AssertionError):

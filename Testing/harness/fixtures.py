@@ -17,8 +17,8 @@ import harness
 harness.start()
 
 import qt  # noqa: E402
-import slicer  # noqa: E402
 
+import slicer  # noqa: E402
 from harness import dialogs as _dialogs  # noqa: E402
 from harness import pythonqt, scripted_module  # noqa: E402
 

@@ -6,10 +6,11 @@ import math
 import weakref
 
 import shiboken6
-import slicer
 import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Qt, Signal
+
+import slicer
 
 from . import ctk_widgets, pythonqt
 

@@ -15,8 +15,9 @@ import typing
 
 import ctk
 import qt
-import slicer
 import vtk
+
+import slicer
 
 SlicerParameterNamePropertyName = "SlicerParameterName"
 _PATHS = (

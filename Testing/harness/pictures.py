@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import slicer
 from PySide6 import QtGui, QtWidgets
+
+import slicer
 
 # Debian packages: fonts-open-sans, fonts-noto-core, fonts-liberation, fonts-dejavu-core.
 _FONTS = ("Open Sans", "Noto Sans", "Liberation Sans", "DejaVu Sans")

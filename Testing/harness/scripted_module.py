@@ -10,9 +10,10 @@ import types
 import unittest
 
 import qt
-import slicer
 from PySide6 import QtWidgets
 from PySide6.QtCore import Signal
+
+import slicer
 
 
 class qSlicerScriptedLoadableModule:

@@ -8,10 +8,11 @@ import sys
 import types
 
 import qt
-import slicer
 import vtk
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
+
+import slicer
 
 from . import pythonqt, scripted_module
 from .application import LoadableModule

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import qt
-import slicer
 from slicer.util import VTKObservationMixin
 
 import harness
+import slicer
 from harness import dialogs as dialogs_
 from harness import fixtures, scripted_module
 

@@ -10,9 +10,9 @@ import ctk
 import numpy as np
 import pytest
 import qt
-import slicer
 from slicer.parameterNodeWrapper import Choice, Decimals, Default, WithinRange, parameterNodeWrapper, parameterPack
 
+import slicer
 from harness import forms
 
 

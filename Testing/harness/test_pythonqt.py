@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctk
 import pytest
 import qt
-import slicer
 
+import slicer
 from harness import forms
 
 

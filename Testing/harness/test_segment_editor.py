@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import qt
-import slicer
 
+import slicer
 from harness import segment_editor, views
 
 SOURCE = '''

@@ -11,8 +11,8 @@ import ctk
 import numpy as np
 import pytest
 import qt
-import slicer
 
+import slicer
 from harness import api, forms, pythonqt
 
 

@@ -11,8 +11,9 @@ import os
 import subprocess
 import sys
 
-import slicer
 import vtk
+
+import slicer
 
 _SLICE = (
     "vtkMRMLCrosshairDisplayableManager",

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+
 from hssl.catalogue import Catalogue, LabelClass, Task
 from hssl.check import check_workspace
 from hssl.errors import HSSLError, InputError, encodable

@@ -22,8 +22,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hssl.errors import InputError
 from kills import NAMES, Failure, Forked, Ground, Place, finished, places
+
+from hssl.errors import InputError
 
 ROOM = 400
 """MiB of the file system."""

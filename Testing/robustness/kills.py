@@ -33,6 +33,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # this process must not start thr
 import numpy as np
 import psutil
 import torch
+
 from hssl import demo
 from hssl.catalogue import Catalogue, Image
 from hssl.configuration import Budget, FinetuneConfig, NetworkConfig, PredictConfig, PretrainConfig

@@ -20,9 +20,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from hssl.catalogue import Catalogue
-from hssl.errors import LockedError
-from hssl.files import TEMPORARY_PREFIX
 from kills import (
     TASK,
     Failure,
@@ -38,6 +35,10 @@ from kills import (
     finished,
     places,
 )
+
+from hssl.catalogue import Catalogue
+from hssl.errors import LockedError
+from hssl.files import TEMPORARY_PREFIX
 
 
 def move(place: Training, folder: Path, draw: random.Random) -> None:

@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from hssl.catalogue import Catalogue
 from hssl.description import ModelDescription
 from hssl.errors import ModelFileError
