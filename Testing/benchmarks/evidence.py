@@ -1,0 +1,77 @@
+"""Benchmark: the evidence. Regenerates every figure of few-label segmentation on real volumes.
+
+    python Testing/benchmarks/evidence.py --data DIR --preset cpu --out FOLDER [--only gain,time]
+
+DIR holds one folder for each source and `splits.json`. FOLDER keeps a workspace and a JSON file for each training that
+was tested; what is there is not done again, so a run that was interrupted is simply started again. Test cases are
+never seen by a pretraining, nor are other images of their patients. Each experiment ends in
+`<results>/evidence-<experiment>-<preset>.json`; `render.py` makes tables and plots of them. Without hssl installed,
+set PYTHONPATH=HSSLSegmentation. The experiment "hierarchy" needs scikit-learn (`pip install .[benchmarks]`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from experiments.data import Data
+from experiments.laboratory import Laboratory
+from experiments.presets import PRESETS
+from recording import record
+
+HERE = Path(__file__).parent
+EXPERIMENTS = {
+    "split": "split",
+    "gain": "gain",
+    "time": "time_to_accuracy",
+    "ablations": "ablations",
+    "neighbours": "neighbours",
+    "unlabelled": "unlabelled",
+    "hierarchy": "hierarchy",
+}
+"""Name on the command line → module."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the sources")
+    parser.add_argument("--preset", choices=PRESETS, default="cpu")
+    parser.add_argument("--out", type=Path, required=True, help="workspace and legs; a folder of its own a preset")
+    parser.add_argument("--only", default=",".join(EXPERIMENTS), help="names of experiments, with commas")
+    parser.add_argument("--results", type=Path, default=HERE / "results", help="where the figures go")
+    given = parser.parse_args()
+    names = given.only.split(",")
+    unknown = sorted(set(names) - EXPERIMENTS.keys())
+    if unknown:
+        parser.error(f"no experiment named {', '.join(unknown)}; there are {', '.join(EXPERIMENTS)}")
+    preset = PRESETS[given.preset]
+    lab = Laboratory(Data(given.data, given.out / "workspace"), given.out, preset)
+    modules = {name: importlib.import_module(f"experiments.{EXPERIMENTS[name]}") for name in names}
+    legs = {name: module.legs(lab) if name != "hierarchy" else [] for name, module in modules.items()}
+    print(lab.outlook([leg for own in legs.values() for leg in own]), flush=True)
+    for name, module in modules.items():
+        if name == "hierarchy":
+            rows: list[dict[str, Any]] = []
+            figures = module.result(lab)
+        else:
+            rows = [lab.measured(leg) for leg in legs[name]]
+            figures = module.figures(copy.deepcopy(rows))
+        path = given.results / f"evidence-{name}-{preset.name}.json"
+        used = [leg.pretraining for leg in legs[name]] if legs[name] else [lab.main]
+        result = {
+            "experiment": name,
+            "sizes": asdict(preset),
+            "figures": figures,
+            "pretrainings": lab.spent_on(used),
+            "rows": rows,
+        }
+        record(path, result)
+        print(path, flush=True)
+
+
+if __name__ == "__main__":
+    main()

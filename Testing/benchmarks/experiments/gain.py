@@ -1,0 +1,30 @@
+"""Figure 2: the gain over scratch at few labelled cases, on every source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .laboratory import Laboratory, Leg
+from .paired import Row, comparison
+
+
+def legs(lab: Laboratory) -> list[Leg]:
+    """Returns both starts for each source, number of cases, draw and repetition."""
+    return [
+        lab.leg(task, start, count, draw, repeat=repeat, pretraining=pretraining)
+        for draw in range(lab.preset.draws)
+        for repeat in range(lab.preset.seeds)
+        for task in lab.preset.sources
+        for count in lab.preset.counts
+        for start, pretraining in (("pretrained", lab.main), ("scratch", None))
+    ]
+
+
+def figures(rows: list[Row]) -> dict[str, Any]:
+    """Returns the comparison by source and number of cases, and by source alone."""
+    by_source = comparison(rows, "scratch", ("task",))
+    return {**comparison(rows, "scratch"), "sources": {c["task"]: _gain(rows, c["task"]) for c in by_source["cells"]}}
+
+
+def _gain(rows: list[Row], task: str) -> dict[str, Any] | None:
+    return comparison([r for r in rows if r["task"] == task], "scratch")["overall"].get("pretrained")

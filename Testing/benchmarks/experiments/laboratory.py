@@ -1,0 +1,230 @@
+"""Trainings and what they gave: each is done once, remembered as JSON, and taken up where it was interrupted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hssl.compare import test_rows
+from hssl.configuration import FinetuneConfig, NetworkConfig, PretrainConfig
+from hssl.errors import NumericalError
+from hssl.events import Event, Message, ignore, never
+from hssl.files import read_json, sha256_of, write_json
+from hssl.finetune import finetune
+from hssl.pretrain import pretrain
+from hssl.runs import RESULT, RunFolder
+
+from .data import Data
+from .presets import Limit, Preset
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "2D": {"spatial_dims": 2, "in_slices": 1},
+    "2.5D": {"spatial_dims": 2, "in_slices": 3},
+    "3D": {"spatial_dims": 3, "in_slices": 1},
+}
+NEVER_TESTED: dict[str, Any] = {"dice": None, "cases": {}, "minutes": None, "steps": None}
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """One pretraining: `changes` are what differs from the defaults of `PretrainConfig`."""
+
+    budget: Limit
+    changes: dict[str, Any] = field(default_factory=dict)
+    network: str = "2.5D"
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One fine-tuning, and its test.
+
+    Attributes:
+        start: name under which figures show it; "scratch" has no `pretraining`.
+        count: number of labelled cases, or what figures call it.
+        draw: number of the draw of labelled cases; runs of one draw and seed are compared in pairs.
+    """
+
+    task: str
+    start: str
+    count: int
+    draw: int
+    seed: int
+    cases: tuple[str, ...]
+    test: tuple[str, ...]
+    budget: Limit
+    pretraining: Pretraining | None = None
+    network: str = "2.5D"
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+class Laboratory:
+    """Runs pretrainings and legs in one folder.
+
+    Args:
+        data: the workspace.
+        folder: where results of legs are kept.
+        preset: sizes.
+    """
+
+    def __init__(self, data: Data, folder: Path, preset: Preset):
+        self.data, self.folder, self.preset = data, folder, preset
+
+    @property
+    def main(self) -> Pretraining:
+        """Returns the main pretraining, whose network is the preset's first."""
+        return self.main_of(self.preset.networks[0])
+
+    def main_of(self, network: str) -> Pretraining:
+        """Returns the main pretraining of another network."""
+        return Pretraining(self.preset.pretraining, {}, network)
+
+    def leg(self, task: str, start: str, count: int, draw: int, repeat: int = 0, **more: Any) -> Leg:
+        """Returns a leg with the preset's budget and test cases, on the cases of a draw.
+
+        Each repetition of each draw has a seed of its own, the same in all experiments, which so share legs.
+        """
+        values: dict[str, Any] = {
+            "cases": tuple(self.data.drawn(task, count, draw)),
+            "test": tuple(self.data.test(task, self.preset.test_cases)),
+            "budget": self.preset.finetuning,
+            "network": self.preset.networks[0],
+            **more,
+        }
+        return Leg(task, start, count, draw, draw * self.preset.seeds + repeat, **values)
+
+    def pretrained(self, pretraining: Pretraining) -> Path:
+        """Returns the run of a pretraining, which is trained where it is not there yet. It never sees a test case."""
+        folder = self._run_of(pretraining)
+        if not RunFolder(folder).finished:
+            _say(f"pretraining {pretraining.network} {pretraining.changes or ''} for {_text(pretraining.budget)}")
+            pretrain(PretrainConfig.checked({**self._pretraining(pretraining), "run": folder.name}), _warnings)
+        return folder
+
+    def spent_on(self, pretrainings: Iterable[Pretraining | None]) -> list[dict[str, Any]]:
+        """Returns what each of the pretrainings is, with its "minutes", "steps" and last "losses"."""
+        found = {self._run_of(p): asdict(p) for p in pretrainings if p is not None}
+        results = [(values, read_json(folder / RESULT)) for folder, values in found.items()]
+        return [{**values, **{k: r[k] for k in ("minutes", "steps", "losses")}} for values, r in results]
+
+    def outlook(self, legs: Sequence[Leg]) -> str:
+        """Returns in a sentence how much there is to do."""
+        left = {self._path(leg): leg for leg in legs if not self._path(leg).exists()}.values()
+        runs = {self._run_of(leg.pretraining): leg.pretraining for leg in left if leg.pretraining is not None}
+        budgets = [leg.budget for leg in left]
+        budgets += [p.budget for folder, p in runs.items() if not RunFolder(folder).finished]
+        hours = sum(b.get("minutes", 0) for b in budgets) / 60
+        return f"{len(left)} fine-tunings are left; {hours:.1f} hours with pretraining, without their tests"
+
+    def measured(self, leg: Leg) -> dict[str, Any]:
+        """Returns the leg's labels together with what its fine-tuning gave.
+
+        Keys beside the leg's: "dice" (mean over test cases of the mean over classes), "classes", "cases" (test case →
+        Dice), "minutes", "steps" and "precision". A training that broke down is reported as such, with "failed".
+        """
+        path = self._path(leg)
+        if not path.exists():
+            write_json(path, self._measure(leg, path.stem))
+        return {**_labels(leg), **read_json(path)["measured"]}
+
+    def _run_of(self, pretraining: Pretraining) -> Path:
+        config = PretrainConfig.checked(self._pretraining(pretraining)).model_dump(mode="json", exclude={"workspace"})
+        return self.data.workspace / "runs" / f"pretrained-{sha256_of(config)[:12]}"
+
+    def _pretraining(self, pretraining: Pretraining) -> dict[str, Any]:
+        return {
+            **self.preset.recipe(),
+            "workspace": self.data.workspace,
+            "budget": pretraining.budget,
+            "network": self._network(pretraining.network),
+            "exclude": self.data.unseen(),
+            **pretraining.changes,
+        }
+
+    def _network(self, name: str) -> dict[str, Any]:
+        return NetworkConfig.checked({**NETWORKS[name], "size": self.preset.size}).model_dump()
+
+    def _finetuning(self, leg: Leg) -> dict[str, Any]:
+        return {
+            **self.preset.recipe(),
+            "workspace": self.data.workspace,
+            "task": leg.task,
+            "cases": list(leg.cases),
+            "exclude": self.data.unseen(),
+            "seed": leg.seed,
+            "budget": leg.budget,
+            "network": self._network(leg.network),
+            **leg.changes,
+        }
+
+    def _path(self, leg: Leg) -> Path:
+        """The name holds a hash of all that decides the result, so that experiments share legs, and none by mistake."""
+        config = FinetuneConfig.checked(self._finetuning(leg)).model_dump(mode="json", exclude={"workspace"})
+        before = None
+        if leg.pretraining is not None:
+            values = PretrainConfig.checked(self._pretraining(leg.pretraining))
+            before = values.model_dump(mode="json", exclude={"workspace"})
+        return self.folder / "legs" / f"{leg.task}-{sha256_of([config, before, list(leg.test)])[:12]}.json"
+
+    def _measure(self, leg: Leg, run: str) -> dict[str, Any]:
+        config = FinetuneConfig.checked({**self._finetuning(leg), "run": run, "precision": self._precision(leg)})
+        if leg.pretraining is not None:
+            config = config.model_copy(update={"start": str(self.pretrained(leg.pretraining))})
+        _say(f"{leg.task}, {leg.count} labelled, draw {leg.draw}, seed {leg.seed}, {leg.start}, {_text(leg.budget)}")
+        try:
+            done = finetune(config, _warnings)
+        except NumericalError as error:
+            _say(str(error))
+            return {"leg": _labels(leg), "measured": {**NEVER_TESTED, "failed": str(error)}}
+        folder = Path(done.result["run"])
+        images = [self.data.catalogue.image(case) for case in leg.test]
+        with torch.inference_mode():
+            rows = test_rows(folder, self.data.catalogue, images, config.device, ignore, never)
+        shutil.rmtree(folder)
+        cases = {c: _mean([r.dice for r in rows if r.case == c]) for c in leg.test}
+        names = dict.fromkeys(r.class_name for r in rows)
+        measured = {
+            "dice": _mean(list(cases.values())),
+            "classes": {name: _mean([r.dice for r in rows if r.class_name == name]) for name in names},
+            "cases": cases,
+            **{key: done.result[key] for key in ("minutes", "steps", "precision")},
+        }
+        training = {key: value for key, value in done.result.items() if key != "run"}
+        return {"leg": _labels(leg), "training": training, "measured": measured}
+
+    def _precision(self, leg: Leg) -> str:
+        """One trial decides for all legs of this folder, or noise of the machine would tell starts apart."""
+        path = self.folder / "precision.json"
+        if not path.exists():
+            run = f"trial-{self._path(leg).stem}"
+            config = {**self._finetuning(leg), "budget": {"steps": 1}, "run": run, "network": self._network("2.5D")}
+            done = finetune(FinetuneConfig.checked(config), _warnings)
+            shutil.rmtree(done.result["run"])
+            write_json(path, done.result["precision"])
+        return str(read_json(path))
+
+
+def _labels(leg: Leg) -> dict[str, Any]:
+    return {key: value for key, value in asdict(leg).items() if key not in ("cases", "test", "pretraining", "changes")}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _text(budget: Limit) -> str:
+    return ", ".join(f"{value:g} {unit}" for unit, value in budget.items())
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _warnings(event: Event) -> None:
+    if isinstance(event, Message) and event.level != "info":
+        _say(f"  {event.text}")

@@ -1,0 +1,103 @@
+"""How large the experiments are: for a CPU overnight, for a GPU, and tiny to see that everything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+Limit = dict[str, float]
+"""A budget: {"minutes": …} or {"steps": …}."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes of all experiments.
+
+    Attributes:
+        pretraining: budget of the main pretrainings, one for each of `networks`.
+        short_pretraining: budget of each pretraining that is compared with others.
+        finetuning: budget of each fine-tuning, pretrained or not.
+        split_finetuning: the same on the published split.
+        times: budgets of the experiment on time to accuracy.
+        sources: tasks that fine-tunings are measured on.
+        counts: numbers of labelled cases.
+        few: number of labelled cases where only one is looked at.
+        draws: draws of the labelled cases in the main experiment, with `seeds` runs on each.
+        other_draws: draws in the others, with one run on each.
+        split_seeds: runs on the published split; networks other than the first have one.
+        networks: "2.5D", "2D", "3D"; the first is the main one.
+        test_cases: at most so many in all but the published split; 0 is all.
+        interactive_cases: at most so many volumes of a source for learning from slices.
+        probe_windows: windows of each task for the picture of the hierarchy.
+    """
+
+    name: str
+    pretraining: Limit
+    short_pretraining: Limit
+    finetuning: Limit
+    split_finetuning: Limit
+    times: tuple[Limit, ...]
+    sources: tuple[str, ...] = ("msd_hippocampus", "hn_ct_openkbp", "mouse_brain_mr", "cardiac_cine_scd")
+    counts: tuple[int, ...] = (1, 3, 5)
+    few: int = 3
+    draws: int = 3
+    seeds: int = 2
+    other_draws: int = 2
+    split_seeds: int = 3
+    networks: tuple[str, ...] = ("2.5D", "2D", "3D")
+    size: str = "small"
+    test_cases: int = 12
+    interactive_cases: int = 10
+    probe_windows: int = 200
+    threads: int = 0
+
+    def recipe(self) -> dict[str, Any]:
+        """Returns what all trainings share."""
+        return {"threads": self.threads, **({"patch_size": 32, "batch_size": 4} if self.name == "smoke" else {})}
+
+
+SECONDS = (15, 30, 60, 120, 300)
+
+PRESETS = {
+    "cpu": Preset(
+        "cpu",
+        pretraining={"minutes": 40},
+        short_pretraining={"minutes": 10},
+        finetuning={"minutes": 1.5},
+        split_finetuning={"minutes": 10},
+        times=tuple({"minutes": s / 60} for s in SECONDS),
+        threads=2,
+    ),
+    "gpu": Preset(
+        "gpu",
+        pretraining={"minutes": 30},
+        short_pretraining={"minutes": 8},
+        finetuning={"minutes": 0.75},
+        split_finetuning={"minutes": 4},
+        times=tuple({"minutes": s / 60} for s in SECONDS[:3]),
+        draws=5,
+        other_draws=3,
+        size="medium",
+        test_cases=0,
+    ),
+    "smoke": Preset(
+        "smoke",
+        pretraining={"steps": 2},
+        short_pretraining={"steps": 1},
+        finetuning={"steps": 1},
+        split_finetuning={"steps": 1},
+        times=({"steps": 1}, {"steps": 2}),
+        sources=("cardiac_cine_scd",),
+        counts=(1,),
+        few=1,
+        draws=2,
+        seeds=1,
+        other_draws=1,
+        split_seeds=1,
+        networks=("2.5D", "3D"),
+        test_cases=1,
+        interactive_cases=1,
+        probe_windows=12,
+        threads=1,
+    ),
+}

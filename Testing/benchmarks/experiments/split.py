@@ -1,0 +1,48 @@
+"""Figure 1: the published split of the hippocampus, 10 % and 25 % of the labels, 2D, 2.5D and 3D."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .laboratory import Laboratory, Leg
+from .paired import Row, comparison
+
+TASK = "msd_hippocampus"
+PUBLISHED = {"train_10pct": 78.33, "train_25pct": 84.13}
+"""The best 2D method of the table (MACL)."""
+PUBLISHED_ALL_LABELS = 87.00
+
+
+def legs(lab: Laboratory) -> list[Leg]:
+    """Returns both starts for each list, network and seed. The lists are fixed, so that "draw" counts the runs."""
+    found = []
+    for share in PUBLISHED:
+        cases = tuple(lab.data.splits[TASK][share])
+        for network in lab.preset.networks:
+            for seed in range(lab.preset.split_seeds if network == lab.preset.networks[0] else 1):
+                for start in ("pretrained", "scratch"):
+                    found.append(
+                        Leg(
+                            TASK,
+                            start,
+                            len(cases),
+                            seed,
+                            seed,
+                            cases,
+                            tuple(lab.data.test(TASK)),
+                            lab.preset.split_finetuning,
+                            lab.main_of(network) if start == "pretrained" else None,
+                            network,
+                        )
+                    )
+    return found
+
+
+def figures(rows: list[Row]) -> dict[str, Any]:
+    """Returns the comparison by number of cases and network, with the published figures."""
+    published = dict(zip(sorted({r["count"] for r in rows}), PUBLISHED.values(), strict=False))
+    return {
+        **comparison(rows, "scratch", ("count", "network")),
+        "published": published,
+        "published_all_labels": PUBLISHED_ALL_LABELS,
+    }

@@ -1,0 +1,27 @@
+"""Figure 6: the source's images without a label once more while fine-tuning (mean teacher)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .laboratory import Laboratory, Leg
+from .paired import Row, comparison
+
+
+def legs(lab: Laboratory) -> list[Leg]:
+    """Returns both starts with and without the unlabelled images."""
+    return [
+        lab.leg(task, name, lab.preset.few, draw, pretraining=pretraining, changes=changes)
+        for draw in range(lab.preset.other_draws)
+        for task in lab.preset.sources
+        for start, pretraining in (("pretrained", lab.main), ("scratch", None))
+        for name, changes in ((start, {}), (f"{start}, mean teacher", {"unlabelled": "mean-teacher"}))
+    ]
+
+
+def figures(rows: list[Row]) -> dict[str, Any]:
+    """Returns the gain by the unlabelled images from each start."""
+    return {
+        start: comparison([r for r in rows if r["start"].split(",")[0] == start], start)
+        for start in ("pretrained", "scratch")
+    }

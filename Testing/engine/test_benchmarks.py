@@ -1,0 +1,108 @@
+"""What the benchmarks compute without training: draws of labelled cases, paired differences, their intervals."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+if str(BENCHMARKS) not in sys.path:
+    sys.path.insert(0, str(BENCHMARKS))
+
+from experiments.data import draw, patient_of  # noqa: E402
+from experiments.intervals import bootstrap, paired_t  # noqa: E402
+from experiments.paired import comparison, differences  # noqa: E402
+
+CARDIAC = ["scd1_ph07", "scd1_ph18", "scd4_ph06", "scd4_ph19", "scd5_ph06", "scd5_ph19"]
+
+
+def heart(case):
+    return patient_of("cardiac_cine_scd", case)
+
+
+def row(start, number, seed, dice, count=1, task="t"):
+    """A row of a leg on as many test cases as there are Dice."""
+    cases = {f"case{n}": d for n, d in enumerate(dice)}
+    known = [d for d in dice if d is not None]
+    return {
+        "task": task, "count": count, "start": start, "draw": number, "seed": seed,
+        "dice": sum(known) / len(known) if known else None, "cases": cases,
+    }  # fmt: skip
+
+
+def test_a_larger_draw_holds_the_smaller_one():
+    cases = [f"c{n}" for n in range(20)]
+    assert draw(cases, 5, 0)[:3] == draw(cases, 3, 0)
+
+
+def test_draws_differ_and_do_not_depend_on_the_order_of_the_cases():
+    cases = [f"c{n}" for n in range(20)]
+    assert draw(cases, 5, 0) != draw(cases, 5, 1)
+    assert draw(cases, 5, 0) == draw(cases[::-1], 5, 0)
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_every_patient_is_drawn_once_before_any_is_drawn_twice(number):
+    assert len({heart(c) for c in draw(CARDIAC, 3, number, heart)}) == 3
+    assert sorted(draw(CARDIAC, 6, number, heart)) == CARDIAC
+
+
+def test_more_cases_than_there_are_cannot_be_drawn():
+    with pytest.raises(ValueError, match="7 of 6"):
+        draw(CARDIAC, 7, 0, heart)
+
+
+def test_students_interval_is_the_textbooks():
+    found = paired_t([1.0, 2.0, 3.0])
+    # t(0.975, 2) = 4.303, standard error 1 / sqrt(3).
+    assert (found.mean, found.count) == (2.0, 3)
+    assert found.low == pytest.approx(2 - 4.3027 / np.sqrt(3), abs=1e-3)
+    assert found.high == pytest.approx(2 + 4.3027 / np.sqrt(3), abs=1e-3)
+
+
+def test_one_difference_has_no_interval():
+    assert (paired_t([4.0]).low, paired_t([4.0]).high) == (None, None)
+    assert bootstrap([np.array([[4.0]])]).low is None
+
+
+def test_the_bootstrap_covers_the_true_mean_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for trial in range(100):
+        values = 1.0 + rng.normal(0, 1, (12, 1)) + rng.normal(0, 1, (1, 12)) + rng.normal(0, 1, (12, 12))
+        found = bootstrap([values], repeats=300, seed=trial)
+        covered += found.low <= 1.0 <= found.high
+    assert covered >= 85
+
+
+def test_strata_weigh_alike_however_many_cases_they_have():
+    assert bootstrap([np.zeros((3, 50)), np.full((3, 2), 10.0)]).mean == 5.0
+
+
+def test_seeds_of_a_draw_are_averaged_and_pairs_are_kept():
+    rows = [
+        row("pretrained", 0, 0, [0.6, 0.8]), row("scratch", 0, 0, [0.5, 0.8]),
+        row("pretrained", 0, 1, [0.6, 0.8]), row("scratch", 0, 1, [0.3, 0.8]),
+        row("pretrained", 1, 2, [0.9, 0.9]), row("scratch", 1, 2, [0.9, 0.8]),
+        row("pretrained", 2, 3, [0.9, 0.9]),
+    ]  # fmt: skip
+    np.testing.assert_allclose(differences(rows, "pretrained", "scratch"), [[20, 0], [0, 10]], atol=1e-9)
+
+
+def test_a_test_case_that_has_no_dice_in_one_run_is_left_out_of_the_pairs():
+    rows = [row("pretrained", 0, 0, [0.6, None]), row("scratch", 0, 0, [0.5, 0.8])]
+    assert differences(rows, "pretrained", "scratch").shape == (1, 1)
+
+
+def test_a_comparison_tells_gain_by_cell_and_counts_failures():
+    rows = [row(s, d, d, [v + 0.1 * d], count) for count in (1, 3) for d in (0, 1)
+            for s, v in (("pretrained", 0.5), ("scratch", 0.45 if count == 1 else 0.55))]  # fmt: skip
+    found = comparison([*rows, row("scratch", 5, 5, [None])], "scratch")
+    gains = {c["count"]: c["starts"]["pretrained"]["difference"]["mean"] for c in found["cells"]}
+    assert gains == {1: pytest.approx(5), 3: pytest.approx(-5)}
+    assert found["positive"]["pretrained"] == [1, 2]
+    assert found["overall"]["pretrained"]["mean"] == pytest.approx(0)
+    assert found["failed"] == 1
