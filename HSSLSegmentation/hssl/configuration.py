@@ -218,3 +218,25 @@ class CompareConfig(Configuration):
     case_counts: list[int] = Field(default=[1, 3, 5], min_length=1)
     seeds: list[int] = Field(default=[0], min_length=1)
     test: list[str] = []
+
+
+class SuggestConfig(Configuration):
+    """Which unlabelled images of a task to label next.
+
+    Attributes:
+        model: a fine-tuned model (its uncertainty counts), or a pretrained one (coverage alone): the name of a run or
+            model of the workspace, or a path.
+        features: with a fine-tuned model, the network in whose features coverage is measured; empty takes the one that
+            the model started from, or the model itself where it started from scratch.
+        count: how many images to suggest.
+        exclude: ids that are neither suggested nor count as labelled (test cases).
+    """
+
+    workspace: Path
+    task: str
+    model: str = Field(min_length=1)
+    features: str = ""
+    count: int = Field(default=5, ge=1)
+    exclude: list[str] = []
+    device: str = "auto"
+    threads: int = Field(default=0, ge=0)

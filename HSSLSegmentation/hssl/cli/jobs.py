@@ -1,4 +1,4 @@
-"""Commands that run jobs: pretrain, finetune, compare, predict, evaluate, demo, estimate."""
+"""Commands that run jobs: pretrain, finetune, compare, predict, evaluate, suggest, demo, estimate."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Exclude = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to the application."""
-    for command in (pretrain, finetune, compare, predict, evaluate, demo, estimate):
+    for command in (pretrain, finetune, compare, predict, evaluate, suggest, demo, estimate):
         app.command()(command)
 
 
@@ -277,6 +277,51 @@ def evaluate(
         typer.echo(done.result["csv"])
 
     _run("evaluate", "EvaluateConfig", config, values, json, stop_file, show)
+
+
+def suggest(
+    workspace: Workspace = None,
+    config: ConfigFile = None,
+    task: Annotated[str | None, typer.Option(help="The task to label images for.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of a fine-tuning run (or of a pretraining: coverage alone), or a path.")
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option(help="Network that compares the images. [default: the model's start]")
+    ] = None,
+    count: Annotated[int | None, typer.Option(help="How many images to suggest. [default: 5]")] = None,
+    exclude: Exclude = None,
+    device: Device = None,
+    threads: Threads = None,
+    stop_file: StopFile = None,
+    json: Json = False,
+) -> None:
+    """Suggest which unlabelled images of a task to label next."""
+
+    def values() -> dict[str, Any]:
+        return {
+            "workspace": workspace,
+            "task": task,
+            "model": model,
+            "features": features,
+            "count": count,
+            "exclude": _ids(exclude),
+            "device": device,
+            "threads": threads,
+        }
+
+    def show(done: Done) -> None:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("rank", "image", "score", "uncertainty", "novelty")
+        for row in done.result["suggestions"]:
+            numbers = [f"{row[n]:.3f}" if row[n] is not None else "–" for n in ("score", "uncertainty", "novelty")]
+            table.add_row(str(row["rank"]), row["id"], *numbers)
+        Console().print(table)
+        typer.echo(done.result["file"])
+
+    _run("suggest", "SuggestConfig", config, values, json, stop_file, show)
 
 
 def demo(

@@ -1,0 +1,333 @@
+"""What to label next: k-centre by value, uncertainty that empty predictions do not fool, and the job as a whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+import hssl
+from hssl.catalogue import Catalogue, LabelClass, Task
+from hssl.configuration import Budget, FinetuneConfig, NetworkConfig, PretrainConfig, SuggestConfig
+from hssl.description import Fingerprint, ModelDescription
+from hssl.errors import ConfigurationError
+from hssl.finetune import finetune
+from hssl.inference import Segmenter
+from hssl.networks import build_network
+from hssl.pretrain import pretrain
+from hssl.scan import add
+from hssl.sources import find
+from hssl.suggest import FeatureSpace, ranked, suggest, suggestions_path, uncertainty_of
+from hssl.volumes import read_volume, write_volume
+
+QUICK = {"patch_size": 32, "batch_size": 4, "precision": "float32", "device": "cpu", "threads": 1}
+NONE_LABELLED = np.zeros((0, 1))
+
+
+def on_a_line(*places: float) -> np.ndarray:
+    return np.array(places, float)[:, None]
+
+
+def order(suggestions) -> list[str]:
+    return [s.id for s in suggestions]
+
+
+@pytest.fixture(scope="module")
+def trained(shared_workspace: Path, tmp_path_factory) -> Path:
+    """A workspace with a pretraining, a fine-tuning that started from it, and one from scratch."""
+    workspace = Path(shutil.copytree(shared_workspace, tmp_path_factory.mktemp("trained") / "workspace"))
+    task = Catalogue.load(workspace).tasks[0].name
+    pretrain(PretrainConfig.checked({"workspace": workspace, "run": "pre", "budget": Budget(steps=6), **QUICK}))
+    for run, start in (("tuned", "pre"), ("scratch", "scratch")):
+        finetune(
+            FinetuneConfig.checked(
+                {"workspace": workspace, "run": run, "task": task, "start": start, "budget": Budget(steps=6), **QUICK}
+            )
+        )
+    return workspace
+
+
+@pytest.fixture
+def ready(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "workspace"))
+
+
+def asking(workspace: Path, model: str, **more) -> SuggestConfig:
+    task = Catalogue.load(workspace).tasks[0].name
+    return SuggestConfig.checked(
+        {"workspace": workspace, "task": task, "model": model, "device": "cpu", "threads": 1, **more}
+    )
+
+
+# The rule --------------------------------------------------------------------------------------------------------
+
+
+def test_coverage_alone_is_greedy_k_centre():
+    found = ranked("abcd", on_a_line(1, 5, 9, 10), on_a_line(0), None, 4)
+    assert order(found) == ["d", "b", "a", "c"]  # 10 is farthest; then 5 (5 away), then 1 before 9 (both 1 away)
+    assert [s.novelty for s in found] == [10, 5, 1, 1]
+    # The median of the first distances (1, 5, 9, 10) is 7.
+    assert [s.score for s in found] == pytest.approx([10 / 17, 5 / 12, 1 / 8, 1 / 8], abs=1e-6)
+    assert all(s.uncertainty is None for s in found)
+
+
+def test_each_suggestion_lowers_the_novelty_of_images_like_it():
+    # Three copies far away and one image half as far: the second suggestion is not another copy.
+    found = ranked(["x1", "x2", "x3", "y"], on_a_line(10, 10.1, 10.2, -5), on_a_line(0), None, 2)
+    assert order(found) == ["x3", "y"]
+
+
+def test_uncertainty_decides_between_images_of_equal_novelty_and_novelty_between_equally_uncertain_ones():
+    assert order(ranked("abc", on_a_line(1, -1, 1), on_a_line(0), [0.1, 0.3, 0.2], 1)) == ["b"]
+    assert order(ranked("abc", on_a_line(1, -3, 2), on_a_line(0), [0.2, 0.2, 0.2], 1)) == ["b"]
+
+
+def test_the_score_is_the_mean_of_both_against_their_medians():
+    found = ranked("abc", on_a_line(1, 2, 4), on_a_line(0), [0.4, 0.2, 0.1], 1)[0]
+    # Medians are 2 and 0.2: a (1/3 + 2/3) / 2, b (1/2 + 1/2) / 2, c (2/3 + 1/3) / 2.
+    assert found.score == pytest.approx(0.5) and found.id == "a"
+    assert found.uncertainty == 0.4 and found.novelty == 1
+
+
+def test_scores_fall_with_the_rank():
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(30, 4))
+    found = ranked([str(n) for n in range(30)], features, features[:2] + 3, list(generator.random(30)), 30)
+    scores = [s.score for s in found]
+    assert scores == sorted(scores, reverse=True) and [s.rank for s in found] == list(range(1, 31))
+    assert len(set(order(found))) == 30
+
+
+def test_with_nothing_labelled_the_most_typical_image_comes_first_and_has_no_novelty():
+    found = ranked("abcd", on_a_line(0, 4, 5, 9), NONE_LABELLED, None, 2)
+    assert found[0].id == "b" and found[0].novelty is None  # 4.5 is the mean; of equal ones the first
+    assert found[1].id == "d" and found[1].novelty == 5
+    assert order(ranked("abcd", on_a_line(0, 4, 5, 9), NONE_LABELLED, [0.1, 0.1, 0.5, 0.1], 1)) == ["c"]
+
+
+def test_images_that_are_all_the_same_are_ranked_without_a_division_by_zero():
+    found = ranked("abc", on_a_line(2, 2, 2), on_a_line(2), [0.0, 0.0, 0.0], 3)
+    assert order(found) == ["a", "b", "c"] and [s.score for s in found] == [0, 0, 0]
+
+
+# Uncertainty -----------------------------------------------------------------------------------------------------
+
+
+class Played:
+    """Gives the probabilities that a test wants, slab by slab as a Segmenter does."""
+
+    def __init__(self, probabilities: torch.Tensor):
+        self.all = probabilities
+        fingerprint = Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="percentiles", median_size=(8, 16, 16))
+        classes = [LabelClass(value=c, name=f"class {c}") for c in range(1, len(probabilities))]
+        self.description = ModelDescription(
+            kind="segmentation",
+            name="played",
+            network=NetworkConfig(),
+            patch_size=(16, 16),
+            tasks=[Task(name="t", classes=classes)],
+            fingerprints={"t": fingerprint},
+            out_channels=len(probabilities),
+        )
+
+    def probabilities(self, array, low, first, last):
+        return self.all[:, first:last]
+
+
+def doubt_of(probabilities: torch.Tensor, *expected: bool) -> float:
+    array = np.ones(tuple(probabilities.shape[1:]), np.float32)
+    array[:, 0, 0] = -1
+    return uncertainty_of(Played(probabilities), array, -1.0, expected)
+
+
+def certain(*boxes: slice) -> torch.Tensor:
+    """Class c in the columns of its box with certainty, background elsewhere; 40 slices, so more than one slab."""
+    labels = torch.zeros(40, 16, 16, dtype=torch.long)
+    for c, box in enumerate(boxes, 1):
+        labels[:, :, box] = c
+    return torch.nn.functional.one_hot(labels, len(boxes) + 1).movedim(-1, 0).float()
+
+
+def test_a_certain_prediction_has_no_uncertainty_and_doubt_far_from_it_does_not_count():
+    sure = certain(slice(0, 4))
+    assert doubt_of(sure, True) == pytest.approx(0, abs=1e-6)
+    far = sure.clone()
+    far[:, :, :, 10:] = torch.tensor([0.51, 0.49])[:, None, None, None]
+    assert doubt_of(far, True) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_entropy_is_averaged_over_what_is_found_and_two_voxels_around_it():
+    doubtful = certain(slice(0, 4))
+    doubtful[:, :, :, 4:6] = torch.tensor([0.5, 0.5])[:, None, None, None]
+    doubtful[0, :, :, 4:6] += 1e-4  # not found
+    assert doubt_of(doubtful, True) == pytest.approx(2 / 6, abs=1e-3)
+
+
+def test_an_empty_prediction_of_what_every_label_holds_is_the_greatest_uncertainty():
+    nothing = torch.stack([torch.ones(40, 16, 16), torch.zeros(40, 16, 16)])
+    assert doubt_of(nothing, True) == 1
+    assert doubt_of(nothing, False) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_class_that_is_missed_counts_as_much_as_one_that_is_found():
+    one_of_two = torch.cat([certain(slice(0, 4)), torch.zeros(1, 40, 16, 16)])
+    assert doubt_of(one_of_two, True, True) == pytest.approx(0.5, abs=1e-6)
+    assert doubt_of(one_of_two, True, False) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_surroundings_of_a_real_network_do_not_depend_on_slabs(monkeypatch):
+    torch.manual_seed(0)
+    played = Played(torch.zeros(3, 1, 1, 1))
+    network = build_network(played.description.network, 3)
+    segmenter = Segmenter(played.description, network.state_dict(), torch.device("cpu"))
+    array = np.random.default_rng(0).normal(size=(20, 24, 24)).astype(np.float16)
+    whole = uncertainty_of(segmenter, array, -3.0, [True, True])
+    monkeypatch.setattr("hssl.suggest.SLAB_SLICES", 7)
+    assert uncertainty_of(segmenter, array, -3.0, [True, True]) == pytest.approx(whole, abs=1e-5)
+
+
+# Features --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_another_texture_is_farther_away_than_another_image_of_the_same_texture(dims):
+    torch.manual_seed(0)
+    config = NetworkConfig(spatial_dims=dims, in_slices=3 if dims == 2 else 1)
+    fingerprint = Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="percentiles", median_size=(20, 40, 40))
+    description = ModelDescription(
+        kind="pretrained",
+        name="p",
+        network=config,
+        patch_size=(32,) * dims,
+        tasks=[Task(name="t")],
+        fingerprints={"t": fingerprint},
+        out_channels=config.in_slices,
+    )
+    space = FeatureSpace(description, build_network(config, config.in_slices).state_dict(), torch.device("cpu"))
+    generator = np.random.default_rng(0)
+    rough = [generator.normal(size=(20, 40, 40)).astype(np.float16) for _ in range(2)]
+    smooth = sitk.GetArrayFromImage(
+        sitk.SmoothingRecursiveGaussian(sitk.GetImageFromArray(rough[0].astype(np.float32)), 3.0)
+    )
+    smooth = (smooth / smooth.std()).astype(np.float16)
+    one, other, far = (space.of(a, float(a.min())) for a in (*rough, smooth))
+    assert np.isfinite(one).all() and np.array_equal(one, space.of(rough[0], float(rough[0].min())))
+    assert np.linalg.norm(one - far) > 1.5 * np.linalg.norm(one - other)
+
+
+# The job ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["pre", "tuned", "scratch"])
+def test_it_works_with_a_pretrained_network_with_a_fine_tuned_one_and_with_both(ready, model):
+    events = []
+    done = suggest(asking(ready, model), events.append)
+    catalogue = Catalogue.load(ready)
+    unlabelled = {i.id for i in catalogue.usable(done.result["task"], labelled=False)}
+    rows = done.result["suggestions"]
+    assert {row["id"] for row in rows} == unlabelled and [row["rank"] for row in rows] == [1, 2]
+    assert all(row["novelty"] > 0 for row in rows)
+    assert all((row["uncertainty"] is None) == (model == "pre") for row in rows)
+    assert Path(done.result["features"]).name == ("scratch" if model == "scratch" else "pre")
+    assert events[-1] == done
+    written = json.loads(suggestions_path(ready, done.result["task"]).read_text())
+    assert written["suggestions"] == rows and done.result["file"] == str(suggestions_path(ready, written["task"]))
+
+
+def test_the_same_question_has_exactly_the_same_answer(ready):
+    first = suggest(asking(ready, "tuned")).result
+    path = Path(first["file"])
+    before = path.read_bytes()
+    assert suggest(asking(ready, "tuned")).result == first and path.read_bytes() == before
+
+
+def test_an_image_unlike_all_others_is_suggested_first(ready):
+    catalogue = Catalogue.load(ready)
+    task = catalogue.tasks[0]
+    for n, image in enumerate(catalogue.usable(task.name, labelled=False)):
+        volume = read_volume(catalogue.image_path(image))
+        array = sitk.GetArrayFromImage(volume)
+        # Nearly a copy of what is there already, so that the workspace has something usual to suggest, too.
+        copy = sitk.GetImageFromArray(array + n + 1)
+        copy.CopyInformation(volume)
+        write_volume(copy, ready / "more" / f"usual_{n}.nii.gz")
+    noise = np.random.default_rng(0).integers(0, 1000, array.shape).astype(np.int16)
+    odd = sitk.GetImageFromArray(noise)
+    odd.CopyInformation(volume)
+    write_volume(odd, ready / "more" / "odd.nii.gz")
+    add(ready, find(ready / "more"), task)
+    odd_id = next(i.id for i in Catalogue.load(ready).images if i.image.endswith("odd.nii.gz"))
+    assert suggest(asking(ready, "pre", count=1)).result["suggestions"][0]["id"] == odd_id
+
+
+def test_labelled_and_excluded_images_are_never_suggested(ready):
+    catalogue = Catalogue.load(ready)
+    task = catalogue.tasks[0].name
+    excluded = catalogue.usable(task, labelled=False)[0].id
+    done = suggest(asking(ready, "tuned", count=100, exclude=[excluded]))
+    assert [row["id"] for row in done.result["suggestions"]] == [catalogue.usable(task, labelled=False)[1].id]
+    assert done.result["labelled"] == len(catalogue.usable(task, labelled=True))
+
+
+def test_nothing_needs_to_be_labelled(ready):
+    with Catalogue.editing(ready) as catalogue:
+        for image in catalogue.images:
+            image.label = None
+    rows = suggest(asking(ready, "pre", count=3)).result["suggestions"]
+    assert rows[0]["novelty"] is None and rows[1]["novelty"] > 0
+
+
+def test_a_task_that_is_labelled_throughout_is_refused(ready):
+    catalogue = Catalogue.load(ready)
+    ids = [i.id for i in catalogue.usable(catalogue.tasks[0].name, labelled=False)]
+    with pytest.raises(ConfigurationError, match="without a label"):
+        suggest(asking(ready, "pre", exclude=ids))
+
+
+def test_a_model_of_another_task_is_refused_by_name(ready):
+    other = Catalogue.load(ready).tasks[1].name
+    with pytest.raises(ConfigurationError, match=f"not {other!r}"):
+        suggest(asking(ready, "tuned").model_copy(update={"task": other}))
+
+
+def test_a_start_that_is_gone_is_told_and_the_models_own_features_serve(ready):
+    shutil.rmtree(ready / "runs" / "pre")
+    events = []
+    done = suggest(asking(ready, "tuned"), events.append)
+    assert Path(done.result["features"]).name == "tuned"
+    assert any(e.event == "message" and "own features" in e.text for e in events)
+
+
+def test_an_image_that_cannot_be_read_is_left_out_with_the_reason(ready):
+    catalogue = Catalogue.load(ready)
+    broken, whole = catalogue.usable(catalogue.tasks[0].name, labelled=False)
+    catalogue.image_path(broken).write_bytes(b"not an image")
+    events = []
+    done = suggest(asking(ready, "pre"), events.append)
+    assert [row["id"] for row in done.result["suggestions"]] == [whole.id]
+    assert any(e.event == "message" and e.level == "warning" and broken.image.split("/")[-1] in e.text for e in events)
+
+
+def test_a_stop_ends_it_before_anything_is_written(ready):
+    done = suggest(asking(ready, "tuned"), stop=lambda: True)
+    assert done.stopped and not (ready / "suggestions").exists()
+
+
+def test_the_command_prints_a_table_and_json(ready):
+    task = Catalogue.load(ready).tasks[0].name
+    environment = {**os.environ, "PYTHONPATH": str(Path(hssl.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "hssl", "suggest", str(ready), "--task", task, "--model", "tuned", "--count", "1"]
+    shown = subprocess.run([*command, "--device", "cpu"], capture_output=True, text=True, env=environment, check=True)
+    lines = subprocess.run(
+        [*command, "--device", "cpu", "--json"], capture_output=True, text=True, env=environment, check=True
+    ).stdout.splitlines()
+    row = json.loads(lines[-1])["result"]["suggestions"][0]
+    assert row["id"] in shown.stdout and f"{row['score']:.3f}" in shown.stdout
