@@ -19,7 +19,7 @@ def inTree() -> dict[str, list[str]]:
     names = sorted(
         path.relative_to(MODULE).as_posix()
         for path in files
-        if path.exists() and "__pycache__" not in path.parts and not path.name.startswith(".")
+        if "__pycache__" not in path.parts and not any(p.startswith(".") for p in path.relative_to(MODULE).parts)
     )
     return {
         LISTS[0]: [name for name in names if name.endswith(".py")],
