@@ -16,7 +16,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 import slicer
-from HSSLSegmentationLib import sampleData
+from HSSLSegmentationLib import effectRegistration, sampleData
 from HSSLSegmentationLib.job import Job
 from HSSLSegmentationLib.process import JobProcess, QtProcess
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -42,6 +42,7 @@ class HSSLSegmentation(ScriptedLoadableModule):
             "Based on Multi-domain Data Aggregation, MICCAI 2021 (arXiv 2107.04886)."
         )
         slicer.app.connect("startupCompleted()", sampleData.register)
+        slicer.app.connect("startupCompleted()", effectRegistration.register)
 
 
 @parameterNodeWrapper
@@ -58,6 +59,7 @@ class HSSLSegmentationParameterNode:
     addTask: str = ""
     addGroup: str = ""
     addModality: str = ""
+    labelNextTask: str = ""
 
     pretrainMinutes: Annotated[float, WithinRange(0, 10000)] = 30.0
     pretrainSteps: Annotated[int, WithinRange(0, 10000000)] = 0
@@ -271,6 +273,59 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         from HSSLSegmentationLib import datasetJobs
 
         return self._finished(datasetJobs.suggestGroups(self.starter, path), waitForCompletion)
+
+    def suggest(
+        self,
+        path: str | Path,
+        task: str,
+        model: str | Path = "",
+        count: int = 5,
+        waitForCompletion: bool = True,
+    ) -> Job:
+        """Ranks the images of a task that have no label by what a label would teach.
+
+        Args:
+            path: the workspace.
+            task: what is to be segmented.
+            model: name or path of a fine-tuned model, or of a pretraining; empty takes the latest fine-tuning of the
+                task, or else the latest pretraining.
+            count: how many images to suggest.
+
+        Example::
+
+            for row in logic.suggest("/data/liver", task="Liver", count=3).result["suggestions"]:
+                print(row["rank"], row["id"], row["uncertainty"], row["novelty"])
+        """
+        from HSSLSegmentationLib import datasetJobs
+
+        return self._finished(datasetJobs.suggest(self.starter, path, task, model, count), waitForCompletion)
+
+    def openForLabelling(self, path: str | Path, imageId: str):
+        """Opens an image in the Segment Editor, with an empty segment for each class of its task.
+
+        Returns:
+            The segmentation node.
+
+        Example::
+
+            segmentationNode = logic.openForLabelling("/data/liver", "scan_07")
+        """
+        from hssl.catalogue import Catalogue
+        from HSSLSegmentationLib import labelling
+
+        return labelling.open(Catalogue.load(path), imageId)
+
+    def setLabel(self, path: str | Path, imageId: str, volumeNode, segmentationNode) -> Path:
+        """Writes a segmentation as the label of an image of the workspace; returns the label's file.
+
+        Example::
+
+            volumeNode, segmentationNode = slicer.util.getNode("scan_07"), slicer.util.getNode("Segmentation")
+            logic.setLabel("/data/liver", "scan_07", volumeNode, segmentationNode)
+        """
+        from HSSLSegmentationLib import sceneCases
+
+        return sceneCases.setLabel(path, imageId, volumeNode, segmentationNode)
 
     def images(self, path: str | Path, task: str | None = None, labelled: bool | None = None) -> list[str]:
         """Returns the ids of the usable images of a workspace.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 MODULE = Path(__file__).resolve().parent.parent / "HSSLSegmentation"
 CMAKE = MODULE / "CMakeLists.txt"
-_FOLDERS = ("HSSLSegmentationLib", "hssl", "Resources")
+_FOLDERS = ("HSSLSegmentationLib", "SegmentEditorHSSLLib", "hssl", "Resources")
 LISTS = ("MODULE_PYTHON_SCRIPTS", "MODULE_PYTHON_RESOURCES")
 
 

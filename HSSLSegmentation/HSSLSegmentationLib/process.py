@@ -21,6 +21,9 @@ class JobProcess(Protocol):
     def start(self, program: str, arguments: list[str], environment: dict[str, str]) -> None:
         """Starts the program; returns at once."""
 
+    def write(self, data: bytes) -> None:
+        """Sends bytes to the standard input of the process."""
+
     def isRunning(self) -> bool:
         """Tells whether the process lives."""
 
@@ -57,6 +60,10 @@ class QtProcess:
         process.connect("finished(int,QProcess::ExitStatus)", self._finished)
         process.connect("errorOccurred(QProcess::ProcessError)", self._failed)
         process.start(program, arguments)
+
+    def write(self, data: bytes) -> None:
+        if self.isRunning():
+            self._process.write(data)
 
     def isRunning(self) -> bool:
         return self._process is not None and self._process.state() != qt.QProcess.NotRunning

@@ -65,7 +65,7 @@ def writeLabelMap(segmentationNode, volumeNode, classes: list[SegmentClass], pat
     labels = numpy.zeros(shape, numpy.uint8 if largest < 256 else numpy.uint16)
     overlap = 0
     for segmentId, segmentClass in zip(segmentIds, classes, strict=True):
-        inside = _segmentOnGrid(segmentationNode, segmentId, volumeNode)
+        inside = segmentOnGrid(segmentationNode, segmentId, volumeNode)
         overlap += int(numpy.count_nonzero(labels[inside]))
         labels[inside] = segmentClass.value
     if not labels.any():
@@ -98,16 +98,7 @@ class SegmentWriter:
         Raises:
             SceneVolumeError: the segmentation is under another transform than the volume.
         """
-        if segmentationNode.GetTransformNodeID() == volumeNode.GetTransformNodeID():
-            toNode = sceneVolumes.localMatrix(volumeNode)
-        elif segmentationNode.GetParentTransformNode() is None:
-            toNode = sceneVolumes.worldMatrix(volumeNode)
-        else:
-            raise SceneVolumeError(
-                _("{segmentation} is under another transform than {volume}; choose another segmentation.").format(
-                    segmentation=segmentationNode.GetName(), volume=volumeNode.GetName()
-                )
-            )
+        toNode = matrixInNode(volumeNode, segmentationNode)
         if segmentationNode.GetSegmentation().GetNumberOfSegments() == 0:
             segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
         editor = self._editorFor(segmentationNode, volumeNode)
@@ -115,7 +106,7 @@ class SegmentWriter:
             editor.SaveStateForUndo()
         segmentIds = []
         for segmentClass in classes:
-            segmentId = _segmentFor(segmentClass, segmentationNode)
+            segmentId = segmentOfClass(segmentClass, segmentationNode) or addSegment(segmentClass, segmentationNode)
             segmentIds.append(segmentId)
             inside = (labels == segmentClass.value).astype(numpy.uint8)
             if editor is None:
@@ -124,7 +115,7 @@ class SegmentWriter:
             editor.SetCurrentSegmentID(segmentId)
             editor.UpdateMaskLabelmap()
             editor.ModifySegmentByLabelmap(
-                segmentationNode, segmentId, _orientedImage(inside, toNode), editor.ModificationModeSet, True, False
+                segmentationNode, segmentId, orientedImage(inside, toNode), editor.ModificationModeSet, True, False
             )
         return segmentIds
 
@@ -186,6 +177,23 @@ def newSegmentation(name: str, volumeNode):
     return segmentationNode
 
 
+def matrixInNode(volumeNode, segmentationNode) -> numpy.ndarray:
+    """Returns the 4×4 matrix from the volume's voxel indices to the coordinates of the segmentation's segments.
+
+    Raises:
+        SceneVolumeError: the segmentation is under another transform than the volume.
+    """
+    if segmentationNode.GetTransformNodeID() == volumeNode.GetTransformNodeID():
+        return sceneVolumes.localMatrix(volumeNode)
+    if segmentationNode.GetParentTransformNode() is None:
+        return sceneVolumes.worldMatrix(volumeNode)
+    raise SceneVolumeError(
+        _("{segmentation} is under another transform than {volume}; choose another segmentation.").format(
+            segmentation=segmentationNode.GetName(), volume=volumeNode.GetName()
+        )
+    )
+
+
 def terminologyOf(segment) -> str:
     """Returns the segment's terminology in its serialised form, "" when it has none."""
     if hasattr(segment, "GetTerminology"):
@@ -202,7 +210,8 @@ def setTerminology(segment, terminology: str) -> None:
         segment.SetTag(segment.GetTerminologyEntryTagName(), terminology)
 
 
-def _segmentFor(segmentClass: SegmentClass, segmentationNode) -> str:
+def segmentOfClass(segmentClass: SegmentClass, segmentationNode) -> str:
+    """Returns the id of the segment with the class's name, or else with its terminology; "" when there is none."""
     segmentation = segmentationNode.GetSegmentation()
     segmentIds = list(segmentation.GetSegmentIDs())
     for segmentId in segmentIds:
@@ -212,6 +221,12 @@ def _segmentFor(segmentClass: SegmentClass, segmentationNode) -> str:
         same = [i for i in segmentIds if terminologyOf(segmentation.GetSegment(i)) == segmentClass.terminology]
         if len(same) == 1:
             return same[0]
+    return ""
+
+
+def addSegment(segmentClass: SegmentClass, segmentationNode) -> str:
+    """Adds an empty segment with the class's name, colour and terminology; returns its id."""
+    segmentation = segmentationNode.GetSegmentation()
     if segmentClass.color is not None:
         segmentId = segmentation.AddEmptySegment("", segmentClass.name, segmentClass.color)
     else:
@@ -221,7 +236,12 @@ def _segmentFor(segmentClass: SegmentClass, segmentationNode) -> str:
     return segmentId
 
 
-def _segmentOnGrid(segmentationNode, segmentId: str, volumeNode) -> numpy.ndarray:
+def segmentOnGrid(segmentationNode, segmentId: str, volumeNode) -> numpy.ndarray:
+    """Returns where the segment is, as a boolean array (k, j, i) on the volume's grid.
+
+    Raises:
+        SceneVolumeError: it cannot be brought onto that grid.
+    """
     labelNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "HSSL export")
     try:
         segmentIds = vtk.vtkStringArray()
@@ -244,7 +264,8 @@ def _segmentOnGrid(segmentationNode, segmentId: str, volumeNode) -> numpy.ndarra
                 slicer.mrmlScene.RemoveNode(node)
 
 
-def _orientedImage(inside: numpy.ndarray, ijkToNode: numpy.ndarray):
+def orientedImage(inside: numpy.ndarray, ijkToNode: numpy.ndarray):
+    """Returns an array of 0 and 1 (k, j, i) as the labelmap that the Segment Editor modifies segments by."""
     image = slicer.vtkOrientedImageData()
     image.SetDimensions(*reversed(inside.shape))
     scalars = numpy_support.numpy_to_vtk(

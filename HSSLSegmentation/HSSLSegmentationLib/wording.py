@@ -15,7 +15,13 @@ def phase(name: str) -> str:
         "store": _("Preparing the scans"),
         "training": _("Learning"),
         "prediction": _("Segmenting"),
+        "open": _("Reading the scan"),
+        "features": _("Looking at the scan"),
+        "learn": _("Learning"),
+        "learning": _("Learning"),
+        "predict": _("Segmenting"),
         "evaluation": _("Comparing"),
+        "suggestion": _("Looking at the scans"),
     }.get(name, name[:1].upper() + name[1:])
 
 
@@ -26,7 +32,9 @@ def job(kind: str) -> str:
         "finetune": _("Fine-tuning"),
         "compare": _("Comparison"),
         "predict": _("Segmentation"),
+        "interactive": _("Learning from slices"),
         "evaluate": _("Evaluation"),
+        "suggest": _("The choice of what to label next"),
         "scan": _("Adding scans"),
         "check": _("The check of the scans"),
         "group": _("The suggestion of groups"),

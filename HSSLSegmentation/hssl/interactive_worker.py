@@ -43,7 +43,7 @@ class _Command(Configuration):
 
 
 class OpenCommand(_Command):
-    """Opens a volume in place of the one before.
+    """Opens a volume in place of the one before, which is let go even when this fails.
 
     Attributes:
         model: a run's folder or a model file whose features `learn` starts from; empty means none.
@@ -122,7 +122,7 @@ class InteractiveWorker:
         """Does one command.
 
         Raises:
-            HSSLError: it cannot be done; the state is as before.
+            HSSLError: it cannot be done.
             Stopped: `stop` asked for it; what a round had learned until then is dropped.
         """
         on_event(Phase(name=command.command, index=1, count=1))
@@ -138,6 +138,7 @@ class InteractiveWorker:
                 return Done()
 
     def _open(self, command: OpenCommand) -> Done:
+        self._volume = self._session = None
         if command.threads:
             torch.set_num_threads(command.threads)
         device = chosen_device(command.device)

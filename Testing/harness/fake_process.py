@@ -23,6 +23,7 @@ class FakeProcess:
         self.onFinished = lambda exitCode, crashed: None
         self.onFailedToStart = lambda reason: None
         self.program, self.arguments, self.environment = "", [], {}
+        self.written = b""
         self.terminated = self.killed = self._running = False
 
     # What a job calls
@@ -30,6 +31,9 @@ class FakeProcess:
     def start(self, program, arguments, environment):
         self.program, self.arguments, self.environment = program, list(arguments), dict(environment)
         self._running = True
+
+    def write(self, data):
+        self.written += data
 
     def isRunning(self):
         return self._running

@@ -442,6 +442,8 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def setActiveEffect(self, effect):
         if effect is self._effect:
             return
+        if self._node is not None:
+            self._node.SetActiveEffectName(effect.name if effect is not None else "")
         if self._effect is not None:
             self._effect.deactivate()
             self._options.layout().removeWidget(self._effect.optionsFrame())
@@ -452,7 +454,6 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             self._options.title = effect.title or effect.name
             self._options.layout().addWidget(effect.optionsFrame())
             effect.optionsFrame().setVisible(True)
-            self._node.SetActiveEffectName(effect.name)
             effect.activate()
             effect.updateGUIFromMRML()
 

@@ -1,0 +1,103 @@
+"""The options of the Segment Editor effect: its widgets, and nothing that acts."""
+
+import ctk
+import qt
+from slicer.i18n import tr as _
+
+HINT_STYLE = "background-color: rgba(46, 134, 193, 28); border-left: 3px solid #2e86c1; padding: 3px 6px;"
+
+
+class EffectOptions:
+    """Builds the widgets into one frame; the effect connects them and keeps them up to date."""
+
+    def __init__(self):
+        self.widget = qt.QWidget()
+        layout = qt.QVBoxLayout(self.widget)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.hintLabel = self._text(HINT_STYLE)
+        layout.addWidget(self.hintLabel)
+
+        self.learnButton = qt.QRadioButton(_("Learn from the slices I paint"))
+        self.learnButton.toolTip = _("Paint a few slices of each structure; the rest of the volume follows.")
+        self.predictButton = qt.QRadioButton(_("Predict with a trained model"))
+        self.predictButton.toolTip = _(
+            "Segments the volume with a model that was fine-tuned before; nothing needs to be painted."
+        )
+        layout.addWidget(self.learnButton)
+        layout.addWidget(self.predictButton)
+
+        form = qt.QFormLayout()
+        form.setFieldGrowthPolicy(qt.QFormLayout.AllNonFixedFieldsGrow)
+        layout.addLayout(form)
+        self.modelCombo = qt.QComboBox()
+        self.modelCombo.setSizeAdjustPolicy(qt.QComboBox.AdjustToMinimumContentsLengthWithIcon)
+        self.modelCombo.setMinimumContentsLength(12)
+        self.modelLabel = qt.QLabel()
+        form.addRow(self.modelLabel, self.modelCombo)
+
+        self.learnFrame = qt.QWidget()
+        learnLayout = qt.QVBoxLayout(self.learnFrame)
+        learnLayout.setContentsMargins(0, 0, 0, 0)
+        row = qt.QHBoxLayout()
+        self.completeButton = qt.QPushButton(_("This slice is complete"))
+        self.completeButton.toolTip = _(
+            "Marks the slice that the chosen view shows: what is not painted on it is background, "
+            "even when nothing is painted at all. Press again to take the mark back."
+        )
+        self.viewCombo = qt.QComboBox()
+        self.viewCombo.toolTip = _("The view whose slice is marked.")
+        row.addWidget(self.completeButton, 1)
+        row.addWidget(self.viewCombo)
+        learnLayout.addLayout(row)
+        self.scribblesCheck = qt.QCheckBox(_("Scribbles only"))
+        self.scribblesCheck.toolTip = _(
+            "Unchecked: every slice on which something is painted counts as complete. "
+            "Checked: only what is painted is learned from, and the slices that you mark as complete."
+        )
+        learnLayout.addWidget(self.scribblesCheck)
+        self.slicesLabel = self._text()
+        learnLayout.addWidget(self.slicesLabel)
+        layout.addWidget(self.learnFrame)
+
+        row = qt.QHBoxLayout()
+        self.startButton = qt.QPushButton()
+        self.cancelButton = qt.QPushButton(_("Cancel"))
+        self.cancelButton.toolTip = _("Stops what is being computed; the segments stay as they are.")
+        row.addWidget(self.startButton, 1)
+        row.addWidget(self.cancelButton)
+        layout.addLayout(row)
+        self.progressBar = qt.QProgressBar()
+        self.progressBar.setRange(0, 1000)
+        layout.addWidget(self.progressBar)
+        self.statusLabel = self._text()
+        self.statusLabel.setTextInteractionFlags(qt.Qt.TextSelectableByMouse)
+        layout.addWidget(self.statusLabel)
+
+        self.previewFrame = qt.QWidget()
+        previewLayout = qt.QVBoxLayout(self.previewFrame)
+        previewLayout.setContentsMargins(0, 0, 0, 0)
+        self.opacitySlider = ctk.ctkSliderWidget()
+        self.opacitySlider.minimum, self.opacitySlider.maximum = 0.0, 1.0
+        self.opacitySlider.singleStep, self.opacitySlider.decimals = 0.05, 2
+        self.opacitySlider.toolTip = _("How strongly the preview covers the image.")
+        opacityForm = qt.QFormLayout()
+        opacityForm.addRow(_("Preview:"), self.opacitySlider)
+        previewLayout.addLayout(opacityForm)
+        self.nextButton = qt.QPushButton(_("Go to the most uncertain slice"))
+        self.nextButton.toolTip = _("Shows the place where a correction teaches most.")
+        previewLayout.addWidget(self.nextButton)
+        row = qt.QHBoxLayout()
+        self.applyButton = qt.QPushButton(_("Apply"))
+        self.applyButton.toolTip = _("Writes the preview into the segments; masking, overwrite mode and undo hold.")
+        self.discardButton = qt.QPushButton(_("Discard"))
+        self.discardButton.toolTip = _("Removes the preview; the segments stay as they are.")
+        row.addWidget(self.applyButton)
+        row.addWidget(self.discardButton)
+        previewLayout.addLayout(row)
+        layout.addWidget(self.previewFrame)
+
+    def _text(self, style: str = ""):
+        label = qt.QLabel()
+        label.setWordWrap(True)
+        label.setStyleSheet(style)
+        return label

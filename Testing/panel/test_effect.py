@@ -1,0 +1,331 @@
+"""The Segment Editor effect, driven by clicks; the worker is the real one unless a test plays it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import numpy as np
+import psutil
+import pytest
+import qt
+import SimpleITK as sitk
+
+import slicer
+from harness import segment_editor
+from harness.fake_process import FakeProcess
+from harness.fixtures import settle, waitUntil
+from HSSLSegmentationLib import effectRegistration, sceneVolumes, settings
+
+COMPLETE = (2, 4, 7)
+"""Axial slices that are painted."""
+
+
+class Bench:
+    """A scan in the Segment Editor with the effect open, and what a test asks of it."""
+
+    def __init__(self, workspace):
+        from hssl.catalogue import Catalogue
+
+        catalogue = Catalogue.load(workspace)
+        image = catalogue.usable("liver_spleen_ct", labelled=True)[0]
+        self.volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
+        sceneVolumes.updateFromImage(self.volume, sitk.ReadImage(str(catalogue.image_path(image))))
+        truth = sitk.GetArrayFromImage(sitk.ReadImage(str(catalogue.label_path(image))))
+        self.liver, self.spleen = truth == 1, truth == 2
+        slicer.util.setSliceViewerLayers(background=self.volume, fit=True)
+        self.segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "labels")
+        self.segmentation.CreateDefaultDisplayNodes()
+        self.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(self.volume)
+        self.editor = editor = slicer.qMRMLSegmentEditorWidget()
+        editor.setMRMLScene(slicer.mrmlScene)
+        editor.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
+        editor.setSegmentationNode(self.segmentation)
+        editor.setSourceVolumeNode(self.volume)
+        editor.setActiveEffectByName("HSSL")
+        self.effect = editor.activeEffect().self()
+        self.options = self.effect.options
+
+    def add(self, name: str, where: np.ndarray) -> None:
+        self.segmentation.GetSegmentation().AddEmptySegment(name, name)
+        self.paint(name, where)
+        if not self.editor.currentSegmentID():
+            self.editor.setCurrentSegmentID(name)
+
+    def paint(self, name: str, where: np.ndarray) -> None:
+        slicer.util.updateSegmentBinaryLabelmapFromArray(where.astype(np.uint8), self.segmentation, name, self.volume)
+
+    def where(self, name: str, node=None) -> np.ndarray:
+        return slicer.util.arrayFromSegmentBinaryLabelmap(node or self.segmentation, name, self.volume) > 0
+
+    def learn(self) -> None:
+        assert self.options.startButton.enabled, self.options.startButton.toolTip
+        self.options.startButton.click()
+        waitUntil(lambda: self.effect.session is None or not self.effect.session.busy, 120, "the round")
+        settle()
+
+    def changeTool(self, name: str) -> None:
+        """What the editor tells the effect when a tool that the harness lacks is chosen, or the effect again."""
+        self.editor.mrmlSegmentEditorNode().SetActiveEffectName(name)
+        if name == "HSSL":
+            self.effect.scriptedEffect.activate()
+        else:
+            self.effect.scriptedEffect.deactivate()
+        settle()
+
+    def previewNode(self):
+        return next(iter(slicer.util.getNodes("HSSL preview*", useLists=True).get("HSSL preview", [])), None)
+
+
+def on(slices, where: np.ndarray) -> np.ndarray:
+    kept = np.zeros_like(where)
+    kept[list(slices)] = where[list(slices)]
+    return kept
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    return float(2 * (one & other).sum() / (one.sum() + other.sum()))
+
+
+@pytest.fixture
+def bench(generatedWorkspace):
+    settings.setValue("python", sys.executable)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    effectRegistration.register()
+    made = Bench(generatedWorkspace)
+    yield made
+    made.editor.setActiveEffect(None)
+    settle()
+    made.effect.scriptedEffect.cleanup()
+    made.editor.setMRMLSegmentEditorNode(None)
+    segment_editor._registered.clear()
+
+
+@pytest.fixture
+def painted(bench):
+    bench.add("liver", on(COMPLETE, bench.liver))
+    return bench
+
+
+@pytest.fixture
+def played(painted):
+    """The worker is a process that does what the test says."""
+    made = []
+
+    def make():
+        made.append(FakeProcess())
+        return made[-1]
+
+    painted.effect.makeProcess = make
+    painted.processes = made
+    yield painted
+    for process in made:
+        process.end(0)
+
+
+def workers() -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if child.status() != psutil.STATUS_ZOMBIE and "interactive-worker" in child.cmdline()
+    ]
+
+
+def test_three_painted_slices_become_a_preview_then_the_segment_and_undo_takes_it_back(painted):
+    before = painted.where("liver")
+    painted.learn()
+    options = painted.options
+    assert "axial 2, 4, 7" in options.statusLabel.text, options.statusLabel.text
+    assert painted.previewNode() is not None and not options.previewFrame.isHidden()
+    assert (painted.where("liver") == before).all()
+    options.applyButton.click()
+    assert painted.previewNode() is None and options.previewFrame.isHidden()
+    after = painted.where("liver")
+    assert dice(after, painted.liver) > dice(before, painted.liver) + 0.1
+    assert (after & before).sum() == before.sum()
+    painted.editor.undo()
+    assert (painted.where("liver") == before).all()
+
+
+def test_a_correction_of_the_applied_result_feeds_the_next_round_on_the_same_worker(painted):
+    painted.learn()
+    process = workers()[0].pid
+    painted.options.applyButton.click()
+    painted.changeTool("Paint")
+    wrong = painted.where("liver").copy()
+    wrong[5] = painted.liver[5]
+    painted.paint("liver", wrong)
+    painted.changeTool("HSSL")
+    painted.learn()
+    assert [p.pid for p in workers()] == [process]
+    assert painted.effect.session.planes == [(0, 2), (0, 4), (0, 5), (0, 7)]
+    assert (painted.effect.session.proposal.labels[5] == painted.liver[5]).all()
+
+
+def test_a_hidden_neighbour_is_kept_or_overwritten_as_the_overwrite_mode_says(painted):
+    painted.add("neighbour", painted.liver & ~painted.where("liver"))
+    painted.segmentation.GetDisplayNode().SetSegmentVisibility("neighbour", False)
+    neighbour = painted.where("neighbour")
+    node = painted.editor.mrmlSegmentEditorNode()
+    painted.learn()
+    assert painted.effect.session.planes == [(0, index) for index in COMPLETE]
+    node.SetOverwriteMode(node.OverwriteNone)
+    painted.options.applyButton.click()
+    grown = painted.where("liver")
+    assert (grown & neighbour).any() and (painted.where("neighbour") == neighbour).all()
+    painted.editor.undo()
+    painted.learn()
+    node.SetOverwriteMode(node.OverwriteAllSegments)
+    painted.options.applyButton.click()
+    assert not (painted.where("liver") & painted.where("neighbour")).any()
+
+
+def test_masking_keeps_what_is_outside_the_mask(painted):
+    mask = np.zeros_like(painted.liver)
+    mask[:6] = True
+    painted.add("mask", mask)
+    painted.segmentation.GetDisplayNode().SetSegmentVisibility("mask", False)
+    node = painted.editor.mrmlSegmentEditorNode()
+    node.SetOverwriteMode(node.OverwriteNone)
+    node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
+    node.SetMaskSegmentID("mask")
+    before = painted.where("liver")
+    painted.learn()
+    painted.options.applyButton.click()
+    after = painted.where("liver")
+    assert after[:6].sum() > before[:6].sum()
+    assert (after[6:] == before[6:]).all()
+
+
+def test_two_structures_do_not_erase_each_other(painted):
+    painted.add("spleen", on(COMPLETE, painted.spleen))
+    assert painted.where("spleen").any()
+    painted.learn()
+    painted.options.applyButton.click()
+    liver, spleen = painted.where("liver"), painted.where("spleen")
+    assert not (liver & spleen).any()
+    assert spleen.sum() >= on(COMPLETE, painted.spleen).sum()
+
+
+def test_a_worker_that_is_killed_is_told_and_the_next_round_starts_another(painted):
+    painted.options.startButton.click()
+    waitUntil(workers, 30)
+    os.kill(workers()[0].pid, signal.SIGKILL)
+    waitUntil(lambda: painted.effect.session is None, 30, "the message")
+    assert "killed from outside" in painted.options.statusLabel.text
+    assert painted.options.startButton.enabled
+    painted.learn()
+    assert painted.previewNode() is not None
+
+
+@pytest.mark.parametrize("how", ["scene", "volume", "segmentation", "tool", "deleted"])
+def test_nothing_is_left_when_the_work_is_left(painted, how):
+    painted.learn()
+    assert workers() and painted.previewNode() is not None
+    if how == "scene":
+        slicer.mrmlScene.Clear(0)
+    elif how == "volume":
+        painted.editor.setSourceVolumeNode(slicer.util.addVolumeFromArray(np.zeros((2, 2, 2)), name="other"))
+    elif how == "segmentation":
+        other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "other")
+        painted.editor.setSegmentationNode(other)
+    elif how == "tool":
+        painted.editor.setActiveEffect(None)
+    else:
+        slicer.mrmlScene.RemoveNode(painted.volume)
+    settle()
+    assert painted.effect.session is None and painted.previewNode() is None
+    assert not workers()
+
+
+def test_a_cancelled_round_leaves_the_segments_and_the_worker(painted):
+    painted.options.startButton.click()
+    assert not painted.options.cancelButton.isHidden() and not painted.options.startButton.enabled
+    painted.options.cancelButton.click()
+    waitUntil(lambda: not painted.effect.session.busy, 60)
+    assert painted.options.statusLabel.text == "Cancelled." and painted.previewNode() is None
+    painted.learn()
+    assert painted.previewNode() is not None
+
+
+def test_the_most_uncertain_slice_is_shown_in_the_views(painted):
+    painted.learn()
+    painted.options.nextButton.click()
+    place = painted.effect.session.proposal.place
+    assert place[0] not in COMPLETE
+    from HSSLSegmentationLib import sceneSlices
+
+    sliceNode = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+    assert sceneSlices.shownPlane(sliceNode, painted.volume) == (0, place[0])
+
+
+def test_a_slice_is_marked_by_the_button_and_the_mark_is_taken_back(played):
+    options = played.options
+    slicer.app.layoutManager().sliceWidget("Red").sliceLogic().SetSliceOffset(played.volume.GetOrigin()[2])
+    options.scribblesCheck.checked = True
+    settle()
+    options.completeButton.click()
+    assert len(played.effect._marked) == 1 and "Marked: axial" in options.slicesLabel.text
+    options.startButton.click()
+    assert played.effect.session.planes == played.effect._marked
+    options.cancelButton.click()
+    played.processes[-1].end(1)
+    options.completeButton.click()
+    assert played.effect._marked == []
+
+
+def test_an_empty_segment_is_refused_with_what_to_do(bench):
+    assert not bench.options.startButton.enabled and "add a segment" in bench.options.startButton.toolTip
+    bench.add("liver", np.zeros_like(bench.liver))
+    bench.effect.updateGUIFromMRML()
+    bench.options.startButton.click()
+    assert "Nothing is painted on CT yet" in bench.options.statusLabel.text
+    assert bench.effect.session is None
+
+
+def test_a_worker_that_dies_says_its_last_lines(played):
+    played.options.startButton.click()
+    played.processes[-1].say("Traceback …", "ModuleNotFoundError: No module named 'torch'")
+    played.processes[-1].end(1)
+    assert (
+        "exit code 1" in played.options.statusLabel.text
+        and "No module named 'torch'" in played.options.statusLabel.text
+    )
+    assert played.effect.session is None
+
+
+def test_a_worker_that_cannot_be_started_is_told(painted):
+    settings.setValue("python", "/nowhere/python")
+    painted.options.startButton.click()
+    assert "/nowhere/python" in painted.options.statusLabel.text and painted.effect.session is None
+
+
+def test_progress_is_shown_and_the_views_stay_free(played):
+    played.options.startButton.click()
+    played.processes[-1].say(
+        {"event": "progress", "phase": "features", "step": 1, "total": 2, "fraction": 0.5, "command_id": 2}
+    )
+    assert played.options.progressBar.value == 500
+    assert "Looking at the scan" in played.options.progressBar.text
+    assert isinstance(played.effect.icon(), qt.QIcon) and not played.effect.icon().isNull()
+
+
+def test_the_effect_is_registered_when_slicer_has_started(monkeypatch):
+    from panel_fixtures import MODULE
+
+    from harness import loadModule
+
+    connected = []
+
+    class Application:
+        def __getattr__(self, name):
+            return getattr(application, name)
+
+        def connect(self, signal, slot):
+            connected.append((signal, slot))
+
+    application = slicer.app
+    monkeypatch.setattr(slicer, "app", Application())
+    loadModule(MODULE)
+    assert ("startupCompleted()", effectRegistration.register) in connected
