@@ -20,9 +20,7 @@ have.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,15 +33,15 @@ from .configuration import SuggestConfig
 from .description import Fingerprint, ModelDescription
 from .errors import ConfigurationError, MemoryExhaustedError
 from .events import Done, Message, OnEvent, Phase, ProgressMeter, Stop, ignore, never
-from .files import write_json
 from .fingerprint import body_mask
 from .inference import SLICES_AT_ONCE, Segmenter, padding
 from .memory import out_of_memory
 from .modelfile import load_model
 from .models import find_model
-from .networks import FILTERS, MULTIPLE, EncoderDecoder, build_network
+from .networks import FILTERS, MULTIPLE, SMALLEST, EncoderDecoder, build_network
 from .processes import chosen_device
 from .store import Interrupted, Reader, StoredVolume, build, task_fingerprint
+from .suggestions import Suggestion, write_suggestions
 
 LOOKED_AT = 32
 """Slices (blocks of the patch size in 3D) of a volume that its features are taken from, evenly spread over its body."""
@@ -51,24 +49,6 @@ SURROUNDINGS = 2
 """Voxels of the working grid, within the slice, that belong to the surroundings of what is found."""
 SLAB_SLICES = 16
 """Slices whose probabilities are held at once."""
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """An image that is worth a label.
-
-    Attributes:
-        rank: 1 is to be labelled first.
-        score: 0 to 1; 0.5 is as uncertain and as novel as the median.
-        uncertainty: 0 (sure) to 1; None without a fine-tuned model.
-        novelty: distance to the nearest image that is labelled or has a better rank; None where there is none.
-    """
-
-    id: str
-    rank: int
-    score: float
-    uncertainty: float | None
-    novelty: float | None
 
 
 def suggest(config: SuggestConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
@@ -93,12 +73,6 @@ def suggest(config: SuggestConfig, on_event: OnEvent = ignore, stop: Stop = neve
         raise MemoryExhaustedError("a volume does not fit on the device", "Choose the CPU as the device.") from error
     on_event(done)
     return done
-
-
-def suggestions_path(workspace: Path, task: str) -> Path:
-    """Returns where the suggestions for a task are written."""
-    name = re.sub(r"[^\w.+-]+", "-", task).strip("-.") or "task"
-    return workspace / "suggestions" / f"{name}.json"
 
 
 def ranked(
@@ -140,11 +114,11 @@ def ranked(
         left[best] = False
         suggestions.append(
             Suggestion(
-                ids[best],
-                rank,
-                round(float(scores[best]), 6),
-                None if uncertainties is None else round(float(uncertainties[best]), 6),
-                None if reference is None else round(float(distances[best]), 6),
+                id=ids[best],
+                rank=rank,
+                score=round(float(scores[best]), 6),
+                uncertainty=None if uncertainties is None else round(float(uncertainties[best]), 6),
+                novelty=None if reference is None else round(float(distances[best]), 6),
             )
         )
         distances = np.minimum(distances, _distances(features, features[best]))
@@ -235,7 +209,7 @@ class FeatureSpace:
             yield from self._blocks(array, body, low)
             return
         chosen = _spread(np.flatnonzero(body.any((1, 2))))
-        pads = padding(array.shape[1:], (MULTIPLE, MULTIPLE))
+        pads = padding(array.shape[1:], (MULTIPLE, MULTIPLE), (SMALLEST, SMALLEST))
         around = np.arange(network.in_slices) - network.in_slices // 2
         size = SLICES_AT_ONCE[self.device.type]
         for begin in range(0, len(chosen), size):
@@ -255,7 +229,7 @@ class FeatureSpace:
         for number in _spread(np.arange(len(blocks))):
             image = torch.from_numpy(np.asarray(array[blocks[number]], np.float32))[None, None]
             mask = torch.from_numpy(body[blocks[number]].astype(np.float32))[None, None]
-            pads = padding(image.shape[2:], patch, at_least=True)
+            pads = padding(image.shape[2:], (1, 1, 1), patch)
             yield F.pad(image, pads, value=low), F.pad(mask, pads)
 
 
@@ -308,15 +282,14 @@ def _suggested(config: SuggestConfig, on_event: OnEvent, stop: Stop) -> Done:
         None if segmenter is None else [doubts[id] for id in ids],
         config.count,
     )
-    path = suggestions_path(catalogue.workspace, task.name)
     result = {
         "task": task.name,
         "model": str(model),
         "features": str(space_path),
         "labelled": len(centres),
-        "suggestions": [asdict(s) for s in suggestions],
+        "suggestions": [s.model_dump() for s in suggestions],
     }
-    write_json(path, {**result, "catalogue": catalogue.content_hash()})
+    path = write_suggestions(catalogue.workspace, {**result, "catalogue": catalogue.content_hash()})
     return Done(result={**result, "file": str(path)})
 
 

@@ -18,14 +18,15 @@ import hssl
 from hssl.catalogue import Catalogue, LabelClass, Task
 from hssl.configuration import Budget, FinetuneConfig, NetworkConfig, PretrainConfig, SuggestConfig
 from hssl.description import Fingerprint, ModelDescription
-from hssl.errors import ConfigurationError
+from hssl.errors import ConfigurationError, InputError
 from hssl.finetune import finetune
 from hssl.inference import Segmenter
 from hssl.networks import build_network
 from hssl.pretrain import pretrain
 from hssl.scan import add
 from hssl.sources import find
-from hssl.suggest import FeatureSpace, ranked, suggest, suggestions_path, uncertainty_of
+from hssl.suggest import FeatureSpace, ranked, suggest, uncertainty_of
+from hssl.suggestions import open_suggestions, suggestions_path
 from hssl.volumes import read_volume, write_volume
 
 QUICK = {"patch_size": 32, "batch_size": 4, "precision": "float32", "device": "cpu", "threads": 1}
@@ -319,6 +320,24 @@ def test_an_image_that_cannot_be_read_is_left_out_with_the_reason(ready):
 def test_a_stop_ends_it_before_anything_is_written(ready):
     done = suggest(asking(ready, "tuned"), stop=lambda: True)
     assert done.stopped and not (ready / "suggestions").exists()
+
+
+def test_what_was_labelled_since_is_no_longer_suggested(ready):
+    done = suggest(asking(ready, "tuned"))
+    task, ids = done.result["task"], [row["id"] for row in done.result["suggestions"]]
+    assert [s.id for s in open_suggestions(Catalogue.load(ready), task)] == ids
+    with Catalogue.editing(ready) as catalogue:
+        catalogue.image(ids[0]).label = "label.nii.gz"
+    assert [s.id for s in open_suggestions(Catalogue.load(ready), task)] == ids[1:]
+    assert open_suggestions(Catalogue.load(ready), Catalogue.load(ready).tasks[1].name) == []
+
+
+def test_a_damaged_file_of_suggestions_is_told_by_its_name(ready):
+    done = suggest(asking(ready, "pre"))
+    path = Path(done.result["file"])
+    path.write_text(json.dumps({**done.result, "suggestions": [{"id": 3}]}))
+    with pytest.raises(InputError, match=path.name):
+        open_suggestions(Catalogue.load(ready), done.result["task"])
 
 
 def test_the_command_prints_a_table_and_json(ready):
