@@ -1,7 +1,10 @@
-"""Adding folders of scans to a workspace, suggesting groups, and making a workspace of generated scans, as jobs."""
+"""Jobs on what a workspace holds: adding and checking scans, suggesting groups and what to label, sample scans."""
 
 from pathlib import Path
 
+from slicer.i18n import tr as _
+
+from . import settings, workspaceContents
 from .job import Job
 from .jobStarter import JobStarter
 
@@ -39,3 +42,30 @@ def checkImages(starter: JobStarter, workspace: str | Path) -> Job:
 def suggestGroups(starter: JobStarter, workspace: str | Path) -> Job:
     """Starts the comparison of the tasks; the result's "groups" has a group for each task."""
     return starter.start("group", ["catalogue", "group", str(workspace), "--json"])
+
+
+def suggest(starter: JobStarter, workspace: str | Path, task: str, model: str | Path, count: int) -> Job:
+    """Starts the choice of what to label next; see `HSSLSegmentationLogic.suggest`."""
+    configuration = {
+        "workspace": str(Path(workspace).expanduser().absolute()),
+        "task": task,
+        "model": str(model) or latestModel(workspaceContents.runs(workspace), task),
+        "count": count,
+        "device": settings.value("device"),
+        "threads": settings.value("threads"),
+    }
+    return starter.configured("suggest", configuration)
+
+
+def latestModel(runs: list, task: str) -> str:
+    """Returns the name of the latest finished fine-tuning of the task, or of the latest finished pretraining.
+
+    Raises:
+        ValueError: there is neither.
+    """
+    finished = [run for run in runs if run.state == "finished"]
+    names = [run.name for run in finished if run.kind == "pretrain"]
+    names += [run.name for run in finished if run.kind == "finetune" and run.task == task]
+    if not names:
+        raise ValueError(_("Pretrain in section 2, or fine-tune this task in section 3, first."))
+    return names[-1]

@@ -9,6 +9,7 @@ import slicer
 
 from . import catalogueEdits, catalogueModel, choices, installation, scenePictures, settings, workspaceContents
 from .catalogueModel import CatalogueModel
+from .labelNext import LabelNext
 
 MODALITIES = ("", "CT", "MR", "PET", "US", "other")
 
@@ -20,6 +21,7 @@ class DatasetSection:
         self.panel = panel
         self.widget, self.ui = panel.loadSection("Dataset.ui", panel.ui.datasetButton)
         self.jobView = panel.newJobView(self.ui.jobHolder, self._told)
+        self.labelNext = LabelNext(panel, self.ui.labelNextHolder, self.jobView)
         self.model = CatalogueModel(self.onEdited)
         self._shown = None
         ui = self.ui
@@ -76,6 +78,7 @@ class DatasetSection:
         for widget in (ui.addGroup, ui.tableHolder):
             widget.setVisible(known)
         self._updateForm(catalogue)
+        self.labelNext.update()
         count = len(catalogue.images) if known else 0
         if known:
             problems = sum(i.problem is not None or i.label_problem is not None for i in catalogue.images)

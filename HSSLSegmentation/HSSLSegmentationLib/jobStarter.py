@@ -51,6 +51,7 @@ class JobStarter:
             "compare": configurations.CompareConfig,
             "predict": configurations.PredictConfig,
             "evaluate": configurations.EvaluateConfig,
+            "suggest": configurations.SuggestConfig,
         }[kind].checked(configuration)
         folder = folder or self.newFolder()
         file = folder / "config.json"

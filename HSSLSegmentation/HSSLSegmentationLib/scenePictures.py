@@ -8,6 +8,9 @@ from . import sceneSegmentations, sceneVolumes
 from .sceneSegmentations import SegmentClass
 
 ATTRIBUTE = "HSSL.image"
+"""Of a volume node: which image of which workspace it shows."""
+LABEL_ATTRIBUTE = "HSSL.labelOf"
+"""Of a segmentation node: whose label it holds."""
 
 
 def show(catalogue, id: str):
@@ -21,22 +24,24 @@ def show(catalogue, id: str):
         SceneVolumeError: the label does not lie on the image's grid.
     """
     image = catalogue.image(id)
-    key = f"{catalogue.workspace}|{id}"
-    volumeNode = next(
-        (
-            node
-            for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-            if node.GetAttribute(ATTRIBUTE) == key
-        ),
-        None,
-    )
+    volumeNode = shown(catalogue, id)
     if volumeNode is None:
         volumeNode = _load(catalogue, image)
-        volumeNode.SetAttribute(ATTRIBUTE, key)
+        volumeNode.SetAttribute(ATTRIBUTE, _key(catalogue, id))
         if image.label is not None and image.label_problem is None:
             _loadLabel(catalogue, image, volumeNode)
     slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
     return volumeNode
+
+
+def shown(catalogue, id: str):
+    """Returns the volume node that `show` has loaded for an image, or None."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return next((node for node in nodes if node.GetAttribute(ATTRIBUTE) == _key(catalogue, id)), None)
+
+
+def _key(catalogue, id: str) -> str:
+    return f"{catalogue.workspace}|{id}"
 
 
 def _load(catalogue, image):
@@ -57,6 +62,7 @@ def _loadLabel(catalogue, image, volumeNode) -> None:
             SegmentClass(int(v), _("Label {value}").format(value=int(v))) for v in sorted(set(labels.flat)) if v > 0
         ]
     segmentationNode = sceneSegmentations.newSegmentation(_("{name} label").format(name=image.id), volumeNode)
+    segmentationNode.SetAttribute(LABEL_ATTRIBUTE, _key(catalogue, image.id))
     writer = sceneSegmentations.SegmentWriter()
     writer.write(labels, classes, volumeNode, segmentationNode)
     writer.release()
