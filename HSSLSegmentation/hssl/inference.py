@@ -13,9 +13,11 @@ from torch import Tensor
 
 from .description import ModelDescription
 from .grid import WorkingGrid, slices_first
-from .networks import MULTIPLE, EncoderDecoder, build_network
+from .networks import MULTIPLE, SMALLEST, EncoderDecoder, build_network
 
 SLICES_AT_ONCE = {"cpu": 8, "cuda": 64, "mps": 16}
+PIXELS_ON_CPU = 2**19
+"""On a CPU more pixels at once gain no speed, and keep progress and a stop waiting."""
 OVERLAP = 0.25
 """Of neighbouring windows in 3D."""
 
@@ -30,7 +32,7 @@ class Segmenter:
         description: what the network is.
         state: its weights.
         device: where to compute.
-        batch_size: slices (windows) at once; 0 chooses by the device.
+        batch_size: slices (windows) at once; 0 chooses by the device and, on a CPU, by the size of the slices.
         flips: average with the mirrored image where the model was trained with mirroring.
     """
 
@@ -47,6 +49,7 @@ class Segmenter:
         self.network.load_state_dict(state)
         self.network.to(device).eval()
         self.batch_size = batch_size or (SLICES_AT_ONCE[device.type] if description.network.spatial_dims == 2 else 1)
+        self._pixels = PIXELS_ON_CPU if device.type == "cpu" and not batch_size else math.inf
         self.flips = flips and description.mirrored
         self.bf16 = _bf16_pays(device)
 
@@ -62,11 +65,16 @@ class Segmenter:
         """
         if self.description.network.spatial_dims == 3:
             return self._by_windows(array, low, first, last)
+        step = self.slices_at_once(array.shape[1:])
         parts = [
-            self._of_slices(array, low, np.arange(begin, min(begin + self.batch_size, last)))
-            for begin in range(first, last, self.batch_size)
+            self._of_slices(array, low, np.arange(begin, min(begin + step, last)))
+            for begin in range(first, last, step)
         ]
         return torch.cat(parts, 1)
+
+    def slices_at_once(self, size: tuple[int, ...]) -> int:
+        """Returns how many slices of this size (rows, columns) a 2D network takes at once."""
+        return max(1, int(min(self.batch_size, self._pixels // math.prod(size))))
 
     def _of_slices(self, array: np.ndarray, low: float, slices: np.ndarray) -> Tensor:
         half = self.description.network.in_slices // 2
@@ -75,10 +83,11 @@ class Segmenter:
         needed, index = np.unique(neighbours, return_inverse=True)
         images = torch.from_numpy(np.asarray(array[needed], np.float32)).to(self.device)
         size = images.shape[-2:]
-        images = F.pad(images, padding(size, (MULTIPLE, MULTIPLE)), value=low)
+        pads = padding(size, (MULTIPLE, MULTIPLE), (SMALLEST, SMALLEST))
+        images = F.pad(images, pads, value=low)
         stacked = images[torch.from_numpy(index.reshape(neighbours.shape)).to(self.device)]
         result = self._averaged(stacked)
-        top, left = (padding(size, (MULTIPLE, MULTIPLE))[i] for i in (2, 0))
+        top, left = pads[2], pads[0]
         return result[:, :, top : top + size[0], left : left + size[1]].transpose(0, 1).cpu()
 
     def _by_windows(self, array: np.ndarray, low: float, first: int, last: int) -> Tensor:
@@ -86,7 +95,7 @@ class Segmenter:
         margin = patch[0] // 2
         begin, end = max(0, first - margin), min(len(array), last + margin)
         volume = torch.from_numpy(np.asarray(array[begin:end], np.float32))[None, None]
-        pads = padding(volume.shape[2:], patch, at_least=True)
+        pads = padding(volume.shape[2:], (1, 1, 1), patch)
         size = volume.shape[2:]
         volume = F.pad(volume, pads, value=low)
         result = sliding_window_inference(
@@ -117,11 +126,11 @@ class Segmenter:
         return logits.float().softmax(1)
 
 
-def padding(size: tuple[int, ...] | torch.Size, multiple: tuple[int, ...], at_least: bool = False) -> list[int]:
-    """Returns F.pad's argument that brings sides to multiples (or, `at_least`, to that size) with the image centred."""
+def padding(size: tuple[int, ...] | torch.Size, multiple: tuple[int, ...], least: tuple[int, ...]) -> list[int]:
+    """Returns F.pad's argument that brings sides to multiples and to at least some size, with the image centred."""
     pads: list[int] = []
-    for length, unit in zip(reversed(size), reversed(multiple), strict=True):
-        wanted = max(length, unit) if at_least else unit * math.ceil(length / unit)
+    for length, unit, shortest in zip(reversed(size), reversed(multiple), reversed(least), strict=True):
+        wanted = max(unit * math.ceil(length / unit), shortest)
         before = (wanted - length) // 2
         pads += [before, wanted - length - before]
     return pads

@@ -22,7 +22,7 @@ from .description import ModelDescription
 from .errors import ConfigurationError
 from .events import OnEvent, ProgressMeter, Stop, ignore, never
 from .fingerprint import ANISOTROPY, normalised
-from .networks import MULTIPLE, EncoderDecoder, build_network
+from .networks import MULTIPLE, SMALLEST, EncoderDecoder, build_network
 
 HIDDEN = 64
 FIRST_STEPS, NEXT_STEPS = 150, 60
@@ -267,8 +267,8 @@ class InteractiveSession:
         assert self._network is not None
         images = torch.from_numpy(np.ascontiguousarray(slices[index])).to(self.device)
         size = images.shape[-2:]
-        pads = [-size[1] % MULTIPLE, -size[0] % MULTIPLE]
-        images = F.pad(images, (0, pads[0], 0, pads[1]), mode="replicate")
+        below, right = (max(n + -n % MULTIPLE, SMALLEST) - n for n in size)
+        images = F.pad(images, (0, right, 0, below), mode="replicate")
         bf16 = self.device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             decoder = self._network.features(images).decoder

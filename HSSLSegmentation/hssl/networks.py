@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
+from monai.networks.layers.factories import Norm
 from monai.networks.nets import DynUNet
 from torch import Tensor, nn
 
@@ -17,8 +19,16 @@ FILTERS: dict[str, tuple[int, ...]] = {
     "large": (48, 96, 192, 384, 512),
 }
 """Channels of the levels, finest first, by the size's name."""
+NORMS = {
+    "instance": ("hssl_instance", {"affine": True}),
+    "group": ("group", {"num_groups": 8, "affine": True}),
+    "batch": ("batch", {"affine": True}),
+}
+"""MONAI's names and arguments of the normalisations."""
 MULTIPLE = 2 ** (len(FILTERS["small"]) - 1)
 """Patches are multiples of this many voxels along each axis."""
+SMALLEST = 2 * MULTIPLE
+"""Shortest side that a network takes: with less, the bottleneck is one voxel and has no deviation to normalise by."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,28 @@ class Features:
         return self.encoder[level]
 
 
+class InstanceNorm(nn.GroupNorm):
+    """Instance normalisation that trains on the CPU by torch's kernel for groups.
+
+    nn.InstanceNorm gives a view there, and each gradient is copied on its way back through the in-place activation
+    behind it. Names of the weights are the same, and so is every bit of a prediction.
+    """
+
+    def __init__(self, num_channels: int, affine: bool):
+        super().__init__(num_channels, num_channels, affine=affine)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns the normalised images: B × C × spatial."""
+        if self.training and images.device.type == "cpu":
+            return super().forward(images)
+        return F.instance_norm(images, weight=self.weight, bias=self.bias, eps=self.eps)
+
+
+@Norm.factory_function("hssl_instance")
+def _instance_norm(dim: int) -> type[InstanceNorm]:
+    return InstanceNorm
+
+
 class EncoderDecoder(DynUNet):
     """DynUNet (Isensee et al. 2021 as MONAI builds it) whose feature levels can be asked for.
 
@@ -59,9 +91,7 @@ class EncoderDecoder(DynUNet):
             strides=[1] + [2] * (levels - 1),
             upsample_kernel_size=[2] * (levels - 1),
             filters=filters,
-            norm_name=("group", {"num_groups": 8, "affine": True})
-            if config.norm == "group"
-            else (config.norm, {"affine": True}),
+            norm_name=NORMS[config.norm],
         )
         # DynUNet registers the same blocks twice, in order and nested; one set of names is enough.
         del self.skip_layers

@@ -9,7 +9,7 @@ import torch
 
 from .configuration import NetworkConfig
 from .errors import ConfigurationError
-from .networks import MULTIPLE
+from .networks import MULTIPLE, SMALLEST
 
 MARGIN = 1.2
 """Windows are this much larger than patches, so that rotated patches find image at their corners."""
@@ -30,12 +30,13 @@ def patch_size(network: NetworkConfig, shapes: Sequence[tuple[int, int, int]], w
     """
     dims = network.spatial_dims
     if wanted:
-        if wanted % MULTIPLE:
-            raise ConfigurationError(f"patch_size must be a multiple of {MULTIPLE}, got {wanted}")
+        if wanted % MULTIPLE or wanted < SMALLEST:
+            raise ConfigurationError(f"patch_size must be a multiple of {MULTIPLE} from {SMALLEST} on, got {wanted}")
         return (wanted,) * dims
     median = np.median(shapes, axis=0)[-dims:]
     low, high = LIMITS[dims]
-    return tuple(int(np.clip(MULTIPLE * np.ceil(m / MULTIPLE), low, high)) for m in median)
+    sides = [int(np.clip(MULTIPLE * np.ceil(m / MULTIPLE), low, high)) for m in median]
+    return (*sides[:-1], max(sides[-1], SMALLEST))
 
 
 def typical_shapes(shapes: Sequence[tuple[int, int, int]], tasks: Sequence[str]) -> list[tuple[int, int, int]]:

@@ -1,0 +1,138 @@
+"""Learning from a few slices: the shape between them, the image where it knows better, and what was painted stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from hssl.catalogue import Task
+from hssl.configuration import NetworkConfig
+from hssl.description import Fingerprint, ModelDescription
+from hssl.errors import ConfigurationError
+from hssl.interactive import InteractiveSession, Plane, _Region, _Shape
+from hssl.networks import build_network
+
+
+def bent_tube(size=(24, 48, 48)) -> tuple[sitk.Image, np.ndarray]:
+    """A bright tube that wanders through the slices, in noise, and its true mask."""
+    rng = np.random.default_rng(0)
+    z, y, x = np.meshgrid(*map(np.arange, size), indexing="ij")
+    middle_y, middle_x = 24 + 9 * np.sin(z / 6), 20 + 0.4 * z
+    truth = (y - middle_y) ** 2 + (x - middle_x) ** 2 < (6 + 2 * np.sin(z / 4)) ** 2
+    volume = sitk.GetImageFromArray((100 * truth + rng.normal(0, 20, size)).astype(np.float32))
+    volume.SetSpacing((1.0, 1.0, 1.5))
+    volume.SetDirection((0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+    return volume, truth
+
+
+def painted(volume: sitk.Image, truth: np.ndarray, planes: list[Plane], value: int = 1) -> sitk.Image:
+    labels = np.zeros(truth.shape, np.uint8)
+    for plane in planes:
+        np.moveaxis(labels, plane.axis, 0)[plane.index] = value * np.moveaxis(truth, plane.axis, 0)[plane.index]
+    image = sitk.GetImageFromArray(labels)
+    image.CopyInformation(volume)
+    return image
+
+
+def dice(result: sitk.Image, truth: np.ndarray, value: int = 1) -> float:
+    found = sitk.GetArrayFromImage(result) == value
+    return 2 * (found & truth).sum() / (found.sum() + truth.sum())
+
+
+def model(norm: str = "instance") -> tuple[ModelDescription, dict[str, torch.Tensor]]:
+    network = NetworkConfig(norm=norm)
+    torch.manual_seed(0)
+    description = ModelDescription(
+        kind="pretrained", name="m", network=network, patch_size=(32, 32), tasks=[Task(name="t")], out_channels=3,
+        fingerprints={"t": Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="percentiles", median_size=(9, 9, 9))},
+    )  # fmt: skip
+    return description, build_network(network, 3).state_dict()
+
+
+SLICES = [Plane(0, i) for i in (1, 8, 15, 22)]
+
+
+@pytest.mark.parametrize("with_model", [False, True])
+def test_a_few_slices_fill_the_volume(with_model):
+    volume, truth = bent_tube()
+    session = InteractiveSession(volume, model() if with_model else None)
+    annotation = painted(volume, truth, SLICES)
+    preview = session.learn(annotation, SLICES)
+    assert dice(preview.label_map, truth) > 0.9
+    assert preview.label_map.GetDirection() == volume.GetDirection()
+    before, after = sitk.GetArrayFromImage(annotation), sitk.GetArrayFromImage(preview.label_map)
+    for plane in SLICES:
+        assert np.array_equal(before[plane.index], after[plane.index]), "what was painted stays"
+
+
+def test_slices_of_any_orientation_are_learned_from():
+    volume, truth = bent_tube()
+    for axis, indices in ((1, (14, 20, 26, 32)), (2, (14, 19, 24, 29, 34))):
+        planes = [Plane(axis, i) for i in indices]
+        preview = InteractiveSession(volume).learn(painted(volume, truth, planes), planes, whole_volume=True)
+        assert dice(preview.label_map, truth) > 0.75, axis
+        assert preview.next_slice.axis == axis and preview.next_slice not in planes
+
+
+def test_corrections_make_it_better():
+    volume, truth = bent_tube()
+    session = InteractiveSession(volume, model())
+    planes = [Plane(0, 1), Plane(0, 22)]
+    first = session.learn(painted(volume, truth, planes), planes)
+    planes = [*planes, first.next_slice]
+    second = session.learn(painted(volume, truth, planes), planes)
+    assert dice(second.label_map, truth) > dice(first.label_map, truth)
+    assert second.next_slice not in planes
+
+
+def test_two_segments_and_scribbles_need_no_complete_slice():
+    volume, truth = bent_tube()
+    labels = np.zeros(truth.shape, np.uint8)
+    for z in (2, 8, 14, 20):
+        y, x = (int(v.mean()) for v in np.nonzero(truth[z]))
+        labels[z, y - 2 : y + 3, x - 2 : x + 3] = 5
+        labels[z, 2:6, 2:40] = 9
+    annotation = sitk.GetImageFromArray(labels)
+    annotation.CopyInformation(volume)
+    preview = InteractiveSession(volume).learn(annotation, [], whole_volume=True)
+    assert dice(preview.label_map, truth, 5) > 0.8
+    assert set(np.unique(sitk.GetArrayFromImage(preview.label_map))) <= {0, 5, 9}
+
+
+def test_what_cannot_be_learned_from_is_refused_with_the_reason():
+    volume, truth = bent_tube()
+    empty = painted(volume, truth, [])
+    with pytest.raises(ConfigurationError, match="nothing is painted"):
+        InteractiveSession(volume).learn(empty, SLICES)
+    with pytest.raises(ConfigurationError, match="what is background"):
+        InteractiveSession(volume).learn(painted(volume, truth, SLICES), [])
+    with pytest.raises(ConfigurationError, match="the annotation has"):
+        InteractiveSession(volume).learn(sitk.Image((3, 3, 3), sitk.sitkUInt8), SLICES)
+
+
+def test_the_same_strokes_give_the_same_preview():
+    volume, truth = bent_tube()
+    annotation = painted(volume, truth, SLICES)
+    masks = [
+        sitk.GetArrayFromImage(InteractiveSession(volume, model()).learn(annotation, SLICES).label_map) for _ in range(2)
+    ]
+    assert np.array_equal(*masks)
+
+
+def test_the_shape_between_two_slices_moves_along_with_its_centre():
+    size = (11, 40, 40)
+    known = np.full(size, -1, np.int16)
+    for z, start in ((0, 5), (10, 25)):
+        known[z] = 0
+        known[z, start : start + 8, start : start + 8] = 1
+    region = _Region((0, 0, 0), size, 0)
+    shape = _Shape(known, [Plane(0, 0), Plane(0, 10)], 1, region, (1.0, 1.0, 1.0))
+    hints, doubt = shape.at(torch.arange(int(np.prod(size))), without_own_plane=False)
+    inside = (hints[:, 0] > 0).reshape(size).numpy()
+    expected = np.zeros((40, 40), bool)
+    expected[15:23, 15:23] = True
+    assert (inside[5] & expected).sum() / expected.sum() > 0.9 and inside[5].sum() <= 1.15 * expected.sum()
+    doubt = doubt.reshape(size)
+    assert doubt[0].max() == doubt[10].max() == 0
+    assert torch.allclose(doubt[5], torch.tensor(25.0))
