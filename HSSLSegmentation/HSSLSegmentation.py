@@ -503,6 +503,44 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         )
         return self._finished(job, True).segmentationNode if waitForCompletion else job
 
+    def learnFromSlices(
+        self,
+        volumeNode,
+        segmentationNode,
+        model: str | Path = "",
+        completeSlices: list[tuple[int, int]] | None = None,
+        wholeVolume: bool = False,
+        waitForCompletion: bool = True,
+    ):
+        """Learns the visible segments from the slices that are painted of them, and fills the rest of the volume.
+
+        The Segment Editor effect HSSL does the same with a preview, and goes on from round to round.
+
+        Args:
+            volumeNode: the volume; a linear transform that it is under is taken into account.
+            segmentationNode: the segments; hidden ones take no part. They are filled, as far as masking and overwrite
+                mode of the Segment Editor allow, when it edits this segmentation.
+            model: a run's folder or a model file whose features to start from; empty starts from the scan alone.
+            completeSlices: (axis of the array: k, j, i → 0, 1, 2; index) of the slices on which what is not painted is
+                background. None takes the fewest slices that hold all that is painted; an empty list none, so that only
+                painted voxels are learned from, which needs two segments at least.
+            wholeVolume: fill all of the volume, not only the surroundings of what is painted.
+
+        Returns:
+            The segmentation node; without waiting, the job, whose `writer` can undo the filling at the end.
+
+        Example::
+
+            segmentationNode = slicer.util.getNode("Segmentation")  # "Liver" is painted on axial slices 12, 30 and 48
+            logic.learnFromSlices(slicer.util.getNode("CT"), segmentationNode, model="/data/liver/runs/pretrain-1")
+        """
+        from HSSLSegmentationLib import interactiveJobs
+
+        job = interactiveJobs.learnFromSlices(
+            self.starter, volumeNode, segmentationNode, model, completeSlices, wholeVolume
+        )
+        return self._finished(job, True).segmentationNode if waitForCompletion else job
+
     def segmentFolder(
         self,
         folder: str | Path,

@@ -84,11 +84,12 @@ class InteractiveSession:
         annotation = self._annotated(scribblesOnly, marked)
         file = self._folder / "annotation.nrrd"
         sceneVolumes.writeArray(annotation.labels, sceneVolumes.worldMatrix(self.volumeNode), file, compress=False)
-        classes, segmentIds = self._segments()
+        segments = self._segments()
+        classes = [sceneSegmentations.asClass(self.segmentationNode, i, value) for i, value in segments.items()]
 
         def learned(result: dict) -> None:
             self._annotation, self._applied = annotation, None
-            self._propose(result, classes, segmentIds)
+            self._propose(result, classes, list(segments))
 
         self.planes = annotation.planes
         self._open("" if model == effectModels.NONE else model)
@@ -139,35 +140,16 @@ class InteractiveSession:
 
     # What is painted ---------------------------------------------------------------------------------------------
 
-    def _segments(self) -> tuple[list[SegmentClass], list[str]]:
+    def _segments(self) -> dict[str, int]:
         """Returns the visible segments, with values that stay theirs from round to round."""
-        display = self.segmentationNode.GetDisplayNode()
-        segmentation = self.segmentationNode.GetSegmentation()
-        classes, segmentIds = [], []
-        for segmentId in segmentation.GetSegmentIDs():
-            if display is not None and not display.GetSegmentVisibility(segmentId):
-                continue
-            value = self._values.setdefault(segmentId, len(self._values) + 1)
-            segment = segmentation.GetSegment(segmentId)
-            terminology = sceneSegmentations.terminologyOf(segment) or None
-            classes.append(SegmentClass(value, segment.GetName(), tuple(segment.GetColor()), terminology))
-            segmentIds.append(segmentId)
-        return classes, segmentIds
+        shown = sceneSegmentations.visibleSegments(self.segmentationNode)
+        return {segmentId: self._values.setdefault(segmentId, len(self._values) + 1) for segmentId in shown}
 
     def _painted(self) -> numpy.ndarray:
-        classes, segmentIds = self._segments()
-        shape = tuple(reversed(self.volumeNode.GetImageData().GetDimensions()))
-        labels = numpy.zeros(shape, numpy.uint8 if len(self._values) < 256 else numpy.uint16)
-        for segmentClass, segmentId in zip(classes, segmentIds, strict=True):
-            labels[sceneSegmentations.segmentOnGrid(self.segmentationNode, segmentId, self.volumeNode)] = (
-                segmentClass.value
-            )
-        return labels
+        return sceneSegmentations.labelsOf(self.segmentationNode, self._segments(), self.volumeNode)
 
     def _annotated(self, scribblesOnly: bool, marked: list[Plane]) -> Annotation:
         painted = self._painted()
-        if not painted.any():
-            raise SceneVolumeError(_("Nothing is painted on {volume} yet.").format(volume=self.volumeNode.GetName()))
         before, applied = self._annotation, self._applied
         if before is not None and applied is not None and annotatedSlices.isCorrection(before, applied, painted):
             found = annotatedSlices.corrected(before, applied, painted)

@@ -85,12 +85,20 @@ class SegmentWriter:
         self._editor = None
         self._editorNode = None
 
-    def write(self, labels: numpy.ndarray, classes: list[SegmentClass], volumeNode, segmentationNode) -> list[str]:
+    def write(
+        self,
+        labels: numpy.ndarray,
+        classes: list[SegmentClass],
+        volumeNode,
+        segmentationNode,
+        into: list[str] | None = None,
+    ) -> list[str]:
         """Writes each class into the segment of that name or terminology, which is added when there is none.
 
         Args:
             labels: label map on the volume's grid, in k, j, i order.
             classes: what its values mean; a class without a voxel gets an empty segment.
+            into: ids of the segments to write into instead, in the order of `classes`.
 
         Returns:
             The ids of the segments, in the order of `classes`.
@@ -105,8 +113,9 @@ class SegmentWriter:
         if editor is not None:
             editor.SaveStateForUndo()
         segmentIds = []
-        for segmentClass in classes:
-            segmentId = segmentOfClass(segmentClass, segmentationNode) or addSegment(segmentClass, segmentationNode)
+        for number, segmentClass in enumerate(classes):
+            segmentId = into[number] if into is not None else segmentOfClass(segmentClass, segmentationNode)
+            segmentId = segmentId or addSegment(segmentClass, segmentationNode)
             segmentIds.append(segmentId)
             inside = (labels == segmentClass.value).astype(numpy.uint8)
             if editor is None:
@@ -262,6 +271,37 @@ def segmentOnGrid(segmentationNode, segmentId: str, volumeNode) -> numpy.ndarray
         for node in (labelNode.GetDisplayNode(), labelNode):
             if node is not None:
                 slicer.mrmlScene.RemoveNode(node)
+
+
+def visibleSegments(segmentationNode) -> list[str]:
+    """Returns the ids of the segments that are shown."""
+    display = segmentationNode.GetDisplayNode()
+    segmentIds = segmentationNode.GetSegmentation().GetSegmentIDs()
+    return [i for i in segmentIds if display is None or display.GetSegmentVisibility(i)]
+
+
+def asClass(segmentationNode, segmentId: str, value: int) -> SegmentClass:
+    """Returns the segment as a class with that value."""
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    return SegmentClass(value, segment.GetName(), tuple(segment.GetColor()), terminologyOf(segment) or None)
+
+
+def labelsOf(segmentationNode, values: dict[str, int], volumeNode) -> numpy.ndarray:
+    """Returns segments as a label map (k, j, i) on the volume's grid; where they overlap, the last one has the voxel.
+
+    Args:
+        values: the value of each segment, by its id.
+
+    Raises:
+        SceneVolumeError: none of them has a voxel on the volume.
+    """
+    shape = tuple(reversed(volumeNode.GetImageData().GetDimensions()))
+    labels = numpy.zeros(shape, numpy.uint8 if max(values.values(), default=0) < 256 else numpy.uint16)
+    for segmentId, value in values.items():
+        labels[segmentOnGrid(segmentationNode, segmentId, volumeNode)] = value
+    if not labels.any():
+        raise SceneVolumeError(_("Nothing is painted on {volume} yet.").format(volume=volumeNode.GetName()))
+    return labels
 
 
 def orientedImage(inside: numpy.ndarray, ijkToNode: numpy.ndarray):

@@ -311,6 +311,73 @@ def test_progress_is_shown_and_the_views_stay_free(played):
     assert isinstance(played.effect.icon(), qt.QIcon) and not played.effect.icon().isNull()
 
 
+def test_a_script_learns_from_slices_without_the_editor(painted):
+    from HSSLSegmentation import HSSLSegmentationLogic
+
+    logic = HSSLSegmentationLogic()
+    before = painted.where("liver")
+    job = logic.learnFromSlices(painted.volume, painted.segmentation, waitForCompletion=False)
+    job.wait(120)
+    assert dice(painted.where("liver"), painted.liver) > dice(before, painted.liver) + 0.1
+    job.writer.undo()
+    assert (painted.where("liver") == before).all()
+    job.writer.release()
+    with pytest.raises(RuntimeError, match="nothing tells what is background"):
+        logic.learnFromSlices(painted.volume, painted.segmentation, completeSlices=[])
+
+
+def test_a_trained_model_predicts_into_the_segment_of_its_name_and_adds_the_others(painted, tmp_path, dialogs):
+    from hssl.catalogue import LabelClass
+
+    terminology = "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure"
+    classes = [LabelClass(value=3, name="Liver"), LabelClass(value=5, name="Spleen", terminology=terminology)]
+    model = segmentationModel(tmp_path / "liver.zip", classes)
+    options = painted.options
+    options.predictButton.click()
+    settle()
+    assert "choose a model" in options.startButton.toolTip
+    dialogs.answer(model)
+    options.modelCombo.setCurrentIndex(options.modelCombo.count - 1)
+    options.modelCombo.activated.emit(options.modelCombo.count - 1)
+    assert options.modelCombo.currentText == "liver.zip"
+    painted.learn()
+    assert "Liver (into liver), Spleen (a new segment)" in options.statusLabel.text, options.statusLabel.text
+    labels = painted.effect.session.proposal.labels
+    options.applyButton.click()
+    segmentation = painted.segmentation.GetSegmentation()
+    assert [segmentation.GetSegment(i).GetName() for i in segmentation.GetSegmentIDs()] == ["liver", "Spleen"]
+    assert (painted.where("liver") == (labels == 3)).all()
+    assert (painted.where(segmentation.GetSegmentIDs()[1]) == (labels == 5)).all()
+    painted.editor.undo()
+    assert len(segmentation.GetSegmentIDs()) == 1
+
+
+def segmentationModel(path, classes):
+    """Writes a model with weights as they come."""
+    from hssl import modelfile
+    from hssl.catalogue import Task
+    from hssl.configuration import NetworkConfig
+    from hssl.description import Fingerprint, ModelDescription
+    from hssl.networks import build_network
+
+    description = ModelDescription(
+        kind="segmentation",
+        name="liver",
+        network=NetworkConfig(),
+        patch_size=(32, 32),
+        tasks=[Task(name="liver", group="abdomen", modality="CT", classes=classes)],
+        fingerprints={
+            "liver": Fingerprint(
+                spacing=(14.0, 11.0, 11.0), slice_axis=0, normalisation="percentiles", median_size=(12, 32, 32)
+            )
+        },
+        out_channels=1 + len(classes),
+    )
+    network = build_network(description.network, description.out_channels)
+    modelfile.write_model(path, description, network.state_dict())
+    return path
+
+
 def test_the_effect_is_registered_when_slicer_has_started(monkeypatch):
     from panel_fixtures import MODULE
 
