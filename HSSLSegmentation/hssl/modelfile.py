@@ -346,7 +346,7 @@ def _opened(path: Path, shown: Path) -> Iterator[_Members]:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise ModelFileError(shown, "is not a file")
-        file = open(path, "rb")  # noqa: SIM115 - closed below, whatever zipfile does with it
+        file = open(path, "rb")
     except OSError as error:
         raise ModelFileError(shown, f"cannot be read: {error.strerror or error}") from error
     with file:

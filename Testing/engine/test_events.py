@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hssl.events import (
     Done,
     Failed,
@@ -18,8 +21,6 @@ from hssl.events import (
     stop_file,
     to_line,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+
 from hssl.catalogue import Task
 from hssl.configuration import NetworkConfig
 from hssl.description import Fingerprint, ModelDescription

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+
 from hssl.catalogue import Catalogue
 from hssl.configuration import Budget, FinetuneConfig, PredictConfig
 from hssl.errors import ConfigurationError, HSSLError, InputError
