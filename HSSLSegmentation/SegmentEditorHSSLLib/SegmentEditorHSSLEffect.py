@@ -67,8 +67,8 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
             "or predict with a model that was fine-tuned in the module HSSL Segmentation.<br>"
             "<b>Learn:</b> the <b>visible</b> segments take part; hide those that are finished. A slice on which "
             "something is painted counts as complete (what is not painted there is background), unless <i>Scribbles "
-            "only</i> is checked. Look at the preview, go to the most uncertain slice, correct it with Paint or Erase "
-            "on the segment itself, come back and learn again.<br>"
+            "only</i> is checked. Look at the preview, go to the most uncertain slice, paint that slice too, come back and "
+            "learn again. After Apply, a slice that is corrected in any way counts as complete in the next round.<br>"
             "<b>Apply</b> writes the preview into the segments; masking, overwrite mode and undo hold.</html>"
         )
 
@@ -372,8 +372,8 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
             return _("Working. You can go on looking and painting meanwhile.")
         if self.preview is not None and self._mode() == LEARN:
             return _(
-                "<b>Next:</b> look at the preview. Where it is wrong, correct the segments with Paint or Erase and learn "
-                "again; or apply it."
+                "<b>Next:</b> look at the preview. Where it is wrong, paint that slice right in the segments and learn "
+                "again; or apply it and correct it."
             )
         if self.preview is not None:
             return _("<b>Next:</b> look at the preview, then apply or discard it.")
