@@ -409,7 +409,7 @@ class FinetuneLearner:
             array = self._reader.array(volume.path)
             assert volume.label_path is not None
             truth = torch.from_numpy(np.array(self._reader.array(volume.label_path)))
-            found = segmenter.probabilities(array, volume.low, 0, len(array)).argmax(0)
+            found = segmenter.probabilities(array, volume.low, 0, len(array)).max(0).indices
             for channel in range(1, self.description.out_channels):
                 there, seen = truth == channel, found == channel
                 if there.any() or seen.any():

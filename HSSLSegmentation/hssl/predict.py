@@ -170,14 +170,14 @@ def _predicted(
         return torch.cat(parts, 1)
 
     # A 3D network computes a margin around what it is asked for, so it is asked for a whole slab.
-    step = segmenter.batch_size if description.network.spatial_dims == 2 else grid.shape[0]
+    step = segmenter.slices_at_once(grid.shape[1:]) if description.network.spatial_dims == 2 else grid.shape[0]
     order = [axis for axis in range(3) if axis != fingerprint.slice_axis]
     shape = (grid.oriented_size[fingerprint.slice_axis], *(grid.oriented_size[axis] for axis in order))
     channels = np.zeros(shape, np.uint8)
     entropy = np.zeros(shape, np.float32) if uncertainty else None
     shares = {c.name: np.zeros(shape, np.float32) for c in task.classes} if probabilities else {}
     for first, last, slab in on_source(of_slices, description.out_channels, grid, slab_megabytes):
-        channels[first:last] = slab.argmax(0).to(torch.uint8).numpy()
+        channels[first:last] = slab.max(0).indices.to(torch.uint8).numpy()
         if entropy is not None:
             entropy[first:last] = -(slab * slab.clamp_min(1e-8).log()).sum(0).numpy() / math.log(slab.shape[0])
         for channel, name in enumerate(shares, 1):

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .errors import ConfigurationError
+from .memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Processes:
 
 
 def chosen_device(name: str) -> torch.device:
-    """Returns the device of that name; "auto" is a GPU on which a convolution really runs, else the CPU.
+    """Returns the device of that name, ready to compute; "auto" is a GPU on which a convolution really runs, else the CPU.
 
     Raises:
         ConfigurationError: the device was asked for by name and is not there, or does not compute.
@@ -69,13 +70,15 @@ def chosen_device(name: str) -> torch.device:
                 return chosen_device(candidate)
             except ConfigurationError:
                 continue
-        return torch.device("cpu")
+        return chosen_device("cpu")
     try:
         device = torch.device(name)
         # is_available() answers yes for cards that torch has no kernels for; a small convolution does not.
         torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4, device=device), torch.ones(1, 1, 3, 3, device=device)).cpu()
     except (RuntimeError, AssertionError) as error:
         raise ConfigurationError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    if device.type == "cpu":
+        keep_freed_memory()
     return device
 
 

@@ -72,7 +72,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(workspace, job):
 
 def test_pretraining_lowers_every_loss(workspace):
     seen = []
-    pretrain(pretraining(workspace, "run", 60, learning_rate=3e-3), seen.append)
+    pretrain(pretraining(workspace, "run", 60, learning_rate=3e-3, batch_size=8), seen.append)
     values = [e.values for e in seen if isinstance(e, Losses)]
     assert set(values[0]) == {"image", "task", "group", "reconstruction", "dense", "total"}
     for name in ("image", "group", "reconstruction", "dense", "total"):

@@ -27,20 +27,17 @@ def info_nce(first: Tensor, second: Tensor, temperature: float, ignored: Tensor 
     """
     if first.shape != second.shape or first.ndim != 2:
         raise ValueError(f"expected two N × C tensors of one shape, got {tuple(first.shape)}, {tuple(second.shape)}")
-    count = len(first)
-    a, b = (F.normalize(t.float(), dim=1) for t in (first, second))
-    all_a, all_b = gathered(a), gathered(b)
+    device, count = first.device, len(first)
     begin, total = own_place(count)
-    own = torch.arange(begin, begin + count, device=a.device)
-    masked = torch.zeros(count, total, dtype=torch.bool, device=a.device)
-    if ignored is not None:
-        masked = ignored[own].clone()
-    partner_masked = masked.clone()
-    partner_masked[torch.arange(count), own] = False
-    masked[torch.arange(count), own] = True
-    loss = first.new_zeros((), dtype=torch.float32)
-    for anchor, same, other in ((a, all_a, all_b), (b, all_b, all_a)):
-        to_other = (anchor @ other.T / temperature).masked_fill(partner_masked, float("-inf"))
-        to_same = (anchor @ same.T / temperature).masked_fill(masked, float("-inf"))
-        loss = loss + F.cross_entropy(torch.cat([to_other, to_same], 1), own)
-    return loss / 2
+    # Similarities over the temperature are too coarse in bf16.
+    with torch.autocast(device.type, enabled=False):
+        a, b = (F.normalize(t.float(), dim=1) for t in (first, second))
+        scores = torch.cat([a, b]) / temperature @ torch.cat([gathered(a), gathered(b)]).T
+        own = torch.arange(begin, begin + count, device=device)
+        rows, partners = torch.arange(2 * count, device=device), torch.cat([total + own, own])
+        if ignored is not None:
+            masked = ignored[own].repeat(2, 2)
+            masked[rows, partners] = False
+            scores.masked_fill_(masked, float("-inf"))
+        scores[rows, torch.cat([own, total + own])] = float("-inf")
+        return F.cross_entropy(scores, partners)
