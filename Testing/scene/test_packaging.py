@@ -8,8 +8,9 @@ import struct
 import tomllib
 from pathlib import Path
 
-import installed_files
 import pytest
+
+import installed_files
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CMAKE = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
