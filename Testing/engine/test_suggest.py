@@ -157,25 +157,28 @@ def certain(*boxes: slice) -> torch.Tensor:
     return torch.nn.functional.one_hot(labels, len(boxes) + 1).movedim(-1, 0).float()
 
 
-def test_a_certain_prediction_has_no_uncertainty_and_doubt_far_from_it_does_not_count():
-    sure = certain(slice(0, 4))
-    assert doubt_of(sure, True) == pytest.approx(0, abs=1e-6)
-    far = sure.clone()
-    far[:, :, :, 10:] = torch.tensor([0.51, 0.49])[:, None, None, None]
-    assert doubt_of(far, True) == pytest.approx(0, abs=1e-6)
+def test_a_certain_prediction_has_no_uncertainty():
+    assert doubt_of(certain(slice(0, 4)), True) == pytest.approx(0, abs=1e-6)
 
 
-def test_the_entropy_is_averaged_over_what_is_found_and_two_voxels_around_it():
+def test_uncertainty_is_one_minus_the_dice_that_the_model_expects():
     doubtful = certain(slice(0, 4))
-    doubtful[:, :, :, 4:6] = torch.tensor([0.5, 0.5])[:, None, None, None]
-    doubtful[0, :, :, 4:6] += 1e-4  # not found
-    assert doubt_of(doubtful, True) == pytest.approx(2 / 6, abs=1e-3)
+    doubtful[:, :, :, :4] = torch.tensor([0.2, 0.8])[:, None, None, None]  # found
+    doubtful[:, :, :, 4:6] = torch.tensor([0.6, 0.4])[:, None, None, None]  # not found, beside it
+    # A row has 4 columns found with 0.8, and 2 others with 0.4: 2 · 3.2 / (3.2 + 0.8 + 4).
+    assert doubt_of(doubtful, True) == pytest.approx(1 - 6.4 / 8, abs=1e-6)
 
 
 def test_an_empty_prediction_of_what_every_label_holds_is_the_greatest_uncertainty():
     nothing = torch.stack([torch.ones(40, 16, 16), torch.zeros(40, 16, 16)])
     assert doubt_of(nothing, True) == 1
-    assert doubt_of(nothing, False) == pytest.approx(0, abs=1e-6)
+    assert doubt_of(nothing, False) == 0
+
+
+def test_what_need_not_be_there_and_was_nearly_found_is_uncertain():
+    nearly = torch.stack([torch.ones(40, 16, 16), torch.zeros(40, 16, 16)])
+    nearly[:, 39, 3, 3] = torch.tensor([0.6, 0.4])
+    assert doubt_of(nearly, False) == pytest.approx(0.8, abs=1e-6)
 
 
 def test_a_class_that_is_missed_counts_as_much_as_one_that_is_found():
@@ -184,7 +187,7 @@ def test_a_class_that_is_missed_counts_as_much_as_one_that_is_found():
     assert doubt_of(one_of_two, True, False) == pytest.approx(0, abs=1e-6)
 
 
-def test_the_surroundings_of_a_real_network_do_not_depend_on_slabs(monkeypatch):
+def test_the_uncertainty_of_a_real_network_does_not_depend_on_slabs(monkeypatch):
     torch.manual_seed(0)
     played = Played(torch.zeros(3, 1, 1, 1))
     network = build_network(played.description.network, 3)
