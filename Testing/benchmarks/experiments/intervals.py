@@ -38,12 +38,13 @@ def bootstrap(strata: Sequence[np.ndarray], repeats: int = 4000, seed: int = 0) 
             cases are drawn anew independently of each other within each stratum; strata weigh alike and stay.
 
     Returns:
-        The interval; "count" is the number of differences. Without limits when no stratum has two draws and two cases.
+        The interval; "count" is the number of differences. With a single draw the limits speak
+        of the test cases alone; without either there are none.
     """
     rng = np.random.default_rng(seed)
     mean = float(np.mean([s.mean() for s in strata]))
     count = int(sum(s.size for s in strata))
-    if all(min(s.shape) < 2 for s in strata):
+    if all(s.size < 2 for s in strata):
         return Interval(mean, None, None, count)
     means = np.zeros(repeats)
     for s in strata:

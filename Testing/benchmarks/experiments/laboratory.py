@@ -120,6 +120,14 @@ class Laboratory:
         hours = sum(b.get("minutes", 0) for b in budgets) / 60
         return f"{len(left)} fine-tunings are left; {hours:.1f} hours with pretraining, without their tests"
 
+    def finetuned(self, leg: Leg) -> Path:
+        """Returns the run of a leg, which is kept for those who want its network."""
+        folder = self.data.workspace / "runs" / f"kept-{self._path(leg).stem}"
+        if not RunFolder(folder).finished:
+            _say(f"{leg.task}, {leg.count} labelled, {leg.start}, {_text(leg.budget)}")
+            finetune(self._configuration(leg, folder.name), _warnings)
+        return folder
+
     def measured(self, leg: Leg) -> dict[str, Any]:
         """Returns the leg's labels together with what its fine-tuning gave.
 
@@ -170,10 +178,13 @@ class Laboratory:
             before = values.model_dump(mode="json", exclude={"workspace"})
         return self.folder / "legs" / f"{leg.task}-{sha256_of([config, before, list(leg.test)])[:12]}.json"
 
+    def _configuration(self, leg: Leg, run: str) -> FinetuneConfig:
+        start = "scratch" if leg.pretraining is None else str(self.pretrained(leg.pretraining))
+        values = {**self._finetuning(leg), "run": run, "start": start, "precision": self._precision(leg)}
+        return FinetuneConfig.checked(values)
+
     def _measure(self, leg: Leg, run: str) -> dict[str, Any]:
-        config = FinetuneConfig.checked({**self._finetuning(leg), "run": run, "precision": self._precision(leg)})
-        if leg.pretraining is not None:
-            config = config.model_copy(update={"start": str(self.pretrained(leg.pretraining))})
+        config = self._configuration(leg, run)
         _say(f"{leg.task}, {leg.count} labelled, draw {leg.draw}, seed {leg.seed}, {leg.start}, {_text(leg.budget)}")
         try:
             done = finetune(config, _warnings)

@@ -28,6 +28,7 @@ class Preset:
         networks: "2.5D", "2D", "3D"; the first is the main one.
         test_cases: at most so many in all but the published split; 0 is all.
         interactive_cases: at most so many volumes of a source for learning from slices.
+        timed_size: of the volume (z, y, x) on which learning from slices is timed, `timed_sessions` times.
         probe_windows: windows of each task for the picture of the hierarchy.
     """
 
@@ -48,6 +49,8 @@ class Preset:
     size: str = "small"
     test_cases: int = 12
     interactive_cases: int = 10
+    timed_size: tuple[int, int, int] = (100, 256, 256)
+    timed_sessions: int = 3
     probe_windows: int = 200
     threads: int = 0
 
@@ -97,6 +100,8 @@ PRESETS = {
         networks=("2.5D", "3D"),
         test_cases=1,
         interactive_cases=1,
+        timed_size=(20, 64, 64),
+        timed_sessions=1,
         probe_windows=12,
         threads=1,
     ),

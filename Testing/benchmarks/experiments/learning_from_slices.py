@@ -1,0 +1,212 @@
+"""Learning from a few slices of a volume: accuracy against what there is without it, time and memory."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from hssl.description import ModelDescription
+from hssl.fingerprint import ANISOTROPY
+from hssl.interactive import InteractiveSession, Plane
+from hssl.modelfile import load_model
+from hssl.networks import build_network
+from hssl.volumes import read_label_map, read_volume
+
+from .filling import filled
+from .intervals import paired_t
+from .laboratory import Laboratory
+
+KS = (3, 5, 7)
+"""Numbers of annotated slices of a structure."""
+Model = tuple[ModelDescription, dict[str, torch.Tensor]]
+
+
+def models(lab: Laboratory, task: str) -> dict[str, Model | None]:
+    """Returns the networks whose features are compared, by the name that figures show.
+
+    "trained from scratch" has learned from labels of the same source, which the others have not.
+    """
+    description, state = load_model(lab.pretrained(lab.main))
+    torch.manual_seed(0)
+    fresh = build_network(description.network, description.out_channels).state_dict()
+    supervised = lab.finetuned(lab.leg(task, "scratch", lab.preset.few, 0))
+    return {
+        "HSSL": (description, state),
+        "untrained": (description, fresh),
+        "trained from scratch": load_model(supervised),
+        "no features": None,
+    }
+
+
+def rows_of(lab: Laboratory, task: str, case: str, starts: dict[str, Model | None]) -> list[dict[str, Any]]:
+    """Returns the Dice of each method, structure, number of slices and way to choose them, of one volume."""
+    record = lab.data.catalogue.image(case)
+    volume = read_volume(lab.data.catalogue.image_path(record))
+    path = lab.data.catalogue.label_path(record)
+    assert path is not None
+    labels = sitk.GetArrayFromImage(read_label_map(path, like=volume))
+    spacing = np.array(volume.GetSpacing()[::-1])
+    axis = int(spacing.argmax()) if spacing.max() >= ANISOTROPY * spacing.min() else 0
+    array, classes = sitk.GetArrayFromImage(volume), lab.data.catalogue.task(task).classes
+    rows: list[dict[str, Any]] = []
+    for structure in classes:
+        truth = labels == structure.value
+        found = _by_learning(volume, truth, axis, starts)
+        rounds = {(k, chosen): slices for _, k, chosen, slices, _, _ in found}
+        known = [_on(truth, axis, slices) for slices in rounds.values()]
+        filling = filled(array, known, axis, list(rounds.values())) if rounds else []
+        for (k, chosen), masks in zip(rounds, filling, strict=True):
+            found += [(method, k, chosen, [], dice_of(mask, truth), None) for method, mask in masks.items()]
+        for method, k, chosen, _, dice, seconds in found:
+            row = {"task": task, "case": case, "structure": structure.name, "method": method, "k": k}
+            rows.append({**row, "slices": chosen, "dice": dice, "seconds": seconds})
+    return rows
+
+
+def evenly(there: Sequence[int], k: int) -> list[int]:
+    """Returns k slices from a structure's first to its last."""
+    return sorted({int(i) for i in np.linspace(there[0], there[-1], k).round()})
+
+
+def _by_learning(
+    volume: sitk.Image, truth: np.ndarray, axis: int, starts: dict[str, Model | None]
+) -> list[tuple[str, int, str, list[int], float, float | None]]:
+    """Method, k, way to choose, slices, Dice and seconds; nothing where k slices are all that the structure has."""
+    there = np.flatnonzero(truth.any(tuple(a for a in range(3) if a != axis)))
+    found: list[tuple[str, int, str, list[int], float, float | None]] = []
+    for k in (k for k in KS if len(there) > k):
+        for name, model in starts.items():
+            slices = evenly(there, k)
+            session = InteractiveSession(volume, model)
+            dice, seconds, following = _round(session, volume, truth, axis, slices)
+            found.append((name, k, "even", slices, dice, seconds))
+            if k != KS[0] or name != "HSSL":
+                continue
+            # The same session goes on, slice by slice, where it is least certain.
+            while len(slices) < KS[-1] and following.axis == axis and following.index not in slices:
+                slices = sorted([*slices, following.index])
+                dice, seconds, following = _round(session, volume, truth, axis, slices)
+                if len(slices) in KS:
+                    found.append((name, len(slices), "uncertain", slices, dice, seconds))
+    return found
+
+
+def _round(
+    session: InteractiveSession, volume: sitk.Image, truth: np.ndarray, axis: int, slices: Sequence[int]
+) -> tuple[float, float, Plane]:
+    annotation = sitk.GetImageFromArray(_on(truth, axis, slices).astype(np.uint8))
+    annotation.CopyInformation(volume)
+    preview = session.learn(annotation, [Plane(axis, i) for i in slices])
+    return dice_of(sitk.GetArrayViewFromImage(preview.label_map) > 0, truth), preview.seconds, preview.next_slice
+
+
+def _on(truth: np.ndarray, axis: int, slices: Sequence[int]) -> np.ndarray:
+    known = np.zeros_like(truth)
+    np.moveaxis(known, axis, 0)[list(slices)] = np.moveaxis(truth, axis, 0)[list(slices)]
+    return known
+
+
+def dice_of(found: np.ndarray, truth: np.ndarray) -> float:
+    """Returns the Dice of two masks, not both empty."""
+    return float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
+
+
+def times(model: Model, size: tuple[int, int, int], repeats: int) -> dict[str, Any]:
+    """Returns seconds of the first preview and of a correction round from a warm session, and the peak of memory.
+
+    The volume is generated: two ellipsoids in noise, one of a third of each side and one of a sixth, annotated on five
+    slices each; the correction adds a slice. The session has read the volume, but not computed anything of it.
+    The peak is the process's so far, torch included.
+
+    Args:
+        model: gives the features.
+        size: of the volume, z, y, x.
+        repeats: sessions of each kind.
+    """
+    volume, labels = _ellipsoids(size)
+    small, painted = _ellipsoids((20, 64, 64))
+    painted[11:] = 0
+    warm = sitk.GetImageFromArray(painted)
+    warm.CopyInformation(small)
+    InteractiveSession(small, model).learn(warm, [Plane(0, 9), Plane(0, 10)])
+    slices = [round(size[0] * share) for share in (0.35, 0.42, 0.5, 0.58, 0.65)]
+    found: dict[str, Any] = {"size": size[::-1]}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for name, whole in (("surroundings", False), ("whole volume", True)):
+        first: list[float] = []
+        correction: list[float] = []
+        for _ in range(repeats):
+            session = InteractiveSession(volume, model)
+            seconds = []
+            for known in (slices, sorted([*slices, slices[0] + 3])):
+                annotation = np.zeros_like(labels)
+                annotation[known] = labels[known]
+                image = sitk.GetImageFromArray(annotation)
+                image.CopyInformation(volume)
+                began = time.monotonic()
+                session.learn(image, [Plane(0, i) for i in known], whole_volume=whole)
+                seconds.append(time.monotonic() - began)
+            first.append(seconds[0])
+            correction.append(seconds[1])
+        found[name] = {
+            "first_seconds": statistics.median(first),
+            "first_most": max(first),
+            "correction_seconds": statistics.median(correction),
+            "correction_most": max(correction),
+            "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        }
+    found["mb_before"] = round(before / 1024)
+    return found
+
+
+def _ellipsoids(size: tuple[int, int, int]) -> tuple[sitk.Image, np.ndarray]:
+    grid = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in size), indexing="ij")
+    labels = np.zeros(size, np.uint8)
+    for value, (centre, radius) in enumerate((((0, -0.25, 0), 1 / 3), ((0, 0.4, 0.2), 1 / 6)), 1):
+        scales = (0.4, radius, radius)
+        labels[sum(((g - c) / r) ** 2 for g, c, r in zip(grid, centre, scales, strict=True)) < 1] = value
+    noise = np.random.default_rng(0).normal(0, 25, size)
+    volume = sitk.GetImageFromArray((100 + 60.0 * labels + noise).astype(np.int16))
+    volume.SetSpacing((0.9, 0.9, 2.0))
+    return volume, labels
+
+
+def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns for each source, k and way to choose slices the mean Dice of each method, and HSSL's lead on it."""
+    cells = []
+    for task, k, chosen in dict.fromkeys((r["task"], r["k"], r["slices"]) for r in rows):
+        own = [r for r in rows if (r["task"], r["k"], r["slices"]) == (task, k, chosen)]
+        by_method: dict[str, dict[str, dict[str, float]]] = {}
+        for r in own:
+            by_method.setdefault(r["method"], {}).setdefault(r["case"], {})[r["structure"]] = 100 * r["dice"]
+        # Structures of one volume are not independent, so volumes are what is counted.
+        means = {m: {c: float(np.mean(list(v.values()))) for c, v in cases.items()} for m, cases in by_method.items()}
+        structures = {
+            s: {m: float(np.mean([100 * r["dice"] for r in own if (r["method"], r["structure"]) == (m, s)]))
+                for m in means}
+            for s in dict.fromkeys(r["structure"] for r in own)
+        }  # fmt: skip
+        cells.append(
+            {
+                "task": task,
+                "k": k,
+                "slices": chosen,
+                "volumes": len(means["HSSL"]),
+                "mean": {m: float(np.mean(list(cases.values()))) for m, cases in means.items()},
+                "lead": {
+                    m: asdict(paired_t([means["HSSL"][c] - cases[c] for c in means["HSSL"]]))
+                    for m, cases in means.items()
+                    if m != "HSSL"
+                },
+                "structures": structures,
+            }
+        )
+    return {"cells": cells}

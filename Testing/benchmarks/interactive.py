@@ -1,0 +1,71 @@
+"""Benchmark: learning from a few annotated slices, against the Segment Editor's own means; time and memory.
+
+    python Testing/benchmarks/interactive.py --data DIR --preset cpu --out FOLDER
+
+DIR and FOLDER are those of `evidence.py`, whose main pretraining is used (and done, where it is not there yet). Each
+volume ends in a JSON file of its own and is not done again. Slices are annotated as the true labels have them. Needs
+`pip install .[benchmarks]` and slicer-core.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from experiments.data import Data
+from experiments.laboratory import Laboratory
+from experiments.learning_from_slices import figures, models, rows_of, times
+from experiments.presets import PRESETS
+from recording import record
+
+from hssl import interactive
+from hssl.files import read_json, sha256, sha256_of, write_json
+from hssl.modelfile import load_model
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the sources")
+    parser.add_argument("--preset", choices=PRESETS, default="cpu")
+    parser.add_argument("--out", type=Path, required=True, help="workspace and volumes' results")
+    parser.add_argument("--results", type=Path, default=HERE / "results", help="where the figures go")
+    given = parser.parse_args()
+    preset = PRESETS[given.preset]
+    lab = Laboratory(Data(given.data, given.out / "workspace"), given.out, preset)
+    if preset.threads:
+        torch.set_num_threads(preset.threads)
+    start = lab.pretrained(lab.main)
+    # Other weights or another way to learn are other results.
+    version = sha256_of([start.name, sha256(interactive.__file__)])[:12]
+    folder = given.out / "interactive" / version
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "times.json").exists():  # first, since the peak of memory is the process's
+        write_json(folder / "times.json", times(load_model(start), preset.timed_size, preset.timed_sessions))
+    rows = []
+    for task in preset.sources:
+        starts = None
+        for case in lab.data.test(task, preset.interactive_cases):
+            path = folder / f"{task}-{case}.json"
+            if not path.exists():
+                starts = starts or models(lab, task)
+                print(task, case, flush=True)
+                write_json(path, rows_of(lab, task, case, starts))
+            rows += read_json(path)
+    result = {
+        "experiment": "interactive",
+        "sizes": asdict(preset),
+        "figures": {**figures(rows), "times": read_json(folder / "times.json")},
+        "pretrainings": lab.spent_on([lab.main]),
+        "rows": rows,
+    }
+    path = given.results / f"interactive-{preset.name}.json"
+    record(path, result)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
