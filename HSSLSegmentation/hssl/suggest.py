@@ -2,8 +2,8 @@
 
 Two things are measured of each unlabelled image:
 
-- uncertainty: how much a fine-tuned model doubts what it finds, class by class (see `uncertainty_of`). The mean entropy
-  in and around what is found was tried first: on real volumes it says less of the true Dice;
+- uncertainty: how much a fine-tuned model doubts what it finds, class by class (see `uncertainty_of`); on real volumes
+  this says more of the true Dice than the mean entropy in and around what is found;
 - novelty: the distance to the nearest image that is labelled or suggested already, in the feature space of a pretrained
   network. Taking the most distant image again and again is the greedy k-centre cover (coreset) of Sener and Savarese,
   "Active learning for convolutional neural networks: a core-set approach", ICLR 2018.

@@ -11,10 +11,11 @@ import vtk
 from panel_fixtures import configurationOf, fakeRun
 
 import slicer
-from harness.fixtures import settle
+from harness.fixtures import settle, waitUntil
 from hssl.catalogue import Catalogue
 from hssl.suggestions import suggestions_path
 from hssl.volumes import read_label_map, read_volume
+from HSSLSegmentationLib import settings
 from HSSLSegmentationLib.sceneVolumes import SceneVolumeError
 
 TASK = "brain_mr"
@@ -88,6 +89,22 @@ def test_a_click_asks_the_latest_model_of_the_task_and_the_answer_becomes_a_list
         f"2.  {waiting[0]}  ·  0.50 from the nearest",
     ]
     assert next.chosen() == waiting[1]
+
+
+def test_the_real_engine_fills_the_list(panel, waiting):
+    settings.setValue("threads", 1)
+    settings.setValue("device", "cpu")
+    panel.logic.pretrain(panel.workspace, steps=2, run="short", waitForCompletion=True)
+    part = panel.dataset.labelNext
+    panel.parameterNode.labelNextTask = TASK
+    panel.forget()
+    panel.refresh()
+    part.ui.suggestButton.click()
+    job = panel.job
+    waitUntil(lambda: not job.isRunning(), 240, "the suggestion")
+    settle()
+    assert job.state == "done", job.error
+    assert sorted(text.split("  ")[1] for text in shown(part)) == waiting
 
 
 def test_only_a_pretraining_is_enough(next, processes, workspace):
