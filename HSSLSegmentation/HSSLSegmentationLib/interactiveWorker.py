@@ -105,4 +105,7 @@ class InteractiveWorker:
             reason = _("The worker ended unexpectedly ({how}).").format(how=how.format(number=exitCode))
         if self.lastLines:
             reason += "\n" + _("Its last lines:") + "\n" + "\n".join(list(self.lastLines)[-6:])
+            reason += "\n" + _(
+                "If they do not tell the reason, install the Python packages anew in the Settings of HSSL Segmentation."
+            )
         self._onDeath(reason)

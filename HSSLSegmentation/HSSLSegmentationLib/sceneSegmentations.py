@@ -123,8 +123,9 @@ class SegmentWriter:
                 continue
             editor.SetCurrentSegmentID(segmentId)
             editor.UpdateMaskLabelmap()
+            labelmap = onReferenceGrid(orientedImage(inside, toNode), editor.GetReferenceGeometryImage())
             editor.ModifySegmentByLabelmap(
-                segmentationNode, segmentId, orientedImage(inside, toNode), editor.ModificationModeSet, True, False
+                segmentationNode, segmentId, labelmap, editor.ModificationModeSet, True, False
             )
         return segmentIds
 
@@ -302,6 +303,21 @@ def labelsOf(segmentationNode, values: dict[str, int], volumeNode) -> numpy.ndar
     if not labels.any():
         raise SceneVolumeError(_("Nothing is painted on {volume} yet.").format(volume=volumeNode.GetName()))
     return labels
+
+
+def onReferenceGrid(labelmap, reference):
+    """Returns a labelmap on the grid of the segmentation's reference geometry, where masks are applied.
+
+    Args:
+        labelmap: of `orientedImage`.
+        reference: the Segment Editor's reference geometry image.
+    """
+    resample = slicer.vtkOrientedImageDataResample
+    if reference is None or resample.DoGeometriesMatch(labelmap, reference):
+        return labelmap
+    resampled = slicer.vtkOrientedImageData()
+    resample.ResampleOrientedImageToReferenceOrientedImage(labelmap, reference, resampled, False)
+    return resampled
 
 
 def orientedImage(inside: numpy.ndarray, ijkToNode: numpy.ndarray):

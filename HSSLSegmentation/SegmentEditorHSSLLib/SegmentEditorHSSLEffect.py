@@ -271,12 +271,10 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
         for segmentClass, segmentId in zip(proposal.classes, proposal.segmentIds, strict=True):
             segmentId = segmentId or sceneSegmentations.addSegment(segmentClass, segmentationNode)
             inside = (proposal.labels == segmentClass.value).astype("uint8")
-            effect.modifySegmentByLabelmap(
-                segmentationNode,
-                segmentId,
-                sceneSegmentations.orientedImage(inside, toNode),
-                slicer.qSlicerSegmentEditorAbstractEffect.ModificationModeSet,
-            )
+            labelmap = sceneSegmentations.orientedImage(inside, toNode)
+            labelmap = sceneSegmentations.onReferenceGrid(labelmap, effect.referenceGeometryImage())
+            modeSet = slicer.qSlicerSegmentEditorAbstractEffect.ModificationModeSet
+            effect.modifySegmentByLabelmap(segmentationNode, segmentId, labelmap, modeSet)
         session.applied()
         self._removePreview()
         self._done = _("Applied. Ctrl+Z takes it back; what you correct now is learned from in the next round.")
@@ -344,8 +342,10 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
         options.modelLabel.text = _("Start from:") if learning else _("Model:")
         choices.fill(options.modelCombo, self._models(), self._model())
         options.modelCombo.enabled = not busy
-        views = [(name, name) for name in slicer.app.layoutManager().sliceViewNames()]
+        layoutManager = slicer.app.layoutManager()  # None in an application without a main window
+        views = [] if layoutManager is None else [(name, name) for name in layoutManager.sliceViewNames()]
         choices.fill(options.viewCombo, views, choices.value(options.viewCombo) or "Red")
+        options.completeButton.enabled = bool(views)
         options.learnFrame.setVisible(learning)
         options.learnFrame.enabled = not busy
         self._set(options.scribblesCheck, "checked", self._scribblesOnly())

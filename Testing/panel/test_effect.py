@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -11,12 +12,13 @@ import psutil
 import pytest
 import qt
 import SimpleITK as sitk
+import vtk
 
 import slicer
 from harness import segment_editor
 from harness.fake_process import FakeProcess
 from harness.fixtures import settle, waitUntil
-from HSSLSegmentationLib import effectRegistration, sceneVolumes, settings
+from HSSLSegmentationLib import effectRegistration, sceneSegmentations, sceneVolumes, settings
 
 COMPLETE = (2, 4, 7)
 """Axial slices that are painted."""
@@ -54,10 +56,13 @@ class Bench:
             self.editor.setCurrentSegmentID(name)
 
     def paint(self, name: str, where: np.ndarray) -> None:
-        slicer.util.updateSegmentBinaryLabelmapFromArray(where.astype(np.uint8), self.segmentation, name, self.volume)
+        toNode = sceneSegmentations.matrixInNode(self.volume, self.segmentation)
+        slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
+            sceneSegmentations.orientedImage(where.astype(np.uint8), toNode), self.segmentation, name
+        )
 
     def where(self, name: str, node=None) -> np.ndarray:
-        return slicer.util.arrayFromSegmentBinaryLabelmap(node or self.segmentation, name, self.volume) > 0
+        return sceneSegmentations.segmentOnGrid(node or self.segmentation, name, self.volume)
 
     def learn(self) -> None:
         assert self.options.startButton.enabled, self.options.startButton.toolTip
@@ -73,6 +78,9 @@ class Bench:
         else:
             self.effect.scriptedEffect.deactivate()
         settle()
+
+    def previewSegment(self) -> str:
+        return self.previewNode().GetSegmentation().GetSegmentIDs()[0]
 
     def previewNode(self):
         return next(iter(slicer.util.getNodes("HSSL preview*", useLists=True).get("HSSL preview", [])), None)
@@ -122,6 +130,22 @@ def played(painted):
     yield painted
     for process in made:
         process.end(0)
+
+
+def answer(process: FakeProcess, labels: np.ndarray) -> None:
+    """Writes what the worker would have written, and says so."""
+    commands = [json.loads(line) for line in process.written.splitlines()]
+    opened = next(command for command in commands if command["command"] == "open")
+    asked = commands[-1]
+    volume = sitk.ReadImage(opened["volume"])
+    for key, array in (("label_map", labels.astype(np.uint8)), ("uncertainty", labels.astype(np.float32))):
+        image = sitk.GetImageFromArray(array)
+        image.CopyInformation(volume)
+        sitk.WriteImage(image, asked[key])
+    result = {key: asked[key] for key in ("label_map", "uncertainty")}
+    process.say({"event": "done", "command_id": opened["id"], "result": {}})
+    process.say({"event": "done", "command_id": asked["id"], "result": {**result, "next_slice": [0, 5]}})
+    settle()
 
 
 def workers() -> list[psutil.Process]:
@@ -273,6 +297,44 @@ def test_a_slice_is_marked_by_the_button_and_the_mark_is_taken_back(played):
     played.processes[-1].end(1)
     options.completeButton.click()
     assert played.effect._marked == []
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_volume_under_a_transform_gets_its_segments_at_its_place(played, together):
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = vtk.vtkTransform()
+    matrix.RotateX(31)
+    matrix.Translate(5, -40, 12)
+    transform.SetMatrixTransformToParent(matrix.GetMatrix())
+    played.volume.SetAndObserveTransformNodeID(transform.GetID())
+    if together:
+        played.segmentation.SetAndObserveTransformNodeID(transform.GetID())
+    else:
+        played.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(played.volume)
+        played.paint("liver", on(COMPLETE, played.liver))
+    played.options.startButton.click()
+    answer(played.processes[-1], played.liver)
+    assert (played.where(played.previewSegment(), played.previewNode()) == played.liver).all()
+    played.options.applyButton.click()
+    assert dice(played.where("liver"), played.liver) > 0.99
+
+
+def test_a_finer_reference_geometry_and_its_mask_are_kept(played):
+    fine = slicer.util.addVolumeFromArray(np.zeros([2 * count for count in played.liver.shape], np.uint8), name="fine")
+    halved = sceneVolumes.localMatrix(played.volume) @ np.diag([0.5, 0.5, 0.5, 1])
+    halved[:, 3] = sceneVolumes.localMatrix(played.volume) @ [-0.25, -0.25, -0.25, 1]
+    fine.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(halved))
+    played.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(fine)
+    node = played.editor.mrmlSegmentEditorNode()
+    node.SetSourceVolumeIntensityMask(True)
+    bright = slicer.util.arrayFromVolume(played.volume) > 20
+    node.SetSourceVolumeIntensityMaskRange(20, 5000)
+    before = played.where("liver")
+    played.options.startButton.click()
+    answer(played.processes[-1], played.liver)
+    played.options.applyButton.click()
+    after = played.where("liver")
+    assert dice(after, (played.liver & bright) | (before & ~bright)) > 0.9
 
 
 def test_an_empty_segment_is_refused_with_what_to_do(bench):
