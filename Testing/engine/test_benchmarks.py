@@ -12,9 +12,11 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 if str(BENCHMARKS) not in sys.path:
     sys.path.insert(0, str(BENCHMARKS))
 
+from experiments import ablations  # noqa: E402
 from experiments.data import draw, patient_of  # noqa: E402
 from experiments.intervals import bootstrap, paired_t  # noqa: E402
 from experiments.paired import comparison, differences  # noqa: E402
+from experiments.tables import interval, of_comparison, spread  # noqa: E402
 
 CARDIAC = ["scd1_ph07", "scd1_ph18", "scd4_ph06", "scd4_ph19", "scd5_ph06", "scd5_ph19"]
 
@@ -106,3 +108,23 @@ def test_a_comparison_tells_gain_by_cell_and_counts_failures():
     assert found["positive"]["pretrained"] == [1, 2]
     assert found["overall"]["pretrained"]["mean"] == pytest.approx(0)
     assert found["failed"] == 1
+
+
+def test_half_of_the_way_from_ten_percent_to_all_labels_is_told_and_what_each_loss_adds():
+    rows = [
+        {**row(f"{start} at {share} %", 0, 0, [dice]), "count": share}
+        for start, share, dice in (
+            ("pretrained", 10, 0.7), ("scratch", 10, 0.6), ("pretrained", 100, 0.8), ("scratch", 100, 0.8),
+        )
+    ]  # fmt: skip
+    variants = [row("scratch", 0, 0, [0.5]), row("image", 0, 0, [0.6]), row("+ task", 0, 0, [0.5])]
+    found = ablations.figures([*rows, *variants])
+    assert found["bridged"] == {"t": pytest.approx(0.5)}
+    assert found["added"]["image"]["mean"] == pytest.approx(10)
+    assert found["added"]["+ task"]["mean"] == pytest.approx(-10)
+
+
+def test_tables_show_a_dash_for_what_was_not_measured():
+    text = of_comparison(comparison([row("scratch", 0, 0, [0.5])], "scratch"), {"task": "source", "count": "labelled"})
+    assert text.splitlines()[2] == "| t | 1 | 50.0 |"
+    assert (interval(None), spread(None)) == ("–", "–")

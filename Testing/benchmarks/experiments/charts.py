@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from hssl.plots import color_of, style
@@ -23,7 +24,7 @@ def _panels(names: Sequence[str], dark: bool, draw: Callable[[Axes, str, Mapping
             draw(axes, name, colors)
         figure.axes[0].set_ylabel("Dice of the test cases, %")
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 2 * len(names)))
         return figure
 
 
@@ -44,7 +45,17 @@ def against(figures: dict[str, Any], key: str, label: str, log: bool = False, da
             known = [(c[key], c["starts"][start]) for c in cells if start in c["starts"]]
             x, means = [k for k, _ in known], [f["mean"] for _, f in known]
             spreads = [f["sd"] or 0 for _, f in known]
-            axes.errorbar(x, means, spreads, color=color_of(start, colors), marker="o", markersize=4, label=start)
+            axes.errorbar(
+                x,
+                means,
+                spreads,
+                color=color_of(start, colors),
+                marker="o",
+                markersize=4,
+                label=start,
+                elinewidth=4,
+                ecolor=(*to_rgb(color_of(start, colors)), 0.3),
+            )
         if log:
             axes.set_xscale("log")
         axes.set_xticks([c[key] for c in cells], [str(c[key]) for c in cells])
@@ -68,7 +79,7 @@ def forest(figures: dict[str, Any], dark: bool = False) -> Figure:
         axes.set_yticks(range(len(overall)), list(overall))
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel(f"points of Dice above {figures['against']}, with 95 % confidence interval")
+        axes.set_xlabel(f"points of Dice above {figures['against']}, 95 % interval")
         return figure
 
 

@@ -102,7 +102,8 @@ class Laboratory:
         folder = self._run_of(pretraining)
         if not RunFolder(folder).finished:
             _say(f"pretraining {pretraining.network} {pretraining.changes or ''} for {_text(pretraining.budget)}")
-            pretrain(PretrainConfig.checked({**self._pretraining(pretraining), "run": folder.name}), _warnings)
+            more = {"run": folder.name, "precision": self._precision()}
+            pretrain(PretrainConfig.checked({**self._pretraining(pretraining), **more}), _warnings)
         return folder
 
     def spent_on(self, pretrainings: Iterable[Pretraining | None]) -> list[dict[str, Any]]:
@@ -180,7 +181,7 @@ class Laboratory:
 
     def _configuration(self, leg: Leg, run: str) -> FinetuneConfig:
         start = "scratch" if leg.pretraining is None else str(self.pretrained(leg.pretraining))
-        values = {**self._finetuning(leg), "run": run, "start": start, "precision": self._precision(leg)}
+        values = {**self._finetuning(leg), "run": run, "start": start, "precision": self._precision()}
         return FinetuneConfig.checked(values)
 
     def _measure(self, leg: Leg, run: str) -> dict[str, Any]:
@@ -207,13 +208,13 @@ class Laboratory:
         training = {key: value for key, value in done.result.items() if key != "run"}
         return {"leg": _labels(leg), "training": training, "measured": measured}
 
-    def _precision(self, leg: Leg) -> str:
-        """One trial decides for all legs of this folder, or noise of the machine would tell starts apart."""
+    def _precision(self) -> str:
+        """One trial decides for all trainings of this folder, or noise of the machine would tell starts apart."""
         path = self.folder / "precision.json"
         if not path.exists():
-            run = f"trial-{self._path(leg).stem}"
-            config = {**self._finetuning(leg), "budget": {"steps": 1}, "run": run, "network": self._network("2.5D")}
-            done = finetune(FinetuneConfig.checked(config), _warnings)
+            leg = self.leg(self.preset.sources[0], "scratch", 1, 0, budget={"steps": 1})
+            config = FinetuneConfig.checked({**self._finetuning(leg), "run": f"trial-{self._path(leg).stem}"})
+            done = finetune(config, _warnings)
             shutil.rmtree(done.result["run"])
             write_json(path, done.result["precision"])
         return str(read_json(path))

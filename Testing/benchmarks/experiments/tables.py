@@ -92,9 +92,17 @@ def _time(f: dict[str, Any]) -> str:
 
 
 def _ablations(f: dict[str, Any]) -> str:
-    domains = of_comparison(f["domains"], {"task": "source"}) if f["domains"]["cells"] else ""
-    shares = of_comparison(f["shares"], {"task": "source", "share": "labels"}) if f["shares"]["cells"] else ""
-    return "\n\n".join(filter(None, [of_variants(f["losses"]), domains, shares]))
+    parts = [of_variants(f["losses"])]
+    parts.append(
+        "Each loss against the variant before: " + "; ".join(f"{n} {interval(i)}" for n, i in f["added"].items())
+    )
+    if f["domains"]["cells"]:
+        parts.append(of_comparison(f["domains"], {"task": "source"}))
+    if f["shares"]["cells"]:
+        parts.append(of_comparison(f["shares"], {"task": "source", "share": "labels"}))
+        bridged = "; ".join(f"{NAMES.get(task, task)} {100 * share:.0f} %" for task, share in f["bridged"].items())
+        parts.append(f"Share of the way from 10 % to all labels that pretraining goes: {bridged}.")
+    return "\n\n".join(parts)
 
 
 def _unlabelled(f: dict[str, Any]) -> str:
