@@ -53,6 +53,7 @@ class Segmenter:
         self.flips = flips and description.mirrored
         self.bf16 = _bf16_pays(device)
 
+    @torch.inference_mode()
     def probabilities(self, array: np.ndarray, low: float, first: int, last: int) -> Tensor:
         """Returns the class probabilities of slices `first` to `last` (exclusive).
 
@@ -112,7 +113,6 @@ class Segmenter:
         result = result[0][(slice(None), *(slice(c, c + n) for c, n in zip(corner, size, strict=True)))]
         return result[:, first - begin : last - begin]
 
-    @torch.inference_mode()
     def _averaged(self, images: Tensor) -> Tensor:
         images = images.to(self.device)
         result = self._softmax(images)
@@ -169,7 +169,7 @@ def on_source(
         places = (torch.arange(first, last) + 0.5) * ratio - 0.5
         places = places.clamp(0, working[0] - 1)
         below = places.floor().long()
-        above = (below + 1).clamp(max=working[0] - 1)
+        above = below if working[0] == wanted[0] else (below + 1).clamp(max=working[0] - 1)
         low, high = int(below[0]), int(above[-1]) + 1
         if kept is not None and kept_first <= low < kept_first + kept.shape[1]:
             old = kept[:, low - kept_first :]
