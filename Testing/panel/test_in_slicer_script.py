@@ -8,6 +8,7 @@ from pathlib import Path
 
 import harness
 import slicer
+from harness import segment_editor
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -20,6 +21,7 @@ def test_the_release_check_passes_in_the_stand_in():
     specification.loader.exec_module(script)
     result = unittest.TestResult()
     unittest.defaultTestLoader.loadTestsFromModule(script).run(result)
+    segment_editor._registered.clear()
     assert result.testsRun >= 4
     assert not result.errors + result.failures
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0

@@ -39,3 +39,19 @@ class HSSLInSlicerTest(unittest.TestCase):
         slicer.mrmlScene.Clear(0)
         slicer.app.processEvents()
         self.assertIsNotNone(widget.logic)
+
+    def test_the_segment_editor_offers_the_effect(self):
+        from HSSLSegmentationLib import effectRegistration
+
+        editor = slicer.qMRMLSegmentEditorWidget()
+        editor.setMRMLScene(slicer.mrmlScene)
+        editor.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
+        if editor.effectByName("HSSL") is None:  # a test can run before the application has said that it has started
+            effectRegistration.register()
+            editor.updateEffectList()
+        editor.setActiveEffectByName("HSSL")
+        effect = editor.activeEffect().self()
+        self.assertFalse(effect.icon().isNull())
+        self.assertIn("choose a segmentation", effect.options.startButton.toolTip)
+        editor.setActiveEffect(None)
+        editor.setMRMLSegmentEditorNode(None)
