@@ -29,7 +29,7 @@ def test_the_calls_that_scripts_rely_on_exist(logicClass):
     calls = public(logicClass)
     training = {"pretrain", "fineTune", "compare", "resume", "runs", "estimateMemory"}
     data = {"createWorkspace", "createSampleWorkspace", "addFolder", "addDicom", "addVolume", "images"}
-    care = {"checkImages", "suggestGroups"}
+    care = {"checkImages", "suggestGroups", "suggest", "openForLabelling", "setLabel"}
     results = {"segment", "segmentFolder", "evaluate", "exportModel", "importModel", "models"}
     assert training | data | care | results <= calls.keys()
 
