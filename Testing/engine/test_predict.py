@@ -10,7 +10,7 @@ import SimpleITK as sitk
 import torch
 
 from hssl.catalogue import Catalogue
-from hssl.configuration import Budget, FinetuneConfig, PredictConfig
+from hssl.configuration import Budget, FinetuneConfig, NetworkConfig, PredictConfig
 from hssl.errors import ConfigurationError, HSSLError, InputError
 from hssl.events import Message, Progress
 from hssl.finetune import finetune
@@ -160,3 +160,23 @@ def test_only_the_largest_component_stays():
     kept = largest_components(channels, 2)
     assert (kept == 1).sum() == 4 * 4 * 3 and (kept == 2).sum() == 1
     assert not kept[1:3, 1:3, 1:3].any()
+
+
+def test_a_network_of_volumes_is_validated_and_predicts(shared_workspace, tmp_path):
+    import shutil
+
+    workspace = Path(shutil.copytree(shared_workspace, tmp_path / "workspace"))
+    catalogue = Catalogue.load(workspace)
+    task = catalogue.tasks[0].name
+    held, *trained = [i.id for i in catalogue.usable(task, labelled=True)]
+    config = FinetuneConfig(
+        workspace=workspace, task=task, run="3d", budget=Budget(steps=2), patch_size=32, batch_size=1, threads=1,
+        network=NetworkConfig(spatial_dims=3, in_slices=1), cases=trained, validation=[held], precision="float32",
+        device="cpu",
+    )  # fmt: skip
+    done = finetune(config)
+    assert done.result["validation_dice"] is not None
+    source = images(workspace)[0]
+    found = predict(PredictConfig(model=Path(done.result["run"]), inputs=[source], output=tmp_path / "out", device="cpu"))
+    label_map = sitk.ReadImage(found.result["outputs"][0]["label_map"])
+    assert label_map.GetSize() == sitk.ReadImage(str(source)).GetSize()

@@ -125,15 +125,15 @@ def test_images_that_are_all_the_same_are_ranked_without_a_division_by_zero():
 class Played:
     """Gives the probabilities that a test wants, slab by slab as a Segmenter does."""
 
-    def __init__(self, probabilities: torch.Tensor):
+    def __init__(self, probabilities: torch.Tensor, network: NetworkConfig = NetworkConfig()):
         self.all = probabilities
         fingerprint = Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="percentiles", median_size=(8, 16, 16))
         classes = [LabelClass(value=c, name=f"class {c}") for c in range(1, len(probabilities))]
         self.description = ModelDescription(
             kind="segmentation",
             name="played",
-            network=NetworkConfig(),
-            patch_size=(16, 16),
+            network=network,
+            patch_size=(32,) * network.spatial_dims,
             tasks=[Task(name="t", classes=classes)],
             fingerprints={"t": fingerprint},
             out_channels=len(probabilities),
@@ -196,6 +196,22 @@ def test_the_uncertainty_of_a_real_network_does_not_depend_on_slabs(monkeypatch)
     whole = uncertainty_of(segmenter, array, -3.0, [True, True])
     monkeypatch.setattr("hssl.suggest.SLAB_SLICES", 7)
     assert uncertainty_of(segmenter, array, -3.0, [True, True]) == pytest.approx(whole, abs=1e-5)
+
+
+def test_a_network_of_volumes_is_asked_in_slabs_of_its_patch():
+    torch.manual_seed(0)
+    played = Played(torch.zeros(3, 1, 1, 1), NetworkConfig(spatial_dims=3, in_slices=1))
+    segmenter = Segmenter(
+        played.description, build_network(played.description.network, 3).state_dict(), torch.device("cpu")
+    )
+    array = np.random.default_rng(0).normal(size=(40, 32, 32)).astype(np.float16)
+    asked = []
+    real = segmenter.probabilities
+    segmenter.probabilities = lambda array, low, first, last: (
+        asked.append((first, last)) or real(array, low, first, last)
+    )
+    assert 0 < uncertainty_of(segmenter, array, -3.0, [True, True]) < 1
+    assert asked == [(0, 32), (32, 40)]
 
 
 # Features --------------------------------------------------------------------------------------------------------
