@@ -16,7 +16,7 @@ from .catalogue import Catalogue, Image
 from .configuration import CompareConfig, FinetuneConfig
 from .errors import ConfigurationError
 from .evaluate import Row, measure, summary_of
-from .events import Done, Event, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop, ignore, never
+from .events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop, as_part, ignore, never
 from .files import read_json, whole_file, write_json, write_text
 from .finetune import Start, finetune
 from .inference import Segmenter
@@ -73,7 +73,7 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
                 # The first leg's trial decides for all, or noise of the machine would tell starts apart.
                 "precision": rows[0]["precision"] if rows else recipe.precision,
             }
-            done = finetune(FinetuneConfig.checked(values), _without_phases(on_event), stop)
+            done = finetune(FinetuneConfig.checked(values), as_part(on_event), stop)
             row = None if done.stopped else _tested(done, recipe, catalogue, test, on_event, stop)
             if row is None:
                 stopped = Done(stopped=True, result={"folder": str(folder), "rows": rows})
@@ -168,16 +168,6 @@ def _test_cases(catalogue: Catalogue, config: CompareConfig) -> list[Image]:
             f"train on, but {max(config.case_counts)} are asked for"
         )
     return test
-
-
-def _without_phases(on_event: OnEvent) -> OnEvent:
-    """A leg's own phases, and its end, are not those of the comparison."""
-
-    def tell(event: Event) -> None:
-        if not isinstance(event, Phase | Done):
-            on_event(event)
-
-    return tell
 
 
 def _write_table(folder: Path, rows: Sequence[dict[str, Any]]) -> None:

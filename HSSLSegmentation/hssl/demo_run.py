@@ -11,7 +11,7 @@ from .catalogue import FILE_NAME, Catalogue, Image
 from .compare import RESULT, compare
 from .configuration import Budget, CompareConfig, EvaluateConfig, FinetuneConfig, PredictConfig, PretrainConfig
 from .evaluate import evaluate
-from .events import Done, Event, OnEvent, Phase, Stop, ignore, never
+from .events import Done, OnEvent, Phase, Stop, as_part, ignore, never
 from .predict import predict
 from .pretrain import pretrain
 from .report import Downstream, Picture, write_report
@@ -73,7 +73,7 @@ def run_demo(
 def _ran(
     folder: Path, on_event: OnEvent, stop: Stop, minutes: float, size: Literal["demo", "tiny"], seed: int
 ) -> dict[str, Any]:
-    tell = _without_phases(on_event)
+    tell = as_part(on_event)
 
     def enter(phase: str) -> None:
         if stop():
@@ -176,16 +176,6 @@ def _ran(
         "rows": comparison["rows"],
         "dice": {start: evaluations[start]["summary"]["mean_dice"] for start in STARTS},
     }
-
-
-def _without_phases(on_event: OnEvent) -> OnEvent:
-    """A job's own phases, and its end, are not those of the demo."""
-
-    def tell(event: Event) -> None:
-        if not isinstance(event, Phase | Done):
-            on_event(event)
-
-    return tell
 
 
 def _finished(done: Done) -> dict[str, Any]:

@@ -105,6 +105,16 @@ def never() -> bool:
     return False
 
 
+def as_part(on_event: OnEvent) -> OnEvent:
+    """Returns an `on_event` for a job that is part of another: its phases and its end are not told as the whole's."""
+
+    def tell(event: Event) -> None:
+        if not isinstance(event, Phase | Done):
+            on_event(event)
+
+    return tell
+
+
 def stop_file(path: str | Path) -> Stop:
     """Returns a `Stop` that asks to stop as soon as the file exists (Windows has no useful signals)."""
     path = Path(path)

@@ -22,20 +22,20 @@ from .augmentation import FINETUNING, Strength, change_intensities, draw_warp, g
 from .catalogue import Catalogue, Image
 from .configuration import FinetuneConfig, NetworkConfig
 from .description import Fingerprint, ModelDescription
-from .errors import ConfigurationError, MemoryExhaustedError
+from .errors import ConfigurationError
 from .events import Done, Message, OnEvent, Phase, Stop, ignore, never
 from .inference import Segmenter
-from .memory import out_of_memory
 from .modelfile import load_model
 from .models import find_model
 from .networks import DeepSupervision, EncoderDecoder, LoadReport, build_network, load_matching
 from .patches import batch_size, patch_size, window_size
-from .processes import Processes, joined
+from .processes import Processes
 from .provenance import versions
-from .runs import BEST, RunFolder, free_name, opened
+from .runs import BEST, RunFolder
 from .sampling import Batch, Sampler
 from .store import Interrupted, Reader, StoredVolume, build, clean, task_fingerprint
-from .training import Rated, train
+from .training import Rated
+from .training_job import in_run, train_in_memory
 
 HELD_OUT = 5
 """One labelled case in this many is held out for validation, when none are named and there are enough…"""
@@ -59,17 +59,7 @@ def finetune(config: FinetuneConfig, on_event: OnEvent = ignore, stop: Stop = ne
     Raises:
         HSSLError: with the reason; what was trained so far is kept.
     """
-    with joined(config.device, config.threads) as processes:
-        if not processes.first:
-            on_event = ignore
-        if not config.run:
-            if processes.count > 1:
-                raise ConfigurationError("several processes need the run's name")
-            config = config.model_copy(update={"run": free_name(config.workspace, f"finetune-{config.task}")})
-        with opened(config, on_event, write=processes.first) as (run, tell):
-            done = _finetuned(config, run, processes, tell, stop)
-    on_event(done)
-    return done
+    return in_run(config, f"finetune-{config.task}", _finetuned, on_event, stop)
 
 
 @dataclass(frozen=True)
@@ -171,27 +161,15 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
     if not held:
         on_event(Message(text="No validation: all labels are trained on, and the last weights are the result"))
     size = batch_size(processes.device, start.network(config).spatial_dims, config.batch_size)
-    while True:
+
+    def make(size: int) -> FinetuneLearner:
         learner = FinetuneLearner(
             config, catalogue, start, trained, held, unlabelled, fingerprint, size, processes.device
         )
         on_event(Message(text=learner.loaded_text()))
-        try:
-            state, stopped = train(learner, config, run, processes, on_event, stop)
-            break
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error) or processes.count > 1:
-                raise
-            if size <= 1:
-                raise MemoryExhaustedError(
-                    f"not even one patch of {learner.description.patch_size} fits on {processes.device}",
-                    "Choose a smaller network or patch size, or another device.",
-                ) from error
-            size //= 2
-            on_event(Message(level="warning", text=f"Out of memory; going on with batches of {size}"))
-        del learner
-        if processes.device.type == "cuda":
-            torch.cuda.empty_cache()
+        return learner
+
+    learner, state, stopped = train_in_memory(make, size, 1, config, run, processes, on_event, stop)
     result = {
         "run": str(run.path),
         "steps": state.step,

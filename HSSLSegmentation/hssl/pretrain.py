@@ -12,19 +12,19 @@ from .augmentation import PRETRAINING, change_intensities, draw_warp, generators
 from .catalogue import Catalogue
 from .configuration import PretrainConfig
 from .description import Fingerprint, ModelDescription
-from .errors import ConfigurationError, MemoryExhaustedError
-from .events import Done, Message, OnEvent, Phase, Stop, ignore, never
-from .memory import out_of_memory
+from .errors import ConfigurationError
+from .events import Done, OnEvent, Phase, Stop, ignore, never
 from .networks import build_network
 from .patches import batch_size, patch_size, typical_shapes, window_size
 from .pretexts import pretext_named
 from .pretexts.pretext import Views
-from .processes import Processes, joined
+from .processes import Processes
 from .provenance import versions
-from .runs import RunFolder, free_name, opened
+from .runs import RunFolder
 from .sampling import Batch, Sampler
 from .store import Interrupted, StoredVolume, build, clean, task_fingerprint
-from .training import Rated, State, train
+from .training import Rated, State
+from .training_job import in_run, train_in_memory
 
 
 def pretrain(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
@@ -43,17 +43,7 @@ def pretrain(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
     Raises:
         HSSLError: with the reason; what was trained so far is kept.
     """
-    with joined(config.device, config.threads) as processes:
-        if not processes.first:
-            on_event = ignore
-        if not config.run:
-            if processes.count > 1:
-                raise ConfigurationError("several processes need the run's name")
-            config = config.model_copy(update={"run": free_name(config.workspace, f"pretrain-{config.pretext}")})
-        with opened(config, on_event, write=processes.first) as (run, tell):
-            done = _pretrained(config, run, processes, tell, stop)
-    on_event(done)
-    return done
+    return in_run(config, f"pretrain-{config.pretext}", _pretrained, on_event, stop)
 
 
 def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop) -> Done:
@@ -81,24 +71,10 @@ def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on
         processes.wait()
     on_event(Phase(name="training", index=2, count=2))
     size = batch_size(processes.device, config.network.spatial_dims, config.batch_size)
-    while True:
-        learner = PretrainLearner(config, catalogue, volumes, fingerprints, size, processes.device)
-        try:
-            state, stopped = train(learner, config, run, processes, on_event, stop)
-            break
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not out_of_memory(error) or processes.count > 1:
-                raise
-            if size <= 2:
-                raise MemoryExhaustedError(
-                    f"not even {size} windows of {learner.description.patch_size} fit on {processes.device}",
-                    "Choose a smaller network or patch size, or another device.",
-                ) from error
-            size //= 2
-            on_event(Message(level="warning", text=f"Out of memory; going on with batches of {size}"))
-        del learner
-        if processes.device.type == "cuda":
-            torch.cuda.empty_cache()
+    _, state, stopped = train_in_memory(
+        lambda size: PretrainLearner(config, catalogue, volumes, fingerprints, size, processes.device),
+        size, 2, config, run, processes, on_event, stop,
+    )  # fmt: skip
     result = {"run": str(run.path), "steps": state.step, "minutes": state.seconds / 60, "losses": last_losses(state)}
     if processes.first and not stopped:
         run.write_result(result)

@@ -1,0 +1,90 @@
+"""What every training job does around the loop: joins processes, opens the run, backs off when memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from .configuration import RunConfig
+from .errors import ConfigurationError, MemoryExhaustedError
+from .events import Done, Message, OnEvent, Stop, ignore
+from .memory import out_of_memory
+from .processes import Processes, joined
+from .runs import RunFolder, free_name, opened
+from .training import Learner, State, train
+
+AConfig = TypeVar("AConfig", bound=RunConfig)
+ALearner = TypeVar("ALearner", bound=Learner)
+
+
+def in_run(
+    config: AConfig,
+    wish: str,
+    work: Callable[[AConfig, RunFolder, Processes, OnEvent, Stop], Done],
+    on_event: OnEvent,
+    stop: Stop,
+) -> Done:
+    """Does the work of a job inside its run folder, alone or as one of the processes that torchrun started.
+
+    Args:
+        wish: name of the run where the configuration has none; a number is added where it is taken.
+        work: the job; only the first process's events are told.
+
+    Raises:
+        ConfigurationError: several processes, and the run has no name.
+    """
+    with joined(config.device, config.threads) as processes:
+        if not processes.first:
+            on_event = ignore
+        if not config.run:
+            if processes.count > 1:
+                raise ConfigurationError("several processes need the run's name")
+            config = config.model_copy(update={"run": free_name(config.workspace, wish)})
+        with opened(config, on_event, write=processes.first) as (run, tell):
+            done = work(config, run, processes, tell, stop)
+    on_event(done)
+    return done
+
+
+def train_in_memory(
+    make: Callable[[int], ALearner],
+    size: int,
+    smallest: int,
+    config: RunConfig,
+    run: RunFolder,
+    processes: Processes,
+    on_event: OnEvent,
+    stop: Stop,
+) -> tuple[ALearner, State, bool]:
+    """Trains with batches of `size`, and with half of it whenever memory runs out.
+
+    Args:
+        make: returns a learner for a batch size.
+        smallest: batch size below which there is no sense in going.
+
+    Returns:
+        The learner, where its training stands, and whether it was stopped before its end.
+
+    Raises:
+        MemoryExhaustedError: not even the smallest batch fits.
+    """
+    while True:
+        learner = make(size)
+        try:
+            return learner, *train(learner, config, run, processes, on_event, stop)
+        except (MemoryError, RuntimeError) as error:
+            # Several processes would have to agree on it.
+            if not out_of_memory(error) or processes.count > 1:
+                raise
+            if size // 2 < smallest:
+                raise MemoryExhaustedError(
+                    f"not even {size} patches of {learner.description.patch_size} fit on {processes.device}",
+                    "Choose a smaller network or patch size, or another device.",
+                ) from error
+            size //= 2
+            on_event(Message(level="warning", text=f"Out of memory; going on with batches of {size}"))
+        del learner
+        if processes.device.type == "cuda":
+            torch.cuda.empty_cache()
