@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from .errors import HSSLError
 
 
 class _Event(BaseModel):
@@ -86,6 +88,11 @@ class Failed(_Event):
     message: str
     hint: str = ""
     exit_code: int = 1
+
+    @classmethod
+    def of(cls, error: HSSLError) -> Self:
+        """Tells an error that a user can mend."""
+        return cls(kind=type(error).__name__, message=str(error), hint=error.hint, exit_code=error.exit_code)
 
 
 Event = Phase | Progress | Losses | Metrics | Message | Done | Failed

@@ -273,16 +273,12 @@ def _outcome(worker: InteractiveWorker, command: Command, on_event: OnEvent, sto
     except Stopped:
         return Done(stopped=True)
     except HSSLError as error:
-        return _failed(error)
+        return Failed.of(error)
     except Exception as error:
         if out_of_memory(error):
-            return _failed(MemoryExhaustedError("there is not enough memory for this", "Close other programs."))
+            return Failed.of(MemoryExhaustedError("there is not enough memory for this", "Close other programs."))
         traceback.print_exc(file=sys.stderr)
         return Failed(kind=type(error).__name__, message=str(error) or type(error).__name__)
-
-
-def _failed(error: HSSLError) -> Failed:
-    return Failed(kind=type(error).__name__, message=str(error), hint=error.hint, exit_code=error.exit_code)
 
 
 def _with_id(on_event: OnEvent, number: int) -> OnEvent:
@@ -302,7 +298,7 @@ def _parsed(line: str) -> Command | Failed | None:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
         message = f"not a command: {where}: {problem['msg']}" if where else f"not a command: {problem['msg']}"
-        failed = _failed(ConfigurationError(message))
+        failed = Failed.of(ConfigurationError(message))
         return failed.model_copy(update={"command_id": _id_of(line)})
 
 

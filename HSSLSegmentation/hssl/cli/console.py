@@ -18,8 +18,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from ..errors import HSSLError
-    from ..events import Done, Event, Failed, OnEvent, Stop
+    from ..events import Done, Event, OnEvent, Stop
 
     Job = Callable[[OnEvent, Stop], Done]
 
@@ -79,7 +78,7 @@ def run_job(
     try:
         done = job(on_event, stop)
     except HSSLError as error:
-        failed = _failed(error)
+        failed = Failed.of(error)
     except KeyboardInterrupt:
         failed = Failed(kind="KeyboardInterrupt", message="interrupted", exit_code=130)
     except Exception as error:
@@ -107,13 +106,13 @@ def run_job(
 def errors_told(as_json: bool) -> Iterator[None]:
     """Tells an error of the commands that are no jobs, and ends the process with its exit code."""
     from ..errors import HSSLError
-    from ..events import to_line
+    from ..events import Failed, to_line
 
     try:
         yield
     except HSSLError as error:
         if as_json:
-            print(to_line(_failed(error)), flush=True)
+            print(to_line(Failed.of(error)), flush=True)
         else:
             _print_error(str(error), error.hint)
         sys.exit(error.exit_code)
@@ -122,12 +121,6 @@ def errors_told(as_json: bool) -> Iterator[None]:
 def print_json(value: Any) -> None:
     """Prints a value as one line of JSON."""
     print(json.dumps(value, ensure_ascii=False), flush=True)
-
-
-def _failed(error: HSSLError) -> Failed:
-    from ..events import Failed
-
-    return Failed(kind=type(error).__name__, message=str(error), hint=error.hint, exit_code=error.exit_code)
 
 
 def _print_error(message: str, hint: str) -> None:
