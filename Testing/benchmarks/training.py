@@ -24,7 +24,12 @@ from typing import Any
 
 from measuring import Measures, Side, alternated, figures, ratios, write
 
-ROW = {("overhead", "pretrain"): "1", ("monai", "pretrain"): "2", ("overhead", "finetune"): "3a", ("monai", "finetune"): "3b"}  # fmt: skip
+ROW = {
+    ("overhead", "pretrain"): "1",
+    ("monai", "pretrain"): "2",
+    ("overhead", "finetune"): "3a",
+    ("monai", "finetune"): "3b",
+}
 AIM = {
     "1": ("engine_over_bare_network", "at most 1.10"),
     "2": ("monai_over_engine", "at least 3"),
