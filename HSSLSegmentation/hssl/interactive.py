@@ -136,7 +136,8 @@ class InteractiveSession:
         Args:
             annotation: label map on the volume's grid; 0 is "not painted".
             planes: the slices that are annotated completely. Elsewhere only painted voxels are learned from.
-            whole_volume: fill the whole volume, not only the surroundings of the annotated slices.
+            whole_volume: fill the whole volume, not only the surroundings of what is painted. Where several slices of one
+                orientation are complete, nothing is filled beyond the first and the last of them.
 
         Raises:
             ConfigurationError: nothing is painted, or nothing tells what background is.
@@ -212,11 +213,10 @@ class InteractiveSession:
             there = np.flatnonzero(foreground.any(tuple(a for a in range(3) if a != axis)))
             first, last = int(there[0]), int(there[-1]) + 1
             own = sorted(p.index for p in planes if p.axis == axis)
-            if len(own) > 1:
-                # Between two annotated slices lies as much as beyond the outermost.
-                margin = int(np.ceil(np.median(np.diff(own))))
-            else:
-                margin = max(8, round(0.25 * (last - first)))
+            # Whoever annotates several slices of one orientation has chosen the first and the last.
+            margin = 0 if len(own) > 1 else max(8, round(0.25 * (last - first)))
+            if own:
+                first, last = min(first, own[0]), max(last, own[-1] + 1)
             start.append(max(0, first - margin))
             stop.append(min(size[axis], last + margin))
         return _Region((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]), slice_axis)
@@ -235,7 +235,7 @@ class InteractiveSession:
         padded, corner = self._padded_slices(region)
         half = self._network.config.in_slices // 2
         size = part.shape[1:]
-        rows = []
+        features: Tensor | None = None
         meter = ProgressMeter(on_event, "features", len(part))
         for begin in range(0, len(part), SLICES_AT_ONCE):
             if stop():
@@ -245,10 +245,13 @@ class InteractiveSession:
             index = np.clip(
                 first + centres[:, None] + np.arange(-half, half + 1), 0, self._array.shape[region.slice_axis] - 1
             )
-            rows.append(self._of_slices(padded, index)[..., corner[0] :, corner[1] :][..., : size[0], : size[1]])
+            found = self._of_slices(padded, index)[..., corner[0] :, corner[1] :][..., : size[0], : size[1]]
+            if features is None:
+                features = torch.zeros(found.shape[1], *part.shape, dtype=torch.half)
+            features[:, begin : begin + len(centres)] = found.transpose(0, 1)
             meter.update(int(centres[-1]) + 1)
-        features = torch.cat(rows).transpose(0, 1)
-        region.features = _standardised(_back(features.float(), region.slice_axis)).half()
+        if features is not None:
+            region.features = _back(_standardised(features), region.slice_axis)
 
     def _padded_slices(self, region: _Region) -> tuple[np.ndarray, tuple[int, int]]:
         """The slices with some surroundings, since the network's view reaches beyond the region."""
@@ -531,10 +534,11 @@ def _smoothed(volume: Tensor, sigma: float) -> Tensor:
 
 
 def _standardised(channels: Tensor) -> Tensor:
-    flat = channels.reshape(channels.shape[0], -1)
-    mean, deviation = flat.mean(1), flat.std(1).clamp_min(1e-4)
-    shape = (-1, *[1] * (channels.ndim - 1))
-    return (channels - mean.reshape(shape)) / deviation.reshape(shape)
+    """Brings each channel to zero mean and unit deviation, in place and one by one: together they fill memory."""
+    for channel in channels:
+        values = channel.float()
+        channel.copy_((values - values.mean()) / values.std().clamp_min(1e-4))
+    return channels
 
 
 def _back(channels: Tensor, slice_axis: int) -> Tensor:
