@@ -13,7 +13,7 @@ demo: $(VENV)/engine
 	$(BIN)/hssl demo demo
 
 test: $(VENV)/harness check
-	OMP_NUM_THREADS=2 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest Testing
+	PYTHONUTF8=1 OMP_NUM_THREADS=2 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest Testing
 
 check: $(VENV)/harness
 	$(BIN)/ruff check HSSLSegmentation Testing
