@@ -19,6 +19,10 @@ check: $(VENV)/harness
 	$(BIN)/ruff check HSSLSegmentation Testing
 	$(BIN)/mypy
 
+# The pictures of the README, from a walk through the panel with the real engine.
+screenshots: $(VENV)/harness
+	PYTHONUTF8=1 QT_QPA_PLATFORM=offscreen $(BIN)/python Testing/panel/screenshots.py --output Resources/Screenshots --minutes 5
+
 $(VENV)/engine: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
