@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .description import ModelDescription
+from .description import Fingerprint, ModelDescription
 from .errors import ConfigurationError
 from .events import OnEvent, ProgressMeter, Stop, ignore, never
 from .fingerprint import ANISOTROPY, normalised
@@ -28,9 +28,13 @@ HIDDEN = 64
 FIRST_STEPS, NEXT_STEPS = 150, 60
 """Steps of learning in the first round and in a correction round."""
 VOXELS_A_STEP = 2048
-BAND_MM_SHARE = 0.5
+NEAR_CONTOUR_SHARE = 0.5
 """Share of the voxels of a step that are drawn near the contours, where decisions are made."""
 SLICES_AT_ONCE = 8
+OWN_PERCENTILES = Fingerprint(
+    spacing=(1.0, 1.0, 1.0), slice_axis=0, normalisation="percentiles", median_size=(1, 1, 1)
+)
+"""Any volume is normalised by its own values: it need not be of a task that the network knows."""
 LEVELS = (0, 1, 2)
 """Decoder levels whose features the head sees, finest first."""
 
@@ -110,7 +114,7 @@ class InteractiveSession:
 
     def __post_init__(self) -> None:
         self._spacing = tuple(self.volume.GetSpacing()[::-1])
-        self._array = _normalised(sitk.GetArrayFromImage(self.volume).astype(np.float32), self.model)
+        self._array = normalised(sitk.GetArrayFromImage(self.volume).astype(np.float32), OWN_PERCENTILES)
         self._network: EncoderDecoder | None = None
         if self.model is not None:
             description, state = self.model
@@ -475,13 +479,6 @@ class _Shape:
         return torch.stack(columns, 1)
 
 
-def _normalised(array: np.ndarray, model: tuple[ModelDescription, dict[str, Tensor]] | None) -> np.ndarray:
-    from .description import Fingerprint
-
-    own = Fingerprint(spacing=(1.0, 1.0, 1.0), slice_axis=0, normalisation="percentiles", median_size=(1, 1, 1))
-    return normalised(array, own)
-
-
 def _drawing_weights(labels: Tensor, places: Tensor) -> Tensor:
     """Voxels near a contour share one half of the draws, the rest of each class the other half."""
     known = labels.reshape(-1)[places]
@@ -492,7 +489,7 @@ def _drawing_weights(labels: Tensor, places: Tensor) -> Tensor:
     counts = torch.bincount(known, minlength=int(known.max()) + 1).clamp_min(1).float()
     by_class = 1 / counts[known]
     near_weight = near / near.sum().clamp_min(1)
-    return BAND_MM_SHARE * near_weight + (1 - BAND_MM_SHARE) * by_class / by_class.sum()
+    return NEAR_CONTOUR_SHARE * near_weight + (1 - NEAR_CONTOUR_SHARE) * by_class / by_class.sum()
 
 
 def _signed_distance(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
