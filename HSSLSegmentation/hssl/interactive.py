@@ -22,7 +22,8 @@ from .description import Fingerprint, ModelDescription
 from .errors import ConfigurationError
 from .events import OnEvent, ProgressMeter, Stop, ignore, never
 from .fingerprint import ANISOTROPY, normalised
-from .networks import MULTIPLE, SMALLEST, EncoderDecoder, build_network
+from .networks import EncoderDecoder, build_network
+from .slice_features import Region, SliceFeatures, slice_features
 
 HIDDEN = 64
 FIRST_STEPS, NEXT_STEPS = 150, 60
@@ -30,15 +31,13 @@ FIRST_STEPS, NEXT_STEPS = 150, 60
 VOXELS_A_STEP = 2048
 NEAR_CONTOUR_SHARE = 0.5
 """Share of the voxels of a step that are drawn near the contours, where decisions are made."""
-SLICES_AT_ONCE = 8
+PLACES_AT_ONCE = 1 << 17
+FARTHEST = 15.0
+"""Distances count up to this many voxels; farther than that from any suggested shape nothing is filled."""
 OWN_PERCENTILES = Fingerprint(
     spacing=(1.0, 1.0, 1.0), slice_axis=0, normalisation="percentiles", median_size=(1, 1, 1)
 )
 """Any volume is normalised by its own values: it need not be of a task that the network knows."""
-LEVELS = (0, 1, 2)
-"""Decoder levels whose features the head sees, finest first."""
-
-
 @dataclass(frozen=True)
 class Plane:
     """A slice that the user annotated completely: what is not painted there is background.
@@ -65,34 +64,6 @@ class Preview:
     uncertainty: sitk.Image
     next_slice: Plane
     seconds: float
-
-
-@dataclass
-class _Region:
-    """Part of the array in which the head works: start and stop along each axis, and what is kept of it."""
-
-    start: tuple[int, int, int]
-    stop: tuple[int, int, int]
-    slice_axis: int
-    features: Tensor | None = None
-    intensities: Tensor | None = None
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        a, b = self.start, self.stop
-        return (b[0] - a[0], b[1] - a[1], b[2] - a[2])
-
-    @property
-    def slices(self) -> tuple[slice, slice, slice]:
-        a, b = self.start, self.stop
-        return (slice(a[0], b[0]), slice(a[1], b[1]), slice(a[2], b[2]))
-
-    def holds(self, other: _Region) -> bool:
-        """Whether another region lies inside this one and sees the same slices."""
-        inside = all(
-            a <= c and d <= b for a, b, c, d in zip(self.start, self.stop, other.start, other.stop, strict=True)
-        )
-        return inside and self.slice_axis == other.slice_axis
 
 
 @dataclass
@@ -123,7 +94,7 @@ class InteractiveSession:
             self._network = build_network(description.network, description.out_channels)
             self._network.load_state_dict(state)
             self._network.to(self.device).eval()
-        self._region: _Region | None = None
+        self._features: SliceFeatures | None = None
         self._head: _Head | None = None
         self._values: list[int] = []
 
@@ -166,25 +137,23 @@ class InteractiveSession:
             view = np.moveaxis(known, plane.axis, 0)[plane.index]
             view[view < 0] = 0
         region = self._wanted_region(known, planes, whole_volume)
-        if self._region is None or not self._region.holds(region):
-            self._region = region
-            self._compute_features(region, on_event, stop)
-        region = self._region
-        assert region.intensities is not None
+        if self._features is None or not self._features.region.holds(region):
+            self._features = slice_features(self._array, region, self._network, self.device, on_event, stop)
+        features = self._features
+        region = features.region
         labels = torch.from_numpy(known[region.slices].astype(np.int64))
         shape = _Shape(known, planes, len(values), region, self._spacing)
         first_round = self._head is None or self._values != values
-        channels = region.intensities.shape[0] + (0 if region.features is None else region.features.shape[0])
         if first_round:
             torch.manual_seed(self.seed)
-            self._head = _Head(channels, len(values), shape.useful)
+            self._head = _Head(sum(features.channels), len(values), shape.useful)
             self._values = values
         head = self._head
         assert head is not None
         head.shape_useful = shape.useful
         steps = FIRST_STEPS if first_round else NEXT_STEPS
-        self._train(head, region, labels, shape, steps, first_round, on_event, stop)
-        shares = self._apply(head, region, shape)
+        self._train(head, features, labels, shape, steps, first_round, on_event, stop)
+        shares = self._apply(head, features, shape)
         found = torch.where(labels >= 0, labels, shares.argmax(0))
         entropy: Tensor = torch.special.entr(shares).sum(0) / np.log(shares.shape[0])
         entropy[labels >= 0] = 0
@@ -202,7 +171,7 @@ class InteractiveSession:
 
     # Where to work ---------------------------------------------------------------------------------------------
 
-    def _wanted_region(self, known: np.ndarray, planes: Sequence[Plane], whole: bool) -> _Region:
+    def _wanted_region(self, known: np.ndarray, planes: Sequence[Plane], whole: bool) -> Region:
         size = known.shape
         spacing = np.array(self._spacing)
         if spacing.max() >= ANISOTROPY * spacing.min() or not planes:
@@ -210,7 +179,7 @@ class InteractiveSession:
         else:
             slice_axis = int(np.bincount([p.axis for p in planes], minlength=3).argmax())
         if whole:
-            return _Region((0, 0, 0), (size[0], size[1], size[2]), slice_axis)
+            return Region((0, 0, 0), (size[0], size[1], size[2]), slice_axis)
         foreground = known > 0
         start, stop = [], []
         for axis in range(3):
@@ -223,72 +192,14 @@ class InteractiveSession:
                 first, last = min(first, own[0]), max(last, own[-1] + 1)
             start.append(max(0, first - margin))
             stop.append(min(size[axis], last + margin))
-        return _Region((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]), slice_axis)
-
-    # What the head sees ----------------------------------------------------------------------------------------
-
-    def _compute_features(self, region: _Region, on_event: OnEvent, stop: Stop) -> None:
-        part = np.moveaxis(self._array[region.slices], region.slice_axis, 0)
-        volume = torch.from_numpy(np.ascontiguousarray(part))
-        smooth = [_smoothed(volume, sigma) for sigma in (1.0, 2.5)]
-        gradient = sum(smooth[0].diff(dim=d, append=smooth[0].select(d, -1).unsqueeze(d)) ** 2 for d in (1, 2))
-        intensities = torch.stack([volume, *smooth, torch.as_tensor(gradient).sqrt()])
-        region.intensities = _standardised(_back(intensities, region.slice_axis))
-        if self._network is None:
-            return
-        padded, corner = self._padded_slices(region)
-        half = self._network.config.in_slices // 2
-        size = part.shape[1:]
-        features: Tensor | None = None
-        meter = ProgressMeter(on_event, "features", len(part))
-        for begin in range(0, len(part), SLICES_AT_ONCE):
-            if stop():
-                break
-            centres = np.arange(begin, min(begin + SLICES_AT_ONCE, len(part)))
-            first = region.start[region.slice_axis]
-            index = np.clip(
-                first + centres[:, None] + np.arange(-half, half + 1), 0, self._array.shape[region.slice_axis] - 1
-            )
-            found = self._of_slices(padded, index)[..., corner[0] :, corner[1] :][..., : size[0], : size[1]]
-            if features is None:
-                features = torch.zeros(found.shape[1], *part.shape, dtype=torch.half)
-            features[:, begin : begin + len(centres)] = found.transpose(0, 1)
-            meter.update(int(centres[-1]) + 1)
-        if features is not None:
-            region.features = _back(_standardised(features), region.slice_axis)
-
-    def _padded_slices(self, region: _Region) -> tuple[np.ndarray, tuple[int, int]]:
-        """The slices with some surroundings, since the network's view reaches beyond the region."""
-        whole = np.moveaxis(self._array, region.slice_axis, 0)
-        rest = [a for a in range(3) if a != region.slice_axis]
-        bounds = []
-        for axis, length in zip(rest, whole.shape[1:], strict=True):
-            first, last = max(0, region.start[axis] - MULTIPLE), min(length, region.stop[axis] + MULTIPLE)
-            bounds.append((first, last))
-        (top, bottom), (left, right) = bounds
-        corner = (region.start[rest[0]] - top, region.start[rest[1]] - left)
-        return whole[:, top:bottom, left:right], corner
-
-    @torch.inference_mode()
-    def _of_slices(self, slices: np.ndarray, index: np.ndarray) -> Tensor:
-        assert self._network is not None
-        images = torch.from_numpy(np.ascontiguousarray(slices[index])).to(self.device)
-        size = images.shape[-2:]
-        below, right = (max(n + -n % MULTIPLE, SMALLEST) - n for n in size)
-        images = F.pad(images, (0, right, 0, below), mode="replicate")
-        bf16 = self.device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            decoder = self._network.features(images).decoder
-        fine = decoder[0].shape[-2:]
-        levels = [F.interpolate(decoder[n].float(), size=fine, mode="bilinear") for n in LEVELS]
-        return torch.cat(levels, 1)[..., : size[0], : size[1]].half().cpu()
+        return Region((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]), slice_axis)
 
     # Learning --------------------------------------------------------------------------------------------------
 
     def _train(
         self,
         head: _Head,
-        region: _Region,
+        features: SliceFeatures,
         labels: Tensor,
         shape: _Shape,
         steps: int,
@@ -297,7 +208,7 @@ class InteractiveSession:
         stop: Stop,
     ) -> None:
         places = torch.nonzero(labels.reshape(-1) >= 0).squeeze(1)
-        inputs = self._inputs(region, places)
+        inputs = features.at(places)
         hints, doubt = shape.at(places, without_own_plane=True)
         if first_round:
             head.usual_doubt.copy_(doubt.mean().clamp_min(1e-3))
@@ -313,7 +224,7 @@ class InteractiveSession:
             for group in optimizer.param_groups:
                 group["lr"] = 4e-3 * (1 - step / steps)
             drawn = torch.multinomial(weight, VOXELS_A_STEP, replacement=True, generator=generator)
-            logits = head(inputs[drawn].float(), hints[drawn], doubt[drawn])
+            logits = head(inputs[drawn], hints[drawn], doubt[drawn])
             loss = F.cross_entropy(logits, target[drawn])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -322,23 +233,23 @@ class InteractiveSession:
         head.eval()
 
     @torch.inference_mode()
-    def _apply(self, head: _Head, region: _Region, shape: _Shape) -> Tensor:
-        count = int(np.prod(region.shape))
-        parts = []
-        for begin in range(0, count, 1 << 17):
-            places = torch.arange(begin, min(begin + (1 << 17), count))
+    def _apply(self, head: _Head, features: SliceFeatures, shape: _Shape) -> Tensor:
+        """Returns the shares of background and classes in the region: classes + 1, z, y, x."""
+        count = int(np.prod(features.region.shape))
+        shares = torch.zeros(count, shape.classes + 1)
+        shares[:, 0] = 1
+        for begin in range(0, count, PLACES_AT_ONCE):
+            places = torch.arange(begin, min(begin + PLACES_AT_ONCE, count))
             hints, doubt = shape.at(places, without_own_plane=False)
-            parts.append(head(self._inputs(region, places).float(), hints, doubt).softmax(1))
-        return torch.cat(parts).T.reshape(-1, *region.shape)
+            if shape.useful:
+                near = (hints > -FARTHEST).any(1)
+                places, hints, doubt = places[near], hints[near], doubt[near]
+            if len(places):
+                inputs = features.projected(places, head.of_inputs.weight)
+                shares[places] = head.from_projected(inputs, hints, doubt).softmax(1)
+        return shares.T.reshape(-1, *features.region.shape)
 
-    def _inputs(self, region: _Region, places: Tensor) -> Tensor:
-        assert region.intensities is not None
-        columns = [region.intensities.reshape(region.intensities.shape[0], -1)[:, places].T.half()]
-        if region.features is not None:
-            columns.append(region.features.reshape(region.features.shape[0], -1)[:, places].T)
-        return torch.cat(columns, 1)
-
-    def _next_slice(self, entropy: Tensor, region: _Region, planes: Sequence[Plane]) -> Plane:
+    def _next_slice(self, entropy: Tensor, region: Region, planes: Sequence[Plane]) -> Plane:
         axis = region.slice_axis
         if planes:
             axis = int(np.bincount([p.axis for p in planes], minlength=3).argmax())
@@ -361,9 +272,9 @@ class _Head(nn.Module):
     def __init__(self, channels: int, classes: int, shape_useful: bool):
         super().__init__()
         self.shape_useful = shape_useful
-        self.body = nn.Sequential(
-            nn.Linear(channels + classes, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU()
-        )
+        self.of_inputs = nn.Linear(channels, HIDDEN, bias=False)
+        self.of_hints = nn.Linear(classes, HIDDEN)
+        self.body = nn.Sequential(nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU())
         self.out = nn.Linear(HIDDEN, classes + 1)
         self.trust = nn.Parameter(torch.tensor(1.0))
         self.register_buffer("usual_doubt", torch.tensor(1.0))
@@ -372,10 +283,13 @@ class _Head(nn.Module):
 
     def forward(self, inputs: Tensor, hints: Tensor, doubt: Tensor) -> Tensor:
         """Returns logits, N × (classes + 1), from inputs N × C, signed distances N × classes, and N."""
-        inputs = F.dropout(inputs, 0.1, self.training)
+        return self.from_projected(self.of_inputs(F.dropout(inputs, 0.1, self.training)), hints, doubt)
+
+    def from_projected(self, projected: Tensor, hints: Tensor, doubt: Tensor) -> Tensor:
+        """Returns the same from what `of_inputs` makes of the inputs."""
         if not self.shape_useful:
-            return self.out(self.body(torch.cat([inputs, torch.zeros_like(hints)], 1)))
-        correction = self.out(self.body(torch.cat([inputs, hints], 1)))
+            return self.out(self.body(projected + self.of_hints(torch.zeros_like(hints))))
+        correction = self.out(self.body(projected + self.of_hints(hints)))
         scale = (doubt / self.usual_doubt).clamp(max=1.0)[:, None]
         return F.pad(self.trust * hints, (1, 0)) + scale * correction
 
@@ -384,7 +298,7 @@ class _Shape:
     """The shape between completely annotated slices: signed distances (voxels of the finest spacing, inside > 0)."""
 
     def __init__(
-        self, known: np.ndarray, planes: Sequence[Plane], classes: int, region: _Region, spacing: Sequence[float]
+        self, known: np.ndarray, planes: Sequence[Plane], classes: int, region: Region, spacing: Sequence[float]
     ):
         self.region, self.classes = region, classes
         self.unit = min(spacing)
@@ -458,7 +372,7 @@ class _Shape:
             doubt += weight * product[:, None]
         if self.axes:
             hints, doubt = hints / total, doubt / total
-        return hints.clamp(-15, 15), doubt[:, 0]
+        return hints.clamp(-FARTHEST, FARTHEST), doubt[:, 0]
 
     def _interpolated(
         self, coordinates: Tensor, axis: int, maps: Tensor, centres: Tensor, below: Tensor, above: Tensor, share: Tensor
@@ -484,7 +398,10 @@ def _drawing_weights(labels: Tensor, places: Tensor) -> Tensor:
     known = labels.reshape(-1)[places]
     one_hot = F.one_hot(labels.clamp_min(0), int(known.max()) + 1).movedim(-1, 0)[None].float()
     one_hot[0, :, labels < 0] = 0
-    spread = F.max_pool3d(one_hot, 5, 1, 2)[0].sum(0) > 1
+    for axis in range(3):
+        size = [5 if a == axis else 1 for a in range(3)]
+        one_hot = F.max_pool3d(one_hot, size, 1, [n // 2 for n in size])
+    spread = one_hot[0].sum(0) > 1
     near = spread.reshape(-1)[places].float()
     counts = torch.bincount(known, minlength=int(known.max()) + 1).clamp_min(1).float()
     by_class = 1 / counts[known]
@@ -495,7 +412,7 @@ def _drawing_weights(labels: Tensor, places: Tensor) -> Tensor:
 def _signed_distance(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
     """Signed distance to the mask's border in mm, inside positive; a plane without the class is far outside."""
     if not mask.any():
-        return np.full(mask.shape, -15 * min(spacing), np.float32)
+        return np.full(mask.shape, -FARTHEST * min(spacing), np.float32)
     image = sitk.GetImageFromArray(mask.astype(np.uint8))
     image.SetSpacing(spacing[::-1])
     distance = sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
@@ -518,29 +435,6 @@ def _bilinear(maps: Tensor, which: Tensor, place: Tensor) -> Tensor:
     top = maps[which, y0, x0] * (1 - fx) + maps[which, y0, x1] * fx
     bottom = maps[which, y1, x0] * (1 - fx) + maps[which, y1, x1] * fx
     return top * (1 - fy) + bottom * fy
-
-
-def _smoothed(volume: Tensor, sigma: float) -> Tensor:
-    reach = int(np.ceil(3 * sigma))
-    offsets = torch.arange(-reach, reach + 1)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    planes = F.pad(volume[:, None], (reach, reach, reach, reach), mode="replicate")
-    planes = F.conv2d(planes, kernel.reshape(1, 1, -1, 1))
-    return F.conv2d(planes, kernel.reshape(1, 1, 1, -1))[:, 0]
-
-
-def _standardised(channels: Tensor) -> Tensor:
-    """Brings each channel to zero mean and unit deviation, in place and one by one: together they fill memory."""
-    for channel in channels:
-        values = channel.float()
-        channel.copy_((values - values.mean()) / values.std().clamp_min(1e-4))
-    return channels
-
-
-def _back(channels: Tensor, slice_axis: int) -> Tensor:
-    """From channels × slices × rows × columns to channels × z × y × x."""
-    return channels.movedim(1, 1 + slice_axis).contiguous()
 
 
 def _like(array: np.ndarray, volume: sitk.Image) -> sitk.Image:

@@ -11,8 +11,9 @@ from hssl.catalogue import Task
 from hssl.configuration import NetworkConfig
 from hssl.description import Fingerprint, ModelDescription
 from hssl.errors import ConfigurationError
-from hssl.interactive import InteractiveSession, Plane, _Region, _Shape
+from hssl.interactive import InteractiveSession, Plane, _Shape
 from hssl.networks import build_network
+from hssl.slice_features import Region
 
 
 def bent_tube(size=(24, 48, 48)) -> tuple[sitk.Image, np.ndarray]:
@@ -127,7 +128,7 @@ def test_the_shape_between_two_slices_moves_along_with_its_centre():
     for z, start in ((0, 5), (10, 25)):
         known[z] = 0
         known[z, start : start + 8, start : start + 8] = 1
-    region = _Region((0, 0, 0), size, 0)
+    region = Region((0, 0, 0), size, 0)
     shape = _Shape(known, [Plane(0, 0), Plane(0, 10)], 1, region, (1.0, 1.0, 1.0))
     hints, doubt = shape.at(torch.arange(int(np.prod(size))), without_own_plane=False)
     inside = (hints[:, 0] > 0).reshape(size).numpy()
@@ -137,3 +138,14 @@ def test_the_shape_between_two_slices_moves_along_with_its_centre():
     doubt = doubt.reshape(size)
     assert doubt[0].max() == doubt[10].max() == 0
     assert torch.allclose(doubt[5], torch.tensor(25.0))
+
+
+def test_nothing_is_filled_far_from_the_suggested_shape():
+    """Noise elsewhere in the volume may look like the segment; slices that were annotated say where it is."""
+    volume, truth = bent_tube()
+    annotation = painted(volume, truth, SLICES)
+    found = sitk.GetArrayFromImage(InteractiveSession(volume).learn(annotation, SLICES, whole_volume=True).label_map) > 0
+    rows, columns = np.nonzero(truth.any(0))
+    far = found.copy()
+    far[:, max(0, rows.min() - 16) : rows.max() + 17, max(0, columns.min() - 16) : columns.max() + 17] = False
+    assert found.any() and not far.any()
