@@ -17,6 +17,9 @@ set -euo pipefail
 workspace=$1 run=$2 minutes=$(($3 * 60))
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 
+# Otherwise torchrun keeps its store over restarts, with the addresses of the workers that died.
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+
 srun torchrun \
   --nnodes="$SLURM_NNODES" --nproc-per-node="$SLURM_GPUS_ON_NODE" --max-restarts=3 \
   --rdzv-id="$SLURM_JOB_ID" --rdzv-backend=c10d --rdzv-endpoint="$first:29500" \

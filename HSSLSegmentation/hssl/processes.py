@@ -89,6 +89,9 @@ def joined(device: str, threads: int) -> Iterator[Processes]:
     Args:
         device: as in the configuration; with several processes and GPUs each takes the one of its local rank.
         threads: CPU threads for torch; 0 leaves torch's own choice.
+
+    Raises:
+        ConfigurationError: the device cannot be used, or the processes do not find each other.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -102,7 +105,14 @@ def joined(device: str, threads: int) -> Iterator[Processes]:
         torch.cuda.set_device(mine)
     else:
         mine = chosen_device("cpu" if device == "auto" else device)
-    dist.init_process_group("nccl" if mine.type == "cuda" else "gloo")
+    try:
+        dist.init_process_group("nccl" if mine.type == "cuda" else "gloo")
+    except (RuntimeError, ValueError) as error:
+        # After a restart torchrun's shared store still tells the addresses of the processes that are gone.
+        raise ConfigurationError(
+            f"the {count} processes did not find each other: {str(error).splitlines()[0]}",
+            "Start torchrun with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in its environment, so that it can restart them.",
+        ) from error
     try:
         yield Processes(dist.get_rank(), count, mine)
     finally:
