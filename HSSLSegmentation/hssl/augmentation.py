@@ -92,14 +92,6 @@ def draw_warp(
     return Warp(theta, grid)
 
 
-def plain_warp(count: int, window: tuple[int, ...], patch: tuple[int, ...], device: torch.device) -> Warp:
-    """Returns the warp that cuts the middle of each window, unchanged."""
-    dims = len(patch)
-    share = [p / w for p, w in zip(patch, window, strict=True)][::-1]
-    matrix = torch.cat([torch.diag(torch.tensor(share)), torch.zeros(dims, 1)], 1).repeat(count, 1, 1).to(device)
-    return Warp(matrix, F.affine_grid(matrix, [count, 1, *patch], align_corners=False))
-
-
 def change_intensities(images: Tensor, rngs: list[np.random.Generator], strength: Strength) -> Tensor:
     """Changes contrast, brightness, gamma, bias field, resolution, sharpness and noise, each with its probability.
 

@@ -154,7 +154,7 @@ class InteractiveSession:
         steps = FIRST_STEPS if first_round else NEXT_STEPS
         self._train(head, features, labels, shape, steps, first_round, on_event, stop)
         shares = self._apply(head, features, shape)
-        found = torch.where(labels >= 0, labels, shares.argmax(0))
+        found = torch.where(labels >= 0, labels, shares.max(0).indices)
         entropy: Tensor = torch.special.entr(shares).sum(0) / np.log(shares.shape[0])
         entropy[labels >= 0] = 0
         table = np.array([0, *values], painted.dtype)

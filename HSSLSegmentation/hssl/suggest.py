@@ -153,7 +153,7 @@ def uncertainty_of(
         if stop():
             raise Interrupted
         slab = segmenter.probabilities(array, low, first, min(first + step, len(array)))
-        channels = slab.argmax(0)
+        channels = slab.max(0).indices
         for c, share in enumerate(slab[1:]):
             inside = channels == c + 1
             sure[c] += float(share[inside].double().sum())

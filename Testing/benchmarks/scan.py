@@ -10,12 +10,8 @@ that workspace from its file on disk. Ratios are formed within a round; their me
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import shutil
-import statistics
-import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,14 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from measuring import spread, write
 
-import hssl
 from hssl.catalogue import Catalogue, Task
 from hssl.scan import add
 from hssl.sources import find
 from hssl.volumes import write_volume
-
-HERE = Path(__file__).parent
 
 
 def generate(folder: Path, count: int, size: int) -> None:
@@ -70,16 +64,11 @@ def scan(workspace: Path, data: Path, known: int) -> float:
     return seconds
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--size", type=int, default=48, help="voxels along x and y; half as many slices")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--output", type=Path, default=HERE / "results" / "scan.json")
     given = parser.parse_args()
     threads = min(8, os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as name:
@@ -103,37 +92,12 @@ def main() -> None:
         ],
         "first_over_again": [f / a for f, a in zip(seconds["first"], seconds["again"], strict=True)],
     }
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False)
-    result = {
-        "row": 5,
-        "name": "catalogue scan",
-        "aim": {"first_over_simpleitk": "at most 2", "first_over_again": "at least 20"},
-        "ratios": {name: spread(values) for name, values in pairs.items()},
-        "seconds": {name: spread(values) for name, values in seconds.items()},
-        "files": len(files),
-        "megabytes": round(megabytes, 1),
-        "rounds": given.rounds,
-        "threads": threads,
-        "hardware": {"machine": platform.machine(), "processor": _processor(), "cores": os.cpu_count()},
-        "versions": {
-            "python": platform.python_version(),
-            "SimpleITK": sitk.Version_VersionString(),
-            "hssl": hssl.__version__,
-        },
-        "commit": commit.stdout.strip(),
-    }
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps(result, indent=1) + "\n")
-    for name, values in {**result["seconds"], **result["ratios"]}.items():
-        print(f"{name:32} {values['median']:8.3f}   ({values['least']:.3f} to {values['most']:.3f})")
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
+    write(
+        "scan.json", "5", "catalogue scan", {"first_over_simpleitk": "at most 2", "first_over_again": "at least 20"},
+        {name: spread(values) for name, values in pairs.items()},
+        seconds={name: spread(values) for name, values in seconds.items()},
+        files=len(files), megabytes=round(megabytes, 1), rounds=given.rounds, threads=threads,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

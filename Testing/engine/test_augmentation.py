@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hssl.augmentation import FINETUNING, Strength, change_intensities, draw_warp, generators, plain_warp
+from hssl.augmentation import FINETUNING, Strength, change_intensities, draw_warp, generators
 
 CPU = torch.device("cpu")
 
@@ -24,11 +24,6 @@ def test_a_window_is_augmented_the_same_in_any_batch(patch):
     assert together.shape[2:] == patch
     assert torch.allclose(together, alone, atol=1e-5)
     assert not torch.allclose(together[0], together[1])
-
-
-def test_the_plain_warp_cuts_the_middle():
-    windows = torch.arange(10 * 12.0).reshape(1, 1, 10, 12)
-    assert torch.allclose(plain_warp(1, (10, 12), (6, 8), CPU)(windows), windows[:, :, 2:8, 2:10], atol=1e-4)
 
 
 def test_without_strength_nothing_changes():
