@@ -55,7 +55,8 @@ class NetworkConfig(Configuration):
 class LossWeights(Configuration):
     """Weights λ of the losses (paper: λ1 = λ2 = λ3, λ4 = 50); 0 switches a loss off.
 
-    `dense` is ours: a contrast between corresponding points of two views, as a second member of the image level.
+    `dense` and `position` are ours, below the image in the hierarchy: a contrast between corresponding points of two
+    views, and where in its volume a point lies.
     """
 
     image: float = Field(default=1.0, ge=0)
@@ -63,6 +64,7 @@ class LossWeights(Configuration):
     group: float = Field(default=1.0, ge=0)
     reconstruction: float = Field(default=50.0, ge=0)
     dense: float = Field(default=1.0, ge=0)
+    position: float = Field(default=5.0, ge=0)
 
 
 class HeadLevels(Configuration):
@@ -72,6 +74,7 @@ class HeadLevels(Configuration):
     task: Level = "bottleneck"
     group: Level = "bottleneck"
     dense: Level = "decoder"
+    position: Level = "decoder"
 
 
 class Budget(Configuration):

@@ -27,7 +27,7 @@ def estimate(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
     if not shapes:
         raise ConfigurationError(f"{config.workspace}: there is no usable image to pretrain on")
     device = chosen_device(config.device)
-    patch = patch_size(config.network, shapes, config.patch_size)
+    patch = patch_size(config.network, shapes, config.patch_size, device)
     size = batch_size(device, config.network.spatial_dims, config.batch_size)
     done = Done(
         result={

@@ -261,7 +261,7 @@ class FinetuneLearner:
         self.config, self.device, self.held = config, device, list(held)
         task = catalogue.task(config.task)
         network = start.network(config)
-        self.patch = patch_size(network, [v.shape for v in trained], config.patch_size)
+        self.patch = patch_size(network, [v.shape for v in trained], config.patch_size, device)
         self.window = window_size(self.patch)
         self.sampler = Sampler(trained, self.window, size, config.seed, network.in_slices, labelled=True)
         self.other = Sampler(unlabelled, self.window, size, config.seed + 1, network.in_slices) if unlabelled else None

@@ -34,6 +34,8 @@ NEAR_CONTOUR_SHARE = 0.5
 PLACES_AT_ONCE = 1 << 17
 FARTHEST = 15.0
 """Distances count up to this many voxels; farther than that from any suggested shape nothing is filled."""
+HINT_UNIT = 5.0
+"""Distances are divided by this before the head sees them, or it would look at little else."""
 OWN_PERCENTILES = Fingerprint(
     spacing=(1.0, 1.0, 1.0), slice_axis=0, normalisation="percentiles", median_size=(1, 1, 1)
 )
@@ -245,7 +247,7 @@ class InteractiveSession:
                 near = (hints > -FARTHEST).any(1)
                 places, hints, doubt = places[near], hints[near], doubt[near]
             if len(places):
-                inputs = features.projected(places, head.of_inputs.weight)
+                inputs = features.projected(places, head.of_inputs)
                 shares[places] = head.from_projected(inputs, hints, doubt).softmax(1)
         return shares.T.reshape(-1, *features.region.shape)
 
@@ -271,9 +273,8 @@ class _Head(nn.Module):
 
     def __init__(self, channels: int, classes: int, shape_useful: bool):
         super().__init__()
-        self.shape_useful = shape_useful
-        self.of_inputs = nn.Linear(channels, HIDDEN, bias=False)
-        self.of_hints = nn.Linear(classes, HIDDEN)
+        self.channels, self.shape_useful = channels, shape_useful
+        self.first = nn.Linear(channels + classes, HIDDEN)
         self.body = nn.Sequential(nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU())
         self.out = nn.Linear(HIDDEN, classes + 1)
         self.trust = nn.Parameter(torch.tensor(1.0))
@@ -283,13 +284,22 @@ class _Head(nn.Module):
 
     def forward(self, inputs: Tensor, hints: Tensor, doubt: Tensor) -> Tensor:
         """Returns logits, N × (classes + 1), from inputs N × C, signed distances N × classes, and N."""
-        return self.from_projected(self.of_inputs(F.dropout(inputs, 0.1, self.training)), hints, doubt)
+        projected = F.linear(F.dropout(inputs, 0.1, self.training), self.of_inputs)
+        return self.from_projected(projected, hints, doubt)
+
+    @property
+    def of_inputs(self) -> Tensor:
+        """Returns the part of the first layer's weights that belongs to the inputs."""
+        return self.first.weight[:, : self.channels]
 
     def from_projected(self, projected: Tensor, hints: Tensor, doubt: Tensor) -> Tensor:
-        """Returns the same from what `of_inputs` makes of the inputs."""
+        """Returns the same from inputs that were multiplied by `of_inputs`."""
+        shape = hints / HINT_UNIT if self.shape_useful else torch.zeros_like(hints)
+        correction = self.out(
+            self.body(projected + F.linear(shape, self.first.weight[:, self.channels :], self.first.bias))
+        )
         if not self.shape_useful:
-            return self.out(self.body(projected + self.of_hints(torch.zeros_like(hints))))
-        correction = self.out(self.body(projected + self.of_hints(hints)))
+            return correction
         scale = (doubt / self.usual_doubt).clamp(max=1.0)[:, None]
         return F.pad(self.trust * hints, (1, 0)) + scale * correction
 

@@ -104,7 +104,7 @@ class PretrainLearner:
         self.config, self.device = config, device
         network = config.network
         shapes = typical_shapes([v.shape for v in volumes], [v.task for v in volumes])
-        self.patch = patch_size(network, shapes, config.patch_size)
+        self.patch = patch_size(network, shapes, config.patch_size, device)
         self.window = window_size(self.patch)
         self.sampler = Sampler(volumes, self.window, size, config.seed, network.in_slices)
         groups = [catalogue.group_of(task) for task in self.sampler.tasks]
@@ -155,6 +155,7 @@ class PretrainLearner:
             tasks=torch.from_numpy(batch.tasks).to(self.device),
             volumes=torch.from_numpy(batch.volumes).to(self.device),
             positions=torch.from_numpy(batch.positions).to(self.device),
+            extents=torch.from_numpy(batch.extents).to(self.device),
             rngs=generators(self.config.seed, batch.samples, 2),
         )
 

@@ -3,7 +3,8 @@
     python Testing/benchmarks/evidence.py --data DIR --preset cpu --out FOLDER [--only gain,time]
 
 DIR holds one folder for each source and `splits.json`. FOLDER keeps a workspace and a JSON file for each training that
-was tested; what is there is not done again, so a run that was interrupted is simply started again. Test cases are
+was tested; what is there is not done again, so a run that was interrupted is simply started again, and processes that do a part
+each (`--part 1/2`, `--part 2/2`) can share the work; a last run without it makes the figures. Test cases are
 never seen by a pretraining, nor are other images of their patients. Each experiment ends in
 `<results>/evidence-<experiment>-<preset>.json`; `render.py` makes tables and plots of them. Without hssl installed,
 set PYTHONPATH=HSSLSegmentation. The experiment "hierarchy" needs scikit-learn (`pip install .[benchmarks]`).
@@ -43,7 +44,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="workspace and legs; a folder of its own a preset")
     parser.add_argument("--only", default=",".join(EXPERIMENTS), help="names of experiments, with commas")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where the figures go")
+    parser.add_argument("--part", default="1/1", help="n/m: only the n-th of m parts of the legs, and no figures")
     given = parser.parse_args()
+    part, parts = map(int, given.part.split("/"))
     names = given.only.split(",")
     unknown = sorted(set(names) - EXPERIMENTS.keys())
     if unknown:
@@ -53,6 +56,10 @@ def main() -> None:
     modules = {name: importlib.import_module(f"experiments.{EXPERIMENTS[name]}") for name in names}
     legs = {name: module.legs(lab) if name != "hierarchy" else [] for name, module in modules.items()}
     print(lab.outlook([leg for own in legs.values() for leg in own]), flush=True)
+    if parts > 1:
+        for leg in [leg for own in legs.values() for leg in own][part - 1 :: parts]:
+            lab.measured(leg)
+        return
     for name, module in modules.items():
         if name == "hierarchy":
             rows: list[dict[str, Any]] = []

@@ -206,7 +206,7 @@ def monai(job: str, workspace: Path, batch: int, steps: int, threads: int, worke
             clean=(batch_["clean_image"].float(), batch_["clean_other"].float()),
             changed=(batch_["image"].float(), batch_["other"].float()),
             warps=example.warps, tasks=batch_["task"], volumes=batch_["volume"], positions=example.positions,
-            rngs=example.rngs,
+            extents=example.extents, rngs=example.rngs,
         )  # fmt: skip
 
     def work() -> Measures:

@@ -14,6 +14,7 @@ from hssl.losses.contrast import info_nce
 from hssl.losses.dense import corresponding_points, dense_loss, sampled
 from hssl.losses.group import group_loss
 from hssl.losses.image import image_loss
+from hssl.losses.position import places_in_volume, position_loss
 from hssl.losses.reconstruction import masked, reconstruction_loss
 from hssl.losses.task import task_loss
 
@@ -65,9 +66,11 @@ def test_task_and_group_losses_are_cross_entropies_of_the_right_classes():
     assert torch.isclose(group_loss(groups, tasks, group_of_task), expected)
 
 
-def test_reconstruction_is_the_mean_squared_error():
-    clean = torch.zeros(2, 1, 4, 4)
-    assert reconstruction_loss(clean + 3, clean).item() == pytest.approx(9)
+def test_reconstruction_is_the_mean_squared_error_in_shares_of_the_range():
+    clean = torch.rand(2, 1, 4, 4) * torch.tensor([10.0, 1000.0]).reshape(2, 1, 1, 1)
+    low, high = clean.amin((1, 2, 3), keepdim=True), clean.amax((1, 2, 3), keepdim=True)
+    assert reconstruction_loss((clean - low) / (high - low) + 0.3, clean).item() == pytest.approx(0.09, rel=1e-3)
+    assert torch.isfinite(reconstruction_loss(torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 7.0)))
     with pytest.raises(ValueError, match="differ in shape"):
         reconstruction_loss(clean, clean[:1])
 
@@ -100,3 +103,26 @@ def test_dense_contrast_falls_when_the_same_places_look_alike():
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(3, 7, 8, generator=generator)
     assert dense_loss(a, a.clone(), 0.1) < 0.2 < 2 < dense_loss(a, a.roll(1, 1), 0.1)
+
+
+@pytest.mark.parametrize("patch", [(32, 48), (16, 32, 32)])
+def test_a_points_place_is_where_its_window_was_cut_from_the_volume(patch):
+    """A volume whose voxels hold their own coordinates tells where each point of a warped view really lies."""
+    size, dims = (20, 60, 80), len(patch)
+    window = tuple(int(1.2 * p) for p in patch)
+    start = [3, 5, 7] if dims == 3 else [6, 5, 7]
+    extent = [1, *window] if dims == 2 else list(window)
+    axes = [(np.arange(s, s + n) + 0.5) / length * 2 - 1 for s, n, length in zip(start, extent, size, strict=True)]
+    coordinates = np.stack(np.meshgrid(*axes, indexing="ij")[::-1]).astype(np.float32)
+    windows = torch.from_numpy(coordinates if dims == 3 else coordinates[:, 0])[None]
+    rngs = [np.random.default_rng(3)]
+    warp = draw_warp(rngs, window, patch, PRETRAINING, torch.device("cpu"))
+    points = torch.rand(1, 50, dims, generator=torch.Generator().manual_seed(0)) * 1.2 - 0.6
+    expected = sampled(warp(windows), points)
+    centres = torch.tensor([[(s + n / 2) / length for s, n, length in zip(start, extent, size, strict=True)]])
+    extents = torch.tensor([[n / length for n, length in zip(extent, size, strict=True)]])
+    found = places_in_volume(warp, points, centres, extents)
+    assert torch.allclose(found[..., :dims], expected[..., :dims], atol=0.02)
+    if dims == 2:
+        assert torch.allclose(found[..., 2], torch.full((1, 50), 2 * 6.5 / 20 - 1))
+    assert position_loss(expected[..., :3], found) < 1e-3

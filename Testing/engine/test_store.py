@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from hssl.catalogue import Catalogue, LabelClass
 from hssl.configuration import NetworkConfig
@@ -145,8 +146,10 @@ def test_a_window_beyond_the_volume_is_padded_in_place(start):
 
 def test_patches_hold_a_median_slice_and_are_multiples_of_sixteen():
     network = NetworkConfig()
-    assert patch_size(network, [(10, 50, 90)] * 3, 0) == (64, 96)
-    assert patch_size(network, [(10, 500, 20)], 0) == (128, 48)
-    assert patch_size(network, [], 32) == (32, 32)
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    assert patch_size(network, [(10, 50, 90)] * 3, 0, gpu) == (64, 96)
+    assert patch_size(network, [(10, 500, 20)], 0, gpu) == (128, 48)
+    assert patch_size(network, [(10, 500, 20)], 0, cpu) == (64, 48)
+    assert patch_size(network, [], 128, cpu) == (128, 128)
     with pytest.raises(ConfigurationError, match="multiple of 16"):
-        patch_size(network, [], 40)
+        patch_size(network, [], 40, cpu)

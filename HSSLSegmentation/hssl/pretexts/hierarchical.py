@@ -1,5 +1,5 @@
-"""HSSL: image, task and group losses over the hierarchy, and reconstruction (Zheng et al., MICCAI 2021), with our
-dense contrast as a second member of the image level."""
+"""HSSL: image, task and group losses over the hierarchy, and reconstruction (Zheng et al., MICCAI 2021), with points
+below the image as a level of our own: dense contrast and position."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ..configuration import PretrainConfig
 from ..losses.dense import corresponding_points, dense_loss, sampled
 from ..losses.group import group_loss
 from ..losses.image import image_loss
+from ..losses.position import places_in_volume, position_loss
 from ..losses.reconstruction import masked, reconstruction_loss
 from ..losses.task import task_loss
 from ..networks import EncoderDecoder
@@ -21,9 +22,9 @@ PROJECTION = 128
 
 @register("hssl")
 class HierarchicalPretext(Pretext):
-    """The four losses of the paper and dense contrast, jointly; a loss of weight 0 costs nothing."""
+    """The four losses of the paper, dense contrast and position, jointly; a loss of weight 0 costs nothing."""
 
-    loss_names = ("image", "task", "group", "reconstruction", "dense")
+    loss_names = ("image", "task", "group", "reconstruction", "dense", "position")
     group_of_task: Tensor
 
     def __init__(self, config: PretrainConfig, network: EncoderDecoder, group_of_task: list[int]):
@@ -44,6 +45,8 @@ class HierarchicalPretext(Pretext):
             self.group_head = PooledHead(config, levels.group, groups)
         if "dense" in self.weights:
             self.dense_head = PointHead(config, levels.dense)
+        if "position" in self.weights:
+            self.position_head = PointHead(config, levels.position, 3)
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Returns the losses that have a weight, and "total"."""
@@ -64,13 +67,21 @@ class HierarchicalPretext(Pretext):
         if "reconstruction" in self.weights:
             restored = self.network.output_block(features.decoder[0])
             losses["reconstruction"] = reconstruction_loss(restored, both(views.clean))
-        if "dense" in self.weights:
+        if "dense" in self.weights or "position" in self.weights:
             places = corresponding_points(*views.warps, views.clean[0], views.rngs)
+        if "dense" in self.weights:
             first, second = features.level(config.levels.dense).chunk(2)
             losses["dense"] = dense_loss(
                 self.dense_head(sampled(first, places[0])),
                 self.dense_head(sampled(second, places[1])),
                 config.temperature,
             )
+        if "position" in self.weights:
+            found = self.position_head(sampled(features.level(config.levels.position), torch.cat(places)))
+            where = [
+                places_in_volume(warp, points, views.positions, views.extents)
+                for warp, points in zip(views.warps, places, strict=True)
+            ]
+            losses["position"] = position_loss(found, torch.cat(where))
         losses["total"] = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
         return losses

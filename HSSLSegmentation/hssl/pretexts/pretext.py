@@ -23,6 +23,7 @@ class Views:
         warps: how each was cut from its window.
         tasks, volumes: B, indices.
         positions: B × 3, centre of the window in its volume (slice, row, column), 0 to 1.
+        extents: B × 3, extent of the window in lengths of its volume.
         rngs: one generator a window, for what a pretext draws itself.
     """
 
@@ -32,6 +33,7 @@ class Views:
     tasks: Tensor
     volumes: Tensor
     positions: Tensor
+    extents: Tensor
     rngs: list[np.random.Generator]
 
 

@@ -8,19 +8,20 @@ from typing import Any
 from .laboratory import Laboratory, Leg, Pretraining
 from .paired import Row, comparison
 
-NONE = {"image": 0, "task": 0, "group": 0, "reconstruction": 0, "dense": 0}
+NONE = {"image": 0, "task": 0, "group": 0, "reconstruction": 0, "dense": 0, "position": 0}
 VARIANTS: dict[str, dict[str, Any]] = {
     "image": {"weights": {**NONE, "image": 1}},
     "+ task": {"weights": {**NONE, "image": 1, "task": 1}},
     "+ group": {"weights": {**NONE, "image": 1, "task": 1, "group": 1}},
-    "+ reconstruction (the paper's four)": {"weights": {"dense": 0}},
-    "+ dense (the default)": {},
+    "+ reconstruction (the paper's four)": {"weights": {"dense": 0, "position": 0}},
+    "+ dense": {"weights": {"position": 0}},
+    "+ position (the default)": {},
     "λ4 = 1": {"weights": {"reconstruction": 1}},
     "λ4 = 100": {"weights": {"reconstruction": 100}},
     "shallow image, deep group": {"levels": {"image": 1, "task": 3, "group": "bottleneck"}},
     "task and group at the decoder": {"levels": {"task": "decoder", "group": "decoder"}},
 }
-DEFAULT = "+ dense (the default)"
+DEFAULT = "+ position (the default)"
 CUMULATIVE = list(VARIANTS)[: list(VARIANTS).index(DEFAULT) + 1]
 """Each has one loss more than the one before."""
 SINGLE = "single domain"
