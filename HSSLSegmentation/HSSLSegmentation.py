@@ -69,6 +69,7 @@ class HSSLSegmentationParameterNode:
     groupLoss: bool = True
     reconstructionLoss: bool = True
     denseLoss: bool = True
+    positionLoss: bool = True
     pretrainRun: str = ""
 
     fineTuneTask: str = ""

@@ -89,6 +89,7 @@ class PretrainSection:
             "group": parameters.groupLoss,
             "reconstruction": parameters.reconstructionLoss,
             "dense": parameters.denseLoss,
+            "position": parameters.positionLoss,
         }
         return {name: getattr(default, name) if on else 0.0 for name, on in chosen.items()}
 

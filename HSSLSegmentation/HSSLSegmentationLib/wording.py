@@ -53,6 +53,7 @@ def curve(name: str) -> str:
         "group": _("groups apart"),
         "reconstruction": _("restoring"),
         "dense": _("same place"),
+        "position": _("where it lies"),
         "dice": _("overlap loss"),
         "cross_entropy": _("voxel loss"),
         "consistency": _("agreement"),

@@ -55,7 +55,7 @@ def test_a_task_with_one_image_pretrains_with_a_batch_of_one(tmp_path):
     workspace = make(tmp_path / "w", {"a": [volume((6, 30, 30))]})
     done = pretrain(PretrainConfig(workspace=workspace, batch_size=1, **QUICK | {"budget": Budget(steps=5)}))
     # With one task and one group there is nothing to tell apart.
-    assert set(done.result["losses"]) == {"image", "reconstruction", "dense", "total"}
+    assert set(done.result["losses"]) == {"image", "reconstruction", "dense", "position", "total"}
 
 
 def test_one_slice_is_a_volume_too(tmp_path):

@@ -74,15 +74,15 @@ def test_pretraining_lowers_every_loss(workspace):
     seen = []
     pretrain(pretraining(workspace, "run", 60, learning_rate=3e-3, batch_size=8), seen.append)
     values = [e.values for e in seen if isinstance(e, Losses)]
-    assert set(values[0]) == {"image", "task", "group", "reconstruction", "dense", "total"}
-    for name in ("image", "group", "reconstruction", "dense", "total"):
+    assert set(values[0]) == {"image", "task", "group", "reconstruction", "dense", "position", "total"}
+    for name in ("image", "group", "reconstruction", "dense", "position", "total"):
         assert np.mean([v[name] for v in values[-3:]]) < np.mean([v[name] for v in values[:3]]), name
 
 
-@pytest.mark.parametrize("off", ["image", "task", "group", "reconstruction", "dense"])
+@pytest.mark.parametrize("off", ["image", "task", "group", "reconstruction", "dense", "position"])
 def test_a_loss_of_weight_zero_is_not_computed(workspace, off):
     done = pretrain(pretraining(workspace, "run", 5, weights={off: 0}))
-    assert off not in done.result["losses"] and len(done.result["losses"]) == 5
+    assert off not in done.result["losses"] and len(done.result["losses"]) == 6
 
 
 @pytest.mark.parametrize("pretext", ["simclr", "barlow", "mae", "position"])
@@ -174,7 +174,7 @@ def test_two_processes_give_the_curve_of_one_with_the_joint_batch(workspace, tmp
     one, two = losses(workspace, "one"), losses(workspace, "two")
     assert len(one) == len(two) == 2
     for a, b in zip(one, two, strict=True):
-        for name in ("image", "task", "group", "reconstruction", "dense", "total"):
+        for name in ("image", "task", "group", "reconstruction", "dense", "position", "total"):
             assert a[name] == pytest.approx(b[name], rel=2e-3), name
 
 

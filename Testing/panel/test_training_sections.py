@@ -40,7 +40,7 @@ def test_a_disabled_start_says_why(panel):
     settle()
     assert not ui.startButton.enabled and "Set a time" in ui.startButton.toolTip
     parameters.pretrainMinutes = 5.0
-    for name in ("imageLoss", "taskLoss", "groupLoss", "reconstructionLoss", "denseLoss"):
+    for name in ("imageLoss", "taskLoss", "groupLoss", "reconstructionLoss", "denseLoss", "positionLoss"):
         setattr(parameters, name, False)
     settle()
     assert "at least one way to learn" in ui.startButton.toolTip
