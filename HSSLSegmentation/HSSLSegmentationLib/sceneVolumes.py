@@ -86,9 +86,14 @@ def writeVolume(volumeNode, path: str | Path) -> None:
 
 
 def writeArray(array: numpy.ndarray, ijkToRas: numpy.ndarray, path: str | Path, compress: bool) -> None:
-    """Writes an array in k, j, i order with its 4×4 matrix to RAS; files hold LPS."""
+    """Writes an array in k, j, i order with its 4×4 matrix to RAS; files hold LPS.
+
+    Raises:
+        InputError: the file cannot be written, for example since the disk is full.
+    """
     import SimpleITK
 
+    from hssl.errors import InputError
     from hssl.files import whole_file
 
     ijkToLps = numpy.diag([-1.0, -1.0, 1.0, 1.0]) @ ijkToRas
@@ -97,7 +102,10 @@ def writeArray(array: numpy.ndarray, ijkToRas: numpy.ndarray, path: str | Path, 
     image.SetDirection(_axes(ijkToLps).flatten().tolist())
     image.SetOrigin(ijkToLps[:3, 3].tolist())
     with whole_file(path) as temporary:
-        SimpleITK.WriteImage(image, str(temporary), compress)
+        try:
+            SimpleITK.WriteImage(image, str(temporary), compress)
+        except RuntimeError as error:
+            raise InputError(path, "cannot be written completely; is the disk full, or the folder read-only?") from error
 
 
 def readArray(path: str | Path, volumeNode) -> numpy.ndarray:

@@ -10,6 +10,7 @@ import qt
 
 import slicer
 from harness import scripted_module
+from harness.fake_process import FakeProcess
 from harness.fixtures import settle
 from HSSLSegmentationLib import closing, installation, settings
 from HSSLSegmentationLib.job import runningJobs
@@ -65,6 +66,24 @@ def test_leaving_the_application_ends_every_job(widget, panel, processes):
     scripted_module.unload(slicer.modules.hsslsegmentation)
     assert process.killed
     assert not runningJobs()
+
+
+def test_reloading_the_module_ends_its_job_and_the_new_panel_starts_another(widget, panel, processes):
+    panel.pretrain.ui.startButton.click()
+    process = processes[-1]
+    panel.job.stopGraceSeconds = 0.0
+    process.waitForFinished = lambda milliseconds: not process.isRunning()
+    widget.onReload()
+    settle()
+    assert process.killed and not runningJobs()
+    process.say({"event": "losses", "step": 3, "values": {"image": 0.5}, "learning_rate": 0.1})
+    renewed = slicer.modules.HSSLSegmentationWidget.panel
+    assert renewed is not panel and renewed.job is None
+    again = FakeProcess()
+    renewed.logic.starter.makeProcess = lambda: again
+    renewed.pretrain.ui.startButton.click()
+    assert renewed.job.state == "running"
+    again.end(0)
 
 
 def test_closing_with_a_job_asks_once_and_no_keeps_it(panel, processes, dialogs):

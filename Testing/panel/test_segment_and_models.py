@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from panel_fixtures import configurationOf, fakeRun
 
 import slicer
 from harness.fixtures import settle, waitUntil
+from hssl.errors import InputError
 from HSSLSegmentationLib import scenePictures, settings
 
 
@@ -102,6 +104,41 @@ def test_a_deleted_segmentation_is_told_and_no_other_gets_the_result(ready, proc
     answer(processes[-1])
     assert "segmentation was removed" in ready.segment.jobView.ui.statusLabel.text
     assert segments(other) == []
+
+
+def test_what_was_drawn_by_hand_during_the_job_stays(ready, processes):
+    parameters = ready.parameterNode
+    mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    mine.CreateDefaultDisplayNodes()
+    mine.SetReferenceImageGeometryParameterFromVolumeNode(parameters.inputVolume)
+    parameters.outputSegmentation = mine
+    settle()
+    ready.segment.ui.startButton.click()
+    lesion = mine.GetSegmentation().AddEmptySegment("lesion", "lesion")
+    shape = slicer.util.arrayFromVolume(parameters.inputVolume).shape
+    drawn = np.zeros(shape, np.uint8)
+    drawn[2:4, 5:9, 5:9] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, mine, lesion, parameters.inputVolume)
+    answer(processes[-1])
+    assert ready.job.state == "done", ready.job.error
+    assert "lesion" in segments(mine) and len(segments(mine)) > 1
+    after = slicer.util.arrayFromSegmentBinaryLabelmap(mine, lesion, parameters.inputVolume)
+    assert np.array_equal(after > 0, drawn > 0)
+
+
+def test_a_full_disk_is_told_and_no_job_starts(ready, processes, slotErrors):
+    """A limit on the size of files stands in for a disk that is full: the scan cannot be handed over."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16_000, before[1]))
+    try:
+        ready.segment.ui.startButton.click()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not processes and ready.job is None
+    # Under test, Slicer raises what it would show.
+    assert "volume.nrrd: cannot be written completely" in str(slotErrors.expect(InputError))
+    ready.segment.ui.startButton.click()
+    assert len(processes) == 1
 
 
 def test_a_deleted_volume_is_told_and_nothing_is_made(ready, processes):
