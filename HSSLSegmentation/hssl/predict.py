@@ -25,6 +25,10 @@ from .processes import chosen_device
 from .volumes import READERS, check_values, read_volume, series_in, suffix_of, write_volume
 
 
+MOST_WORKING_VOXELS = 2**30
+"""More than this on the model's spacing is a volume or a model with a wrong spacing."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A volume to predict: a file, or a series of a folder, and the name its results get."""
@@ -117,6 +121,7 @@ def predict_volume(
 
     Raises:
         Stopped: `stop` asked for it.
+        InputError: on the model's spacing the volume has absurdly many voxels.
         MemoryExhaustedError: not even the smallest slab fits.
     """
     while True:
@@ -156,6 +161,12 @@ def _predicted(
     task = description.tasks[0]
     fingerprint = description.fingerprints[task.name]
     grid = working_grid(volume.GetSize(), volume.GetSpacing(), volume.GetDirection(), fingerprint)
+    if math.prod(grid.size) > MOST_WORKING_VOXELS:
+        raise InputError(
+            "the volume",
+            f"has {' × '.join(map(str, grid.size[::-1]))} voxels on the model's spacing of "
+            f"{' × '.join(f'{s:g}' for s in fingerprint.spacing[::-1])} mm; one of the two spacings must be wrong",
+        )
     array = normalised(to_working(volume, grid), fingerprint).astype(np.float16)
     low = float(array.min())
     meter = ProgressMeter(on_event, "prediction", grid.shape[0])

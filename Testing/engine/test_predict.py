@@ -106,6 +106,17 @@ def test_one_bad_input_is_listed_and_the_others_go_on(trained, tmp_path):
         predict(PredictConfig(model=run, inputs=inputs[:1], output=tmp_path / "out2"))
 
 
+def test_a_volume_whose_spacing_is_wrong_is_listed_with_the_reason(trained, tmp_path):
+    workspace, run = trained
+    huge = read_volume(images(workspace)[0])
+    huge.SetSpacing([1000 * s for s in huge.GetSpacing()])  # metres taken for millimetres
+    sitk.WriteImage(huge, str(tmp_path / "huge.nii.gz"))
+    sitk.WriteImage(read_volume(images(workspace)[1]), str(tmp_path / "good.nii.gz"))
+    done = predict(PredictConfig(model=run, inputs=[tmp_path], output=tmp_path / "out"))
+    assert len(done.result["outputs"]) == 1
+    assert "one of the two spacings must be wrong" in done.result["failed"][0]["reason"]
+
+
 def test_two_inputs_of_one_name_do_not_overwrite_each_other(trained, tmp_path):
     workspace, run = trained
     path = images(workspace)[0]
