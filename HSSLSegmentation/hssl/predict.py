@@ -24,7 +24,6 @@ from .models import find_model
 from .processes import chosen_device
 from .volumes import READERS, check_values, read_volume, series_in, suffix_of, write_volume
 
-
 MOST_WORKING_VOXELS = 2**30
 """More than this on the model's spacing is a volume or a model with a wrong spacing."""
 

@@ -10,11 +10,11 @@ volume ends in a JSON file of its own and is not done again. Slices are annotate
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from experiments.data import Data
+from experiments.data import SOURCES, Data
 from experiments.laboratory import Laboratory
 from experiments.learning_from_slices import figures, models, rows_of, times
 from experiments.presets import PRESETS
@@ -32,9 +32,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the sources")
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
     parser.add_argument("--out", type=Path, required=True, help="workspace and volumes' results")
+    parser.add_argument("--sources", nargs="+", choices=SOURCES, help="fewer than the preset's, say, to share the work")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where the figures go")
     given = parser.parse_args()
     preset = PRESETS[given.preset]
+    if given.sources:
+        preset = replace(preset, sources=tuple(given.sources))
     lab = Laboratory(Data(given.data, given.out / "workspace"), given.out, preset)
     if preset.threads:
         torch.set_num_threads(preset.threads)
