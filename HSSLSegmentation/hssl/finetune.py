@@ -162,10 +162,8 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
         on_event(Message(text="No validation: all labels are trained on, and the last weights are the result"))
     size = batch_size(processes.device, start.network(config).spatial_dims, config.batch_size)
 
-    def make(size: int) -> FinetuneLearner:
-        learner = FinetuneLearner(
-            config, catalogue, start, trained, held, unlabelled, fingerprint, size, processes.device
-        )
+    def make(size: int, device: torch.device) -> FinetuneLearner:
+        learner = FinetuneLearner(config, catalogue, start, trained, held, unlabelled, fingerprint, size, device)
         on_event(Message(text=learner.loaded_text()))
         return learner
 

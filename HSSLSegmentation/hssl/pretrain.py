@@ -72,7 +72,7 @@ def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on
     on_event(Phase(name="training", index=2, count=2))
     size = batch_size(processes.device, config.network.spatial_dims, config.batch_size)
     _, state, stopped = train_in_memory(
-        lambda size: PretrainLearner(config, catalogue, volumes, fingerprints, size, processes.device),
+        lambda size, device: PretrainLearner(config, catalogue, volumes, fingerprints, size, device),
         size, 2, config, run, processes, on_event, stop,
     )  # fmt: skip
     result = {"run": str(run.path), "steps": state.step, "minutes": state.seconds / 60, "losses": last_losses(state)}

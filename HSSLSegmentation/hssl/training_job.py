@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -49,7 +50,7 @@ def in_run(
 
 
 def train_in_memory(
-    make: Callable[[int], ALearner],
+    make: Callable[[int, torch.device], ALearner],
     size: int,
     smallest: int,
     config: RunConfig,
@@ -58,33 +59,39 @@ def train_in_memory(
     on_event: OnEvent,
     stop: Stop,
 ) -> tuple[ALearner, State, bool]:
-    """Trains with batches of `size`, and with half of it whenever memory runs out.
+    """Trains with batches of `size`, with half of it whenever memory runs out, and at last on the CPU.
 
     Args:
-        make: returns a learner for a batch size.
+        make: returns a learner for a batch size and a device.
         smallest: batch size below which there is no sense in going.
 
     Returns:
         The learner, where its training stands, and whether it was stopped before its end.
 
     Raises:
-        MemoryExhaustedError: not even the smallest batch fits.
+        MemoryExhaustedError: not even the smallest batch fits on the CPU.
     """
+    wanted = size
     while True:
-        learner = make(size)
+        learner = make(size, processes.device)
         try:
             return learner, *train(learner, config, run, processes, on_event, stop)
         except (MemoryError, RuntimeError) as error:
             # Several processes would have to agree on it.
             if not out_of_memory(error) or processes.count > 1:
                 raise
-            if size // 2 < smallest:
+            if size // 2 >= smallest:
+                size //= 2
+                text = f"going on with batches of {size}"
+            elif processes.device.type != "cpu":
+                size, processes = wanted, replace(processes, device=torch.device("cpu"))
+                text = "going on on the CPU"
+            else:
                 raise MemoryExhaustedError(
                     f"not even {size} patches of {learner.description.patch_size} fit on {processes.device}",
                     "Choose a smaller network or patch size, or another device.",
                 ) from error
-            size //= 2
-            on_event(Message(level="warning", text=f"Out of memory; going on with batches of {size}"))
+            on_event(Message(level="warning", text=f"Out of memory; {text}"))
         del learner
-        if processes.device.type == "cuda":
+        if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
