@@ -19,7 +19,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.data import Data
+from experiments.data import SOURCES, Data
 from experiments.laboratory import Laboratory
 from experiments.presets import PRESETS
 from recording import record
@@ -44,7 +44,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="workspace and legs; a folder of its own a preset")
     parser.add_argument("--only", default=",".join(EXPERIMENTS), help="names of experiments, with commas")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where the figures go")
-    parser.add_argument("--draws", type=int, help="of the labelled cases in the main experiment, instead of the preset's")
+    parser.add_argument("--draws", type=int, help="draws of the labelled cases, instead of the preset's numbers")
+    parser.add_argument("--sources", nargs="+", choices=SOURCES, help="fewer than the preset's")
     parser.add_argument("--part", default="1/1", help="n/m: only the n-th of m parts of the legs, and no figures")
     given = parser.parse_args()
     part, parts = map(int, given.part.split("/"))
@@ -54,7 +55,9 @@ def main() -> None:
         parser.error(f"no experiment named {', '.join(unknown)}; there are {', '.join(EXPERIMENTS)}")
     preset = PRESETS[given.preset]
     if given.draws:
-        preset = replace(preset, draws=given.draws)
+        preset = replace(preset, draws=given.draws, other_draws=given.draws)
+    if given.sources:
+        preset = replace(preset, sources=tuple(given.sources))
     lab = Laboratory(Data(given.data, given.out / "workspace"), given.out, preset)
     modules = {name: importlib.import_module(f"experiments.{EXPERIMENTS[name]}") for name in names}
     legs = {name: module.legs(lab) if name != "hierarchy" else [] for name, module in modules.items()}
