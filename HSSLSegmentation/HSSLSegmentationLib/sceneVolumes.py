@@ -105,7 +105,8 @@ def writeArray(array: numpy.ndarray, ijkToRas: numpy.ndarray, path: str | Path, 
         try:
             SimpleITK.WriteImage(image, str(temporary), compress)
         except RuntimeError as error:
-            raise InputError(path, "cannot be written completely; is the disk full, or the folder read-only?") from error
+            reason = str(error).strip().splitlines()[-1]
+            raise InputError(path, f"cannot be written ({reason})", "Is the disk full?") from error
 
 
 def readArray(path: str | Path, volumeNode) -> numpy.ndarray:

@@ -28,7 +28,7 @@ from .inference import Segmenter
 from .modelfile import load_model
 from .models import find_model
 from .networks import DeepSupervision, EncoderDecoder, LoadReport, build_network, load_matching
-from .patches import batch_size, patch_size, window_size
+from .patches import patch_size, window_size
 from .processes import Processes
 from .provenance import versions
 from .runs import BEST, RunFolder
@@ -160,14 +160,14 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
     on_event(Phase(name="training", index=2, count=2))
     if not held:
         on_event(Message(text="No validation: all labels are trained on, and the last weights are the result"))
-    size = batch_size(processes.device, start.network(config).spatial_dims, config.batch_size)
+    dims = start.network(config).spatial_dims
 
     def make(size: int, device: torch.device) -> FinetuneLearner:
         learner = FinetuneLearner(config, catalogue, start, trained, held, unlabelled, fingerprint, size, device)
         on_event(Message(text=learner.loaded_text()))
         return learner
 
-    learner, state, stopped = train_in_memory(make, size, 1, config, run, processes, on_event, stop)
+    learner, state, stopped = train_in_memory(make, dims, 1, config, run, processes, on_event, stop)
     result = {
         "run": str(run.path),
         "steps": state.step,

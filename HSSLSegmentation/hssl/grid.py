@@ -7,12 +7,15 @@ a separable interpolation without any rounding of positions.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from .description import Fingerprint
+from .errors import InputError
 
 IN_PLANE_TOLERANCE = 0.05
 """An in-plane axis is resampled when its spacing differs by more than this share from the working spacing."""
@@ -86,10 +89,22 @@ def oriented_size(size: tuple[int, ...], direction: tuple[float, ...]) -> tuple[
     return (source[axes[0]], source[axes[1]], source[axes[2]])
 
 
+MOST_VOXELS, MOST_TIMES = 2**30, 8
+"""A working grid of more voxels than this, and of so many times those of its volume, comes of a wrong spacing."""
+
+
 def working_grid(
-    size: tuple[int, ...], spacing: tuple[float, ...], direction: tuple[float, ...], fingerprint: Fingerprint
+    size: tuple[int, ...],
+    spacing: tuple[float, ...],
+    direction: tuple[float, ...],
+    fingerprint: Fingerprint,
+    path: str | Path = "volume",
 ) -> WorkingGrid:
-    """Returns the working grid of a volume, from its geometry alone."""
+    """Returns the working grid of a volume, from its geometry alone.
+
+    Raises:
+        InputError: it would have absurdly many voxels; the message names `path`.
+    """
     axes, flips = orientation(direction)
     shape, steps = oriented_size(size, direction), oriented_spacing(spacing, direction)
     working = []
@@ -98,6 +113,12 @@ def working_grid(
         tolerance = THROUGH_PLANE_TOLERANCE if axis == fingerprint.slice_axis else IN_PLANE_TOLERANCE
         same = abs(ratio - 1) <= tolerance
         working.append(shape[axis] if same else max(1, round(shape[axis] * ratio)))
+    if math.prod(working) > max(MOST_VOXELS, MOST_TIMES * math.prod(size)):
+        raise InputError(
+            path,
+            f"has {' × '.join(map(str, working[::-1]))} voxels on the working spacing of "
+            f"{' × '.join(f'{s:g}' for s in fingerprint.spacing[::-1])} mm; its own spacing or that one must be wrong",
+        )
     return WorkingGrid(
         (size[0], size[1], size[2]), axes, flips, (working[0], working[1], working[2]), fingerprint.slice_axis
     )

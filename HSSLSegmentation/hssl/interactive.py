@@ -31,7 +31,6 @@ FIRST_STEPS, NEXT_STEPS = 150, 60
 VOXELS_A_STEP = 2048
 NEAR_CONTOUR_SHARE = 0.5
 """Share of the voxels of a step that are drawn near the contours, where decisions are made."""
-PLACES_AT_ONCE = 1 << 17
 FARTHEST = 15.0
 """Distances count up to this many voxels; farther than that from any suggested shape nothing is filled."""
 HINT_UNIT = 5.0
@@ -40,6 +39,8 @@ OWN_PERCENTILES = Fingerprint(
     spacing=(1.0, 1.0, 1.0), slice_axis=0, normalisation="percentiles", median_size=(1, 1, 1)
 )
 """Any volume is normalised by its own values: it need not be of a task that the network knows."""
+
+
 @dataclass(frozen=True)
 class Plane:
     """A slice that the user annotated completely: what is not painted there is background.
@@ -226,7 +227,7 @@ class InteractiveSession:
             for group in optimizer.param_groups:
                 group["lr"] = 4e-3 * (1 - step / steps)
             drawn = torch.multinomial(weight, VOXELS_A_STEP, replacement=True, generator=generator)
-            logits = head(inputs[drawn], hints[drawn], doubt[drawn])
+            logits = head(inputs[drawn].float(), hints[drawn], doubt[drawn])
             loss = F.cross_entropy(logits, target[drawn])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -237,11 +238,13 @@ class InteractiveSession:
     @torch.inference_mode()
     def _apply(self, head: _Head, features: SliceFeatures, shape: _Shape) -> Tensor:
         """Returns the shares of background and classes in the region: classes + 1, z, y, x."""
-        count = int(np.prod(features.region.shape))
+        region = features.region
+        count = int(np.prod(region.shape))
         shares = torch.zeros(count, shape.classes + 1)
         shares[:, 0] = 1
-        for begin in range(0, count, PLACES_AT_ONCE):
-            places = torch.arange(begin, min(begin + PLACES_AT_ONCE, count))
+        # Slice by slice, whatever their axis: a coarse level is projected once for each slice that is touched.
+        for places in torch.arange(count).reshape(region.shape).unbind(region.slice_axis):
+            places = places.flatten()
             hints, doubt = shape.at(places, without_own_plane=False)
             if shape.useful:
                 near = (hints > -FARTHEST).any(1)
@@ -249,7 +252,7 @@ class InteractiveSession:
             if len(places):
                 inputs = features.projected(places, head.of_inputs)
                 shares[places] = head.from_projected(inputs, hints, doubt).softmax(1)
-        return shares.T.reshape(-1, *features.region.shape)
+        return shares.T.reshape(-1, *region.shape)
 
     def _next_slice(self, entropy: Tensor, region: Region, planes: Sequence[Plane]) -> Plane:
         axis = region.slice_axis

@@ -15,8 +15,8 @@ MARGIN = 1.2
 """Windows are this much larger than patches, so that rotated patches find image at their corners."""
 LIMITS = {2: (48, 128), 3: (16, 64)}
 """Smallest and largest side of patches that are chosen automatically."""
-LARGEST_ON_CPU = {2: 64, 3: 64}
-"""The same on a CPU: in the same time four times as many patches, placed on the classes, teach far more than large
+LARGEST_ON_CPU = {2: 64, 3: LIMITS[3][1]}
+"""Largest side on a CPU: in the same time four times as many patches, placed on the classes, teach far more than large
 ones (head and neck CT with one label after 80 s: Dice 50 instead of 2)."""
 
 

@@ -24,9 +24,6 @@ from .models import find_model
 from .processes import chosen_device
 from .volumes import READERS, check_values, read_volume, series_in, suffix_of, write_volume
 
-MOST_WORKING_VOXELS = 2**30
-"""More than this on the model's spacing is a volume or a model with a wrong spacing."""
-
 
 @dataclass(frozen=True)
 class Source:
@@ -92,7 +89,7 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
         except InputError as error:
             if "cannot be written" in error.reason:
                 raise
-            on_event(Message(level="error", text=str(error)))
+            on_event(Message(level="error", text=f"{source.path}: {error.reason}"))
             failed.append({"input": str(source.path), "reason": error.reason})
         except Stopped:
             stopped = True
@@ -160,12 +157,6 @@ def _predicted(
     task = description.tasks[0]
     fingerprint = description.fingerprints[task.name]
     grid = working_grid(volume.GetSize(), volume.GetSpacing(), volume.GetDirection(), fingerprint)
-    if math.prod(grid.size) > MOST_WORKING_VOXELS:
-        raise InputError(
-            "the volume",
-            f"has {' × '.join(map(str, grid.size[::-1]))} voxels on the model's spacing of "
-            f"{' × '.join(f'{s:g}' for s in fingerprint.spacing[::-1])} mm; one of the two spacings must be wrong",
-        )
     array = normalised(to_working(volume, grid), fingerprint).astype(np.float16)
     low = float(array.min())
     meter = ProgressMeter(on_event, "prediction", grid.shape[0])

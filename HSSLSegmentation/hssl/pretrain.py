@@ -15,7 +15,7 @@ from .description import Fingerprint, ModelDescription
 from .errors import ConfigurationError
 from .events import Done, OnEvent, Phase, Stop, ignore, never
 from .networks import build_network
-from .patches import batch_size, patch_size, typical_shapes, window_size
+from .patches import patch_size, typical_shapes, window_size
 from .pretexts import pretext_named
 from .pretexts.pretext import Views
 from .processes import Processes
@@ -70,10 +70,9 @@ def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on
     if processes.first:
         processes.wait()
     on_event(Phase(name="training", index=2, count=2))
-    size = batch_size(processes.device, config.network.spatial_dims, config.batch_size)
     _, state, stopped = train_in_memory(
         lambda size, device: PretrainLearner(config, catalogue, volumes, fingerprints, size, device),
-        size, 2, config, run, processes, on_event, stop,
+        config.network.spatial_dims, 2, config, run, processes, on_event, stop,
     )  # fmt: skip
     result = {"run": str(run.path), "steps": state.step, "minutes": state.seconds / 60, "losses": last_losses(state)}
     if processes.first and not stopped:

@@ -91,7 +91,7 @@ def joined(device: str, threads: int) -> Iterator[Processes]:
         threads: CPU threads for torch; 0 leaves torch's own choice.
 
     Raises:
-        ConfigurationError: the device cannot be used, or the processes do not find each other.
+        ConfigurationError: the device cannot be used, or the processes cannot be joined.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -109,9 +109,10 @@ def joined(device: str, threads: int) -> Iterator[Processes]:
         dist.init_process_group("nccl" if mine.type == "cuda" else "gloo")
     except (RuntimeError, ValueError) as error:
         # After a restart torchrun's shared store still tells the addresses of the processes that are gone.
+        restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
         raise ConfigurationError(
-            f"the {count} processes did not find each other: {str(error).splitlines()[0]}",
-            "Start torchrun with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in its environment, so that it can restart them.",
+            f"the {count} processes could not be joined: {str(error).splitlines()[0]}",
+            "Start torchrun with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in its environment." if restarted else "",
         ) from error
     try:
         yield Processes(dist.get_rank(), count, mine)

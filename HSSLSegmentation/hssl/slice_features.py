@@ -6,6 +6,7 @@ that interpolation, so a layer can be applied to the coarse map first (`projecte
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -60,7 +61,7 @@ class Region:
 
 @dataclass
 class SliceFeatures:
-    """Features of a region's voxels, each channel of zero mean and unit deviation.
+    """Features of a region's voxels, each channel of zero mean and unit deviation over the region.
 
     Attributes:
         region: where; places are flat indices into it.
@@ -80,16 +81,16 @@ class SliceFeatures:
         return [self.intensities.shape[3], *(level.shape[1] for level in self.levels)]
 
     def at(self, places: Tensor) -> Tensor:
-        """Returns float32, N × sum(channels), at flat places of the region."""
-        found = torch.empty(len(places), sum(self.channels))
+        """Returns half, N × sum(channels), at flat places of the region."""
+        found = torch.empty(len(places), sum(self.channels), dtype=torch.half)
         for which, number, rows, columns in self._by_slice(places):
-            columns_of = [self.intensities[number, rows, columns].float()]
-            columns_of += [self._interpolated(level[number].float(), rows, columns) for level in self.levels]
-            found[which] = torch.cat(columns_of, 1)
+            parts = [self.intensities[number, rows, columns]]
+            parts += [self._interpolated(level[number], rows, columns).half() for level in self.levels]
+            found[which] = torch.cat(parts, 1)
         return found
 
     def projected(self, places: Tensor, weight: Tensor) -> Tensor:
-        """Returns `at(places) @ weight.T`, N × rows of weight, without ever making `at(places)`."""
+        """Returns `at(places) @ weight.T`, float32, N × rows of weight, without ever making `at(places)`."""
         parts = weight.split(self.channels, 1)
         found = torch.empty(len(places), len(weight))
         for which, number, rows, columns in self._by_slice(places):
@@ -111,10 +112,10 @@ class SliceFeatures:
     def _interpolated(self, level: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         rows, columns = rows + self.origin[0], columns + self.origin[1]
         if level.shape[1:] == self.levels[0].shape[2:]:
-            return level[:, rows, columns].T
+            return level[:, rows, columns].T.float()
         height, width = self.levels[0].shape[2:]
         grid = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], 1)
-        values = F.grid_sample(level[None], grid[None, None], padding_mode="border", align_corners=False)
+        values = F.grid_sample(level[None].float(), grid[None, None], padding_mode="border", align_corners=False)
         return values[0, :, 0].T
 
 
@@ -151,6 +152,7 @@ def slice_features(
     half = network.config.in_slices // 2
     first, count = region.start[region.slice_axis], len(part)
     levels: list[Tensor] = []
+    reached = 0
     meter = ProgressMeter(on_event, "features", count)
     for begin in range(0, count, SLICES_AT_ONCE):
         if stop():
@@ -162,11 +164,19 @@ def slice_features(
             levels = [torch.zeros(count, *level.shape[1:], dtype=torch.half) for level in found]
         for level, values in zip(levels, found, strict=True):
             level[begin : begin + len(centres)] = values
-        meter.update(int(begin + len(centres)))
-    for level in levels:
-        for channel in level.unbind(1):
-            channel.copy_(_standardised(channel.float()))
+        reached = begin + len(centres)
+        meter.update(reached)
     origin = (region.start[region.rest[0]] - top, region.start[region.rest[1]] - left)
+    for level in levels:
+        # Over the region and the slices that were reached: margin and padding would count for more in a small region.
+        scale = level.shape[2] / levels[0].shape[2]
+        rows, columns = (
+            slice(int(first * scale), max(int(first * scale) + 1, math.ceil((first + length) * scale)))
+            for first, length in zip(origin, part.shape[1:], strict=True)
+        )
+        for channel in level[:reached].unbind(1):
+            within = channel[:, rows, columns].float()
+            channel.copy_((channel.float() - within.mean()) / within.std().clamp_min(1e-4))
     return SliceFeatures(region, intensities, levels, origin)
 
 

@@ -220,6 +220,7 @@ def _checked_volume(catalogue: Catalogue, image: Image) -> sitk.Image:
 def _stored(catalogue: Catalogue, image: Image, fingerprint: Fingerprint, with_label: bool) -> StoredVolume:
     folder = _folder(catalogue, fingerprint)
     key = _identity(catalogue, image)
+    path = catalogue.image_path(image)
     label = catalogue.label_path(image) if with_label else None
     volume: sitk.Image | None = None
 
@@ -229,14 +230,14 @@ def _stored(catalogue: Catalogue, image: Image, fingerprint: Fingerprint, with_l
         return volume
 
     def image_array() -> tuple[np.ndarray, dict[str, object]]:
-        grid = working_grid(source().GetSize(), source().GetSpacing(), source().GetDirection(), fingerprint)
+        grid = working_grid(source().GetSize(), source().GetSpacing(), source().GetDirection(), fingerprint, path)
         array = normalised(to_working(source(), grid), fingerprint).astype(np.float16)
         body = body_mask(array).mean((1, 2))
         return array, {"low": float(array.min()), "body": [round(float(b), 4) for b in body]}
 
     def label_array() -> tuple[np.ndarray, dict[str, object]]:
         assert label is not None
-        grid = working_grid(source().GetSize(), source().GetSpacing(), source().GetDirection(), fingerprint)
+        grid = working_grid(source().GetSize(), source().GetSpacing(), source().GetDirection(), fingerprint, path)
         channels = channels_of(read_label_map(label, like=source()), catalogue.task(image.task), label)
         array = labels_to_working(channels, grid)
         present = [

@@ -92,6 +92,7 @@ class State:
     measured: int = 0
     best: float = -math.inf
     bf16: bool | None = None
+    device: str = ""
 
 
 def train(
@@ -121,7 +122,10 @@ def train(
         learner.load_state(content)
         optimizer.load_state_dict(content["optimizer"])
         state = State(**content["state"])
+        if state.device != device.type:
+            state.bf16 = None  # what was quickest on one device is not on another
         on_event(Message(text=f"Resumed after step {state.step}"))
+    state.device = device.type
     if state.bf16 is None:
         state.bf16 = _choose_bf16(learner, config, processes, on_event)
     module: nn.Module = learner.module

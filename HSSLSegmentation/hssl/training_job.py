@@ -12,7 +12,8 @@ from .configuration import RunConfig
 from .errors import ConfigurationError, MemoryExhaustedError
 from .events import Done, Message, OnEvent, Stop, ignore
 from .memory import out_of_memory
-from .processes import Processes, joined
+from .patches import batch_size
+from .processes import Processes, chosen_device, joined
 from .runs import RunFolder, free_name, opened
 from .training import Learner, State, train
 
@@ -51,7 +52,7 @@ def in_run(
 
 def train_in_memory(
     make: Callable[[int, torch.device], ALearner],
-    size: int,
+    dims: int,
     smallest: int,
     config: RunConfig,
     run: RunFolder,
@@ -59,10 +60,11 @@ def train_in_memory(
     on_event: OnEvent,
     stop: Stop,
 ) -> tuple[ALearner, State, bool]:
-    """Trains with batches of `size`, with half of it whenever memory runs out, and at last on the CPU.
+    """Trains with half the batch whenever memory runs out, and at last on the CPU.
 
     Args:
         make: returns a learner for a batch size and a device.
+        dims: spatial dimensions of the network, for the device's usual batch size.
         smallest: batch size below which there is no sense in going.
 
     Returns:
@@ -71,10 +73,11 @@ def train_in_memory(
     Raises:
         MemoryExhaustedError: not even the smallest batch fits on the CPU.
     """
-    wanted = size
+    size = batch_size(processes.device, dims, config.batch_size)
+    learner: ALearner | None
     while True:
-        learner = make(size, processes.device)
         try:
+            learner = make(size, processes.device)
             return learner, *train(learner, config, run, processes, on_event, stop)
         except (MemoryError, RuntimeError) as error:
             # Several processes would have to agree on it.
@@ -84,14 +87,15 @@ def train_in_memory(
                 size //= 2
                 text = f"going on with batches of {size}"
             elif processes.device.type != "cpu":
-                size, processes = wanted, replace(processes, device=torch.device("cpu"))
+                processes = replace(processes, device=chosen_device("cpu"))
+                size = batch_size(processes.device, dims, config.batch_size)
                 text = "going on on the CPU"
             else:
                 raise MemoryExhaustedError(
-                    f"not even {size} patches of {learner.description.patch_size} fit on {processes.device}",
+                    f"not even {size} patches fit on {processes.device}",
                     "Choose a smaller network or patch size, or another device.",
                 ) from error
             on_event(Message(level="warning", text=f"Out of memory; {text}"))
-        del learner
+        learner = None
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()

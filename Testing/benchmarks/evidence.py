@@ -4,7 +4,7 @@
 
 DIR holds one folder for each source and `splits.json`. FOLDER keeps a workspace and a JSON file for each training that
 was tested; what is there is not done again, so a run that was interrupted is simply started again, and processes that do a part
-each (`--part 1/2`, `--part 2/2`) can share the work; a last run without it makes the figures. Test cases are
+each (`--part 1/2`, `--part 2/2`) can share the work, once the workspace is there; a last run makes the figures. Test cases are
 never seen by a pretraining, nor are other images of their patients. Each experiment ends in
 `<results>/evidence-<experiment>-<preset>.json`; `render.py` makes tables and plots of them. Without hssl installed,
 set PYTHONPATH=HSSLSegmentation. The experiment "hierarchy" needs scikit-learn (`pip install .[benchmarks]`).
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import copy
 import importlib
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,14 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where the figures go")
     parser.add_argument("--draws", type=int, help="draws of the labelled cases, instead of the preset's numbers")
     parser.add_argument("--sources", nargs="+", choices=SOURCES, help="fewer than the preset's")
-    parser.add_argument("--part", default="1/1", help="n/m: only the n-th of m parts of the legs, and no figures")
+    parser.add_argument("--part", default="1/1", help="n/m: only the n-th of m parts of the starts (scratch is one), no figures")
     given = parser.parse_args()
-    part, parts = map(int, given.part.split("/"))
+    number = re.fullmatch(r"(\d+)/(\d+)", given.part)
+    if number is None or not 1 <= int(number[1]) <= int(number[2]):
+        parser.error(f"--part is n/m with 1 ≤ n ≤ m, not {given.part}")
+    part, parts = int(number[1]), int(number[2])
+    if (given.draws or given.sources) and given.results == HERE / "results":
+        parser.error("fewer draws or sources need a --results of their own: they would take the place of the whole figures")
     names = given.only.split(",")
     unknown = sorted(set(names) - EXPERIMENTS.keys())
     if unknown:
@@ -63,8 +69,11 @@ def main() -> None:
     legs = {name: module.legs(lab) if name != "hierarchy" else [] for name, module in modules.items()}
     print(lab.outlook([leg for own in legs.values() for leg in own]), flush=True)
     if parts > 1:
-        for leg in [leg for own in legs.values() for leg in own][part - 1 :: parts]:
-            lab.measured(leg)
+        every = [leg for own in legs.values() for leg in own]
+        for start in list(dict.fromkeys(leg.pretraining for leg in every))[part - 1 :: parts]:
+            for leg in every:
+                if leg.pretraining == start:
+                    lab.measured(leg)
         return
     for name, module in modules.items():
         if name == "hierarchy":

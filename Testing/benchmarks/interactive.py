@@ -20,7 +20,7 @@ from experiments.learning_from_slices import figures, models, rows_of, times
 from experiments.presets import PRESETS
 from recording import record
 
-from hssl import interactive
+from hssl import interactive, slice_features
 from hssl.files import read_json, sha256, sha256_of, write_json
 from hssl.modelfile import load_model
 
@@ -38,12 +38,14 @@ def main() -> None:
     preset = PRESETS[given.preset]
     if given.sources:
         preset = replace(preset, sources=tuple(given.sources))
+        if given.results == HERE / "results":
+            parser.error("fewer sources need a --results of their own: they would take the place of the whole figures")
     lab = Laboratory(Data(given.data, given.out / "workspace"), given.out, preset)
     if preset.threads:
         torch.set_num_threads(preset.threads)
     start = lab.pretrained(lab.main)
     # Other weights or another way to learn are other results.
-    version = sha256_of([start.name, sha256(interactive.__file__)])[:12]
+    version = sha256_of([start.name, sha256(interactive.__file__), sha256(slice_features.__file__)])[:12]
     folder = given.out / "interactive" / version
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "times.json").exists():  # first, since the peak of memory is the process's

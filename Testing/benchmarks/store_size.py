@@ -13,6 +13,7 @@ import argparse
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def generate(folder: Path, volumes: int) -> Path:
     return workspace
 
 
-def pretraining(workspace: Path, steps: int) -> object:
+def pretraining(workspace: Path, steps: int) -> Callable[[], Measures]:
     """Returns what runs a pretraining and tells its peaks."""
     from hssl.configuration import Budget, PretrainConfig
     from hssl.pretrain import pretrain

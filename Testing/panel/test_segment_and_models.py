@@ -136,7 +136,7 @@ def test_a_full_disk_is_told_and_no_job_starts(ready, processes, slotErrors):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not processes and ready.job is None
     # Under test, Slicer raises what it would show.
-    assert "volume.nrrd: cannot be written completely" in str(slotErrors.expect(InputError))
+    assert "volume.nrrd: cannot be written (" in str(slotErrors.expect(InputError))
     ready.segment.ui.startButton.click()
     assert len(processes) == 1
 

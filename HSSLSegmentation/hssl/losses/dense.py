@@ -1,6 +1,6 @@
 """Dense contrast: the same place in two views attracts, all other places of the batch repel.
 
-A second member of the image level, ours: a global contrast says nothing of where things are, and segmentation is
+A level of points below the image, ours: a global contrast says nothing of where things are, and segmentation is
 about where. In the line of the local loss of Chaitanya et al. (2020), DenseCL (Wang et al. 2021) and vox2vec
 (Goncharov et al. 2023).
 """

@@ -78,7 +78,7 @@ class PooledHead(nn.Module):
 
 
 class PointHead(nn.Module):
-    """Turns features at places into vectors to compare: B × N × C to B × N × out_channels."""
+    """Turns features at places into vectors (to compare, or coordinates): B × N × C to B × N × out_channels."""
 
     def __init__(self, config: PretrainConfig, level: Level, out_channels: int = 64, hidden: int = 128):
         super().__init__()

@@ -119,7 +119,8 @@ class Laboratory:
         budgets = [leg.budget for leg in left]
         budgets += [p.budget for folder, p in runs.items() if not RunFolder(folder).finished]
         hours = sum(b.get("minutes", 0) for b in budgets) / 60
-        return f"{len(left)} fine-tunings are left; {hours:.1f} hours with pretraining, without their tests"
+        steps = sum(b.get("steps", 0) for b in budgets)
+        return f"{len(left)} fine-tunings are left; with pretraining {hours:.1f} hours and {steps} steps, without tests"
 
     def finetuned(self, leg: Leg) -> Path:
         """Returns the run of a leg, which is kept for those who want its network."""

@@ -13,8 +13,7 @@ Limit = dict[str, float]
 class Preset:
     """Sizes of all experiments.
 
-    Budgets in steps are the same whatever else the machine does; both starts take equally long for them. Only the time
-    to accuracy is measured in minutes.
+    Budgets in steps are the same whatever else the machine does, and both starts take equally long for them.
 
     Attributes:
         pretraining: budget of the main pretrainings, one for each of `networks`.
