@@ -259,9 +259,10 @@ class InteractiveSession:
         if planes:
             axis = int(np.bincount([p.axis for p in planes], minlength=3).argmax())
         doubt = entropy.numpy().sum(tuple(a for a in range(3) if a != axis))
-        for plane in planes:
-            if plane.axis == axis and region.start[axis] <= plane.index < region.stop[axis]:
-                doubt[plane.index - region.start[axis]] = -1
+        known = np.array([p.index - region.start[axis] for p in planes if p.axis == axis])
+        if len(known):
+            # Far from what is known, more is learned: a slice beside a known one is doubtful for the same reason.
+            doubt = doubt * np.abs(np.arange(len(doubt))[:, None] - known).min(1)
         return Plane(axis, region.start[axis] + int(doubt.argmax()))
 
 
