@@ -35,7 +35,9 @@ def main() -> None:
         parts.append(f"## {title}\n\n{text_of(result['figures'])}\n\n{circumstances(result)}\n")
         if name in CHARTS:
             with whole_file(given.out / f"{file}.png") as temporary:
-                CHARTS[name](result["figures"]).savefig(temporary, format="png", dpi=160, facecolor="white", bbox_inches="tight")
+                CHARTS[name](result["figures"]).savefig(
+                    temporary, format="png", dpi=160, facecolor="white", bbox_inches="tight"
+                )
             parts.append(f"![{title}]({file}.png)\n")
     if not parts:
         parser.error(f"{given.results} has no results of the preset {given.preset}")
