@@ -180,7 +180,7 @@ class InteractiveSession:
         if spacing.max() >= ANISOTROPY * spacing.min() or not planes:
             slice_axis = int(spacing.argmax()) if spacing.max() >= ANISOTROPY * spacing.min() else 0
         else:
-            slice_axis = int(np.bincount([p.axis for p in planes], minlength=3).argmax())
+            slice_axis = _usual_axis(planes)
         if whole:
             return Region((0, 0, 0), (size[0], size[1], size[2]), slice_axis)
         foreground = known > 0
@@ -255,9 +255,7 @@ class InteractiveSession:
         return shares.T.reshape(-1, *region.shape)
 
     def _next_slice(self, entropy: Tensor, region: Region, planes: Sequence[Plane]) -> Plane:
-        axis = region.slice_axis
-        if planes:
-            axis = int(np.bincount([p.axis for p in planes], minlength=3).argmax())
+        axis = _usual_axis(planes) if planes else region.slice_axis
         doubt = entropy.numpy().sum(tuple(a for a in range(3) if a != axis))
         known = np.array([p.index - region.start[axis] for p in planes if p.axis == axis])
         if len(known):
@@ -405,6 +403,11 @@ class _Shape:
             b = _bilinear(maps[:, c], above, place - shift_high)
             columns.append(a * (1 - share) + b * share)
         return torch.stack(columns, 1)
+
+
+def _usual_axis(planes: Sequence[Plane]) -> int:
+    """The axis that most of the planes are across."""
+    return int(np.bincount([p.axis for p in planes], minlength=3).argmax())
 
 
 def _drawing_weights(labels: Tensor, places: Tensor) -> Tensor:

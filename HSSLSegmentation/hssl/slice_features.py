@@ -138,7 +138,7 @@ def slice_features(
     smooth = [_smoothed(part, sigma) for sigma in SIGMAS]
     gradient = sum(smooth[0].diff(dim=d, append=smooth[0].select(d, -1).unsqueeze(d)) ** 2 for d in (1, 2))
     channels = [part, *smooth, torch.as_tensor(gradient).sqrt()]
-    intensities = torch.stack([_standardised(channel).half() for channel in channels], 3)
+    intensities = torch.stack([_standardised(channel, channel).half() for channel in channels], 3)
     if network is None:
         return SliceFeatures(region, intensities)
     # Some surroundings too, since the network's view reaches beyond the region.
@@ -175,8 +175,8 @@ def slice_features(
             for first, length in zip(origin, part.shape[1:], strict=True)
         )
         for channel in level[:reached].unbind(1):
-            within = channel[:, rows, columns].float()
-            channel.copy_((channel.float() - within.mean()) / within.std().clamp_min(1e-4))
+            values = channel.float()
+            channel.copy_(_standardised(values, values[:, rows, columns]))
     return SliceFeatures(region, intensities, levels, origin)
 
 
@@ -201,5 +201,6 @@ def _smoothed(volume: Tensor, sigma: float) -> Tensor:
     return F.conv2d(planes, kernel.reshape(1, 1, 1, -1))[:, 0]
 
 
-def _standardised(channel: Tensor) -> Tensor:
-    return (channel - channel.mean()) / channel.std().clamp_min(1e-4)
+def _standardised(channel: Tensor, part: Tensor) -> Tensor:
+    """The channel with zero mean and unit deviation over a part of it."""
+    return (channel - part.mean()) / part.std().clamp_min(1e-4)

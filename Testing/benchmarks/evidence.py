@@ -16,14 +16,13 @@ import argparse
 import copy
 import importlib
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from experiments.data import SOURCES, Data
-from experiments.laboratory import Laboratory
+from experiments.laboratory import Laboratory, Pretraining
 from experiments.presets import PRESETS
-from recording import record
 
 HERE = Path(__file__).parent
 EXPERIMENTS = {
@@ -67,13 +66,17 @@ def main() -> None:
     lab = Laboratory(Data(given.data, given.out / "workspace"), given.out, preset)
     modules = {name: importlib.import_module(f"experiments.{EXPERIMENTS[name]}") for name in names}
     legs = {name: module.legs(lab) if name != "hierarchy" else [] for name, module in modules.items()}
-    print(lab.outlook([leg for own in legs.values() for leg in own]), flush=True)
+    every = [leg for own in legs.values() for leg in own]
+    print(lab.outlook(every), flush=True)
     if parts > 1:
-        every = [leg for own in legs.values() for leg in own]
-        for start in list(dict.fromkeys(leg.pretraining for leg in every))[part - 1 :: parts]:
-            for leg in every:
-                if leg.pretraining == start:
-                    lab.measured(leg)
+        starts: list[Pretraining | None] = []
+        for leg in every:
+            if leg.pretraining not in starts:
+                starts.append(leg.pretraining)
+        mine = starts[part - 1 :: parts]
+        for leg in every:
+            if leg.pretraining in mine:
+                lab.measured(leg)
         return
     for name, module in modules.items():
         if name == "hierarchy":
@@ -84,15 +87,7 @@ def main() -> None:
             figures = module.figures(copy.deepcopy(rows))
         path = given.results / f"evidence-{name}-{preset.name}.json"
         used = [leg.pretraining for leg in legs[name]] if legs[name] else [lab.main]
-        result = {
-            "experiment": name,
-            "sizes": asdict(preset),
-            "figures": figures,
-            "pretrainings": lab.spent_on(used),
-            "rows": rows,
-        }
-        record(path, result)
-        print(path, flush=True)
+        lab.record(path, name, figures, rows, used)
 
 
 if __name__ == "__main__":

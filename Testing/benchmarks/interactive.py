@@ -10,7 +10,7 @@ volume ends in a JSON file of its own and is not done again. Slices are annotate
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +18,6 @@ from experiments.data import SOURCES, Data
 from experiments.laboratory import Laboratory
 from experiments.learning_from_slices import figures, models, rows_of, times
 from experiments.presets import PRESETS
-from recording import record
 
 from hssl import interactive, slice_features
 from hssl.files import read_json, sha256, sha256_of, write_json
@@ -60,16 +59,8 @@ def main() -> None:
                 print(task, case, flush=True)
                 write_json(path, rows_of(lab, task, case, starts))
             rows += read_json(path)
-    result = {
-        "experiment": "interactive",
-        "sizes": asdict(preset),
-        "figures": {**figures(rows), "times": read_json(folder / "times.json")},
-        "pretrainings": lab.spent_on([lab.main]),
-        "rows": rows,
-    }
-    path = given.results / f"interactive-{preset.name}.json"
-    record(path, result)
-    print(path)
+    found = {**figures(rows), "times": read_json(folder / "times.json")}
+    lab.record(given.results / f"interactive-{preset.name}.json", "interactive", found, rows, [lab.main])
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import psutil
 from recording import record
 
 RESULTS = Path(__file__).parent / "results"
+STATUS = Path("/proc/self/status")
 Measures = dict[str, float]
 
 
@@ -100,11 +101,15 @@ def _serve(connection: Connection, make: Callable[..., Callable[[], Measures | N
         connection.send({**times, **own, "peak_megabytes": _peak(process)})
 
 
+def status_megabytes(name: str) -> float:
+    """Returns what Linux says of this process's memory under a name such as "VmHWM" or "RssAnon"."""
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) / 2**10
+
+
 def _peak(process: psutil.Process) -> float:
     # getrusage would tell the peak of the parent too, from which this process was forked.
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 2**10
+    if STATUS.exists():
+        return status_megabytes("VmHWM")
     memory = process.memory_info()
     return getattr(memory, "peak_wset", memory.rss) / 2**20

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from measuring import Measures, Side, alternated, figures, ratios, write
+from measuring import Measures, Side, alternated, figures, ratios, status_megabytes, write
 
 SLICES, SIDE = 100, 96
 
@@ -58,9 +58,7 @@ def pretraining(workspace: Path, steps: int) -> Callable[[], Measures]:
         def watch() -> None:
             nonlocal most
             while not done.wait(0.05):
-                lines = Path("/proc/self/status").read_text().splitlines()
-                line = next(line for line in lines if line.startswith("RssAnon"))
-                most = max(most, int(line.split()[1]) / 2**10)
+                most = max(most, status_megabytes("RssAnon"))
 
         watcher = threading.Thread(target=watch)
         watcher.start()

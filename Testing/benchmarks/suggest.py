@@ -11,7 +11,6 @@ same seed; test cases are seen by none of them.
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -20,7 +19,6 @@ from experiments.data import SOURCES, Data
 from experiments.laboratory import Laboratory
 from experiments.paired import comparison
 from experiments.presets import PRESETS
-from recording import record
 
 HERE = Path(__file__).parent
 ENOUGH_TO_CHOOSE = ("msd_hippocampus", "hn_ct_openkbp", "mouse_brain_mr")
@@ -45,16 +43,9 @@ def main() -> None:
         for task in given.sources
         for leg in legs(lab, task, given.repetitions)
     ]
-    result = {
-        "experiment": "suggest",
-        "sizes": {**asdict(preset), "counts": COUNTS, "pool": POOL, "repetitions": given.repetitions},
-        "figures": comparison(rows, RANDOM),
-        "pretrainings": lab.spent_on([lab.main]),
-        "rows": rows,
-    }
     path = given.results / f"suggest-{preset.name}.json"
-    record(path, result)
-    print(path)
+    sizes = {"counts": COUNTS, "pool": POOL, "repetitions": given.repetitions}
+    lab.record(path, "suggest", comparison(rows, RANDOM), rows, [lab.main], **sizes)
 
 
 if __name__ == "__main__":

@@ -497,6 +497,17 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     )
 
 
+def opened(segmentation, volume, effect: str):
+    """Returns an editor with a node of its own, open on a segmentation and its volume, with an effect active."""
+    editor = qMRMLSegmentEditorWidget()
+    editor.setMRMLScene(slicer.mrmlScene)
+    editor.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
+    editor.setSegmentationNode(segmentation)
+    editor.setSourceVolumeNode(volume)
+    editor.setActiveEffectByName(effect)
+    return editor
+
+
 class SegmentEditorWidget:
     """The panel of Slicer's module Segment Editor: an editor over the scene's own segment editor node."""
 

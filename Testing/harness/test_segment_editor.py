@@ -73,12 +73,7 @@ def editor(tmp_path):
     segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     for name in ("one", "two"):
         segmentation.GetSegmentation().AddEmptySegment(name, name)
-    widget = slicer.qMRMLSegmentEditorWidget()
-    widget.setMRMLScene(slicer.mrmlScene)
-    widget.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
-    widget.setSegmentationNode(segmentation)
-    widget.setSourceVolumeNode(volume)
-    widget.setActiveEffectByName("Box")
+    widget = segment_editor.opened(segmentation, volume, "Box")
     yield widget
     widget.setActiveEffect(None)
     widget.setMRMLSegmentEditorNode(None)

@@ -23,7 +23,7 @@ import numpy as np  # noqa: E402
 import SimpleITK as sitk  # noqa: E402
 
 import slicer  # noqa: E402
-from harness import pictures, views  # noqa: E402
+from harness import pictures, segment_editor, views  # noqa: E402
 from harness.fixtures import settle, waitUntil  # noqa: E402
 from HSSLSegmentationLib import effectRegistration, sceneVolumes, settings  # noqa: E402
 
@@ -55,13 +55,7 @@ def openEditor(image: Path, label: Path):
         segmentId = segmentation.GetSegmentation().AddEmptySegment("", name)
         slicer.util.updateSegmentBinaryLabelmapFromArray(painted, segmentation, segmentId, volume)
     effectRegistration.register()
-    editor = slicer.qMRMLSegmentEditorWidget()
-    editor.setMRMLScene(slicer.mrmlScene)
-    editor.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
-    editor.setSegmentationNode(segmentation)
-    editor.setSourceVolumeNode(volume)
-    editor.setActiveEffectByName("HSSL")
-    return editor
+    return segment_editor.opened(segmentation, volume, "HSSL")
 
 
 def main() -> None:

@@ -40,13 +40,8 @@ class Bench:
         self.segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "labels")
         self.segmentation.CreateDefaultDisplayNodes()
         self.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(self.volume)
-        self.editor = editor = slicer.qMRMLSegmentEditorWidget()
-        editor.setMRMLScene(slicer.mrmlScene)
-        editor.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
-        editor.setSegmentationNode(self.segmentation)
-        editor.setSourceVolumeNode(self.volume)
-        editor.setActiveEffectByName("HSSL")
-        self.effect = editor.activeEffect().self()
+        self.editor = segment_editor.opened(self.segmentation, self.volume, "HSSL")
+        self.effect = self.editor.activeEffect().self()
         self.options = self.effect.options
 
     def add(self, name: str, where: np.ndarray) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from recording import record
 
 from hssl.compare import test_rows
 from hssl.configuration import FinetuneConfig, NetworkConfig, PretrainConfig
@@ -121,6 +122,26 @@ class Laboratory:
         hours = sum(b.get("minutes", 0) for b in budgets) / 60
         steps = sum(b.get("steps", 0) for b in budgets)
         return f"{len(left)} fine-tunings are left; with pretraining {hours:.1f} hours and {steps} steps, without tests"
+
+    def record(
+        self,
+        path: Path,
+        experiment: str,
+        figures: dict[str, Any],
+        rows: list[dict[str, Any]],
+        used: Iterable[Pretraining | None],
+        **sizes: Any,
+    ) -> None:
+        """Writes an experiment's result with its circumstances.
+
+        Args:
+            rows: what was measured; `figures` are made of them.
+            used: the pretrainings that they started from; None is scratch.
+            sizes: beside those of the preset.
+        """
+        values = {"figures": figures, "pretrainings": self.spent_on(used), "rows": rows}
+        record(path, {"experiment": experiment, "sizes": {**asdict(self.preset), **sizes}, **values})
+        print(path, flush=True)
 
     def finetuned(self, leg: Leg) -> Path:
         """Returns the run of a leg, which is kept for those who want its network."""
