@@ -94,7 +94,8 @@ class RunConfig(Configuration):
         device: "auto" (a GPU when there is one), "cpu", "cuda", "cuda:1", "mps".
         precision: "auto" uses bf16 where the device has it and a short trial says that it is faster.
         threads: CPU threads of torch; 0 leaves torch's own choice.
-        patch_size: side of the square (cube) patches in voxels of the working grid; 0 chooses it from the images.
+        patch_size: side of the square (cube) patches in voxels of the working grid; 0 chooses it from the images. A 2D
+            network that is fine-tuned sees larger ones too.
         checkpoint_minutes: a checkpoint is written at least this often.
     """
 

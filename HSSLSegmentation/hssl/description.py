@@ -56,7 +56,7 @@ class ModelDescription(BaseModel):
     name: str
     network: NetworkConfig
     patch_size: tuple[PositiveInt, ...]
-    """Voxels of the patches seen in training, along the network's spatial axes."""
+    """Voxels of the largest patches seen in training, along the network's spatial axes."""
     tasks: list[Task]
     """All tasks of a pretraining; the one task of a segmentation."""
     fingerprints: dict[str, Fingerprint]

@@ -28,8 +28,8 @@ from .inference import Segmenter
 from .modelfile import load_model
 from .models import find_model
 from .networks import DeepSupervision, EncoderDecoder, LoadReport, build_network, load_matching
-from .patches import patch_size, window_size
-from .processes import Processes
+from .patches import larger_patches, patch_size, window_size
+from .processes import Processes, own_place
 from .provenance import versions
 from .runs import BEST, RunFolder
 from .sampling import Batch, Sampler
@@ -45,6 +45,11 @@ learning rate has fallen to almost nothing by the end of the budget."""
 MOST_VALIDATED = 8
 MEASURED_AT = (0.3, 0.5, 0.7, 0.85, 1.0)
 """Fractions of the budget at which the validation Dice is measured."""
+USUAL_SHARE = 0.5
+"""Share of the steps with patches of the usual size; the others have larger ones."""
+BALANCE = 0.6
+"""At first the cross-entropy weighs classes by their number of voxels to the power of minus this; it falls to 0 over the
+budget. Without it a small class is never found in one of ten short trainings; with it to the end, large ones suffer."""
 CONSISTENCY_RISE = 0.4
 """Share of the budget over which the weight of the unlabelled images rises (mean teacher)."""
 
@@ -214,7 +219,8 @@ class SegmentationModule(nn.Module):
             output = output.float()
             target = F.one_hot(labels, output.shape[1]).movedim(-1, 1).float()
             dice = dice + weight / sum(weights) * self.dice(output, target)
-            cross = cross + weight / sum(weights) * F.cross_entropy(output, labels)
+            weights_of_classes = class_weights(labels, output.shape[1], prepared.balance)
+            cross = cross + weight / sum(weights) * F.cross_entropy(output, labels, weights_of_classes)
         losses = {"dice": dice, "cross_entropy": cross}
         total = dice + cross
         if prepared.teacher is not None:
@@ -233,16 +239,40 @@ class Prepared:
         images: (B + U) × C × spatial.
         labels: B × spatial, int64 channel numbers.
         teacher: U × classes × spatial probabilities of the averaged network; None without unlabelled images.
+        balance: how far small classes count more in the cross-entropy (see `class_weights`).
     """
 
     images: Tensor
     labels: Tensor
     teacher: Tensor | None = None
     consistency_weight: float = 0.0
+    balance: float = 0.0
+
+
+@dataclass(frozen=True)
+class PatchKind:
+    """Patches of one size, and where they are drawn from."""
+
+    patch: tuple[int, ...]
+    window: tuple[int, ...]
+    labelled: Sampler
+    unlabelled: Sampler | None
+
+
+Read = tuple[PatchKind, Batch, Batch | None]
+"""A step's batch: what kind of patches, the labelled ones, and those without a label."""
+
+
+def class_weights(labels: Tensor, channels: int, balance: float) -> Tensor:
+    """Returns a weight for each class: its number of voxels in `labels` to the power of −`balance`, 0 if it has none."""
+    counts = torch.bincount(labels.flatten(), minlength=channels).float()
+    return torch.where(counts > 0, counts.clamp_min(1) ** -balance, 0.0)
 
 
 class FinetuneLearner:
     """Learns one task from labelled windows (see `hssl.training.Learner`)."""
+
+    every_parameter = False  # what was loaded rests during the warm-up
 
     def __init__(
         self,
@@ -259,11 +289,15 @@ class FinetuneLearner:
         self.config, self.device, self.held = config, device, list(held)
         task = catalogue.task(config.task)
         network = start.network(config)
-        self.patch = patch_size(network, [v.shape for v in trained], config.patch_size, device)
-        self.window = window_size(self.patch)
-        self.sampler = Sampler(trained, self.window, size, config.seed, network.in_slices, labelled=True)
-        self.other = Sampler(unlabelled, self.window, size, config.seed + 1, network.in_slices) if unlabelled else None
-        self.loss_names = ("dice", "cross_entropy", *(["consistency"] if self.other else []))
+        shapes = [v.shape for v in trained]
+        usual = patch_size(network, shapes, config.patch_size, device)
+        self.kinds = []
+        for patch, count in [(usual, size), *larger_patches(usual, shapes, size, own_place(1)[1])]:
+            common = (window_size(patch), count)
+            labelled = Sampler(trained, *common, config.seed, network.in_slices, labelled=True)
+            others = Sampler(unlabelled, *common, config.seed + 1, network.in_slices) if unlabelled else None
+            self.kinds.append(PatchKind(patch, common[0], labelled, others))
+        self.loss_names = ("dice", "cross_entropy", *(["consistency"] if unlabelled else []))
         self.strength = Strength(**{**FINETUNING.__dict__, "flip": 0.5 if config.mirror else 0.0})
         channels = 1 + len(task.classes)
         torch.manual_seed(config.seed)
@@ -271,13 +305,13 @@ class FinetuneLearner:
         self.report: LoadReport | None = load_matching(body, start.state) if start.state else None
         self.module: nn.Module = SegmentationModule(body, network, channels, config.deep_supervision)
         self.average = copy.deepcopy(body).to(device).requires_grad_(False)
-        self.steps = 0
+        self.steps, self.fraction = 0, 0.0
         self._reader = Reader()
         self.description = ModelDescription(
             kind="segmentation",
             name=config.run,
             network=network,
-            patch_size=self.patch,
+            patch_size=self.kinds[-1].patch,
             tasks=[task],
             fingerprints={task.name: fingerprint},
             out_channels=channels,
@@ -302,30 +336,36 @@ class FinetuneLearner:
 
     @property
     def steps_per_epoch(self) -> int:
-        return self.sampler.steps_per_epoch
+        return self.kinds[0].labelled.steps_per_epoch
 
-    def read(self, step: int, rank: int, ranks: int) -> tuple[Batch, Batch | None]:
-        return self.sampler.batch(step, rank, ranks), self.other.batch(step, rank, ranks) if self.other else None
+    def read(self, step: int, rank: int, ranks: int) -> Read:
+        rng = np.random.default_rng([self.config.seed, step, 5])
+        larger = self.kinds[1:] if rng.random() >= USUAL_SHARE else []
+        kind = larger[rng.integers(len(larger))] if larger else self.kinds[0]
+        others = kind.unlabelled.batch(step, rank, ranks) if kind.unlabelled else None
+        return kind, kind.labelled.batch(step, rank, ranks), others
 
-    def ids(self, batch: tuple[Batch, Batch | None]) -> list[str]:
-        others = self.other.ids(batch[1]) if self.other and batch[1] else []
-        return sorted({*self.sampler.ids(batch[0]), *others})
+    def ids(self, batch: Read) -> list[str]:
+        kind, labelled, others = batch
+        return sorted({*kind.labelled.ids(labelled), *(kind.unlabelled.ids(others) if kind.unlabelled and others else [])})
 
-    def prepared(self, batch: tuple[Batch, Batch | None]) -> Prepared:
-        images, labels = self._augmented(batch[0])
+    def prepared(self, batch: Read) -> Prepared:
+        kind, labelled, others = batch
+        balance = BALANCE * (1 - self.fraction)
+        images, labels = self._augmented(kind, labelled)
         assert labels is not None
-        if batch[1] is None:
-            return Prepared(images, labels)
-        clean, _ = self._augmented(batch[1], change=False)
+        if others is None:
+            return Prepared(images, labels, balance=balance)
+        clean, _ = self._augmented(kind, others, change=False)
         with torch.no_grad():
             teacher = self.average(clean).float().softmax(1)
-        rngs = generators(self.config.seed, batch[1].samples, 3)
+        rngs = generators(self.config.seed, others.samples, 3)
         changed = change_intensities(clean, rngs, self.strength)
-        return Prepared(torch.cat([images, changed]), labels, teacher, self._consistency_weight())
+        return Prepared(torch.cat([images, changed]), labels, teacher, self._consistency_weight(), balance)
 
-    def _augmented(self, batch: Batch, change: bool = True) -> tuple[Tensor, Tensor | None]:
+    def _augmented(self, kind: PatchKind, batch: Batch, change: bool = True) -> tuple[Tensor, Tensor | None]:
         rngs = generators(self.config.seed, batch.samples, 0 if batch.labels is not None else 2)
-        warp = draw_warp(rngs, self.window, self.patch, self.strength, self.device)
+        warp = draw_warp(rngs, kind.window, kind.patch, self.strength, self.device)
         images = warp(torch.from_numpy(batch.images).to(self.device))
         if change:
             images = change_intensities(images, rngs, self.strength)
@@ -335,8 +375,7 @@ class FinetuneLearner:
         return images, warp(labels, mode="nearest")[:, 0].long()
 
     def _consistency_weight(self) -> float:
-        steps = self.config.budget.steps or 1000
-        rise = min(1.0, self.steps / (CONSISTENCY_RISE * steps))
+        rise = min(1.0, self.fraction / CONSISTENCY_RISE)
         return 5.0 * float(np.exp(-5 * (1 - rise) ** 2))
 
     def rated(self) -> list[Rated]:
@@ -356,8 +395,8 @@ class FinetuneLearner:
             )
         return groups
 
-    def after_step(self) -> None:
-        self.steps += 1
+    def after_step(self, fraction: float) -> None:
+        self.steps, self.fraction = self.steps + 1, fraction
         # The average forgets quickly at first, when there is nothing worth remembering.
         decay = min(self.config.ema_decay, self.steps / (self.steps + 9))
         assert isinstance(self.module, SegmentationModule)
@@ -367,12 +406,13 @@ class FinetuneLearner:
             torch._foreach_lerp_(own, other, 1 - decay)
 
     def state(self) -> dict[str, Any]:
-        return {"network": self.average.state_dict(), "module": self.module.state_dict(), "learner_steps": self.steps}
+        progress = {"learner_steps": self.steps, "learner_fraction": self.fraction}
+        return {"network": self.average.state_dict(), "module": self.module.state_dict(), **progress}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.average.load_state_dict(state["network"])
         self.module.load_state_dict(state["module"])
-        self.steps = state["learner_steps"]
+        self.steps, self.fraction = state["learner_steps"], state["learner_fraction"]
 
     def measure_at(self) -> tuple[float, ...]:
         return MEASURED_AT if self.held else ()

@@ -110,8 +110,9 @@ class PretrainLearner:
         group_of_task = [sorted(set(groups)).index(group) for group in groups]
         torch.manual_seed(config.seed)
         kind = pretext_named(config.pretext)
-        self.module: nn.Module = kind(config, build_network(network, network.in_slices), group_of_task)
-        self.loss_names = kind.loss_names
+        pretext = kind(config, build_network(network, network.in_slices), group_of_task)
+        self.module: nn.Module = pretext
+        self.loss_names, self.every_parameter = kind.loss_names, pretext.every_parameter
         self.description = ModelDescription(
             kind="pretrained",
             name=config.run,
@@ -161,7 +162,7 @@ class PretrainLearner:
     def rated(self) -> list[Rated]:
         return [Rated(list(self.module.parameters()), lambda fraction: 1.0, self.config.weight_decay)]
 
-    def after_step(self) -> None:
+    def after_step(self, fraction: float) -> None:
         pass
 
     def state(self) -> dict[str, Any]:

@@ -47,6 +47,8 @@ class Learner(Protocol):
     """Called with what `prepared` returns, gives the losses by name with "total" among them."""
     loss_names: tuple[str, ...]
     description: ModelDescription
+    every_parameter: bool
+    """Whether each step gives each parameter a gradient, so that several processes need not look for the others."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -64,8 +66,8 @@ class Learner(Protocol):
     def rated(self) -> list[Rated]:
         """Returns all trained parameters with their rates."""
 
-    def after_step(self) -> None:
-        """Called after each optimiser step."""
+    def after_step(self, fraction: float) -> None:
+        """Called after each optimiser step, with the share of the budget that is used up."""
 
     def state(self) -> dict[str, Any]:
         """Returns what a checkpoint must hold besides the optimiser; "network" is what predictions use."""
@@ -130,7 +132,9 @@ def train(
         state.bf16 = _choose_bf16(learner, config, processes, on_event)
     module: nn.Module = learner.module
     if processes.count > 1:
-        module = nn.parallel.DistributedDataParallel(module, find_unused_parameters=True)
+        module = nn.parallel.DistributedDataParallel(
+            module, find_unused_parameters=not learner.every_parameter, gradient_as_bucket_view=True
+        )
     columns = ["step", "seconds", "learning_rate", "total", *learner.loss_names, "validation_dice"]
 
     def fraction() -> float:
@@ -205,9 +209,9 @@ def train(
             if not math.isfinite(float(norm)):
                 raise NumericalError(_describe(learner, batch, {"gradient": float(norm)}, state.step, run))
             optimizer.step()
-            learner.after_step()
             state.step += 1
             state.seconds = processes.first_says(seconds_before + time.monotonic() - began)
+            learner.after_step(fraction())
             for name, value in values.items():
                 state.sums[name] = state.sums.get(name, 0.0) + value
             state.summed += 1

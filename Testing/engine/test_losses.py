@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from hssl.augmentation import PRETRAINING, draw_warp, generators
 from hssl.losses.contrast import info_nce
-from hssl.losses.dense import corresponding_points, dense_loss, sampled
+from hssl.losses.dense import corresponding_points, dense_loss, points_of, sampled
 from hssl.losses.group import group_loss
 from hssl.losses.image import image_loss
 from hssl.losses.position import places_in_volume, position_loss
@@ -82,6 +82,11 @@ def test_masking_hides_about_its_share_and_nothing_else():
     changed = (hidden != images).all(1)
     assert 0.3 < changed.float().mean() < 0.5
     assert torch.equal(hidden[~changed[:, None].expand_as(hidden)], images[~changed[:, None].expand_as(images)])
+
+
+@pytest.mark.parametrize(("images", "points"), [(1, 48), (16, 48), (64, 16), (256, 8), (1000, 8)])
+def test_large_batches_have_fewer_points_an_image(images, points):
+    assert points_of(images) == points
 
 
 @pytest.mark.parametrize("dims", [2, 3])

@@ -13,7 +13,7 @@ from hssl.catalogue import Catalogue, LabelClass
 from hssl.configuration import NetworkConfig
 from hssl.errors import ConfigurationError
 from hssl.events import Message, ignore, never
-from hssl.patches import patch_size
+from hssl.patches import larger_patches, patch_size
 from hssl.sampling import Sampler, cut
 from hssl.store import Reader, build, task_fingerprint
 
@@ -153,3 +153,11 @@ def test_patches_hold_a_median_slice_and_are_multiples_of_sixteen():
     assert patch_size(network, [], 128, cpu) == (128, 128)
     with pytest.raises(ConfigurationError, match="multiple of 16"):
         patch_size(network, [], 40, cpu)
+
+
+def test_a_segmentation_network_sees_larger_patches_too_up_to_the_whole_slice():
+    assert larger_patches((64, 64), [(10, 300, 300)], 16, 1) == [((96, 96), 7), ((128, 128), 4)]
+    assert larger_patches((64, 64), [(10, 100, 70)], 16, 1) == [((96, 80), 9), ((112, 80), 7)]
+    assert larger_patches((64, 64), [(10, 60, 60)], 16, 1) == []
+    assert larger_patches((64, 48), [(10, 300, 40)], 4, 3) == [((96, 48), 3), ((128, 48), 3)]
+    assert larger_patches((32, 64, 64), [(100, 300, 300)], 2, 1) == []

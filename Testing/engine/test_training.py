@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-import hssl
+import hssl.finetune
 from hssl.catalogue import Catalogue
 from hssl.compare import compare
 from hssl.configuration import Budget, CompareConfig, FinetuneConfig, PretrainConfig
 from hssl.errors import ConfigurationError, LockedError, NumericalError
 from hssl.events import Losses, Message, Phase, Progress
-from hssl.finetune import choose_cases, finetune
+from hssl.finetune import SegmentationModule, choose_cases, class_weights, finetune
 from hssl.locks import FolderLock
 from hssl.pretexts import pretext_named
 from hssl.pretrain import PretrainLearner, pretrain
@@ -92,6 +92,28 @@ def test_every_pretext_trains_under_the_same_loop(workspace, pretext):
     totals = [e.values["total"] for e in seen if isinstance(e, Losses)]
     assert set(seen[-2].values if isinstance(seen[-2], Losses) else {}) <= {*pretext_named(pretext).loss_names, "total"}
     assert totals[-1] < totals[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True),
+        ({"weights": {"dense": 0, "position": 0, "image": 0}}, True),
+        ({"weights": {"reconstruction": 0}}, False),
+        ({"network": {"spatial_dims": 3, "in_slices": 1}}, True),
+        ({"pretext": "mae"}, True),
+        ({"pretext": "simclr"}, False),
+    ],
+)
+def test_pretraining_knows_whether_every_parameter_has_a_gradient(workspace, monkeypatch, changes, expected):
+    found = []
+
+    def look(learner, fraction):
+        found.append((learner.every_parameter, all(p.grad is not None for p in learner.module.parameters())))
+
+    monkeypatch.setattr(PretrainLearner, "after_step", look)
+    pretrain(pretraining(workspace, "run", 2, **changes))
+    assert found == [(expected, expected)] * 2
 
 
 def test_volumes_train_by_the_same_code(workspace):
@@ -238,3 +260,28 @@ def test_a_comparison_goes_on_where_it_was_stopped(workspace):
     assert (folder / "comparison.png").stat().st_size > 10_000
     assert len((folder / "comparison.csv").read_text().splitlines()) == 5
     assert len(all_runs(workspace)) == 5
+
+
+def test_a_small_class_weighs_more_and_an_absent_one_nothing():
+    labels = torch.tensor([[0] * 900 + [2] * 9])
+    assert class_weights(labels, 4, 0.0).tolist() == [1, 0, 1, 0]
+    weights = class_weights(labels, 4, 0.5)
+    assert float(weights[2] / weights[0]) == pytest.approx(10) and weights[[1, 3]].tolist() == [0, 0]
+
+
+def test_fine_tuning_sees_patches_of_several_sizes_and_ends_unweighted(workspace, monkeypatch):
+    sizes, balances = set(), []
+    forward = SegmentationModule.forward
+
+    def look(module, prepared):
+        sizes.add(tuple(prepared.images.shape))
+        balances.append(prepared.balance)
+        return forward(module, prepared)
+
+    monkeypatch.setattr(SegmentationModule, "forward", look)
+    # The generated slices are as small as the smallest patches, so that there would be no larger ones.
+    monkeypatch.setattr(hssl.finetune, "larger_patches", lambda patch, shapes, count, fewest: [((64, 48), 2)])
+    done = finetune(finetuning(workspace, "run", 20))
+    assert sizes == {(4, 3, 32, 32), (2, 3, 64, 48)}
+    assert balances[0] == 0.6 and sorted(balances, reverse=True) == balances and balances[-1] < 0.05
+    assert RunFolder(done.result["run"]).load_checkpoint()["description"]["patch_size"] == [64, 48]

@@ -13,20 +13,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..augmentation import Warp
+from ..processes import own_place
 from .contrast import info_nce
 
 POINTS = 48
-"""Points an image."""
+"""At most so many points an image."""
+FEWEST_POINTS = 8
+PLACES = 1024
+"""Points of a batch, over all processes: time and memory of their contrast grow with the square."""
+
+
+def points_of(images: int) -> int:
+    """Returns the number of points an image in a batch of which this process has so many images."""
+    return max(FEWEST_POINTS, min(POINTS, PLACES // own_place(images)[1]))
 
 
 def corresponding_points(
-    first: Warp, second: Warp, image: Tensor, rngs: list[np.random.Generator], count: int = POINTS
+    first: Warp, second: Warp, image: Tensor, rngs: list[np.random.Generator], count: int
 ) -> tuple[Tensor, Tensor]:
     """Draws places that both views show, preferring body over background.
 
     Args:
         first, second: the affine warps of the two views (no elastic part).
         image: the first view, B × C × spatial; brighter than a tenth of its range counts as body.
+        count: of places an image.
 
     Returns:
         Two B × count × d tensors: the places in each view's coordinates, −1 to 1, x first.

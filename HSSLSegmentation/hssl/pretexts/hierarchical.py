@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..configuration import PretrainConfig
-from ..losses.dense import corresponding_points, dense_loss, sampled
+from ..losses.dense import corresponding_points, dense_loss, points_of, sampled
 from ..losses.group import group_loss
 from ..losses.image import image_loss
 from ..losses.position import places_in_volume, position_loss
@@ -35,6 +35,7 @@ class HierarchicalPretext(Pretext):
         weights["task"] *= len(group_of_task) > 1
         weights["group"] *= groups > 1
         self.weights = {name: weight for name, weight in weights.items() if weight}
+        self.every_parameter = "reconstruction" in self.weights  # otherwise nothing asks for the network's output
         self.register_buffer("group_of_task", torch.tensor(group_of_task), persistent=False)
         levels = config.levels
         if "image" in self.weights:
@@ -67,17 +68,15 @@ class HierarchicalPretext(Pretext):
         if "reconstruction" in self.weights:
             restored = self.network.output_block(features.decoder[0])
             losses["reconstruction"] = reconstruction_loss(restored, both(views.clean))
-        if "dense" in self.weights or "position" in self.weights:
-            places = corresponding_points(*views.warps, views.clean[0], views.rngs)
+        level_of = {name: getattr(config.levels, name) for name in ("dense", "position") if name in self.weights}
+        if level_of:
+            places = corresponding_points(*views.warps, views.clean[0], views.rngs, points_of(len(views.tasks)))
+            at_points = {level: sampled(features.level(level), torch.cat(places)) for level in set(level_of.values())}
         if "dense" in self.weights:
-            first, second = features.level(config.levels.dense).chunk(2)
-            losses["dense"] = dense_loss(
-                self.dense_head(sampled(first, places[0])),
-                self.dense_head(sampled(second, places[1])),
-                config.temperature,
-            )
+            first, second = self.dense_head(at_points[level_of["dense"]]).chunk(2)
+            losses["dense"] = dense_loss(first, second, config.temperature)
         if "position" in self.weights:
-            found = self.position_head(sampled(features.level(config.levels.position), torch.cat(places)))
+            found = self.position_head(at_points[level_of["position"]])
             where = [
                 places_in_volume(warp, points, views.positions, views.extents)
                 for warp, points in zip(views.warps, places, strict=True)

@@ -16,6 +16,7 @@ class MaskedReconstruction(Pretext):
     """The network restores images of which most blocks are hidden."""
 
     loss_names = ("reconstruction",)
+    every_parameter = True
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Returns "reconstruction" and "total"."""

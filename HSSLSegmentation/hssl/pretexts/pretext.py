@@ -47,6 +47,8 @@ class Pretext(nn.Module):
     """
 
     loss_names: tuple[str, ...] = ()
+    every_parameter = False
+    """Whether each step gives each parameter a gradient."""
 
     def __init__(self, config: PretrainConfig, network: EncoderDecoder, group_of_task: list[int]):
         super().__init__()
@@ -82,7 +84,6 @@ class PointHead(nn.Module):
 
     def __init__(self, config: PretrainConfig, level: Level, out_channels: int = 64, hidden: int = 128):
         super().__init__()
-        self.level: Level = level
         channels = channels_at(config.network, level)
         self.out = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, out_channels))
 
