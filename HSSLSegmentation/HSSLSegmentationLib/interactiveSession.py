@@ -21,7 +21,7 @@ from .sceneVolumes import SceneVolumeError
 
 
 class InteractiveSession:
-    """Lives from the first round until the volume or the segmentation changes.
+    """Lives from the effect's opening, or the first round, until the volume or the segmentation changes.
 
     Attributes:
         busy: whether the worker is at work.
@@ -70,6 +70,14 @@ class InteractiveSession:
             and slicer.mrmlScene.IsNodePresent(segmentationNode)
         )
 
+    def prepare(self, model: str) -> None:
+        """Has the worker read volume and model, so that a round with them need not wait for it.
+
+        Args:
+            model: as for `learn`.
+        """
+        self._open("" if model == effectModels.NONE else model)
+
     def learn(self, model: str, scribblesOnly: bool, marked: list[Plane]) -> None:
         """Starts a round: the visible segments are learned from what is painted of them.
 
@@ -92,7 +100,7 @@ class InteractiveSession:
             self._propose(result, classes, list(segments))
 
         self.planes = annotation.planes
-        self._open("" if model == effectModels.NONE else model)
+        self.prepare(model)
         self._ask(
             "learn",
             learned,
@@ -178,9 +186,10 @@ class InteractiveSession:
         )
 
     def _ask(self, command: str, whenDone: Callable[[dict], None], **values) -> None:
-        self.busy, self.problem, self.proposal = True, "", None
-        self.phase, self.progress, self.etaSeconds = command, 0.0, None
         last = command != "open"
+        self.busy = self.busy or last
+        self.problem, self.proposal = "", None
+        self.phase, self.progress, self.etaSeconds = command, 0.0, None
 
         def told(event) -> None:
             if event.event == "phase":

@@ -27,7 +27,7 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
 
     Attributes:
         makeProcess: makes the worker's process; a test can give its own.
-        session: the InteractiveSession, None before the first round.
+        session: the InteractiveSession, None as long as there is nothing to learn from or to predict.
     """
 
     makeProcess = QtProcess
@@ -102,6 +102,8 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
     def activate(self):
         self._offered = None
         self.updateGUIFromMRML()
+        # Once the tool is on the screen: the worker takes seconds to start, which the first round need not wait for.
+        qt.QTimer.singleShot(0, self._prepare)
 
     def deactivate(self):
         # Which tool comes next is known only afterwards: with another one, corrections are being painted.
@@ -196,24 +198,36 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
 
     # A round -----------------------------------------------------------------------------------------------------
 
+    def _prepare(self):
+        node = self.scriptedEffect.parameterSetNode()
+        isActive = node is not None and node.GetActiveEffectName() == NAME
+        if isActive and self.session is None and self._mode() == LEARN and not self._reasonNotToStart():
+            self._try(lambda: self._withSession(lambda session: session.prepare(self._model())))
+
     def _start(self):
-        from HSSLSegmentationLib.interactiveSession import InteractiveSession
+        def start(session):
+            if self._mode() == LEARN:
+                self._forgetForeignMarks()
+                session.learn(self._model(), self._scribblesOnly(), self._marked)
+            else:
+                session.predict(self._model())
 
         self._done = ""
         self._removePreview()
-        volumeNode, segmentationNode = self._volume(), self._segmentation()
+        self._began = time.monotonic()
+        self._withSession(start)
+
+    def _withSession(self, action):
+        """Has something done by the session, or by a new one, which does not outlive a failure of its first action."""
+        from HSSLSegmentationLib.interactiveSession import InteractiveSession
+
         isNew = self.session is None
         if isNew:
-            self.session = InteractiveSession(volumeNode, segmentationNode, self.makeProcess, self._changed)
+            self.session = InteractiveSession(self._volume(), self._segmentation(), self.makeProcess, self._changed)
             for subject, event, method in self._observed():
                 self.addObserver(subject, event, method)
-        self._began = time.monotonic()
         try:
-            if self._mode() == LEARN:
-                self._forgetForeignMarks()
-                self.session.learn(self._model(), self._scribblesOnly(), self._marked)
-            else:
-                self.session.predict(self._model())
+            action(self.session)
         except Exception:
             if isNew:
                 self.endSession()

@@ -227,6 +227,25 @@ def test_two_structures_do_not_erase_each_other(painted):
     assert spleen.sum() >= on(COMPLETE, painted.spleen).sum()
 
 
+def test_the_worker_is_warm_before_the_first_round_and_the_button_stays_free(painted):
+    assert not workers()
+    painted.changeTool("Paint")
+    painted.changeTool("HSSL")
+    waitUntil(workers, 30, "the worker")
+    warm = workers()[0].pid
+    assert painted.options.startButton.enabled and not painted.options.progressBar.visible
+    painted.learn()
+    assert [w.pid for w in workers()] == [warm] and painted.previewNode() is not None
+
+
+def test_a_volume_that_cannot_be_opened_is_told_before_the_first_round(played):
+    played.changeTool("Paint")
+    played.changeTool("HSSL")
+    settle()
+    played.processes[-1].say({"event": "failed", "command_id": 1, "kind": "VolumeError", "message": "CT holds NaN"})
+    assert "CT holds NaN" in played.options.statusLabel.text and played.options.startButton.enabled
+
+
 def test_a_worker_that_is_killed_is_told_and_the_next_round_starts_another(painted):
     painted.options.startButton.click()
     waitUntil(workers, 30)
