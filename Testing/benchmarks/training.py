@@ -147,7 +147,8 @@ def monai(job: str, workspace: Path, batch: int, steps: int, threads: int, worke
     processes.keep_freed_memory = lambda: None
     networks.NORMS["instance"] = ("instance", {"affine": True})
     made = learner(job, workspace, batch, threads, "cpu")
-    reader, sampler = Reader(), made.sampler
+    usual = made if job == "pretrain" else made.kinds[0]
+    reader, sampler = Reader(), made.sampler if job == "pretrain" else usual.labelled
     items = [
         {
             "image": np.asarray(reader.array(v.path), np.float32)[None],
@@ -159,15 +160,15 @@ def monai(job: str, workspace: Path, batch: int, steps: int, threads: int, worke
     ]
     both = job == "finetune"
     keys = ["image", "label"] if both else ["image"]
-    window = (3 if made.config.network.in_slices == 3 else 1, *made.window)
+    window = (3 if made.config.network.in_slices == 3 else 1, *usual.window)
     modes = ["bilinear", "nearest"] if both else "bilinear"
 
     def view(name: str) -> list:
         warped = [name, "label"] if both else [name]
         return [
             T.RandAffined(warped, prob=1, rotate_range=0.35, scale_range=0.25, shear_range=None, mode=modes,
-                          translate_range=[0.08 * n for n in made.patch], padding_mode="border",
-                          spatial_size=made.patch),
+                          translate_range=[0.08 * n for n in usual.patch], padding_mode="border",
+                          spatial_size=usual.patch),
             *([T.Rand2DElasticd(warped, (24, 24), (0, 2), prob=1, mode=modes, padding_mode="border")] if both else []),
             *([] if both else [T.CopyItemsd([name], names=[f"clean_{name}"])]),
             T.RandBiasFieldd([name], prob=0.3),
@@ -188,7 +189,9 @@ def monai(job: str, workspace: Path, batch: int, steps: int, threads: int, worke
     dataset = CacheDataset(
         [items[n % len(items)] for n in range(max(len(items), 4 * batch))], T.Compose(steps_of), progress=False
     )
-    loader = DataLoader(dataset, batch_size=batch, shuffle=True, drop_last=True, num_workers=workers)
+    # Forked as by a script on Linux: this process was spawned, and its children would be too.
+    how: dict[str, Any] = {"multiprocessing_context": "fork", "persistent_workers": True} if workers else {}
+    loader = DataLoader(dataset, batch_size=batch, shuffle=True, drop_last=True, num_workers=workers, **how)
 
     def endless() -> Iterator[dict[str, torch.Tensor]]:
         while True:

@@ -1,0 +1,176 @@
+"""Benchmark: does compiling the network pay on this machine, in prediction and in training?
+
+    pip install -e ".[benchmarks]"
+    PYTHONPATH=HSSLSegmentation python Testing/benchmarks/compilers.py prediction
+    PYTHONPATH=HSSLSegmentation python Testing/benchmarks/compilers.py training
+
+Prediction: two slices of 512 × 512 through the network alone, by torch as the engine runs it, torch.compile, oneDNN's
+graph fusion of a traced network, ONNX Runtime and OpenVINO. Training: steps of the network on random tensors, by torch
+and by torch.compile. "prepare_seconds" is what a user would wait for before the first result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from measuring import Measures, Side, alternated, figures, ratios, write
+
+SLICES, SIDE, CLASSES = 2, 512, 4
+BATCH, PATCH = 64, 64
+
+
+def network() -> Any:
+    import torch
+
+    from hssl.configuration import NetworkConfig
+    from hssl.networks import build_network
+
+    torch.manual_seed(0)
+    return build_network(NetworkConfig(), CLASSES)
+
+
+def images(count: int, side: int) -> Any:
+    import torch
+
+    return torch.from_numpy(np.random.default_rng(0).standard_normal((count, 3, side, side)).astype(np.float32))
+
+
+def timed(run: Callable[[], Any], rounds: int, prepared: float) -> Callable[[], Measures]:
+    def work() -> Measures:
+        began, cpu = perf_counter(), sum(os.times()[:2])
+        for _ in range(rounds):
+            run()
+        wall, cpu = perf_counter() - began, sum(os.times()[:2]) - cpu
+        return {"wall": wall / rounds, "cpu": cpu / rounds, "prepare_seconds": prepared}
+
+    return work
+
+
+def by_torch(precision: str, how: str, threads: int, rounds: int) -> Callable[[], Measures]:
+    import torch
+
+    torch.set_num_threads(threads)
+    data = images(SLICES, SIDE)
+    if how == "onednn graph":
+        torch.jit.enable_onednn_fusion(True)
+    bf16 = precision == "bfloat16"
+    began = perf_counter()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16, cache_enabled=how == "eager"):
+        net: Any = network().eval()
+        if how == "compile":
+            net = torch.compile(net)
+        elif how == "onednn graph":
+            net = torch.jit.freeze(torch.jit.trace(net, data))
+        for _ in range(3):
+            net(data)
+
+    def run() -> None:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            net(data)
+
+    return timed(run, rounds, perf_counter() - began)
+
+
+def exported(folder: Path) -> Path:
+    import torch
+
+    path = folder / "network.onnx"
+    torch.onnx.export(network().eval(), (images(SLICES, SIDE),), str(path), dynamo=False, opset_version=18)
+    return path
+
+
+def by_onnxruntime(path: Path, threads: int, rounds: int) -> Callable[[], Measures]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    began = perf_counter()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    data = {session.get_inputs()[0].name: images(SLICES, SIDE).numpy()}
+    session.run(None, data)
+    return timed(lambda: session.run(None, data), rounds, perf_counter() - began)
+
+
+def by_openvino(path: Path, precision: str, threads: int, rounds: int) -> Callable[[], Measures]:
+    import openvino
+
+    hint = {"bfloat16": "bf16", "float32": "f32"}[precision]
+    began = perf_counter()
+    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
+    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+    data = images(SLICES, SIDE).numpy()
+    compiled([data])
+    return timed(lambda: compiled([data]), rounds, perf_counter() - began)
+
+
+def steps(precision: str, how: str, threads: int, rounds: int) -> Callable[[], Measures]:
+    import torch
+
+    torch.set_num_threads(threads)
+    net: Any = network().train()
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-3, foreach=True)
+    if how == "compile":
+        net = torch.compile(net)
+    data = images(BATCH, PATCH)
+    cast = torch.autocast("cpu", torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+    def run() -> None:
+        with cast:
+            loss = net(data).float().square().mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    began = perf_counter()
+    for _ in range(3):
+        run()
+    return timed(run, rounds, perf_counter() - began)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["prediction", "training"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=10, help="of a round")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    given = parser.parse_args()
+    one = (given.threads, given.runs)
+    with tempfile.TemporaryDirectory() as name:
+        if given.what == "prediction":
+            path = exported(Path(name))
+            sides = {
+                f"{how}, {precision}": Side(by_torch, precision, how, *one)
+                for how in ("eager", "compile", "onednn graph")
+                for precision in ("float32", "bfloat16")
+            }
+            sides["ONNX Runtime, float32"] = Side(by_onnxruntime, path, *one)
+            for precision in ("float32", "bfloat16"):
+                sides[f"OpenVINO, {precision}"] = Side(by_openvino, path, precision, *one)
+        else:
+            sides = {
+                f"{how}, {precision}": Side(steps, precision, how, *one)
+                for how in ("eager", "compile")
+                for precision in ("float32", "bfloat16")
+            }
+        measured = alternated(sides, given.rounds)
+    found = {
+        f"{side}: eager of the same precision over it": ratios(measured, f"eager, {side.split(', ')[1]}", side, "wall")
+        for side in sides
+        if not side.startswith("eager")
+    }
+    write(
+        f"compilers-{given.what}.json", "compilers", f"{given.what}: compilers", {}, found,
+        seconds=figures(measured), settings=vars(given),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
