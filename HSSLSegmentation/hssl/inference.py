@@ -18,6 +18,9 @@ from .networks import MULTIPLE, SMALLEST, EncoderDecoder, build_network
 SLICES_AT_ONCE = {"cpu": 8, "cuda": 64, "mps": 16}
 PIXELS_ON_CPU = 2**19
 """On a CPU more pixels at once gain no speed, and keep progress and a stop waiting."""
+NORM_WINDOW = 1.25
+"""Norms of 2D networks take their statistics from windows so many times the largest patches of the training (slices of
+512 × 512, trained to 256 × 256: Dice 54 with 1, 63 with 1.25, 51 with 1.5, 27 from whole slices)."""
 OVERLAP = 0.25
 """Of neighbouring windows in 3D."""
 
@@ -25,8 +28,9 @@ OVERLAP = 0.25
 class Segmenter:
     """A network that is ready to predict.
 
-    2D networks see whole slices: they are fully convolutional, so every voxel is computed once and no seams arise. 3D
-    networks see overlapping windows of the size they were trained on (MONAI's sliding window).
+    2D networks see whole slices: they are fully convolutional, so every voxel is computed once and no seams arise; only
+    their norms stay with windows of about the size they were trained on (`NORM_WINDOW`). 3D networks see
+    overlapping windows of the size they were trained on (MONAI's sliding window).
 
     Args:
         description: what the network is.
@@ -47,6 +51,7 @@ class Segmenter:
         self.description, self.device = description, device
         self.network: EncoderDecoder = build_network(description.network, description.out_channels)
         self.network.load_state_dict(state)
+        self.network.window = tuple(int(NORM_WINDOW * side) for side in description.patch_size)
         self.network.to(device).eval()
         self.batch_size = batch_size or (SLICES_AT_ONCE[device.type] if description.network.spatial_dims == 2 else 1)
         self._pixels = PIXELS_ON_CPU if device.type == "cpu" and not batch_size else math.inf
