@@ -85,15 +85,18 @@ class InstanceNorm(nn.GroupNorm):
 
     def _locally(self, images: Tensor, tiling: Tiling) -> Tensor:
         (rows, columns), size = tiling.slice, images.shape
-        tiles = images.float().view(*size[:2], rows, size[2] // rows, columns, size[3] // columns)
-        voxels = tiles.shape[3] * tiles.shape[5]
+        strips = images.float().view(*size[:2], rows, size[2] // rows, size[3])
         down, across = (_around(*pair).to(images.device) for pair in zip(tiling.slice, tiling.window, strict=True))
-        mean = down @ tiles.mean(5).mean(3) @ across.T
-        square = down @ torch.linalg.vector_norm(tiles, dim=5).square().sum(3) @ across.T / voxels
+
+        def of_windows(sums: Tensor) -> Tensor:
+            return down @ sums.unflatten(3, (columns, -1)).mean(4) @ across.T
+
+        mean = of_windows(strips.mean(3))
+        square = of_windows((strips * strips).mean(3))
         scale = self.weight[:, None, None] * ((square - mean.square()).clamp_min(0) + self.eps).rsqrt()
         shift = self.bias[:, None, None] - mean * scale
-        result = torch.addcmul(shift[:, :, :, None, :, None], tiles, scale[:, :, :, None, :, None])
-        return result.view(size).to(images.dtype)
+        scale, shift = (each.repeat_interleave(size[3] // columns, 3).unsqueeze(3) for each in (scale, shift))
+        return torch.addcmul(shift, strips, scale).view(size).to(images.dtype)
 
 
 @lru_cache(256)
