@@ -107,7 +107,6 @@ def _ran(
         budget=Budget(minutes=minutes * FINETUNING),
         patch_size=PATCH[size],
         batch_size=8,
-        pretrained_rate=1.0,  # in so few steps, loaded weights at a lower rate would hardly leave their place
     )
     comparison = _finished(
         compare(

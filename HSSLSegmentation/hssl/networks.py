@@ -85,7 +85,7 @@ class InstanceNorm(nn.GroupNorm):
 
     def _locally(self, images: Tensor, tiling: Tiling) -> Tensor:
         (rows, columns), size = tiling.slice, images.shape
-        strips = images.float().view(*size[:2], rows, size[2] // rows, size[3])
+        strips = images.float().reshape(*size[:2], rows, size[2] // rows, size[3])
         down, across = (_around(*pair).to(images.device) for pair in zip(tiling.slice, tiling.window, strict=True))
 
         def of_windows(sums: Tensor) -> Tensor:
