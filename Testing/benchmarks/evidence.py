@@ -62,7 +62,7 @@ def main() -> None:
     if given.draws:
         preset = replace(preset, draws=given.draws, other_draws=given.draws)
     if given.sources:
-        preset = replace(preset, sources=tuple(given.sources))
+        preset = replace(preset, sources=tuple(given.sources), other_sources=tuple(given.sources))
     lab = Laboratory(Data(given.data, given.out / "workspace"), given.out, preset)
     modules = {name: importlib.import_module(f"experiments.{EXPERIMENTS[name]}") for name in names}
     legs = {name: module.legs(lab) if name != "hierarchy" else [] for name, module in modules.items()}

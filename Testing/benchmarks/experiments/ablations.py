@@ -42,7 +42,7 @@ def legs(lab: Laboratory) -> list[Leg]:
     found = [
         lab.leg(task, start, lab.preset.few, draw, pretraining=pretraining)
         for draw in range(lab.preset.other_draws)
-        for task in lab.preset.sources
+        for task in lab.preset.other_sources
         for start, pretraining in variants(lab, task).items()
     ]
     for draw in range(lab.preset.other_draws):

@@ -22,6 +22,7 @@ class Preset:
         split_finetuning: the same on the published split.
         times: budgets of the experiment on time to accuracy.
         sources: tasks that fine-tunings are measured on.
+        other_sources: the same for ablations, other pretexts and unlabelled images, which need many pretrainings.
         counts: numbers of labelled cases.
         few: number of labelled cases where only one is looked at.
         draws: draws of the labelled cases in the main experiment, with `seeds` runs on each.
@@ -41,6 +42,7 @@ class Preset:
     split_finetuning: Limit
     times: tuple[Limit, ...]
     sources: tuple[str, ...] = ("msd_hippocampus", "hn_ct_openkbp", "mouse_brain_mr", "cardiac_cine_scd")
+    other_sources: tuple[str, ...] = ("msd_hippocampus", "hn_ct_openkbp", "mouse_brain_mr", "cardiac_cine_scd")
     counts: tuple[int, ...] = (1, 3, 5)
     few: int = 3
     draws: int = 3
@@ -71,6 +73,7 @@ PRESETS = {
         finetuning={"steps": 500},
         split_finetuning={"steps": 3000},
         times=tuple({"minutes": s / 60} for s in SECONDS),
+        other_sources=("hn_ct_openkbp", "mouse_brain_mr"),
         seeds=1,
         threads=1,
     ),
@@ -92,6 +95,7 @@ PRESETS = {
         split_finetuning={"steps": 1},
         times=({"steps": 1}, {"steps": 2}),
         sources=("cardiac_cine_scd",),
+        other_sources=("cardiac_cine_scd",),
         counts=(1,),
         few=1,
         draws=2,

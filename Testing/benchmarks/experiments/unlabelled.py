@@ -13,7 +13,7 @@ def legs(lab: Laboratory) -> list[Leg]:
     return [
         lab.leg(task, name, lab.preset.few, draw, pretraining=pretraining, changes=changes)
         for draw in range(lab.preset.other_draws)
-        for task in lab.preset.sources
+        for task in lab.preset.other_sources
         for start, pretraining in (("pretrained", lab.main), ("scratch", None))
         for name, changes in ((start, {}), (f"{start}, mean teacher", {"unlabelled": "mean-teacher"}))
     ]
