@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -259,8 +259,12 @@ class PatchKind:
     unlabelled: Sampler | None
 
 
-Read = tuple[PatchKind, Batch, Batch | None]
-"""A step's batch: what kind of patches, the labelled ones, and those without a label."""
+class Read(NamedTuple):
+    """A step's batch: what kind of patches, the labelled ones, and those without a label."""
+
+    kind: PatchKind
+    labelled: Batch
+    others: Batch | None
 
 
 def class_weights(labels: Tensor, channels: int, balance: float) -> Tensor:
@@ -343,7 +347,7 @@ class FinetuneLearner:
         larger = self.kinds[1:] if rng.random() >= USUAL_SHARE else []
         kind = larger[rng.integers(len(larger))] if larger else self.kinds[0]
         others = kind.unlabelled.batch(step, rank, ranks) if kind.unlabelled else None
-        return kind, kind.labelled.batch(step, rank, ranks), others
+        return Read(kind, kind.labelled.batch(step, rank, ranks), others)
 
     def ids(self, batch: Read) -> list[str]:
         kind, labelled, others = batch

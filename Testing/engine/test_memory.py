@@ -15,7 +15,7 @@ from hssl.catalogue import Catalogue
 from hssl.configuration import Budget, FinetuneConfig, PretrainConfig
 from hssl.errors import MemoryExhaustedError
 from hssl.events import Message
-from hssl.finetune import FinetuneLearner, finetune
+from hssl.finetune import FinetuneLearner, Read, finetune
 from hssl.inference import Segmenter
 from hssl.modelfile import load_model
 from hssl.predict import predict_volume
@@ -35,7 +35,7 @@ def fitting(monkeypatch: pytest.MonkeyPatch, learner: type, most: int) -> None:
     prepared = learner.prepared
 
     def limited(self, batch):
-        windows = batch[0] if isinstance(batch, tuple) else batch
+        windows = batch.labelled if isinstance(batch, Read) else batch
         if len(windows.images) > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return prepared(self, batch)
