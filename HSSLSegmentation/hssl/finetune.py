@@ -254,7 +254,6 @@ class PatchKind:
     """Patches of one size, and where they are drawn from."""
 
     patch: tuple[int, ...]
-    window: tuple[int, ...]
     labelled: Sampler
     unlabelled: Sampler | None
 
@@ -295,12 +294,13 @@ class FinetuneLearner:
         network = start.network(config)
         shapes = [v.shape for v in trained]
         usual = patch_size(network, shapes, config.patch_size, device)
+        _, fewest = own_place(1)  # one window for each process
         self.kinds = []
-        for patch, count in [(usual, size), *larger_patches(usual, shapes, size, own_place(1)[1])]:
+        for patch, count in [(usual, size), *larger_patches(usual, shapes, size, fewest)]:
             common = (window_size(patch), count)
             labelled = Sampler(trained, *common, config.seed, network.in_slices, labelled=True)
             others = Sampler(unlabelled, *common, config.seed + 1, network.in_slices) if unlabelled else None
-            self.kinds.append(PatchKind(patch, common[0], labelled, others))
+            self.kinds.append(PatchKind(patch, labelled, others))
         self.loss_names = ("dice", "cross_entropy", *(["consistency"] if unlabelled else []))
         self.strength = Strength(**{**FINETUNING.__dict__, "flip": 0.5 if config.mirror else 0.0})
         channels = 1 + len(task.classes)
@@ -369,7 +369,7 @@ class FinetuneLearner:
 
     def _augmented(self, kind: PatchKind, batch: Batch, change: bool = True) -> tuple[Tensor, Tensor | None]:
         rngs = generators(self.config.seed, batch.samples, 0 if batch.labels is not None else 2)
-        warp = draw_warp(rngs, kind.window, kind.patch, self.strength, self.device)
+        warp = draw_warp(rngs, kind.labelled.window, kind.patch, self.strength, self.device)
         images = warp(torch.from_numpy(batch.images).to(self.device))
         if change:
             images = change_intensities(images, rngs, self.strength)

@@ -106,8 +106,8 @@ def _around(tiles: int, window: int) -> Tensor:
     first = (torch.arange(tiles) + 0.5 - window / 2).clamp(0, last)
     below = first.floor().long()
     share = (first - below)[:, None]
-    windows = torch.stack([(torch.arange(tiles) - n).clamp(-1, window) for n in range(last + 1)])
-    windows = ((windows >= 0) & (windows < window)).float() / window
+    offset = torch.arange(tiles) - torch.arange(last + 1)[:, None]
+    windows = ((offset >= 0) & (offset < window)).float() / window
     return windows[below] * (1 - share) + windows[(below + 1).clamp(max=last)] * share
 
 
@@ -140,6 +140,7 @@ class EncoderDecoder(DynUNet):
         # DynUNet registers the same blocks twice, in order and nested; one set of names is enough.
         del self.skip_layers
         self.config = config
+        self._norms = [module for module in self.modules() if isinstance(module, InstanceNorm)]
         self.window: tuple[int, ...] | None = None
         """In prediction with a 2D network, instance norms take the statistics of windows of this size around each place
         where a slice is larger: of what the network was trained on (Chu et al. 2022, test-time local converter)."""
@@ -166,9 +167,8 @@ class EncoderDecoder(DynUNet):
             tiles = (size[0] // MULTIPLE, size[1] // MULTIPLE)
             window = (min(tiles[0], self.window[0] // MULTIPLE), min(tiles[1], self.window[1] // MULTIPLE))
             tiling = Tiling(tiles, window)
-        for module in self.modules():
-            if isinstance(module, InstanceNorm):
-                module.tiling = tiling
+        for norm in self._norms:
+            norm.tiling = tiling
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns the output at full resolution: B × out_channels × spatial."""

@@ -45,7 +45,7 @@ def patch_size(
     low, high = LIMITS[dims]
     if device.type == "cpu":
         high = min(high, LARGEST_ON_CPU)
-    sides = [int(np.clip(MULTIPLE * np.ceil(m / MULTIPLE), low, high)) for m in median]
+    sides = [_holding(m, low, high) for m in median]
     return (*sides[:-1], max(sides[-1], SMALLEST))
 
 
@@ -66,16 +66,19 @@ def larger_patches(
     if len(patch) == 3:
         return []
     median = np.median(shapes, axis=0)[-2:]
-    found: list[tuple[tuple[int, ...], int]] = []
+    found: dict[tuple[int, ...], int] = {}
     for factor in LARGER:
-        sides = [
-            max(side, int(MULTIPLE * min(np.ceil(m / MULTIPLE), round(factor * side / MULTIPLE))))
-            for side, m in zip(patch, median, strict=True)
-        ]
-        size = (sides[0], sides[1])
-        if size != patch and size not in [known for known, _ in found]:
-            found.append((size, max(fewest, round(count * np.prod(patch) / np.prod(size)))))
-    return found
+        size = tuple(
+            _holding(m, side, MULTIPLE * round(factor * side / MULTIPLE)) for side, m in zip(patch, median, strict=True)
+        )
+        found[size] = max(fewest, round(count * np.prod(patch) / np.prod(size)))
+    found.pop(patch, None)
+    return list(found.items())
+
+
+def _holding(length: float, low: int, high: int) -> int:
+    """Returns the side of a patch that holds a length, within limits that are multiples of `MULTIPLE`."""
+    return int(np.clip(MULTIPLE * np.ceil(length / MULTIPLE), low, high))
 
 
 def typical_shapes(shapes: Sequence[tuple[int, int, int]], tasks: Sequence[str]) -> list[tuple[int, int, int]]:

@@ -147,8 +147,9 @@ def monai(job: str, workspace: Path, batch: int, steps: int, threads: int, worke
     processes.keep_freed_memory = lambda: None
     networks.NORMS["instance"] = ("instance", {"affine": True})
     made = learner(job, workspace, batch, threads, "cpu")
-    usual = made if job == "pretrain" else made.kinds[0]
-    reader, sampler = Reader(), made.sampler if job == "pretrain" else usual.labelled
+    usual = made.kinds[0] if job == "finetune" else None
+    reader = Reader()
+    sampler, patch = (usual.labelled, usual.patch) if usual else (made.sampler, made.patch)
     items = [
         {
             "image": np.asarray(reader.array(v.path), np.float32)[None],
@@ -160,15 +161,15 @@ def monai(job: str, workspace: Path, batch: int, steps: int, threads: int, worke
     ]
     both = job == "finetune"
     keys = ["image", "label"] if both else ["image"]
-    window = (3 if made.config.network.in_slices == 3 else 1, *usual.window)
+    window = (3 if made.config.network.in_slices == 3 else 1, *sampler.window)
     modes = ["bilinear", "nearest"] if both else "bilinear"
 
     def view(name: str) -> list:
         warped = [name, "label"] if both else [name]
         return [
             T.RandAffined(warped, prob=1, rotate_range=0.35, scale_range=0.25, shear_range=None, mode=modes,
-                          translate_range=[0.08 * n for n in usual.patch], padding_mode="border",
-                          spatial_size=usual.patch),
+                          translate_range=[0.08 * n for n in patch], padding_mode="border",
+                          spatial_size=patch),
             *([T.Rand2DElasticd(warped, (24, 24), (0, 2), prob=1, mode=modes, padding_mode="border")] if both else []),
             *([] if both else [T.CopyItemsd([name], names=[f"clean_{name}"])]),
             T.RandBiasFieldd([name], prob=0.3),

@@ -9,6 +9,9 @@ Limit = dict[str, float]
 """A budget: {"minutes": …} or {"steps": …}."""
 
 
+MEASURED = ("msd_hippocampus", "hn_ct_openkbp", "mouse_brain_mr", "cardiac_cine_scd")
+
+
 @dataclass(frozen=True)
 class Preset:
     """Sizes of all experiments.
@@ -41,8 +44,8 @@ class Preset:
     finetuning: Limit
     split_finetuning: Limit
     times: tuple[Limit, ...]
-    sources: tuple[str, ...] = ("msd_hippocampus", "hn_ct_openkbp", "mouse_brain_mr", "cardiac_cine_scd")
-    other_sources: tuple[str, ...] = ("msd_hippocampus", "hn_ct_openkbp", "mouse_brain_mr", "cardiac_cine_scd")
+    sources: tuple[str, ...] = MEASURED
+    other_sources: tuple[str, ...] = MEASURED
     counts: tuple[int, ...] = (1, 3, 5)
     few: int = 3
     draws: int = 3
