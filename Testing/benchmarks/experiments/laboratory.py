@@ -82,7 +82,8 @@ class Laboratory:
 
     def main_of(self, network: str) -> Pretraining:
         """Returns the main pretraining of another network."""
-        return Pretraining(self.preset.pretraining, {}, network)
+        first = network == self.preset.networks[0]
+        return Pretraining(self.preset.pretraining if first else self.preset.other_pretraining, {}, network)
 
     def leg(self, task: str, start: str, count: int, draw: int, repeat: int = 0, **more: Any) -> Leg:
         """Returns a leg with the preset's budget and test cases, on the cases of a draw.

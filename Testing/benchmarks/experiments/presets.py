@@ -19,11 +19,12 @@ class Preset:
     Budgets in steps are the same whatever else the machine does, and both starts take equally long for them.
 
     Attributes:
-        pretraining: budget of the main pretrainings, one for each of `networks`.
+        pretraining: budget of the main pretraining.
         short_pretraining: budget of each pretraining that is compared with others.
+        other_pretraining: budget of the pretrainings of `networks` other than the first.
         finetuning: budget of each fine-tuning, pretrained or not.
         split_finetuning: the same on the published split.
-        times: budgets of the experiment on time to accuracy.
+        times: budgets of the experiment on time to accuracy, with `time_draws` draws of the labelled cases.
         sources: tasks that fine-tunings are measured on.
         other_sources: the same for ablations, other pretexts and unlabelled images, which need many pretrainings.
         counts: numbers of labelled cases.
@@ -41,6 +42,7 @@ class Preset:
     name: str
     pretraining: Limit
     short_pretraining: Limit
+    other_pretraining: Limit
     finetuning: Limit
     split_finetuning: Limit
     times: tuple[Limit, ...]
@@ -51,6 +53,7 @@ class Preset:
     draws: int = 3
     seeds: int = 2
     other_draws: int = 2
+    time_draws: int = 2
     split_seeds: int = 3
     networks: tuple[str, ...] = ("2.5D", "2D", "3D")
     size: str = "small"
@@ -73,17 +76,21 @@ PRESETS = {
         "cpu",
         pretraining={"steps": 5000},
         short_pretraining={"steps": 1000},
+        other_pretraining={"steps": 1000},
         finetuning={"steps": 500},
         split_finetuning={"steps": 3000},
         times=tuple({"minutes": s / 60} for s in SECONDS),
         other_sources=("hn_ct_openkbp", "mouse_brain_mr"),
         seeds=1,
+        time_draws=1,
+        split_seeds=2,
         threads=1,
     ),
     "gpu": Preset(
         "gpu",
         pretraining={"minutes": 15},
         short_pretraining={"minutes": 4},
+        other_pretraining={"minutes": 15},
         finetuning={"minutes": 0.5},
         split_finetuning={"minutes": 2},
         times=tuple({"minutes": s / 60} for s in SECONDS[:3]),
@@ -94,6 +101,7 @@ PRESETS = {
         "smoke",
         pretraining={"steps": 2},
         short_pretraining={"steps": 1},
+        other_pretraining={"steps": 1},
         finetuning={"steps": 1},
         split_finetuning={"steps": 1},
         times=({"steps": 1}, {"steps": 2}),
@@ -104,6 +112,7 @@ PRESETS = {
         draws=2,
         seeds=1,
         other_draws=1,
+        time_draws=1,
         split_seeds=1,
         networks=("2.5D", "3D"),
         test_cases=1,
