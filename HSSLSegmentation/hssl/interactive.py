@@ -1,9 +1,9 @@
 """Learning from a few annotated slices: one volume, seconds, and corrections that feed the next round.
 
 The volume's features come once from a frozen pretrained network; a light head learns on the annotated voxels alone.
-Beside the features the head sees the shape that the annotated slices suggest (signed distances, interpolated between
-them and moved along with their centroids). During learning that shape is drawn from all *other* annotated slices, so
-that the head learns how far to trust it and where the image knows better.
+Beside the features the head sees what the annotated slices suggest (`slice_hints`): a shape, interpolated between them,
+and labels that grow from them along the image. During learning both are drawn from all *other* annotated slices, so
+that the head learns how far to trust them and where the features know better.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .events import OnEvent, ProgressMeter, Stop, ignore, never
 from .fingerprint import ANISOTROPY, normalised
 from .networks import EncoderDecoder, build_network
 from .slice_features import Region, SliceFeatures, slice_features
+from .slice_hints import FARTHEST, Growth, Plane, Shape
 
 HIDDEN = 64
 FIRST_STEPS, NEXT_STEPS = 150, 60
@@ -31,25 +32,12 @@ FIRST_STEPS, NEXT_STEPS = 150, 60
 VOXELS_A_STEP = 2048
 NEAR_CONTOUR_SHARE = 0.5
 """Share of the voxels of a step that are drawn near the contours, where decisions are made."""
-FARTHEST = 15.0
-"""Distances count up to this many voxels; farther than that from any suggested shape nothing is filled."""
 HINT_UNIT = 5.0
 """Distances are divided by this before the head sees them, or it would look at little else."""
 OWN_PERCENTILES = Fingerprint(
     spacing=(1.0, 1.0, 1.0), slice_axis=0, normalisation="percentiles", median_size=(1, 1, 1)
 )
 """Any volume is normalised by its own values: it need not be of a task that the network knows."""
-
-
-@dataclass(frozen=True)
-class Plane:
-    """A slice that the user annotated completely: what is not painted there is background.
-
-    `axis` counts the array's axes (z, y, x → 0, 1, 2), `index` the slices along it.
-    """
-
-    axis: int
-    index: int
 
 
 @dataclass(frozen=True)
@@ -98,6 +86,7 @@ class InteractiveSession:
             self._network.load_state_dict(state)
             self._network.to(self.device).eval()
         self._features: SliceFeatures | None = None
+        self._growth: Growth | None = None
         self._head: _Head | None = None
         self._values: list[int] = []
 
@@ -140,12 +129,14 @@ class InteractiveSession:
             view = np.moveaxis(known, plane.axis, 0)[plane.index]
             view[view < 0] = 0
         region = self._wanted_region(known, planes, whole_volume)
-        if self._features is None or not self._features.region.holds(region):
+        if self._features is None or self._growth is None or not self._features.region.holds(region):
             self._features = slice_features(self._array, region, self._network, self.device, on_event, stop)
-        features = self._features
+            self._growth = Growth(self._array, region, self._spacing)
+        features, growth = self._features, self._growth
         region = features.region
         labels = torch.from_numpy(known[region.slices].astype(np.int64))
-        shape = _Shape(known, planes, len(values), region, self._spacing)
+        shape = Shape(known, planes, len(values), region, self._spacing)
+        growth.seed(known, planes, len(values))
         first_round = self._head is None or self._values != values
         if first_round:
             torch.manual_seed(self.seed)
@@ -155,8 +146,8 @@ class InteractiveSession:
         assert head is not None
         head.shape_useful = shape.useful
         steps = FIRST_STEPS if first_round else NEXT_STEPS
-        self._train(head, features, labels, shape, steps, first_round, on_event, stop)
-        shares = self._apply(head, features, shape)
+        self._train(head, features, labels, shape, growth, steps, first_round, on_event, stop)
+        shares = self._apply(head, features, shape, growth)
         found = torch.where(labels >= 0, labels, shares.max(0).indices)
         entropy: Tensor = torch.special.entr(shares).sum(0) / np.log(shares.shape[0])
         entropy[labels >= 0] = 0
@@ -204,7 +195,8 @@ class InteractiveSession:
         head: _Head,
         features: SliceFeatures,
         labels: Tensor,
-        shape: _Shape,
+        shape: Shape,
+        growth: Growth,
         steps: int,
         first_round: bool,
         on_event: OnEvent,
@@ -213,9 +205,12 @@ class InteractiveSession:
         places = torch.nonzero(labels.reshape(-1) >= 0).squeeze(1)
         inputs = features.at(places)
         hints, doubt = shape.at(places, without_own_plane=True)
+        grown = growth.at(places, without_own_plane=True)
+        target = labels.reshape(-1)[places]
         if first_round:
             head.usual_doubt.copy_(doubt.mean().clamp_min(1e-3))
-        target = labels.reshape(-1)[places]
+        if shape.useful:
+            head.fading.fill_(0.5 + 0.5 * _agreement(hints > 0, target))
         weight = _drawing_weights(labels, places)
         optimizer = torch.optim.AdamW(head.parameters(), 4e-3, weight_decay=1e-2)
         generator = torch.Generator().manual_seed(self.seed)
@@ -227,7 +222,7 @@ class InteractiveSession:
             for group in optimizer.param_groups:
                 group["lr"] = 4e-3 * (1 - step / steps)
             drawn = torch.multinomial(weight, VOXELS_A_STEP, replacement=True, generator=generator)
-            logits = head(inputs[drawn].float(), hints[drawn], doubt[drawn])
+            logits = head(inputs[drawn].float(), hints[drawn], doubt[drawn], grown[drawn])
             loss = F.cross_entropy(logits, target[drawn])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -236,7 +231,7 @@ class InteractiveSession:
         head.eval()
 
     @torch.inference_mode()
-    def _apply(self, head: _Head, features: SliceFeatures, shape: _Shape) -> Tensor:
+    def _apply(self, head: _Head, features: SliceFeatures, shape: Shape, growth: Growth) -> Tensor:
         """Returns the shares of background and classes in the region: classes + 1, z, y, x."""
         region = features.region
         count = int(np.prod(region.shape))
@@ -246,12 +241,13 @@ class InteractiveSession:
         for places in torch.arange(count).reshape(region.shape).unbind(region.slice_axis):
             places = places.flatten()
             hints, doubt = shape.at(places, without_own_plane=False)
+            grown = growth.at(places, without_own_plane=False)
             if shape.useful:
-                near = (hints > -FARTHEST).any(1)
-                places, hints, doubt = places[near], hints[near], doubt[near]
+                near = ((hints > -FARTHEST) | (grown > 0)).any(1)
+                places, hints, doubt, grown = places[near], hints[near], doubt[near], grown[near]
             if len(places):
                 inputs = features.projected(places, head.of_inputs)
-                shares[places] = head.from_projected(inputs, hints, doubt).softmax(1)
+                shares[places] = head.from_projected(inputs, hints, doubt, grown).softmax(1)
         return shares.T.reshape(-1, *region.shape)
 
     def _next_slice(self, entropy: Tensor, region: Region, planes: Sequence[Plane]) -> Plane:
@@ -265,149 +261,62 @@ class InteractiveSession:
 
 
 class _Head(nn.Module):
-    """Per voxel: what the shape suggests, corrected by a small network that sees features and shape.
+    """Per voxel: what shape and growth suggest, corrected by a small network that sees them and the features.
 
     The error of linear interpolation grows with the product of the distances to both neighbours, and gaps are half as
-    wide in use as in learning; so corrections are scaled by that product, against its mean in learning.
+    wide in use as in learning. So where shapes agree with the slices that were left out, corrections fade with that
+    product, against its mean in learning; where they do not, with its root.
     """
 
     usual_doubt: Tensor
+    fading: Tensor
 
     def __init__(self, channels: int, classes: int, shape_useful: bool):
         super().__init__()
         self.channels, self.shape_useful = channels, shape_useful
-        self.first = nn.Linear(channels + classes, HIDDEN)
+        self.first = nn.Linear(channels + 2 * classes, HIDDEN)
         self.body = nn.Sequential(nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU())
         self.out = nn.Linear(HIDDEN, classes + 1)
         self.trust = nn.Parameter(torch.tensor(1.0))
+        self.trust_in_growth = nn.Parameter(torch.tensor(3.0))
         self.register_buffer("usual_doubt", torch.tensor(1.0))
+        self.register_buffer("fading", torch.tensor(1.0))
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, inputs: Tensor, hints: Tensor, doubt: Tensor) -> Tensor:
-        """Returns logits, N × (classes + 1), from inputs N × C, signed distances N × classes, and N."""
+    def forward(self, inputs: Tensor, hints: Tensor, doubt: Tensor, grown: Tensor) -> Tensor:
+        """Returns logits, N × (classes + 1), from inputs N × C, signed distances N × classes, N, and growth N × classes."""
         projected = F.linear(F.dropout(inputs, 0.1, self.training), self.of_inputs)
-        return self.from_projected(projected, hints, doubt)
+        return self.from_projected(projected, hints, doubt, grown)
 
     @property
     def of_inputs(self) -> Tensor:
         """Returns the part of the first layer's weights that belongs to the inputs."""
         return self.first.weight[:, : self.channels]
 
-    def from_projected(self, projected: Tensor, hints: Tensor, doubt: Tensor) -> Tensor:
+    def from_projected(self, projected: Tensor, hints: Tensor, doubt: Tensor, grown: Tensor) -> Tensor:
         """Returns the same from inputs that were multiplied by `of_inputs`."""
         shape = hints / HINT_UNIT if self.shape_useful else torch.zeros_like(hints)
+        suggested = torch.cat([shape, grown], 1)
         correction = self.out(
-            self.body(projected + F.linear(shape, self.first.weight[:, self.channels :], self.first.bias))
+            self.body(projected + F.linear(suggested, self.first.weight[:, self.channels :], self.first.bias))
         )
-        if not self.shape_useful:
-            return correction
-        scale = (doubt / self.usual_doubt).clamp(max=1.0)[:, None]
-        return F.pad(self.trust * hints, (1, 0)) + scale * correction
-
-
-class _Shape:
-    """The shape between completely annotated slices: signed distances (voxels of the finest spacing, inside > 0)."""
-
-    def __init__(
-        self, known: np.ndarray, planes: Sequence[Plane], classes: int, region: Region, spacing: Sequence[float]
-    ):
-        self.region, self.classes = region, classes
-        self.unit = min(spacing)
-        self.spacing = spacing
-        self.axes: list[tuple[int, np.ndarray, Tensor, Tensor]] = []
-        for axis in range(3):
-            indices = np.array(sorted({p.index for p in planes if p.axis == axis}), int)
-            if len(indices) < 2:
-                continue
-            rest = [a for a in range(3) if a != axis]
-            maps, centres = [], []
-            for index in indices:
-                plane = np.moveaxis(known, axis, 0)[index][region.slices[rest[0]], region.slices[rest[1]]]
-                distance = [
-                    _signed_distance(plane == c, (spacing[rest[0]], spacing[rest[1]])) / self.unit
-                    for c in range(1, classes + 1)
-                ]
-                maps.append(np.stack(distance))
-                centres.append([_centre(plane == c) for c in range(1, classes + 1)])
-            self.axes.append(
-                (axis, indices - region.start[axis], torch.from_numpy(np.stack(maps)), torch.tensor(np.array(centres)))
-            )
-
-    @property
-    def useful(self) -> bool:
-        """Whether at least two slices of one orientation are complete."""
-        return bool(self.axes)
-
-    def at(self, places: Tensor, without_own_plane: bool) -> tuple[Tensor, Tensor]:
-        """Returns hints (N × classes) and how doubtful they are (N) at flat places of the region.
-
-        Doubt is the product of the distances to the slice before and behind; beyond the outermost slice the distance
-        times the last gap.
-
-        Args:
-            without_own_plane: at an annotated slice, look at its neighbours instead.
-        """
-        coordinates = torch.stack(torch.unravel_index(places, self.region.shape), 1)
-        hints = torch.zeros(len(places), self.classes)
-        doubt = torch.zeros(len(places), 1)
-        total = torch.zeros(len(places), 1)
-        for axis, indices, maps, centres in self.axes:
-            position = coordinates[:, axis].contiguous()
-            known = torch.from_numpy(indices)
-            own = torch.isin(position, known) if without_own_plane else torch.zeros(len(places), dtype=torch.bool)
-            slot = torch.searchsorted(known, position, right=True)
-            below, above = slot - 1, slot
-            exact = torch.isin(position, known)
-            if without_own_plane:
-                below = torch.where(own, below - 1, below)
-            else:
-                above = torch.where(exact, below, above)
-            has_below, has_above = below >= 0, above < len(indices)
-            below_i, above_i = below.clamp(min=0), above.clamp(max=len(indices) - 1)
-            below_i = torch.where(has_below, below_i, above_i)
-            above_i = torch.where(has_above, above_i, below_i)
-            to_below, to_above = (position - known[below_i]).abs().float(), (known[above_i] - position).abs().float()
-            gap = (to_below + to_above).clamp_min(1e-6)
-            share = torch.where(to_below + to_above > 0, to_below / gap, torch.zeros_like(gap))
-            value = self._interpolated(coordinates, axis, maps, centres, below_i, above_i, share)
-            outside = ~(has_below & has_above)
-            step = self.spacing[axis] / self.unit
-            nearest = torch.minimum(to_below, to_above) * step
-            # Beyond the outermost slice a shape closes like a cap.
-            value = value - (nearest * outside)[:, None]
-            last_gap = float(np.diff(indices).mean()) * step
-            product = torch.where(outside, nearest * last_gap, to_below * to_above * step**2)
-            weight = (1 / (1 + nearest))[:, None]
-            hints += weight * value
-            total += weight
-            doubt += weight * product[:, None]
-        if self.axes:
-            hints, doubt = hints / total, doubt / total
-        return hints.clamp(-FARTHEST, FARTHEST), doubt[:, 0]
-
-    def _interpolated(
-        self, coordinates: Tensor, axis: int, maps: Tensor, centres: Tensor, below: Tensor, above: Tensor, share: Tensor
-    ) -> Tensor:
-        rest = [a for a in range(3) if a != axis]
-        place = coordinates[:, rest].float()
-        columns = []
-        for c in range(self.classes):
-            low, high = centres[below, c], centres[above, c]
-            there = torch.isfinite(low).all(1) & torch.isfinite(high).all(1)
-            # Each contour moves to where its centre would be at this slice.
-            middle = low + (high - low) * share[:, None]
-            shift_low = torch.where(there[:, None], middle - low, torch.zeros_like(low))
-            shift_high = torch.where(there[:, None], middle - high, torch.zeros_like(high))
-            a = _bilinear(maps[:, c], below, place - shift_low)
-            b = _bilinear(maps[:, c], above, place - shift_high)
-            columns.append(a * (1 - share) + b * share)
-        return torch.stack(columns, 1)
+        trusted = self.trust_in_growth * grown
+        if self.shape_useful:
+            correction = (doubt / self.usual_doubt).clamp(max=1.0).pow(self.fading)[:, None] * correction
+            trusted = trusted + self.trust * hints
+        return F.pad(trusted, (1, 0)) + correction
 
 
 def _usual_axis(planes: Sequence[Plane]) -> int:
     """The axis that most of the planes are across."""
     return int(np.bincount([p.axis for p in planes], minlength=3).argmax())
+
+
+def _agreement(suggested: Tensor, labels: Tensor) -> float:
+    """Returns the Dice of suggested structures, N × classes, and labels, N."""
+    there = F.one_hot(labels, suggested.shape[1] + 1)[:, 1:].bool()
+    return float(2 * (suggested & there).sum() / (suggested.sum() + there.sum()))
 
 
 def _drawing_weights(labels: Tensor, places: Tensor) -> Tensor:
@@ -424,34 +333,6 @@ def _drawing_weights(labels: Tensor, places: Tensor) -> Tensor:
     by_class = 1 / counts[known]
     near_weight = near / near.sum().clamp_min(1)
     return NEAR_CONTOUR_SHARE * near_weight + (1 - NEAR_CONTOUR_SHARE) * by_class / by_class.sum()
-
-
-def _signed_distance(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
-    """Signed distance to the mask's border in mm, inside positive; a plane without the class is far outside."""
-    if not mask.any():
-        return np.full(mask.shape, -FARTHEST * min(spacing), np.float32)
-    image = sitk.GetImageFromArray(mask.astype(np.uint8))
-    image.SetSpacing(spacing[::-1])
-    distance = sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
-    array = sitk.GetArrayFromImage(distance)
-    # The map is zero on the mask's own border voxels; the border lies half a voxel further out.
-    return (array + 0.5 * min(spacing)).astype(np.float32)
-
-
-def _centre(mask: np.ndarray) -> list[float]:
-    rows, columns = np.nonzero(mask)
-    return [float(rows.mean()), float(columns.mean())] if len(rows) else [float("nan")] * 2
-
-
-def _bilinear(maps: Tensor, which: Tensor, place: Tensor) -> Tensor:
-    height, width = maps.shape[1:]
-    y, x = place[:, 0].clamp(0, height - 1).float(), place[:, 1].clamp(0, width - 1).float()
-    y0, x0 = y.floor().long(), x.floor().long()
-    y1, x1 = (y0 + 1).clamp(max=height - 1), (x0 + 1).clamp(max=width - 1)
-    fy, fx = y - y0, x - x0
-    top = maps[which, y0, x0] * (1 - fx) + maps[which, y0, x1] * fx
-    bottom = maps[which, y1, x0] * (1 - fx) + maps[which, y1, x1] * fx
-    return top * (1 - fy) + bottom * fy
 
 
 def _like(array: np.ndarray, volume: sitk.Image) -> sitk.Image:

@@ -24,12 +24,13 @@ from .description import ModelDescription
 from .errors import ConfigurationError, HSSLError, MemoryExhaustedError, ModelFileError
 from .events import Done, Event, Failed, OnEvent, Phase, Stop, ignore, never
 from .inference import Segmenter
-from .interactive import InteractiveSession, Plane
+from .interactive import InteractiveSession
 from .memory import out_of_memory
 from .modelfile import load_model
 from .models import find_model
 from .predict import Stopped, predict_volume
 from .processes import chosen_device
+from .slice_hints import Plane
 from .volumes import check_values, read_label_map, read_volume, write_volume
 
 PlaneNumbers = tuple[Literal[0, 1, 2], NonNegativeInt]

@@ -19,7 +19,7 @@ from experiments.laboratory import Laboratory
 from experiments.learning_from_slices import figures, models, rows_of, times
 from experiments.presets import PRESETS
 
-from hssl import interactive, slice_features
+from hssl import interactive, slice_features, slice_hints
 from hssl.files import read_json, sha256, sha256_of, write_json
 from hssl.modelfile import load_model
 
@@ -44,7 +44,8 @@ def main() -> None:
         torch.set_num_threads(preset.threads)
     start = lab.pretrained(lab.main)
     # Other weights or another way to learn are other results.
-    version = sha256_of([start.name, sha256(interactive.__file__), sha256(slice_features.__file__)])[:12]
+    ways = [sha256(module.__file__) for module in (interactive, slice_features, slice_hints)]
+    version = sha256_of([start.name, *ways])[:12]
     folder = given.out / "interactive" / version
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "times.json").exists():  # first, since the peak of memory is the process's

@@ -11,9 +11,9 @@ from hssl.catalogue import Task
 from hssl.configuration import NetworkConfig
 from hssl.description import Fingerprint, ModelDescription
 from hssl.errors import ConfigurationError
-from hssl.interactive import InteractiveSession, Plane, _Shape
+from hssl.interactive import InteractiveSession
 from hssl.networks import build_network
-from hssl.slice_features import Region
+from hssl.slice_hints import Plane
 
 
 def bent_tube(size=(24, 48, 48)) -> tuple[sitk.Image, np.ndarray]:
@@ -122,24 +122,6 @@ def test_the_same_strokes_give_the_same_preview():
     assert np.array_equal(*masks)
 
 
-def test_the_shape_between_two_slices_moves_along_with_its_centre():
-    size = (11, 40, 40)
-    known = np.full(size, -1, np.int16)
-    for z, start in ((0, 5), (10, 25)):
-        known[z] = 0
-        known[z, start : start + 8, start : start + 8] = 1
-    region = Region((0, 0, 0), size, 0)
-    shape = _Shape(known, [Plane(0, 0), Plane(0, 10)], 1, region, (1.0, 1.0, 1.0))
-    hints, doubt = shape.at(torch.arange(int(np.prod(size))), without_own_plane=False)
-    inside = (hints[:, 0] > 0).reshape(size).numpy()
-    expected = np.zeros((40, 40), bool)
-    expected[15:23, 15:23] = True
-    assert (inside[5] & expected).sum() / expected.sum() > 0.9 and inside[5].sum() <= 1.15 * expected.sum()
-    doubt = doubt.reshape(size)
-    assert doubt[0].max() == doubt[10].max() == 0
-    assert torch.allclose(doubt[5], torch.tensor(25.0))
-
-
 def test_nothing_is_filled_far_from_the_suggested_shape():
     """Noise elsewhere in the volume may look like the segment; slices that were annotated say where it is."""
     volume, truth = bent_tube((24, 48, 110))
@@ -151,3 +133,15 @@ def test_nothing_is_filled_far_from_the_suggested_shape():
     found = sitk.GetArrayFromImage(InteractiveSession(bright).learn(annotation, SLICES, whole_volume=True).label_map) > 0
     assert (found & truth).sum() > 0.7 * truth.sum()
     assert not found[:, :, 60:].any()
+
+
+def test_a_shell_that_no_shape_suggests_is_filled_along_the_image():
+    """Between two caps and a ring interpolated distances say nothing; the shell's brightness leads from one to the other."""
+    size = (68, 68, 68)
+    away = np.linalg.norm(np.indices(size).T - 34, axis=-1).T
+    truth = (away > 26) & (away < 30)
+    noise = np.random.default_rng(0).normal(0, 20, size)
+    volume = sitk.GetImageFromArray((100 * truth + noise).astype(np.float32))
+    planes = [Plane(0, index) for index in (8, 34, 60)]
+    found = InteractiveSession(volume).learn(painted(volume, truth, planes), planes).label_map
+    assert dice(found, truth) > 0.85

@@ -15,9 +15,10 @@ import torch
 
 from hssl.description import ModelDescription
 from hssl.fingerprint import ANISOTROPY
-from hssl.interactive import InteractiveSession, Plane
+from hssl.interactive import InteractiveSession
 from hssl.modelfile import load_model
 from hssl.networks import build_network
+from hssl.slice_hints import Plane
 from hssl.volumes import read_label_map, read_volume
 
 from .filling import filled
