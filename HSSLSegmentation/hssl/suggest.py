@@ -4,14 +4,14 @@ Two things are measured of each unlabelled image:
 
 - uncertainty: how much a fine-tuned model doubts what it finds, class by class (see `uncertainty_of`); on real volumes
   this says more of the true Dice than the mean entropy in and around what is found;
-- novelty: the distance to the nearest image that is labelled or suggested already, in the feature space of a pretrained
-  network. Taking the most distant image again and again is the greedy k-centre cover (coreset) of Sener and Savarese,
-  "Active learning for convolutional neural networks: a core-set approach", ICLR 2018.
+- what it stands for: how many images are like it, in the feature space of a pretrained network. Of two images at distance d
+  the one covers exp(-(d / r)²) of the other, where r is half the median distance between images.
 
-They are combined step by step: a value v counts as v / (v + m), where m is its median over the unlabelled images at the
-start, and the score is the mean of what is known of the image. So an image that is as uncertain and as novel as the
-median has a score of 0.5, and neither a few extreme images nor the units decide. Each choice lowers the novelty of
-images like it.
+What is suggested is the image whose label would cover most that is not covered yet, each image counted as much as it is
+uncertain; each choice covers images like it. This is the greedy facility location of Wei, Iyer and Bilmes, "Submodularity
+in data subset selection and active learning", ICML 2015, with a reach, as few labels need it (Yehuda et al., "Active
+learning through a covering lens", NeurIPS 2022). Taking the most distant image again and again (k-centre, Sener and
+Savarese, ICLR 2018) begins with the oddest ones, and with three and five labels that was worse than chance.
 
 The features of a volume are the means over its body of every channel of every level of the encoder, so that deep levels
 speak as well as those that still have enough voxels in a small image; levels count alike, however many channels they
@@ -46,6 +46,8 @@ from .suggestions import Suggestion, write_suggestions
 
 LOOKED_AT = 32
 """Slices (blocks of the patch size in 3D) of a volume that its features are taken from, evenly spread over its body."""
+AT_ONCE = 1000
+"""Images whose distances to all others are held at once."""
 SLAB_SLICES = 16
 """Slices whose probabilities are held at once."""
 
@@ -83,9 +85,6 @@ def ranked(
 ) -> list[Suggestion]:
     """Ranks images by the rule above; of equal ones the first in the list comes first.
 
-    Where nothing is labelled, the most uncertain image begins, or, without uncertainties, the one nearest to the mean
-    of all: the most typical.
-
     Args:
         ids: of the unlabelled images.
         features: their features, images × channels.
@@ -93,37 +92,46 @@ def ranked(
         uncertainties: of the unlabelled images; None without a fine-tuned model.
         count: how many to rank.
     """
-    distances = np.full(len(ids), np.inf)
-    for centre in labelled:
-        distances = np.minimum(distances, _distances(features, centre))
-    doubt = None if uncertainties is None else _against_median(np.array(uncertainties), np.array(uncertainties))
-    reference = distances.copy() if len(labelled) else None
-    left = np.ones(len(ids), bool)
+    images = torch.from_numpy(features)
+    weights = torch.tensor([1.0] * len(ids) if uncertainties is None else uncertainties, dtype=images.dtype)
+    reach = _reach(torch.cat([images, torch.from_numpy(labelled)]))
+    left = torch.ones(len(ids), dtype=torch.bool)
+    novelty = torch.full((len(ids),), torch.inf, dtype=images.dtype)
+    if len(labelled):
+        novelty = torch.cdist(images, torch.from_numpy(labelled)).min(1).values
     suggestions: list[Suggestion] = []
     for rank in range(1, min(count, len(ids)) + 1):
-        if reference is not None:
-            novelty = _against_median(distances, reference)
-            scores = novelty if doubt is None else (novelty + doubt) / 2
-        elif doubt is not None:
-            scores = doubt
-        else:
-            typical = _distances(features, features.mean(0))
-            scores = 1 - _against_median(typical, typical)
-        best = int(np.where(left, scores, -1).argmax())
+        before = _covered(novelty, reach)
+        new = torch.cat(
+            [
+                (_covered(torch.cdist(part, images), reach) - before).clamp_min(0) @ weights
+                for part in images.split(AT_ONCE)
+            ]
+        )
+        best = int(torch.where(left, new, -1.0).argmax())
         left[best] = False
         suggestions.append(
             Suggestion(
                 id=ids[best],
                 rank=rank,
-                score=round(float(scores[best]), 6),
+                score=round(float(new[best] / weights.sum().clamp_min(1e-12)), 6),
                 uncertainty=None if uncertainties is None else round(float(uncertainties[best]), 6),
-                novelty=None if reference is None else round(float(distances[best]), 6),
+                novelty=round(float(novelty[best]), 6) if novelty[best].isfinite() else None,
             )
         )
-        distances = np.minimum(distances, _distances(features, features[best]))
-        if reference is None:
-            reference = distances[left]
+        novelty = torch.minimum(novelty, torch.cdist(images[best : best + 1], images)[0])
     return suggestions
+
+
+def _reach(images: Tensor) -> float:
+    """Returns half the median distance between images (of so many that it stays quick)."""
+    some = images[:: -(-len(images) // AT_ONCE)]
+    distances = torch.pdist(some)
+    return max(float(distances.median()) / 2, 1e-12) if len(distances) else 1.0
+
+
+def _covered(distances: Tensor, reach: float) -> Tensor:
+    return torch.exp(-((distances / reach) ** 2))
 
 
 def uncertainty_of(
@@ -363,14 +371,3 @@ def _spread(indices: np.ndarray) -> np.ndarray:
     if len(indices) <= LOOKED_AT:
         return indices
     return indices[np.linspace(0, len(indices) - 1, LOOKED_AT).round().astype(int)]
-
-
-def _distances(features: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    return np.sqrt(((features - centre) ** 2).sum(1))
-
-
-def _against_median(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """0 for nothing, 0.5 for the median of the reference, towards 1 far beyond it."""
-    middle = float(np.median(reference)) if len(reference) else 0.0
-    total = values + middle
-    return np.divide(values, total, out=np.zeros_like(total), where=total > 0)

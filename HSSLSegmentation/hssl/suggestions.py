@@ -22,7 +22,7 @@ class Suggestion(BaseModel):
     rank: int
     """1 is to be labelled first."""
     score: float
-    """0 to 1; 0.5 is as uncertain and as novel as the median."""
+    """0 to 1: the share of the unlabelled images, as uncertain as each is, that its label newly covers."""
     uncertainty: float | None
     """0 (sure) to 1; None without a fine-tuned model."""
     novelty: float | None

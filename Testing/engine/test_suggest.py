@@ -1,7 +1,8 @@
-"""What to label next: k-centre by value, uncertainty that empty predictions do not fool, and the job as a whole."""
+"""What to label next: coverage by value, uncertainty that empty predictions do not fool, and the job as a whole."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -71,31 +72,36 @@ def asking(workspace: Path, model: str, **more) -> SuggestConfig:
 # The rule --------------------------------------------------------------------------------------------------------
 
 
-def test_coverage_alone_is_greedy_k_centre():
-    found = ranked("abcd", on_a_line(1, 5, 9, 10), on_a_line(0), None, 4)
-    assert order(found) == ["d", "b", "a", "c"]  # 10 is farthest; then 5 (5 away), then 1 before 9 (both 1 away)
-    assert [s.novelty for s in found] == [10, 5, 1, 1]
-    # The median of the first distances (1, 5, 9, 10) is 7.
-    assert [s.score for s in found] == pytest.approx([10 / 17, 5 / 12, 1 / 8, 1 / 8], abs=1e-6)
+def test_coverage_alone_takes_what_stands_for_most_images_not_covered_yet():
+    # Distances are 1 to 10, their median 4, and the reach 2.
+    places = (1, 4, 5, 6, 10)
+    found = ranked("abcde", on_a_line(*places), on_a_line(0), None, 3)
+    covers = lambda a, b: np.exp(-(((a - b) / 2) ** 2))  # noqa: E731
+    before = [covers(0, p) for p in places]
+    share = np.mean([max(0, covers(5, p) - c) for p, c in zip(places, before, strict=True)])
+    assert order(found) == ["c", "e", "a"]
+    assert found[0].score == pytest.approx(share, abs=1e-6)
+    assert [s.novelty for s in found] == [5, 5, 1]
     assert all(s.uncertainty is None for s in found)
 
 
-def test_each_suggestion_lowers_the_novelty_of_images_like_it():
-    # Three copies far away and one image half as far: the second suggestion is not another copy.
+def test_an_odd_image_waits_until_groups_are_covered():
+    """K-centre would begin with it."""
+    found = ranked("abcdefo", on_a_line(10, 10.5, 11, 20, 20.5, 21, 90), on_a_line(0, 0.5), None, 3)
+    assert order(found) == ["e", "b", "o"]
+
+
+def test_each_suggestion_covers_images_like_it():
     found = ranked(["x1", "x2", "x3", "y"], on_a_line(10, 10.1, 10.2, -5), on_a_line(0), None, 2)
-    assert order(found) == ["x3", "y"]
+    assert order(found) == ["x2", "y"]
 
 
-def test_uncertainty_decides_between_images_of_equal_novelty_and_novelty_between_equally_uncertain_ones():
-    assert order(ranked("abc", on_a_line(1, -1, 1), on_a_line(0), [0.1, 0.3, 0.2], 1)) == ["b"]
-    assert order(ranked("abc", on_a_line(1, -3, 2), on_a_line(0), [0.2, 0.2, 0.2], 1)) == ["b"]
-
-
-def test_the_score_is_the_mean_of_both_against_their_medians():
-    found = ranked("abc", on_a_line(1, 2, 4), on_a_line(0), [0.4, 0.2, 0.1], 1)[0]
-    # Medians are 2 and 0.2: a (1/3 + 2/3) / 2, b (1/2 + 1/2) / 2, c (2/3 + 1/3) / 2.
-    assert found.score == pytest.approx(0.5) and found.id == "a"
-    assert found.uncertainty == 0.4 and found.novelty == 1
+def test_images_count_as_much_as_they_are_uncertain():
+    places = on_a_line(5, -5)
+    assert order(ranked("ab", places, on_a_line(0), [0.1, 0.3], 1)) == ["b"]
+    assert order(ranked("ab", places, on_a_line(0), [0.3, 0.1], 1)) == ["a"]
+    found = ranked("ab", places, on_a_line(0), [0.3, 0.1], 1)[0]
+    assert found.uncertainty == 0.3 and found.novelty == 5
 
 
 def test_scores_fall_with_the_rank():
@@ -104,19 +110,29 @@ def test_scores_fall_with_the_rank():
     found = ranked([str(n) for n in range(30)], features, features[:2] + 3, list(generator.random(30)), 30)
     scores = [s.score for s in found]
     assert scores == sorted(scores, reverse=True) and [s.rank for s in found] == list(range(1, 31))
-    assert len(set(order(found))) == 30
+    assert len(set(order(found))) == 30 and min(scores) >= 0 and max(scores) <= 1
+
+
+def test_many_images_are_ranked_as_few_are(monkeypatch):
+    names, features = [str(n) for n in range(40)], np.random.default_rng(0).normal(size=(40, 4))
+    whole = ranked(names, features, features[:1], None, 5)
+    module = importlib.import_module("hssl.suggest")
+    reach = module._reach(torch.from_numpy(np.concatenate([features, features[:1]])))
+    monkeypatch.setattr(module, "_reach", lambda images: reach)
+    monkeypatch.setattr(module, "AT_ONCE", 7)
+    assert ranked(names, features, features[:1], None, 5) == whole
 
 
 def test_with_nothing_labelled_the_most_typical_image_comes_first_and_has_no_novelty():
     found = ranked("abcd", on_a_line(0, 4, 5, 9), NONE_LABELLED, None, 2)
-    assert found[0].id == "b" and found[0].novelty is None  # 4.5 is the mean; of equal ones the first
+    assert found[0].id == "b" and found[0].novelty is None  # of equal ones the first
     assert found[1].id == "d" and found[1].novelty == 5
-    assert order(ranked("abcd", on_a_line(0, 4, 5, 9), NONE_LABELLED, [0.1, 0.1, 0.5, 0.1], 1)) == ["c"]
 
 
 def test_images_that_are_all_the_same_are_ranked_without_a_division_by_zero():
     found = ranked("abc", on_a_line(2, 2, 2), on_a_line(2), [0.0, 0.0, 0.0], 3)
     assert order(found) == ["a", "b", "c"] and [s.score for s in found] == [0, 0, 0]
+    assert order(ranked("a", on_a_line(2), NONE_LABELLED, None, 3)) == ["a"]
 
 
 # Uncertainty -----------------------------------------------------------------------------------------------------
@@ -269,23 +285,20 @@ def test_the_same_question_has_exactly_the_same_answer(ready):
     assert suggest(asking(ready, "tuned")).result == first and path.read_bytes() == before
 
 
-def test_an_image_unlike_all_others_is_suggested_first(ready):
+def test_images_unlike_the_labelled_ones_are_suggested_before_more_of_the_same(ready):
     catalogue = Catalogue.load(ready)
     task = catalogue.tasks[0]
-    for n, image in enumerate(catalogue.usable(task.name, labelled=False)):
-        volume = read_volume(catalogue.image_path(image))
-        array = sitk.GetArrayFromImage(volume)
-        # Nearly a copy of what is there already, so that the workspace has something usual to suggest, too.
-        copy = sitk.GetImageFromArray(array + n + 1)
-        copy.CopyInformation(volume)
-        write_volume(copy, ready / "more" / f"usual_{n}.nii.gz")
+    volume = read_volume(catalogue.image_path(catalogue.usable(task.name, labelled=True)[0]))
+    array = sitk.GetArrayFromImage(volume)
     noise = np.random.default_rng(0).integers(0, 1000, array.shape).astype(np.int16)
-    odd = sitk.GetImageFromArray(noise)
-    odd.CopyInformation(volume)
-    write_volume(odd, ready / "more" / "odd.nii.gz")
+    for kind, values in (("usual", array), ("odd", noise)):
+        for n in range(3):
+            image = sitk.GetImageFromArray(values + n + 1)
+            image.CopyInformation(volume)
+            write_volume(image, ready / "more" / f"{kind}_{n}.nii.gz")
     add(ready, find(ready / "more"), task)
-    odd_id = next(i.id for i in Catalogue.load(ready).images if i.image.endswith("odd.nii.gz"))
-    assert suggest(asking(ready, "pre", count=1)).result["suggestions"][0]["id"] == odd_id
+    paths = {i.id: i.image for i in Catalogue.load(ready).images}
+    assert "odd" in paths[suggest(asking(ready, "pre", count=1)).result["suggestions"][0]["id"]]
 
 
 def test_labelled_and_excluded_images_are_never_suggested(ready):
