@@ -51,7 +51,7 @@ class LabelNext:
                 model = datasetJobs.latestModel(panel.runs, self.task())
                 tip = _(
                     "Ranks the scans without a label by what a label would teach: those of which {model} is unsure, "
-                    "and those unlike all that are labelled."
+                    "and those that stand for many unlike the labelled ones."
                 ).format(model=model)
             except ValueError as error:
                 reason = str(error)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.data import SOURCES, Data
-from experiments.laboratory import Laboratory, Pretraining
+from experiments.laboratory import NETWORKS, Laboratory, Pretraining
 from experiments.presets import PRESETS
 
 HERE = Path(__file__).parent
@@ -46,14 +46,15 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where the figures go")
     parser.add_argument("--draws", type=int, help="draws of the labelled cases, instead of the preset's numbers")
     parser.add_argument("--sources", nargs="+", choices=SOURCES, help="fewer than the preset's")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, help="fewer than the preset's, the main one first")
     parser.add_argument("--part", default="1/1", help="n/m: only the n-th of m parts of the starts (scratch is one), no figures")
     given = parser.parse_args()
     number = re.fullmatch(r"(\d+)/(\d+)", given.part)
     if number is None or not 1 <= int(number[1]) <= int(number[2]):
         parser.error(f"--part is n/m with 1 ≤ n ≤ m, not {given.part}")
     part, parts = int(number[1]), int(number[2])
-    if (given.draws or given.sources) and given.results == HERE / "results":
-        parser.error("fewer draws or sources need a --results of their own: they would take the place of the whole figures")
+    if (given.draws or given.sources or given.networks) and given.results == HERE / "results":
+        parser.error("fewer draws, sources or networks need a --results of their own, beside the whole figures")
     names = given.only.split(",")
     unknown = sorted(set(names) - EXPERIMENTS.keys())
     if unknown:
@@ -63,6 +64,8 @@ def main() -> None:
         preset = replace(preset, draws=given.draws, other_draws=given.draws, time_draws=given.draws)
     if given.sources:
         preset = replace(preset, sources=tuple(given.sources), other_sources=tuple(given.sources))
+    if given.networks:
+        preset = replace(preset, networks=tuple(given.networks))
     lab = Laboratory(Data(given.data, given.out / "workspace"), given.out, preset)
     modules = {name: importlib.import_module(f"experiments.{EXPERIMENTS[name]}") for name in names}
     legs = {name: module.legs(lab) if name != "hierarchy" else [] for name, module in modules.items()}

@@ -158,7 +158,8 @@ def circumstances(result: dict[str, Any]) -> str:
     minutes = [r["minutes"] for r in result["rows"] if r.get("minutes") is not None]
     parts = [f"Measured on {device}; preset {result['sizes']['name']}; commit {result['commit'][:12]}"]
     pretraining = sum(p["minutes"] for p in result["pretrainings"])
-    parts.append(f"{len(result['pretrainings'])} pretrainings, {pretraining:.0f} minutes")
+    count = len(result["pretrainings"])
+    parts.append(f"{count} pretraining{'s' if count != 1 else ''}, {pretraining:.0f} minutes")
     if minutes:
         parts.append(f"{len(minutes)} fine-tunings, {sum(minutes):.0f} minutes")
     return "; ".join(parts) + "."
