@@ -185,7 +185,7 @@ class Growth:
         edges = self._edges()
         counts = self._counted(labels)
         self.whole = self._grown(counts, edges)
-        self.own = torch.full(labels.shape, -1)
+        self.own = torch.full(labels.shape, -1, dtype=torch.int16)
         for fold in range(min(FOLDS, len(self.planes))):
             others = counts.clone()
             for axis, index in self.planes[fold::FOLDS]:
@@ -232,7 +232,7 @@ class Growth:
         )
 
     def _grown(self, counts: Tensor, edges: Sequence[np.ndarray]) -> Tensor:
-        """Classes × grid: the difference of the costs of the nearest other label and of the class, over their sum."""
+        """Slices × rows × columns × classes: costs of the nearest other label less those of the class, over their sum."""
         most, label = counts.max(0)
         seeds = torch.where(most > 0, label, -1).numpy()
         costs = np.stack([np.where(seeds == n, 0, UNREACHED).astype(np.float32) for n in range(self.classes + 1)])
@@ -245,13 +245,12 @@ class Growth:
         for n in range(1, self.classes + 1):
             other = np.delete(costs, n, 0).min(0)
             found.append((other - costs[n]) / (other + costs[n] + 1e-3))
-        return torch.from_numpy(np.stack(found))
+        return torch.from_numpy(np.stack(found, -1)).movedim(self.region.slice_axis, 0)
 
     def _read(self, grown: Tensor, places: Tensor) -> Tensor:
         coordinates = torch.unravel_index(places, self.region.shape)
-        axis, rest = self.region.slice_axis, self.region.rest
-        within = torch.stack([(coordinates[a] + 0.5) / self.cell[a] - 0.5 for a in rest], 1)
-        return torch.stack([bilinear(g.movedim(axis, 0), coordinates[axis], within) for g in grown], 1)
+        within = torch.stack([(coordinates[a] + 0.5) / self.cell[a] - 0.5 for a in self.region.rest], 1)
+        return bilinear(grown, coordinates[self.region.slice_axis], within)
 
 
 def _signed_distance(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
@@ -272,12 +271,13 @@ def _centre(mask: np.ndarray) -> list[float]:
 
 
 def bilinear(maps: Tensor, which: Tensor, place: Tensor) -> Tensor:
-    """Returns the values of maps N × rows × columns at places M × 2 (rows, columns), each of its own map `which`."""
-    height, width = maps.shape[1:]
+    """Returns the values of maps, N × rows × columns (× channels), at places M × 2 of the maps `which`: M (× channels)."""
+    height, width = maps.shape[1:3]
     y, x = place[:, 0].clamp(0, height - 1).float(), place[:, 1].clamp(0, width - 1).float()
     y0, x0 = y.floor().long(), x.floor().long()
     y1, x1 = (y0 + 1).clamp(max=height - 1), (x0 + 1).clamp(max=width - 1)
-    fy, fx = y - y0, x - x0
+    shape = (-1,) + (1,) * (maps.ndim - 3)
+    fy, fx = (y - y0).reshape(shape), (x - x0).reshape(shape)
     top = maps[which, y0, x0] * (1 - fx) + maps[which, y0, x1] * fx
     bottom = maps[which, y1, x0] * (1 - fx) + maps[which, y1, x1] * fx
     return top * (1 - fy) + bottom * fy

@@ -11,7 +11,7 @@ from hssl.catalogue import Task
 from hssl.configuration import NetworkConfig
 from hssl.description import Fingerprint, ModelDescription
 from hssl.errors import ConfigurationError
-from hssl.interactive import InteractiveSession
+from hssl.interactive import InteractiveSession, _highest_around
 from hssl.networks import build_network
 from hssl.slice_hints import Plane
 
@@ -145,3 +145,10 @@ def test_a_shell_that_no_shape_suggests_is_filled_along_the_image():
     planes = [Plane(0, index) for index in (8, 34, 60)]
     found = InteractiveSession(volume).learn(painted(volume, truth, planes), planes).label_map
     assert dice(found, truth) > 0.85
+
+
+@pytest.mark.parametrize("size", [(1, 5, 9), (2, 4, 3), (12, 9, 14)])
+def test_the_highest_value_around_is_that_of_a_box(size):
+    values = torch.randint(-1, 5, size, generator=torch.Generator().manual_seed(0)).to(torch.int16)
+    pooled = torch.nn.functional.max_pool3d(values[None].float(), 5, 1, 2)[0]
+    assert torch.equal(_highest_around(values).float(), pooled)
