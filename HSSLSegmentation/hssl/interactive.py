@@ -144,10 +144,11 @@ class InteractiveSession:
             self._values = values
         head = self._head
         assert head is not None
+        # With the second slice there are hints, which the head has not seen yet.
+        new = first_round or (shape.useful and not head.shape_useful)
         head.shape_useful = shape.useful
-        steps = FIRST_STEPS if first_round else NEXT_STEPS
-        self._train(head, features, labels, shape, growth, steps, first_round, on_event, stop)
-        shares = self._apply(head, features, shape, growth)
+        self._train(head, features, labels, shape, growth, new, on_event, stop)
+        shares = self._apply(head, features, shape, growth, _span(planes, region))
         found = torch.where(labels >= 0, labels, shares.max(0).indices)
         entropy: Tensor = torch.special.entr(shares).sum(0) / np.log(shares.shape[0])
         entropy[labels >= 0] = 0
@@ -197,17 +198,17 @@ class InteractiveSession:
         labels: Tensor,
         shape: Shape,
         growth: Growth,
-        steps: int,
-        first_round: bool,
+        new: bool,
         on_event: OnEvent,
         stop: Stop,
     ) -> None:
+        steps = FIRST_STEPS if new else NEXT_STEPS
         places = torch.nonzero(labels.reshape(-1) >= 0).squeeze(1)
         inputs = features.at(places)
         hints, doubt = shape.at(places, without_own_plane=True)
         grown = growth.at(places, without_own_plane=True)
         target = labels.reshape(-1)[places]
-        if first_round:
+        if new:
             head.usual_doubt.copy_(doubt.mean().clamp_min(1e-3))
         if shape.useful:
             head.fading.fill_(0.5 + 0.5 * _agreement(hints > 0, target))
@@ -231,14 +232,16 @@ class InteractiveSession:
         head.eval()
 
     @torch.inference_mode()
-    def _apply(self, head: _Head, features: SliceFeatures, shape: Shape, growth: Growth) -> Tensor:
-        """Returns the shares of background and classes in the region: classes + 1, z, y, x."""
+    def _apply(
+        self, head: _Head, features: SliceFeatures, shape: Shape, growth: Growth, span: tuple[slice, slice, slice]
+    ) -> Tensor:
+        """Returns the shares of background and classes in the region: classes + 1, z, y, x; beyond the span, background."""
         region = features.region
         count = int(np.prod(region.shape))
         shares = torch.zeros(count, shape.classes + 1)
         shares[:, 0] = 1
         # Slice by slice, whatever their axis: a coarse level is projected once for each slice that is touched.
-        for places in torch.arange(count).reshape(region.shape).unbind(region.slice_axis):
+        for places in torch.arange(count).reshape(region.shape)[span].unbind(region.slice_axis):
             places = places.flatten()
             hints, doubt = shape.at(places, without_own_plane=False)
             grown = growth.at(places, without_own_plane=False)
@@ -306,6 +309,16 @@ class _Head(nn.Module):
             correction = (doubt / self.usual_doubt).clamp(max=1.0).pow(self.fading)[:, None] * correction
             trusted = trusted + self.trust * hints
         return F.pad(trusted, (1, 0)) + correction
+
+
+def _span(planes: Sequence[Plane], region: Region) -> tuple[slice, slice, slice]:
+    """Where a region is filled: between the first and the last slice of each orientation that has several."""
+    found = []
+    for axis in range(3):
+        own = sorted({p.index for p in planes if p.axis == axis})
+        first, last = (own[0], own[-1] + 1) if len(own) > 1 else (region.start[axis], region.stop[axis])
+        found.append(slice(first - region.start[axis], last - region.start[axis]))
+    return found[0], found[1], found[2]
 
 
 def _usual_axis(planes: Sequence[Plane]) -> int:

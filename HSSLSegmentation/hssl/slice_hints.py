@@ -19,7 +19,7 @@ from torch import Tensor
 from .slice_features import Region
 
 FARTHEST = 15.0
-"""Distances count up to this many voxels; farther than that a shape says nothing."""
+"""Distances count up to this many voxels; farther outside of a shape nothing is filled, unless it grows there."""
 LARGEST_GRID = 400_000
 """Cells of a growth's grid times its labels; a larger region grows on a coarser grid."""
 FOLDS = 8
@@ -61,7 +61,7 @@ class Shape:
             for index in indices:
                 plane = np.moveaxis(known, axis, 0)[index][region.slices[rest[0]], region.slices[rest[1]]]
                 distance = [
-                    _signed_distance(plane == c, (spacing[rest[0]], spacing[rest[1]])) / self.unit
+                    _signed_distance(plane == c, (spacing[rest[0]], spacing[rest[1]]), FARTHEST * self.unit) / self.unit
                     for c in range(1, classes + 1)
                 ]
                 maps.append(np.stack(distance))
@@ -189,8 +189,9 @@ class Growth:
         for fold in range(min(FOLDS, len(self.planes))):
             others = counts.clone()
             for axis, index in self.planes[fold::FOLDS]:
-                self.own.select(axis, index).fill_(fold)
-                there = self._counted(labels.narrow(axis, index, 1), axis)
+                own = self.own.narrow(axis, index, 1)
+                there = self._counted(labels.narrow(axis, index, 1).masked_fill(own == fold, -1), axis)
+                own.fill_(fold)
                 others.narrow(axis + 1, index // self.cell[axis], 1).sub_(there)
             self.folds.append(self._grown(others, edges))
 
@@ -253,16 +254,15 @@ class Growth:
         return bilinear(grown, coordinates[self.region.slice_axis], within)
 
 
-def _signed_distance(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
+def _signed_distance(mask: np.ndarray, spacing: tuple[float, float], farthest: float) -> np.ndarray:
     """Signed distance to the mask's border in mm, inside positive; a plane without the class is far outside."""
     if not mask.any():
-        return np.full(mask.shape, -FARTHEST * min(spacing), np.float32)
+        return np.full(mask.shape, -farthest, np.float32)
     image = sitk.GetImageFromArray(mask.astype(np.uint8))
     image.SetSpacing(spacing[::-1])
     signed = sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
     # The map is zero on the mask's own border voxels; the border lies half a voxel further out.
-    distance = sitk.GetArrayFromImage(signed) + 0.5 * min(spacing)
-    return np.clip(distance, -FARTHEST * min(spacing), FARTHEST * min(spacing)).astype(np.float32)
+    return np.clip(sitk.GetArrayFromImage(signed) + 0.5 * min(spacing), -farthest, farthest).astype(np.float32)
 
 
 def _centre(mask: np.ndarray) -> list[float]:

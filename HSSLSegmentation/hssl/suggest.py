@@ -11,7 +11,7 @@ What is suggested is the image whose label would cover most that is not covered 
 uncertain; each choice covers images like it. This is the greedy facility location of Wei, Iyer and Bilmes, "Submodularity
 in data subset selection and active learning", ICML 2015, with a reach, as few labels need it (Yehuda et al., "Active
 learning through a covering lens", NeurIPS 2022). Taking the most distant image again and again (k-centre, Sener and
-Savarese, ICLR 2018) begins with the oddest ones, and with three and five labels that was worse than chance.
+Savarese, ICLR 2018) begins with the oddest ones, and on hippocampi that was worse than chance with three and five labels.
 
 The features of a volume are the means over its body of every channel of every level of the encoder, so that deep levels
 speak as well as those that still have enough voxels in a small image; levels count alike, however many channels they
@@ -93,18 +93,18 @@ def ranked(
         count: how many to rank.
     """
     images = torch.from_numpy(features)
-    weights = torch.tensor([1.0] * len(ids) if uncertainties is None else uncertainties, dtype=images.dtype)
+    weights = torch.tensor(uncertainties if uncertainties and any(uncertainties) else [1.0] * len(ids)).to(images)
     reach = _reach(torch.cat([images, torch.from_numpy(labelled)]))
     left = torch.ones(len(ids), dtype=torch.bool)
     novelty = torch.full((len(ids),), torch.inf, dtype=images.dtype)
     if len(labelled):
-        novelty = torch.cdist(images, torch.from_numpy(labelled)).min(1).values
+        novelty = _distances(images, torch.from_numpy(labelled)).min(1).values
     suggestions: list[Suggestion] = []
     for rank in range(1, min(count, len(ids)) + 1):
         before = _covered(novelty, reach)
         new = torch.cat(
             [
-                (_covered(torch.cdist(part, images), reach) - before).clamp_min(0) @ weights
+                (_covered(_distances(part, images), reach) - before).clamp_min(0) @ weights
                 for part in images.split(AT_ONCE)
             ]
         )
@@ -114,20 +114,26 @@ def ranked(
             Suggestion(
                 id=ids[best],
                 rank=rank,
-                score=round(float(new[best] / weights.sum().clamp_min(1e-12)), 6),
+                score=round(float(new[best] / weights.sum()), 6),
                 uncertainty=None if uncertainties is None else round(float(uncertainties[best]), 6),
                 novelty=round(float(novelty[best]), 6) if novelty[best].isfinite() else None,
             )
         )
-        novelty = torch.minimum(novelty, torch.cdist(images[best : best + 1], images)[0])
+        novelty = torch.minimum(novelty, _distances(images[best : best + 1], images)[0])
     return suggestions
 
 
 def _reach(images: Tensor) -> float:
-    """Returns half the median distance between images (of so many that it stays quick)."""
+    """Returns half the median distance between images that differ (of so many that it stays quick)."""
     some = images[:: -(-len(images) // AT_ONCE)]
     distances = torch.pdist(some)
-    return max(float(distances.median()) / 2, 1e-12) if len(distances) else 1.0
+    apart = distances[distances > 0]
+    return float(apart.median()) / 2 if len(apart) else 1.0
+
+
+def _distances(some: Tensor, others: Tensor) -> Tensor:
+    """By differences: by products of matrices, copies of an image would lie a little apart."""
+    return torch.cdist(some, others, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _covered(distances: Tensor, reach: float) -> Tensor:

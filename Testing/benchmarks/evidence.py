@@ -65,6 +65,8 @@ def main() -> None:
     if given.sources:
         preset = replace(preset, sources=tuple(given.sources), other_sources=tuple(given.sources))
     if given.networks:
+        if given.networks[0] != preset.networks[0]:
+            parser.error(f"--networks begins with the preset's main one, {preset.networks[0]}")
         preset = replace(preset, networks=tuple(given.networks))
     lab = Laboratory(Data(given.data, given.out / "workspace"), given.out, preset)
     modules = {name: importlib.import_module(f"experiments.{EXPERIMENTS[name]}") for name in names}

@@ -152,3 +152,28 @@ def test_the_highest_value_around_is_that_of_a_box(size):
     values = torch.randint(-1, 5, size, generator=torch.Generator().manual_seed(0)).to(torch.int16)
     pooled = torch.nn.functional.max_pool3d(values[None].float(), 5, 1, 2)[0]
     assert torch.equal(_highest_around(values).float(), pooled)
+
+
+def test_a_session_that_began_with_one_slice_trusts_shapes_as_a_fresh_one_does():
+    volume, truth = bent_tube()
+    begun = InteractiveSession(volume)
+    begun.learn(painted(volume, truth, SLICES[1:2]), SLICES[1:2])
+    later = begun.learn(painted(volume, truth, SLICES), SLICES)
+    fresh = InteractiveSession(volume).learn(painted(volume, truth, SLICES), SLICES)
+    assert dice(later.label_map, truth) > dice(fresh.label_map, truth) - 0.01
+    assert begun._head.usual_doubt > 1
+
+
+@pytest.mark.parametrize("whole_volume", [False, True])
+def test_nothing_is_filled_beyond_the_first_and_the_last_slice(whole_volume):
+    size = (60, 40, 40)
+    truth = np.zeros(size, bool)
+    truth[:, 15:25, 15:25] = True
+    volume = sitk.GetImageFromArray((100 * truth + np.random.default_rng(0).normal(0, 10, size)).astype(np.float32))
+    session = InteractiveSession(volume)
+    session.learn(painted(volume, truth, [Plane(0, 30)]), [Plane(0, 30)], whole_volume=whole_volume)
+    planes = [Plane(0, i) for i in (26, 30, 34)]
+    found = sitk.GetArrayFromImage(
+        session.learn(painted(volume, truth, planes), planes, whole_volume=whole_volume).label_map
+    )
+    assert set(np.flatnonzero(found.any((1, 2)))) == set(range(26, 35))

@@ -135,6 +135,21 @@ def test_images_that_are_all_the_same_are_ranked_without_a_division_by_zero():
     assert order(ranked("a", on_a_line(2), NONE_LABELLED, None, 3)) == ["a"]
 
 
+def test_copies_of_a_labelled_image_come_last():
+    generator = np.random.default_rng(0)
+    same, others = generator.normal(size=(1, 900)), generator.normal(size=(4, 900))
+    features = np.concatenate([np.repeat(same, 40, 0), others])
+    found = ranked([str(n) for n in range(44)], features, same, None, 6)
+    assert set(order(found)[:4]) == {"40", "41", "42", "43"}
+    assert [(s.score, s.novelty) for s in found[4:]] == [(0, 0), (0, 0)]
+
+
+def test_where_a_model_is_sure_of_everything_coverage_decides():
+    places = on_a_line(1, 4, 5, 6, 10)
+    sure = ranked("abcde", places, on_a_line(0), [0.0] * 5, 5)
+    assert order(sure) == order(ranked("abcde", places, on_a_line(0), None, 5))
+
+
 # Uncertainty -----------------------------------------------------------------------------------------------------
 
 
