@@ -86,7 +86,6 @@ class InteractiveSession:
             self._network.load_state_dict(state)
             self._network.to(self.device).eval()
         self._features: SliceFeatures | None = None
-        self._growth: Growth | None = None
         self._head: _Head | None = None
         self._values: list[int] = []
 
@@ -129,14 +128,13 @@ class InteractiveSession:
             view = np.moveaxis(known, plane.axis, 0)[plane.index]
             view[view < 0] = 0
         region = self._wanted_region(known, planes, whole_volume)
-        if self._features is None or self._growth is None or not self._features.region.holds(region):
+        if self._features is None or not self._features.region.holds(region):
             self._features = slice_features(self._array, region, self._network, self.device, on_event, stop)
-            self._growth = Growth(self._array, region, self._spacing)
-        features, growth = self._features, self._growth
+        features = self._features
         region = features.region
         labels = torch.from_numpy(known[region.slices].astype(np.int64))
         shape = Shape(known, planes, len(values), region, self._spacing)
-        growth.seed(known, planes, len(values))
+        growth = Growth(self._array, labels, planes, len(values), region, self._spacing)
         first_round = self._head is None or self._values != values
         if first_round:
             torch.manual_seed(self.seed)

@@ -150,45 +150,41 @@ class Growth:
 
     Args:
         array: float32, normalised, z, y, x.
+        labels: int64, of the region: 0 for background, -1 where nothing is known.
+        planes: the slices that are annotated completely.
+        classes: without the background.
         region: where to grow.
         spacing: of the array.
     """
 
-    def __init__(self, array: np.ndarray, region: Region, spacing: Sequence[float]):
-        self.region, self.spacing = region, spacing
-        self.part = torch.from_numpy(np.ascontiguousarray(array[region.slices]))
-        self.classes = 0
-        self.planes: list[tuple[int, int]] = []
-        self.folds: list[Tensor] = []
-
-    @property
-    def useful(self) -> bool:
-        """Whether there are at least two annotated slices, so that each can be left out."""
-        return len(self.planes) > 1
-
-    def seed(self, known: np.ndarray, planes: Sequence[Plane], classes: int) -> None:
-        """Grows from what is known now.
-
-        Args:
-            known: labels, 0 for background, -1 where nothing is known, of the whole array.
-            planes: the slices that are annotated completely.
-            classes: without the background.
-        """
-        start, stop = self.region.start, self.region.stop
-        inside = {(p.axis, p.index - start[p.axis]) for p in planes if start[p.axis] <= p.index < stop[p.axis]}
-        self.classes, self.planes, self.folds = classes, sorted(inside), []
+    def __init__(
+        self,
+        array: np.ndarray,
+        labels: Tensor,
+        planes: Sequence[Plane],
+        classes: int,
+        region: Region,
+        spacing: Sequence[float],
+    ):
+        self.region, self.classes = region, classes
+        start, stop = region.start, region.stop
+        inside = sorted(
+            {(p.axis, p.index - start[p.axis]) for p in planes if start[p.axis] <= p.index < stop[p.axis]}
+        )
+        # Each must be left out once.
+        self.useful = len(inside) > 1
         if not self.useful:
             return
-        labels = torch.from_numpy(known[self.region.slices].astype(np.int64))
         side = max(1, math.ceil(math.sqrt(labels.numel() * (classes + 1) / LARGEST_GRID)))
-        self.cell = tuple(side if axis in self.region.rest else 1 for axis in range(3))
-        edges = self._edges()
+        self.cell = tuple(side if axis in region.rest else 1 for axis in range(3))
+        edges = self._edges(array, spacing)
         counts = self._counted(labels)
         self.whole = self._grown(counts, edges)
         self.own = torch.full(labels.shape, -1, dtype=torch.int16)
-        for fold in range(min(FOLDS, len(self.planes))):
+        self.folds: list[Tensor] = []
+        for fold in range(min(FOLDS, len(inside))):
             others = counts.clone()
-            for axis, index in self.planes[fold::FOLDS]:
+            for axis, index in inside[fold::FOLDS]:
                 own = self.own.narrow(axis, index, 1)
                 there = self._counted(labels.narrow(axis, index, 1).masked_fill(own == fold, -1), axis)
                 own.fill_(fold)
@@ -212,12 +208,13 @@ class Growth:
             hints[which] = self._read(grown, places[which])
         return hints
 
-    def _edges(self) -> list[np.ndarray]:
+    def _edges(self, array: np.ndarray, spacing: Sequence[float]) -> list[np.ndarray]:
         """Along each axis, what it costs to come to a cell from the first one."""
-        value = F.avg_pool3d(self.part[None, None], self.cell, self.cell, ceil_mode=True)[0, 0].numpy()
+        part = torch.from_numpy(np.ascontiguousarray(array[self.region.slices]))
+        value = F.avg_pool3d(part[None, None], self.cell, self.cell, ceil_mode=True)[0, 0].numpy()
         found = []
         for axis in range(3):
-            length = self.cell[axis] * self.spacing[axis] / min(self.spacing)
+            length = self.cell[axis] * spacing[axis] / min(spacing)
             steps = np.abs(np.diff(value, axis=axis, prepend=value.take([0], axis))) + STEP_COST * length
             found.append(np.cumsum(steps, axis=axis))
         return found

@@ -26,7 +26,7 @@ def test_the_shape_between_two_slices_moves_along_with_its_centre():
         known[z, start : start + 8, start : start + 8] = 1
     region = Region((0, 0, 0), size, 0)
     shape = Shape(known, [Plane(0, 0), Plane(0, 10)], 1, region, (1.0, 1.0, 1.0))
-    hints, doubt = shape.at(torch.arange(int(np.prod(size))), without_own_plane=False)
+    hints, doubt = shape.at(everywhere(region), without_own_plane=False)
     inside = (hints[:, 0] > 0).reshape(size).numpy()
     expected = np.zeros((40, 40), bool)
     expected[15:23, 15:23] = True
@@ -38,8 +38,8 @@ def test_the_shape_between_two_slices_moves_along_with_its_centre():
 
 def grown(array: np.ndarray, known: np.ndarray, planes: list[Plane], classes: int = 1) -> tuple[Growth, np.ndarray]:
     region = Region((0, 0, 0), array.shape, 0)
-    growth = Growth(array.astype(np.float32), region, (1.0, 1.0, 1.0))
-    growth.seed(known, planes, classes)
+    labels = torch.from_numpy(known.astype(np.int64))
+    growth = Growth(array.astype(np.float32), labels, planes, classes, region, (1.0, 1.0, 1.0))
     hints = growth.at(everywhere(region), without_own_plane=False)
     return growth, hints.T.reshape(classes, *array.shape).numpy()
 

@@ -10,6 +10,7 @@ Limit = dict[str, float]
 
 
 MEASURED = ("msd_hippocampus", "hn_ct_openkbp", "mouse_brain_mr", "cardiac_cine_scd")
+"""Sources that figures are given of."""
 
 
 @dataclass(frozen=True)
