@@ -4,10 +4,11 @@
     PYTHONPATH=HSSLSegmentation python Testing/benchmarks/compilers.py prediction
     PYTHONPATH=HSSLSegmentation python Testing/benchmarks/compilers.py training
 
-Prediction: two slices of 512 × 512 through the network alone, by torch as the engine runs it, torch.compile, oneDNN's
-graph fusion of a traced network (in float32: with bfloat16 torch 2.13 breaks off, "could not add op to the graph"), ONNX
-Runtime and OpenVINO. Training: steps of the network on random tensors, by torch and by torch.compile. "prepare_seconds"
-is what a user would wait for before the first result.
+Prediction: two slices of 512 × 512 through the network alone, its norms in windows as the engine predicts slices of that
+size (and over whole slices with --whole-slices), by torch as the engine runs it, torch.compile, oneDNN's graph fusion of a
+traced network (in float32: with bfloat16 torch 2.13 breaks off, "could not add op to the graph"), ONNX Runtime and OpenVINO.
+Training: steps of the network on random tensors, by torch and by torch.compile. "prepare_seconds" is what a user would wait
+for before the first result. OpenVINO reads a file: its own `convert_model` sends statistics to its maker without asking.
 """
 
 from __future__ import annotations
@@ -26,16 +27,20 @@ from measuring import Measures, Side, alternated, figures, ratios, write
 
 SLICES, SIDE, CLASSES = 2, 512, 4
 BATCH, PATCH = 64, 64
+WINDOW = 160
+"""Of the norms: what a training with patches of up to 128 leads to."""
 
 
-def network() -> Any:
+def network(window: int) -> Any:
     import torch
 
     from hssl.configuration import NetworkConfig
     from hssl.networks import build_network
 
     torch.manual_seed(0)
-    return build_network(NetworkConfig(), CLASSES)
+    found = build_network(NetworkConfig(), CLASSES)
+    found.window = (window, window) if window else None
+    return found
 
 
 def images(count: int, side: int) -> Any:
@@ -53,9 +58,12 @@ def repeated(run: Callable[[], Any], runs: int, prepared: float) -> Callable[[],
     return work
 
 
-def by_torch(precision: str, how: str, threads: int, runs: int) -> Callable[[], Measures]:
+def by_torch(precision: str, how: str, window: int, threads: int, runs: int) -> Callable[[], Measures]:
     import torch
 
+    from hssl.memory import keep_freed_memory
+
+    keep_freed_memory()
     torch.set_num_threads(threads)
     data = images(SLICES, SIDE)
     if how == "oneDNN graph":
@@ -63,7 +71,7 @@ def by_torch(precision: str, how: str, threads: int, runs: int) -> Callable[[], 
     bf16 = precision == "bfloat16"
     began = perf_counter()
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16, cache_enabled=how == "eager"):
-        net: Any = network().eval()
+        net: Any = network(window).eval()
         if how == "compile":
             net = torch.compile(net)
         elif how == "oneDNN graph":
@@ -78,11 +86,11 @@ def by_torch(precision: str, how: str, threads: int, runs: int) -> Callable[[], 
     return repeated(run, runs, perf_counter() - began)
 
 
-def exported(folder: Path) -> Path:
+def exported(folder: Path, window: int) -> Path:
     import torch
 
     path = folder / "network.onnx"
-    torch.onnx.export(network().eval(), (images(SLICES, SIDE),), str(path), dynamo=False, opset_version=18)
+    torch.onnx.export(network(window).eval(), (images(SLICES, SIDE),), str(path), dynamo=False, opset_version=18)
     return path
 
 
@@ -113,8 +121,11 @@ def by_openvino(path: Path, precision: str, threads: int, runs: int) -> Callable
 def steps(precision: str, how: str, threads: int, runs: int) -> Callable[[], Measures]:
     import torch
 
+    from hssl.memory import keep_freed_memory
+
+    keep_freed_memory()
     torch.set_num_threads(threads)
-    net: Any = network().train()
+    net: Any = network(0).train()
     optimizer = torch.optim.AdamW(net.parameters(), 1e-3, foreach=True)
     if how == "compile":
         net = torch.compile(net)
@@ -140,17 +151,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=10, help="of a round")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--whole-slices", action="store_true", help="norms over whole slices")
     given = parser.parse_args()
+    window = 0 if given.whole_slices else WINDOW
     one = (given.threads, given.runs)
     with tempfile.TemporaryDirectory() as name:
         if given.what == "prediction":
-            path = exported(Path(name))
+            path = exported(Path(name), window)
             sides = {
-                f"{how}, {precision}": Side(by_torch, precision, how, *one)
+                f"{how}, {precision}": Side(by_torch, precision, how, window, *one)
                 for how in ("eager", "compile")
                 for precision in ("float32", "bfloat16")
             }
-            sides["oneDNN graph, float32"] = Side(by_torch, "float32", "oneDNN graph", *one)
+            sides["oneDNN graph, float32"] = Side(by_torch, "float32", "oneDNN graph", window, *one)
             sides["ONNX Runtime, float32"] = Side(by_onnxruntime, path, *one)
             for precision in ("float32", "bfloat16"):
                 sides[f"OpenVINO, {precision}"] = Side(by_openvino, path, precision, *one)
@@ -167,7 +180,8 @@ def main() -> None:
         if not side.startswith("eager")
     }
     write(
-        f"compilers-{given.what}.json", "compilers", f"{given.what}: compilers", {}, found,
+        f"compilers-{given.what}{'-whole-slices' if given.whole_slices else ''}.json",
+        "compilers", f"{given.what}: compilers{', norms over whole slices' if given.whole_slices else ''}", {}, found,
         seconds_a_round=figures(measured), settings=vars(given),
     )  # fmt: skip
 
