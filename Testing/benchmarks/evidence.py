@@ -61,7 +61,7 @@ def main() -> None:
         parser.error(f"no experiment named {', '.join(unknown)}; there are {', '.join(EXPERIMENTS)}")
     preset = PRESETS[given.preset]
     if given.draws:
-        preset = replace(preset, draws=given.draws, other_draws=given.draws, time_draws=given.draws)
+        preset = replace(preset, draws=given.draws, other_draws=given.draws, costly_draws=given.draws)
     if given.sources:
         preset = replace(preset, sources=tuple(given.sources), other_sources=tuple(given.sources))
     if given.networks:

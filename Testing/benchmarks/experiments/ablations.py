@@ -45,7 +45,7 @@ def legs(lab: Laboratory) -> list[Leg]:
         for task in lab.preset.other_sources
         for start, pretraining in variants(lab, task).items()
     ]
-    for draw in range(lab.preset.other_draws):
+    for draw in range(lab.preset.costly_draws):
         for task in (t for t in SHARES_ON if t in lab.preset.sources):
             pool = len(lab.data.pool(task))
             for share in SHARES:

@@ -25,13 +25,14 @@ class Preset:
         other_pretraining: budget of the pretrainings of `networks` other than the first.
         finetuning: budget of each fine-tuning, pretrained or not.
         split_finetuning: the same on the published split.
-        times: budgets of the experiment on time to accuracy, with `time_draws` draws of the labelled cases.
+        times: budgets of the experiment on time to accuracy.
         sources: tasks that fine-tunings are measured on.
         other_sources: the same for ablations, other pretexts and unlabelled images, which need many pretrainings.
         counts: numbers of labelled cases.
         few: number of labelled cases where only one is looked at.
         draws: draws of the labelled cases in the main experiment, with `seeds` runs on each.
         other_draws: draws in the others, with one run on each.
+        costly_draws: draws where there are many runs on each: times, and shares of the labels.
         split_seeds: runs on the published split; networks other than the first have one.
         networks: "2.5D", "2D", "3D"; the first is the main one.
         test_cases: at most so many in all but the published split; 0 is all.
@@ -54,7 +55,7 @@ class Preset:
     draws: int = 3
     seeds: int = 2
     other_draws: int = 2
-    time_draws: int = 2
+    costly_draws: int = 2
     split_seeds: int = 3
     networks: tuple[str, ...] = ("2.5D", "2D", "3D")
     size: str = "small"
@@ -83,7 +84,7 @@ PRESETS = {
         times=tuple({"minutes": s / 60} for s in SECONDS),
         other_sources=("hn_ct_openkbp", "mouse_brain_mr"),
         seeds=1,
-        time_draws=1,
+        costly_draws=1,
         split_seeds=2,
         threads=1,
     ),
@@ -113,7 +114,7 @@ PRESETS = {
         draws=2,
         seeds=1,
         other_draws=1,
-        time_draws=1,
+        costly_draws=1,
         split_seeds=1,
         networks=("2.5D", "3D"),
         test_cases=1,

@@ -12,7 +12,7 @@ def legs(lab: Laboratory) -> list[Leg]:
     """Returns both starts for each source, draw and time."""
     return [
         lab.leg(task, start, lab.preset.few, draw, pretraining=pretraining, budget=budget)
-        for draw in range(lab.preset.time_draws)
+        for draw in range(lab.preset.costly_draws)
         for task in lab.preset.sources
         for budget in lab.preset.times
         for start, pretraining in (("pretrained", lab.main), ("scratch", None))
