@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -33,29 +33,25 @@ class Processes:
         if self.count > 1:
             dist.barrier()
 
-    def any(self, mine: bool) -> bool:
-        """Returns whether it is so in any of the processes (all must ask)."""
-        if self.count == 1:
-            return mine
-        flag = torch.tensor([float(mine)], device=self.device)
-        dist.all_reduce(flag, dist.ReduceOp.MAX)
-        return bool(flag.item())
-
-    def means(self, values: dict[str, Tensor]) -> dict[str, float]:
-        """Returns the mean of each scalar over the processes."""
+    def means(self, values: dict[str, Tensor]) -> Callable[[], dict[str, float]]:
+        """Begins to take the mean of each scalar over the processes; what it returns waits for them."""
         stacked = torch.stack([value.detach().float() for value in values.values()])
-        if self.count > 1:
-            dist.all_reduce(stacked)
-            stacked /= self.count
-        return dict(zip(values, stacked.tolist(), strict=True))
+        travelling = dist.all_reduce(stacked, async_op=True) if self.count > 1 else None
 
-    def first_says(self, value: float) -> float:
-        """Returns the first process's value in all of them."""
+        def wait() -> dict[str, float]:
+            if travelling is not None:
+                travelling.wait()
+            return dict(zip(values, (stacked / self.count).tolist(), strict=True))
+
+        return wait
+
+    def agreed(self, stop: bool, seconds: float) -> tuple[bool, float]:
+        """Returns whether any of the processes is to stop, and the first one's seconds (all must ask)."""
         if self.count == 1:
-            return value
-        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
-        dist.broadcast(shared, 0)
-        return float(shared.item())
+            return stop, seconds
+        shared = torch.tensor([float(stop), seconds if self.first else 0.0], dtype=torch.float64, device=self.device)
+        dist.all_reduce(shared, dist.ReduceOp.MAX)
+        return bool(shared[0]), float(shared[1])
 
 
 def chosen_device(name: str) -> torch.device:

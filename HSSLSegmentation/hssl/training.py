@@ -133,7 +133,10 @@ def train(
     module: nn.Module = learner.module
     if processes.count > 1:
         module = nn.parallel.DistributedDataParallel(
-            module, find_unused_parameters=not learner.every_parameter, gradient_as_bucket_view=True
+            module,
+            find_unused_parameters=not learner.every_parameter,
+            gradient_as_bucket_view=True,
+            broadcast_buffers=False,  # no training step reads a buffer that another changes
         )
     columns = ["step", "seconds", "learning_rate", "total", *learner.loss_names, "validation_dice"]
 
@@ -178,15 +181,12 @@ def train(
     meter = ProgressMeter(on_event, "training", steps, done=fraction())
     reader = ThreadPoolExecutor(1)
     coming: Future[Any] | None = None
-    stopped = False
     began = last_save = last_metrics = time.monotonic()
     seconds_before = state.seconds
     try:
         module.train()
-        while fraction() < 1:
-            if processes.any(stop()):
-                stopped = True
-                break
+        asked, _ = processes.agreed(stop(), state.seconds)
+        while fraction() < 1 and not asked:
             batch = (coming or reader.submit(learner.read, state.step, processes.rank, processes.count)).result()
             coming = reader.submit(learner.read, state.step + 1, processes.rank, processes.count)
             now = fraction()
@@ -199,18 +199,19 @@ def train(
             prepared = learner.prepared(batch)
             with torch.autocast(device.type, torch.bfloat16, enabled=state.bf16):
                 losses = module(prepared)
-            values = processes.means(losses)
-            if not all(math.isfinite(v) for v in values.values()):
-                raise NumericalError(_describe(learner, batch, values, state.step, run))
+            means = processes.means(losses)  # they travel while gradients are computed
             optimizer.zero_grad(set_to_none=True)
             losses["total"].backward()
+            values = means()
+            if not all(math.isfinite(v) for v in values.values()):
+                raise NumericalError(_describe(learner, batch, values, state.step, run))
             trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             norm = nn.utils.clip_grad_norm_(trained, config.gradient_clip, foreach=True)
             if not math.isfinite(float(norm)):
                 raise NumericalError(_describe(learner, batch, {"gradient": float(norm)}, state.step, run))
             optimizer.step()
             state.step += 1
-            state.seconds = processes.first_says(seconds_before + time.monotonic() - began)
+            asked, state.seconds = processes.agreed(stop(), seconds_before + time.monotonic() - began)
             learner.after_step(fraction())
             for name, value in values.items():
                 state.sums[name] = state.sums.get(name, 0.0) + value
@@ -240,7 +241,7 @@ def train(
             coming.cancel()
         reader.shutdown(wait=True)
     meter.update(state.step, fraction(), force=True)
-    return state, stopped
+    return state, fraction() < 1
 
 
 def _limits(config: RunConfig, steps_per_epoch: int) -> tuple[int | None, float | None]:

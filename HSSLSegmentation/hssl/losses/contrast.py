@@ -32,7 +32,8 @@ def info_nce(first: Tensor, second: Tensor, temperature: float, ignored: Tensor 
     # Similarities over the temperature are too coarse in bf16.
     with torch.autocast(device.type, enabled=False):
         a, b = (F.normalize(t.float(), dim=1) for t in (first, second))
-        scores = torch.cat([a, b]) / temperature @ torch.cat([gathered(a), gathered(b)]).T
+        every = torch.cat(gathered(torch.cat([a, b], 1)).chunk(2, 1))
+        scores = torch.cat([a, b]) / temperature @ every.T
         own = torch.arange(begin, begin + count, device=device)
         rows, partners = torch.arange(2 * count, device=device), torch.cat([total + own, own])
         if ignored is not None:
