@@ -78,7 +78,7 @@ PRESETS = {
         "cpu",
         pretraining={"steps": 5000},
         short_pretraining={"steps": 1000},
-        other_pretraining={"steps": 1000},
+        other_pretraining={"minutes": 10},
         finetuning={"steps": 500},
         split_finetuning={"steps": 3000},
         times=tuple({"minutes": s / 60} for s in SECONDS),
