@@ -13,7 +13,6 @@ set PYTHONPATH=HSSLSegmentation. The experiment "hierarchy" needs scikit-learn (
 from __future__ import annotations
 
 import argparse
-import copy
 import importlib
 import re
 from dataclasses import replace
@@ -89,7 +88,7 @@ def main() -> None:
             figures = module.result(lab)
         else:
             rows = [lab.measured(leg) for leg in legs[name]]
-            figures = module.figures(copy.deepcopy(rows))
+            figures = module.figures(rows)
         path = given.results / f"evidence-{name}-{preset.name}.json"
         used = [leg.pretraining for leg in legs[name]] if legs[name] else [lab.main]
         lab.record(path, name, figures, rows, used)

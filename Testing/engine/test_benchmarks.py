@@ -14,7 +14,7 @@ if str(BENCHMARKS) not in sys.path:
 
 from experiments import ablations  # noqa: E402
 from experiments.data import draw, patient_of  # noqa: E402
-from experiments.intervals import bootstrap, paired_t  # noqa: E402
+from experiments.intervals import Differences, bootstrap, paired_t  # noqa: E402
 from experiments.paired import comparison, differences  # noqa: E402
 from experiments.tables import interval, of_comparison, spread  # noqa: E402
 
@@ -57,6 +57,11 @@ def test_more_cases_than_there_are_cannot_be_drawn():
         draw(CARDIAC, 7, 0, heart)
 
 
+def cell(values, draws=None, patients=None):
+    rows, columns = values.shape
+    return Differences(values, tuple(draws or range(rows)), tuple(patients or map(str, range(columns))))
+
+
 def test_students_interval_is_the_textbooks():
     found = paired_t([1.0, 2.0, 3.0])
     # t(0.975, 2) = 4.303, standard error 1 / sqrt(3).
@@ -67,7 +72,7 @@ def test_students_interval_is_the_textbooks():
 
 def test_one_difference_has_no_interval():
     assert (paired_t([4.0]).low, paired_t([4.0]).high) == (None, None)
-    assert bootstrap([np.array([[4.0]])]).low is None
+    assert bootstrap([[cell(np.array([[4.0]]))]]).low is None
 
 
 def test_the_bootstrap_covers_the_true_mean_about_as_often_as_it_says():
@@ -75,13 +80,34 @@ def test_the_bootstrap_covers_the_true_mean_about_as_often_as_it_says():
     covered = 0
     for trial in range(100):
         values = 1.0 + rng.normal(0, 1, (12, 1)) + rng.normal(0, 1, (1, 12)) + rng.normal(0, 1, (12, 12))
-        found = bootstrap([values], repeats=300, seed=trial)
+        found = bootstrap([[cell(values)]], repeats=300, seed=trial)
         covered += found.low <= 1.0 <= found.high
     assert covered >= 85
 
 
 def test_strata_weigh_alike_however_many_cases_they_have():
-    assert bootstrap([np.zeros((3, 50)), np.full((3, 2), 10.0)]).mean == 5.0
+    assert bootstrap([[cell(np.zeros((3, 50)))], [cell(np.full((3, 2), 10.0))]]).mean == 5.0
+
+
+def test_cells_of_one_source_are_not_taken_for_independent():
+    values = np.random.default_rng(0).normal(0, 1, (3, 12))
+    alone, twice = bootstrap([[cell(values)]]), bootstrap([[cell(values), cell(values)]])
+    assert (twice.low, twice.high) == (alone.low, alone.high)
+    apart = bootstrap([[cell(values)], [cell(values)]])
+    assert apart.high - apart.low < 0.85 * (alone.high - alone.low)
+
+
+def test_images_of_one_patient_are_drawn_together():
+    values = np.repeat([[0.0, 10.0]], 6, 1)  # six images of each of two patients, one draw
+    found = bootstrap([[cell(values, patients=["a"] * 6 + ["b"] * 6)]])
+    assert (found.low, found.high) == (0, 10)
+    assert bootstrap([[cell(values, patients=["a"] * 12)]]).low is None
+
+
+def test_a_draw_that_is_missing_in_one_cell_takes_no_part_there():
+    whole, part = cell(np.array([[0.0], [2.0]])), cell(np.array([[5.0]]), draws=[1])
+    found = bootstrap([[whole, part]])
+    assert (found.mean, found.low, found.high) == (3.0, 0.0, 3.5)
 
 
 def test_seeds_of_a_draw_are_averaged_and_pairs_are_kept():
@@ -91,12 +117,14 @@ def test_seeds_of_a_draw_are_averaged_and_pairs_are_kept():
         row("pretrained", 1, 2, [0.9, 0.9]), row("scratch", 1, 2, [0.9, 0.8]),
         row("pretrained", 2, 3, [0.9, 0.9]),
     ]  # fmt: skip
-    np.testing.assert_allclose(differences(rows, "pretrained", "scratch"), [[20, 0], [0, 10]], atol=1e-9)
+    found = differences(rows, "pretrained", "scratch")
+    np.testing.assert_allclose(found.values, [[20, 0], [0, 10]], atol=1e-9)
+    assert found.draws == (0, 1)
 
 
 def test_a_test_case_that_has_no_dice_in_one_run_is_left_out_of_the_pairs():
     rows = [row("pretrained", 0, 0, [0.6, None]), row("scratch", 0, 0, [0.5, 0.8])]
-    assert differences(rows, "pretrained", "scratch").shape == (1, 1)
+    assert differences(rows, "pretrained", "scratch").values.shape == (1, 1)
 
 
 def test_a_comparison_tells_gain_by_cell_and_counts_failures():
@@ -120,6 +148,8 @@ def test_half_of_the_way_from_ten_percent_to_all_labels_is_told_and_what_each_lo
     variants = [row("scratch", 0, 0, [0.5]), row("image", 0, 0, [0.6]), row("+ task", 0, 0, [0.5])]
     found = ablations.figures([*rows, *variants])
     assert found["bridged"] == {"t": pytest.approx(0.5)}
+    broken = [{**r, "dice": None} if r["start"] == "pretrained at 10 %" else r for r in rows]
+    assert ablations.figures([*map(dict, broken), *variants])["bridged"] == {"t": None}
     assert found["added"]["image"]["mean"] == pytest.approx(10)
     assert found["added"]["+ task"]["mean"] == pytest.approx(-10)
 

@@ -51,8 +51,7 @@ def legs(lab: Laboratory) -> list[Leg]:
             for share in SHARES:
                 for start, pretraining in (("pretrained", lab.main), ("scratch", None)):
                     count = max(1, round(pool * share / 100))
-                    changes = {"cases": tuple(lab.data.drawn(task, count, draw)), "pretraining": pretraining}
-                    found.append(lab.leg(task, f"{start} at {share} %", count, draw, **changes))
+                    found.append(lab.leg(task, f"{start} at {share} %", count, draw, pretraining=pretraining))
     return found
 
 
@@ -63,10 +62,12 @@ def figures(rows: list[Row]) -> dict[str, Any]:
     variants against scratch, and "added": each loss against the variant before it (c); "bridged": the share of the way
     from scratch at 10 % of the labels to scratch at all of them that pretraining goes at 10 % (d).
     """
-    of_shares = [r for r in rows if r["start"].endswith(" %")]
+    of_shares = [
+        {**r, **dict(zip(("start", "share"), r["start"].split(" at "), strict=True))}
+        for r in rows
+        if r["start"].endswith(" %")
+    ]
     variants_only = [r for r in rows if not r["start"].endswith(" %")]
-    for row in of_shares:
-        row["start"], row["share"] = row["start"].split(" at ")
     added = {}
     for before, after in pairwise(["scratch", *CUMULATIVE]):
         both = [r for r in variants_only if r["start"] in (before, after)]
@@ -81,7 +82,10 @@ def figures(rows: list[Row]) -> dict[str, Any]:
     }
 
 
-def _bridged(shares: dict[str, Any], task: str) -> float:
-    at = {c["share"]: c["starts"] for c in shares["cells"] if c["task"] == task}
-    few, whole = at["10 %"], at["100 %"]["scratch"]["mean"]
-    return float((few["pretrained"]["mean"] - few["scratch"]["mean"]) / (whole - few["scratch"]["mean"]))
+def _bridged(shares: dict[str, Any], task: str) -> float | None:
+    """None where one of the three trainings broke down, or where all labels are no better than a tenth of them."""
+    at = {(c["share"], s): f["mean"] for c in shares["cells"] if c["task"] == task for s, f in c["starts"].items()}
+    few, pretrained, whole = (at.get(key) for key in (("10 %", "scratch"), ("10 %", "pretrained"), ("100 %", "scratch")))
+    if few is None or pretrained is None or whole is None or whole <= few:
+        return None
+    return float((pretrained - few) / (whole - few))

@@ -22,8 +22,7 @@ def legs(lab: Laboratory) -> list[Leg]:
 
 def figures(rows: list[Row]) -> dict[str, Any]:
     """Returns the comparison by source and number of cases, and by source alone."""
-    by_source = comparison(rows, "scratch", ("task",))
-    return {**comparison(rows, "scratch"), "sources": {c["task"]: _gain(rows, c["task"]) for c in by_source["cells"]}}
+    return {**comparison(rows, "scratch"), "sources": {t: _gain(rows, t) for t in dict.fromkeys(r["task"] for r in rows)}}
 
 
 def _gain(rows: list[Row], task: str) -> dict[str, Any] | None:

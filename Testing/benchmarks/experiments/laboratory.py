@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from recording import record
+from recording import circumstances, record
 
 from hssl.compare import test_rows
 from hssl.configuration import FinetuneConfig, NetworkConfig, PretrainConfig
@@ -194,7 +195,10 @@ class Laboratory:
         }
 
     def _path(self, leg: Leg) -> Path:
-        """The name holds a hash of all that decides the result, so that experiments share legs, and none by mistake."""
+        """The name holds a hash of all that decides the result but for the engine's version, so that experiments share legs.
+
+        What a leg was trained with stands in its file; a folder is for one version.
+        """
         config = FinetuneConfig.checked(self._finetuning(leg)).model_dump(mode="json", exclude={"workspace"})
         before = None
         if leg.pretraining is not None:
@@ -229,14 +233,14 @@ class Laboratory:
             **{key: done.result[key] for key in ("minutes", "steps", "precision")},
         }
         training = {key: value for key, value in done.result.items() if key != "run"}
-        return {"leg": _labels(leg), "training": training, "measured": measured}
+        return {"leg": _labels(leg), "training": training, "measured": measured, "commit": circumstances()["commit"]}
 
     def _precision(self) -> str:
         """One trial decides for all trainings of this folder, or noise of the machine would tell starts apart."""
         path = self.folder / "precision.json"
         if not path.exists():
             leg = self.leg(self.preset.sources[0], "scratch", 1, 0, budget={"steps": 1})
-            config = FinetuneConfig.checked({**self._finetuning(leg), "run": f"trial-{self._path(leg).stem}"})
+            config = FinetuneConfig.checked({**self._finetuning(leg), "run": f"trial-{self._path(leg).stem}-{os.getpid()}"})
             done = finetune(config, _warnings)
             shutil.rmtree(done.result["run"])
             write_json(path, done.result["precision"])

@@ -92,7 +92,8 @@ def _by_learning(
             if k != KS[0] or name != "HSSL":
                 continue
             # The same session goes on, slice by slice, where it is least certain.
-            while len(slices) < KS[-1] and following.axis == axis and following.index not in slices:
+            most = min(KS[-1], len(there) - 1)
+            while len(slices) < most and following.axis == axis and following.index not in slices:
                 slices = sorted([*slices, following.index])
                 dice, seconds, following = _round(session, volume, truth, axis, slices)
                 if len(slices) in KS:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from .intervals import bootstrap, paired_t
+from .data import patient_of
+from .intervals import Differences, bootstrap, paired_t
 
 Row = dict[str, Any]
 
@@ -24,13 +25,14 @@ def comparison(rows: Sequence[Row], against: str, by: Sequence[str] = ("task", "
 
     Returns:
         "cells": one for each combination of `by`, with "starts" (start → mean, sd, runs and, but for `against`,
-        "difference": over draws by Student, "difference_bootstrap": over draws and test cases); "overall": start →
+        "difference": over draws by Student, "difference_bootstrap": over draws and test patients); "overall": start →
         difference over all cells, which weigh alike; "positive": start → cells with a mean above zero, of how many;
         "failed".
     """
     good = [r for r in rows if r["dice"] is not None]
     starts = list(dict.fromkeys(r["start"] for r in good))
-    cells, strata = [], defaultdict(list)
+    cells: list[dict[str, Any]] = []
+    measured: dict[str, dict[str, list[Differences]]] = defaultdict(lambda: defaultdict(list))
     for values in dict.fromkeys(tuple(r[b] for b in by) for r in good):
         own = [r for r in good if tuple(r[b] for b in by) == values]
         found: dict[str, Any] = {}
@@ -41,24 +43,24 @@ def comparison(rows: Sequence[Row], against: str, by: Sequence[str] = ("task", "
             found[start] = {"mean": float(np.mean(dice)), "sd": _deviation(dice), "runs": len(dice)}
             if start == against:
                 continue
-            matrix = differences(own, start, against)
-            if matrix.size:
-                strata[start].append(matrix)
-                found[start]["difference"] = asdict(paired_t(matrix.mean(1)))
-                found[start]["difference_bootstrap"] = asdict(bootstrap([matrix]))
+            cell = differences(own, start, against)
+            if cell.values.size:
+                measured[start][own[0]["task"]].append(cell)
+                found[start]["difference"] = asdict(paired_t(cell.values.mean(1)))
+                found[start]["difference_bootstrap"] = asdict(bootstrap([[cell]]))
         cells.append({**dict(zip(by, values, strict=True)), "starts": found})
-    positive = {start: [sum(float(m.mean()) > 0 for m in found), len(found)] for start, found in strata.items()}
+    means = {start: [cell.values.mean() for own in found.values() for cell in own] for start, found in measured.items()}
     return {
         "against": against,
         "cells": cells,
-        "overall": {start: asdict(bootstrap(found)) for start, found in strata.items()},
-        "positive": positive,
+        "overall": {start: asdict(bootstrap(list(found.values()))) for start, found in measured.items()},
+        "positive": {start: [sum(float(m) > 0 for m in own), len(own)] for start, own in means.items()},
         "failed": len(rows) - len(good),
     }
 
 
-def differences(rows: Iterable[Row], start: str, against: str) -> np.ndarray:
-    """Returns differences in points of Dice, draws × test cases; the seeds of a draw are averaged.
+def differences(rows: Sequence[Row], start: str, against: str) -> Differences:
+    """Returns differences in points of Dice of one task; the seeds of a draw are averaged.
 
     A test case without any class in its label, or in a run, is left out.
     """
@@ -74,9 +76,8 @@ def differences(rows: Iterable[Row], start: str, against: str) -> np.ndarray:
     by_draw: dict[int, list[list[float]]] = defaultdict(list)
     for (number, _), both in whole.items():
         by_draw[number].append([100 * (both[start]["cases"][c] - both[against]["cases"][c]) for c in cases])
-    if not by_draw or not cases:
-        return np.zeros((0, 0))
-    return np.array([np.mean(of_draw, axis=0) for of_draw in by_draw.values()])
+    values = np.array([np.mean(of_draw, axis=0) for of_draw in by_draw.values()]).reshape(len(by_draw), len(cases))
+    return Differences(values, tuple(by_draw), tuple(patient_of(rows[0]["task"], case) for case in cases))
 
 
 def _deviation(values: Sequence[float]) -> float | None:

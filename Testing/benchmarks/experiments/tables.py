@@ -100,7 +100,9 @@ def _ablations(f: dict[str, Any]) -> str:
         parts.append(of_comparison(f["domains"], {"task": "source"}))
     if f["shares"]["cells"]:
         parts.append(of_comparison(f["shares"], {"task": "source", "share": "labels"}))
-        bridged = "; ".join(f"{NAMES.get(task, task)} {100 * share:.0f} %" for task, share in f["bridged"].items())
+        bridged = "; ".join(
+            f"{NAMES.get(task, task)} {'–' if share is None else f'{100 * share:.0f} %'}" for task, share in f["bridged"].items()
+        )
         parts.append(f"Share of the way from 10 % to all labels that pretraining goes: {bridged}.")
     return "\n\n".join(parts)
 
