@@ -16,14 +16,14 @@ from .catalogue import Catalogue, Image
 from .configuration import CompareConfig, FinetuneConfig
 from .errors import ConfigurationError
 from .evaluate import Row, measure, summary_of
-from .events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop, as_part, ignore, never
+from .events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop, Stopped, as_part, ignore, never
 from .files import read_json, whole_file, write_json, write_text
 from .finetune import Start, finetune
 from .inference import Segmenter
 from .locks import FolderLock
 from .modelfile import load_model
 from .plots import dice_against_labels
-from .predict import Stopped, predict_volume
+from .predict import predict_volume
 from .processes import chosen_device
 from .runs import free_name, run_path
 from .volumes import read_label_map, read_volume

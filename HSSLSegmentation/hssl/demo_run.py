@@ -11,7 +11,7 @@ from .catalogue import FILE_NAME, Catalogue, Image
 from .compare import RESULT, compare
 from .configuration import Budget, CompareConfig, EvaluateConfig, FinetuneConfig, PredictConfig, PretrainConfig
 from .evaluate import evaluate
-from .events import Done, OnEvent, Phase, Stop, as_part, ignore, never
+from .events import Done, OnEvent, Phase, Stop, Stopped, as_part, ignore, never
 from .predict import predict
 from .pretrain import pretrain
 from .report import Downstream, Picture, write_report
@@ -29,10 +29,6 @@ PATCH = {"demo": 64, "tiny": 32}
 SHOWN = 3
 """Test cases in the report's pictures."""
 STARTS = ("scratch", "pretrained")
-
-
-class _Stopped(Exception):
-    """The demo was asked to stop."""
 
 
 def run_demo(
@@ -64,7 +60,7 @@ def run_demo(
     """
     try:
         done = Done(result=_ran(Path(folder).expanduser().absolute(), on_event, stop, minutes, size, seed))
-    except _Stopped:
+    except Stopped:
         done = Done(stopped=True, result={"workspace": str(Path(folder).expanduser().absolute() / "workspace")})
     on_event(done)
     return done
@@ -77,7 +73,7 @@ def _ran(
 
     def enter(phase: str) -> None:
         if stop():
-            raise _Stopped
+            raise Stopped
         on_event(Phase(name=phase, index=PHASES.index(phase) + 1, count=len(PHASES)))
 
     enter("scans")
@@ -179,7 +175,7 @@ def _ran(
 
 def _finished(done: Done) -> dict[str, Any]:
     if done.stopped:
-        raise _Stopped
+        raise Stopped
     return done.result
 
 

@@ -33,9 +33,9 @@ from .processes import Processes, own_place
 from .provenance import versions
 from .runs import BEST, RunFolder
 from .sampling import Batch, Sampler
-from .store import Interrupted, Reader, StoredVolume, build, clean, task_fingerprint
+from .store import Reader, StoredVolume, build, clean, task_fingerprint
 from .training import Rated
-from .training_job import in_run, train_in_memory
+from .training_job import in_run, in_turn, train_in_memory
 
 HELD_OUT = 5
 """One labelled case in this many is held out for validation, when none are named and there are enough…"""
@@ -59,7 +59,7 @@ def finetune(config: FinetuneConfig, on_event: OnEvent = ignore, stop: Stop = ne
 
     Returns:
         The Done event, whose result has "run", "steps", "minutes", "validation_dice" (None without validation),
-        "cases", "validation", "tensors_loaded" and "tensors_skipped".
+        "cases", "validation", "precision", "tensors_loaded" and "tensors_skipped".
 
     Raises:
         HSSLError: with the reason; what was trained so far is kept.
@@ -143,9 +143,8 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
     on_event(Phase(name="store", index=1, count=2))
     excluded = {*config.exclude, *(i.id for i in validation)}
     extra = [i for i in catalogue.usable(task.name) if i.id not in excluded] if config.unlabelled != "none" else []
-    if not processes.first:
-        processes.wait()
-    try:
+
+    def build_store() -> tuple[Fingerprint, list[StoredVolume], list[StoredVolume], list[StoredVolume]]:
         if processes.first:
             clean(config.workspace)
         fingerprint = start.fingerprint(task.name, task.modality) or task_fingerprint(
@@ -155,10 +154,12 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
         trained = build(catalogue, cases, known, with_labels=True, on_event=on_event, stop=stop)
         held = build(catalogue, validation, known, with_labels=True, on_event=on_event, stop=stop)
         unlabelled = build(catalogue, extra, known, with_labels=False, on_event=on_event, stop=stop)
-    except Interrupted:
+        return fingerprint, trained, held, unlabelled
+
+    stored = in_turn(build_store, processes)
+    if stored is None:
         return Done(stopped=True, result={"run": str(run.path), "steps": 0, "minutes": 0.0})
-    if processes.first:
-        processes.wait()
+    fingerprint, trained, held, unlabelled = stored
     absent = [c.name for n, c in enumerate(task.classes) if not any(v.classes[n] for v in trained)]
     if absent:
         on_event(Message(level="warning", text=f"No label of the training cases holds {', '.join(absent)}"))
@@ -421,7 +422,7 @@ class FinetuneLearner:
     def measure_at(self) -> tuple[float, ...]:
         return MEASURED_AT if self.held else ()
 
-    def measure(self, stop: Stop) -> dict[str, float]:
+    def measure(self) -> dict[str, float]:
         """Measures the Dice of the averaged network on the held-out cases, on the working grid."""
         segmenter = Segmenter(self.description, self.average.state_dict(), self.device)
         dice = []

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from .description import Fingerprint, ModelDescription
 from .errors import ConfigurationError
-from .events import OnEvent, ProgressMeter, Stop, ignore, never
+from .events import OnEvent, ProgressMeter, Stop, Stopped, ignore, never
 from .fingerprint import ANISOTROPY, normalised
 from .networks import EncoderDecoder, build_network
 from .slice_features import Region, SliceFeatures, slice_features
@@ -30,6 +30,10 @@ HIDDEN = 64
 FIRST_STEPS, NEXT_STEPS = 150, 60
 """Steps of learning in the first round and in a correction round."""
 VOXELS_A_STEP = 2048
+MOST_KNOWN = 2**19
+"""Voxels of a label that are learned from; torch draws from at most 2²⁴."""
+ROUNDING = 1e-3
+"""Of distances that were clipped in one unit and interpolated in another."""
 NEAR_CONTOUR_SHARE = 0.5
 """Share of the voxels of a step that are drawn near the contours, where decisions are made."""
 HINT_UNIT = 5.0
@@ -88,6 +92,7 @@ class InteractiveSession:
         self._features: SliceFeatures | None = None
         self._head: _Head | None = None
         self._values: list[int] = []
+        self._hints = (False, False)
 
     def learn(
         self,
@@ -107,6 +112,7 @@ class InteractiveSession:
 
         Raises:
             ConfigurationError: nothing is painted, or nothing tells what background is.
+            Stopped: `stop` asked for it; the session is of no use any more.
         """
         began = time.monotonic()
         painted = sitk.GetArrayViewFromImage(annotation)
@@ -127,9 +133,9 @@ class InteractiveSession:
         for plane in planes:
             view = np.moveaxis(known, plane.axis, 0)[plane.index]
             view[view < 0] = 0
-        region = self._wanted_region(known, planes, whole_volume)
-        if self._features is None or not self._features.region.holds(region):
-            self._features = slice_features(self._array, region, self._network, self.device, on_event, stop)
+        wanted = self._wanted_region(known, planes, whole_volume)
+        if self._features is None or not self._features.region.holds(wanted):
+            self._features = slice_features(self._array, wanted, self._network, self.device, on_event, stop)
         features = self._features
         region = features.region
         labels = torch.from_numpy(known[region.slices].astype(np.int64))
@@ -143,10 +149,11 @@ class InteractiveSession:
         head = self._head
         assert head is not None
         # With the second slice there are hints, which the head has not seen yet.
-        new = first_round or (shape.useful and not head.shape_useful)
-        head.shape_useful = shape.useful
+        hints = (shape.useful, growth.useful)
+        new = first_round or any(now and not before for now, before in zip(hints, self._hints, strict=True))
+        self._hints, head.shape_useful = hints, shape.useful
         self._train(head, features, labels, shape, growth, new, on_event, stop)
-        shares = self._apply(head, features, shape, growth, _span(planes, region))
+        shares = self._apply(head, features, shape, growth, _span(planes, wanted, region))
         found = torch.where(labels >= 0, labels, shares.max(0).indices)
         entropy: Tensor = torch.special.entr(shares).sum(0) / np.log(shares.shape[0])
         entropy[labels >= 0] = 0
@@ -178,7 +185,7 @@ class InteractiveSession:
         for axis in range(3):
             there = np.flatnonzero(foreground.any(tuple(a for a in range(3) if a != axis)))
             first, last = int(there[0]), int(there[-1]) + 1
-            own = sorted(p.index for p in planes if p.axis == axis)
+            own = sorted({p.index for p in planes if p.axis == axis})
             # Whoever annotates several slices of one orientation has chosen the first and the last.
             margin = 0 if len(own) > 1 else max(8, round(0.25 * (last - first)))
             if own:
@@ -201,7 +208,8 @@ class InteractiveSession:
         stop: Stop,
     ) -> None:
         steps = FIRST_STEPS if new else NEXT_STEPS
-        places = torch.nonzero(labels.reshape(-1) >= 0).squeeze(1)
+        generator = torch.Generator().manual_seed(self.seed)
+        places = _places_to_learn_from(labels, generator)
         inputs = features.at(places)
         hints, doubt = shape.at(places, without_own_plane=True)
         grown = growth.at(places, without_own_plane=True)
@@ -212,12 +220,11 @@ class InteractiveSession:
             head.fading.fill_(0.5 + 0.5 * _agreement(hints > 0, target))
         weight = _drawing_weights(labels, places)
         optimizer = torch.optim.AdamW(head.parameters(), 4e-3, weight_decay=1e-2)
-        generator = torch.Generator().manual_seed(self.seed)
         meter = ProgressMeter(on_event, "learning", steps)
         head.train()
         for step in range(steps):
             if stop():
-                break
+                raise Stopped
             for group in optimizer.param_groups:
                 group["lr"] = 4e-3 * (1 - step / steps)
             drawn = torch.multinomial(weight, VOXELS_A_STEP, replacement=True, generator=generator)
@@ -244,7 +251,7 @@ class InteractiveSession:
             hints, doubt = shape.at(places, without_own_plane=False)
             grown = growth.at(places, without_own_plane=False)
             if shape.useful:
-                near = ((hints > -FARTHEST) | (grown > 0)).any(1)
+                near = ((hints > -FARTHEST + ROUNDING) | (grown > 0)).any(1)
                 places, hints, doubt, grown = places[near], hints[near], doubt[near], grown[near]
             if len(places):
                 inputs = features.projected(places, head.of_inputs)
@@ -309,12 +316,12 @@ class _Head(nn.Module):
         return F.pad(trusted, (1, 0)) + correction
 
 
-def _span(planes: Sequence[Plane], region: Region) -> tuple[slice, slice, slice]:
-    """Where a region is filled: between the first and the last slice of each orientation that has several."""
+def _span(planes: Sequence[Plane], wanted: Region, region: Region) -> tuple[slice, slice, slice]:
+    """Where in a region to fill: what is wanted, between the first and the last slice of each orientation with several."""
     found = []
     for axis in range(3):
         own = sorted({p.index for p in planes if p.axis == axis})
-        first, last = (own[0], own[-1] + 1) if len(own) > 1 else (region.start[axis], region.stop[axis])
+        first, last = (own[0], own[-1] + 1) if len(own) > 1 else (wanted.start[axis], wanted.stop[axis])
         found.append(slice(first - region.start[axis], last - region.start[axis]))
     return found[0], found[1], found[2]
 
@@ -328,6 +335,17 @@ def _agreement(suggested: Tensor, labels: Tensor) -> float:
     """Returns the Dice of suggested structures, N × classes, and labels, N."""
     there = F.one_hot(labels, suggested.shape[1] + 1)[:, 1:].bool()
     return float(2 * (suggested & there).sum() / (suggested.sum() + there.sum()))
+
+
+def _places_to_learn_from(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Flat places of the known voxels; of a label with very many of them, so many at random."""
+    found = []
+    for label in range(int(labels.max()) + 1):
+        own = torch.nonzero(labels.reshape(-1) == label).squeeze(1)
+        if len(own) > MOST_KNOWN:
+            own = own[torch.randperm(len(own), generator=generator)[:MOST_KNOWN]]
+        found.append(own)
+    return torch.cat(found).sort().values
 
 
 def _drawing_weights(labels: Tensor, places: Tensor) -> Tensor:

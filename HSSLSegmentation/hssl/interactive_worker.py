@@ -22,13 +22,13 @@ from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
 from .configuration import Configuration
 from .description import ModelDescription
 from .errors import ConfigurationError, HSSLError, MemoryExhaustedError, ModelFileError
-from .events import Done, Event, Failed, OnEvent, Phase, Stop, ignore, never
+from .events import Done, Event, Failed, OnEvent, Phase, Stop, Stopped, ignore, never
 from .inference import Segmenter
 from .interactive import InteractiveSession
 from .memory import out_of_memory
 from .modelfile import load_model
 from .models import find_model
-from .predict import Stopped, predict_volume
+from .predict import predict_volume
 from .processes import chosen_device
 from .slice_hints import Plane
 from .volumes import check_values, read_label_map, read_volume, write_volume
@@ -159,15 +159,10 @@ class InteractiveWorker:
             if plane.index >= count:
                 raise ConfigurationError(f"there is no slice {plane.index} along axis {plane.axis}: it has {count}")
 
-        def stop_at_once() -> bool:
-            if stop():
-                raise Stopped
-            return False
-
         if self._session is None:
             self._session = InteractiveSession(volume, self._model, self._device)
         try:
-            preview = self._session.learn(annotation, planes, on_event, stop_at_once, command.whole_volume)
+            preview = self._session.learn(annotation, planes, on_event, stop, command.whole_volume)
         except HSSLError:
             raise
         except BaseException:

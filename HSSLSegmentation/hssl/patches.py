@@ -100,9 +100,16 @@ def window_size(patch: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(int(np.ceil(MARGIN * p)) for p in patch)
 
 
-def batch_size(device: torch.device, dims: int, wanted: int) -> int:
-    """Returns the number of windows a step: what is wanted, or a default for the device."""
+def batch_size(device: torch.device, dims: int, wanted: int, processes: int = 1) -> int:
+    """Returns the number of windows a step: what is wanted, or a default for the device, the same for each process.
+
+    Raises:
+        ConfigurationError: what is wanted is no multiple of the number of processes.
+    """
     if wanted:
+        if wanted % processes:
+            raise ConfigurationError(f"{processes} processes cannot share a batch of {wanted} evenly")
         return wanted
     small = device.type == "cpu"
-    return {2: 16 if small else 64, 3: 2 if small else 8}[dims]
+    usual = {2: 16 if small else 64, 3: 2 if small else 8}[dims]
+    return processes * -(-usual // processes)

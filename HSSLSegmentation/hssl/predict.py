@@ -13,7 +13,7 @@ import torch
 
 from .configuration import PredictConfig
 from .errors import ConfigurationError, HSSLError, InputError, MemoryExhaustedError, ModelFileError
-from .events import Done, Message, OnEvent, Phase, ProgressMeter, Stop, ignore, never
+from .events import Done, Message, OnEvent, Phase, ProgressMeter, Stop, Stopped, ignore, never
 from .files import remove_unfinished
 from .fingerprint import normalised
 from .grid import labels_to_source, to_working, working_grid
@@ -47,10 +47,6 @@ class Prediction:
     label_map: sitk.Image
     uncertainty: sitk.Image | None = None
     probabilities: dict[str, sitk.Image] = field(default_factory=dict)
-
-
-class Stopped(Exception):
-    """A stop was asked for in the middle of a volume."""
 
 
 def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:

@@ -22,9 +22,9 @@ from .processes import Processes
 from .provenance import versions
 from .runs import RunFolder
 from .sampling import Batch, Sampler
-from .store import Interrupted, StoredVolume, build, clean, task_fingerprint
+from .store import StoredVolume, build, clean, task_fingerprint
 from .training import Rated, State
-from .training_job import in_run, train_in_memory
+from .training_job import in_run, in_turn, train_in_memory
 
 
 def pretrain(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
@@ -54,9 +54,8 @@ def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on
     if not images:
         raise ConfigurationError(f"{config.workspace}: there is no usable image to pretrain on")
     on_event(Phase(name="store", index=1, count=2))
-    if not processes.first:
-        processes.wait()
-    try:
+
+    def build_store() -> tuple[dict[str, Fingerprint], list[StoredVolume]]:
         if processes.first:
             clean(config.workspace)
         fingerprints = {
@@ -65,10 +64,12 @@ def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on
             if any(i.task == name for i in images)
         }
         volumes = build(catalogue, images, fingerprints, with_labels=False, on_event=on_event, stop=stop)
-    except Interrupted:
+        return fingerprints, volumes
+
+    stored = in_turn(build_store, processes)
+    if stored is None:
         return Done(stopped=True, result={"run": str(run.path), "steps": 0, "minutes": 0.0, "losses": {}})
-    if processes.first:
-        processes.wait()
+    fingerprints, volumes = stored
     on_event(Phase(name="training", index=2, count=2))
     _, state, stopped = train_in_memory(
         lambda size, device: PretrainLearner(config, catalogue, volumes, fingerprints, size, device),
@@ -177,7 +178,7 @@ class PretrainLearner:
         merged: dict[str, Tensor] = {f"network.{k}": v for k, v in state["network"].items()}
         self.module.load_state_dict({**merged, **state["heads"]})
 
-    def measure(self, stop: Stop) -> dict[str, float]:
+    def measure(self) -> dict[str, float]:
         return {}
 
     def measure_at(self) -> tuple[float, ...]:

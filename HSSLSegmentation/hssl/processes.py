@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -102,7 +103,8 @@ def joined(device: str, threads: int) -> Iterator[Processes]:
     else:
         mine = chosen_device("cpu" if device == "auto" else device)
     try:
-        dist.init_process_group("nccl" if mine.type == "cuda" else "gloo")
+        # The others wait while the first one builds the store, which takes hours for thousands of volumes.
+        dist.init_process_group("nccl" if mine.type == "cuda" else "gloo", timeout=timedelta(days=1))
     except (RuntimeError, ValueError) as error:
         # After a restart torchrun's shared store still tells the addresses of the processes that are gone.
         restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .events import OnEvent, ProgressMeter, Stop
+from .events import OnEvent, ProgressMeter, Stop, Stopped
 from .networks import MULTIPLE, SMALLEST, EncoderDecoder
 
 SLICES_AT_ONCE = 8
@@ -132,7 +132,10 @@ def slice_features(
     Args:
         array: float32, normalised, z, y, x; the network sees slices beyond the region where they are neighbours.
         network: 2D; None gives intensities alone.
-        stop: ends the work early; slices that were not reached have features of zero.
+        stop: asked before every few slices.
+
+    Raises:
+        Stopped: `stop` asked for it.
     """
     part = torch.from_numpy(np.ascontiguousarray(np.moveaxis(array[region.slices], region.slice_axis, 0)))
     smooth = [_smoothed(part, sigma) for sigma in SIGMAS]
@@ -152,11 +155,10 @@ def slice_features(
     half = network.config.in_slices // 2
     first, count = region.start[region.slice_axis], len(part)
     levels: list[Tensor] = []
-    reached = 0
     meter = ProgressMeter(on_event, "features", count)
     for begin in range(0, count, SLICES_AT_ONCE):
         if stop():
-            break
+            raise Stopped
         centres = first + np.arange(begin, min(begin + SLICES_AT_ONCE, count))
         neighbours = np.clip(centres[:, None] + np.arange(-half, half + 1), 0, len(whole) - 1)
         found = _of_slices(network, slices[neighbours], device)
@@ -164,17 +166,16 @@ def slice_features(
             levels = [torch.zeros(count, *level.shape[1:], dtype=torch.half) for level in found]
         for level, values in zip(levels, found, strict=True):
             level[begin : begin + len(centres)] = values
-        reached = begin + len(centres)
-        meter.update(reached)
+        meter.update(begin + len(centres))
     origin = (region.start[region.rest[0]] - top, region.start[region.rest[1]] - left)
     for level in levels:
-        # Over the region and the slices that were reached: margin and padding would count for more in a small region.
+        # Over the region alone: margin and padding would count for more in a small region.
         scale = level.shape[2] / levels[0].shape[2]
         rows, columns = (
             slice(int(first * scale), max(int(first * scale) + 1, math.ceil((first + length) * scale)))
             for first, length in zip(origin, part.shape[1:], strict=True)
         )
-        for channel in level[:reached].unbind(1):
+        for channel in level.unbind(1):
             values = channel.float()
             channel.copy_(_standardised(values, values[:, rows, columns]))
     return SliceFeatures(region, intensities, levels, origin)

@@ -79,7 +79,7 @@ class Shape:
         """Returns hints (N × classes) and how doubtful they are (N) at flat places of the region.
 
         Doubt is the product of the distances to the slice before and behind; beyond the outermost slice the distance
-        times the last gap.
+        times the mean gap.
 
         Args:
             without_own_plane: at an annotated slice, look at its neighbours instead.
@@ -112,8 +112,8 @@ class Shape:
             nearest = torch.minimum(to_below, to_above) * step
             # Beyond the outermost slice a shape closes like a cap.
             value = value - (nearest * outside)[:, None]
-            last_gap = float(np.diff(indices).mean()) * step
-            product = torch.where(outside, nearest * last_gap, to_below * to_above * step**2)
+            mean_gap = float(np.diff(indices).mean()) * step
+            product = torch.where(outside, nearest * mean_gap, to_below * to_above * step**2)
             weight = (1 / (1 + nearest))[:, None]
             hints += weight * value
             total += weight

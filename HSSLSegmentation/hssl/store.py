@@ -21,7 +21,7 @@ import SimpleITK as sitk
 from .catalogue import Catalogue, Image, Task
 from .description import Fingerprint
 from .errors import ConfigurationError, InputError
-from .events import Message, OnEvent, ProgressMeter, Stop
+from .events import Message, OnEvent, ProgressMeter, Stop, Stopped
 from .files import read_json, remove_unfinished, sha256_of, whole_file, write_json
 from .fingerprint import VolumeMeasure, body_mask, fingerprint_of, measure, normalised
 from .grid import labels_to_working, oriented_size, oriented_spacing, slices_first, to_working, working_grid
@@ -101,7 +101,7 @@ def task_fingerprint(
     measures: list[VolumeMeasure] = []
     for number, image in enumerate(images, 1):
         if stop():
-            raise Interrupted
+            raise Stopped
         try:
             measures.append(measure(_checked_volume(catalogue, image)))
         except InputError as error:
@@ -114,10 +114,6 @@ def task_fingerprint(
     known = read_json(path) if path.exists() else {}
     write_json(path, {**known, key: fingerprint.model_dump(mode="json")})
     return fingerprint
-
-
-class Interrupted(Exception):
-    """A stop was asked for while the store was built; what is built so far is kept."""
 
 
 def build(
@@ -138,7 +134,7 @@ def build(
         with_labels: also their labels; an image whose label cannot be used is left out then.
 
     Raises:
-        Interrupted: `stop` asked for it.
+        Stopped: `stop` asked for it.
     """
     for folder in {_folder(catalogue, fingerprints[i.task]) for i in images}:
         folder.mkdir(parents=True, exist_ok=True)
@@ -147,7 +143,7 @@ def build(
 
     def one(image: Image) -> StoredVolume | InputError:
         if stop():
-            raise Interrupted
+            raise Stopped
         try:
             return _stored(catalogue, image, fingerprints[image.task], with_labels)
         except InputError as error:

@@ -33,7 +33,7 @@ from .catalogue import Catalogue, Task
 from .configuration import SuggestConfig
 from .description import Fingerprint, ModelDescription
 from .errors import ConfigurationError, MemoryExhaustedError
-from .events import Done, Message, OnEvent, Phase, ProgressMeter, Stop, ignore, never
+from .events import Done, Message, OnEvent, Phase, ProgressMeter, Stop, Stopped, ignore, never
 from .fingerprint import body_mask
 from .inference import SLICES_AT_ONCE, Segmenter, padding
 from .memory import out_of_memory
@@ -41,7 +41,7 @@ from .modelfile import load_model
 from .models import find_model
 from .networks import FILTERS, MULTIPLE, SMALLEST, EncoderDecoder, build_network
 from .processes import chosen_device
-from .store import Interrupted, Reader, StoredVolume, build, task_fingerprint
+from .store import Reader, StoredVolume, build, task_fingerprint
 from .suggestions import Suggestion, write_suggestions
 
 LOOKED_AT = 32
@@ -66,7 +66,7 @@ def suggest(config: SuggestConfig, on_event: OnEvent = ignore, stop: Stop = neve
         torch.set_num_threads(config.threads)
     try:
         done = _suggested(config, on_event, stop)
-    except Interrupted:
+    except Stopped:
         done = Done(stopped=True, result={"task": config.task, "suggestions": []})
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
@@ -157,7 +157,7 @@ def uncertainty_of(
         expected: for each class, whether every image holds it.
 
     Raises:
-        Interrupted: `stop` asked for it.
+        Stopped: `stop` asked for it.
     """
     classes = segmenter.description.out_channels - 1
     sure, shares, found, highest = (np.zeros(classes) for _ in range(4))
@@ -165,7 +165,7 @@ def uncertainty_of(
     step = SLAB_SLICES if segmenter.description.network.spatial_dims == 2 else segmenter.description.patch_size[0]
     for first in range(0, len(array), step):
         if stop():
-            raise Interrupted
+            raise Stopped
         slab = segmenter.probabilities(array, low, first, min(first + step, len(array)))
         channels = slab.max(0).indices
         for c, share in enumerate(slab[1:]):
@@ -206,12 +206,12 @@ class FeatureSpace:
             low: value beyond the volume.
 
         Raises:
-            Interrupted: `stop` asked for it.
+            Stopped: `stop` asked for it.
         """
         totals, weights = [np.zeros(c) for c in self.channels], np.zeros(len(self.channels))
         for images, mask in self._windows(array, body_mask(array), low):
             if stop():
-                raise Interrupted
+                raise Stopped
             for n, level in enumerate(self.network.features(images.to(self.device)).encoder):
                 shares = F.interpolate(mask.to(self.device), size=level.shape[2:], mode="area")
                 totals[n] += (level.float() * shares).flatten(2).sum((0, 2)).cpu().numpy()

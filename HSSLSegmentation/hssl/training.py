@@ -75,7 +75,7 @@ class Learner(Protocol):
     def load_state(self, state: dict[str, Any]) -> None:
         """Takes over what `state` returned."""
 
-    def measure(self, stop: Stop) -> dict[str, float]:
+    def measure(self) -> dict[str, float]:
         """Returns measurements such as "validation_dice"; empty when there is nothing to measure on."""
 
     def measure_at(self) -> tuple[float, ...]:
@@ -136,7 +136,7 @@ def train(
             module,
             find_unused_parameters=not learner.every_parameter,
             gradient_as_bucket_view=True,
-            broadcast_buffers=False,  # no training step reads a buffer that another changes
+            broadcast_buffers=False,  # none changes a buffer that another's step reads
         )
     columns = ["step", "seconds", "learning_rate", "total", *learner.loss_names, "validation_dice"]
 
@@ -169,7 +169,7 @@ def train(
             state.rows.append(row)
 
     def measure() -> None:
-        values = learner.measure(stop)
+        values = learner.measure()
         if not values:
             return
         note(values)

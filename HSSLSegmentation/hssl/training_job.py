@@ -10,7 +10,7 @@ import torch
 
 from .configuration import RunConfig
 from .errors import ConfigurationError, MemoryExhaustedError
-from .events import Done, Message, OnEvent, Stop, ignore
+from .events import Done, Message, OnEvent, Stop, Stopped, ignore
 from .memory import out_of_memory
 from .patches import batch_size
 from .processes import Processes, chosen_device, joined
@@ -19,6 +19,7 @@ from .training import Learner, State, train
 
 AConfig = TypeVar("AConfig", bound=RunConfig)
 ALearner = TypeVar("ALearner", bound=Learner)
+AThing = TypeVar("AThing")
 
 
 def in_run(
@@ -50,6 +51,24 @@ def in_run(
     return done
 
 
+def in_turn(work: Callable[[], AThing], processes: Processes) -> AThing | None:
+    """Lets the first process do a piece of work whose result the others then find on the disk, such as the store.
+
+    Returns:
+        What the work returned; None in all processes where one of them was stopped in it.
+    """
+    if not processes.first:
+        processes.wait()
+    try:
+        found = work()
+    except Stopped:
+        found = None
+    if processes.first:
+        processes.wait()
+    stopped, _ = processes.agreed(found is None, 0.0)
+    return None if stopped else found
+
+
 def train_in_memory(
     make: Callable[[int, torch.device], ALearner],
     dims: int,
@@ -71,9 +90,10 @@ def train_in_memory(
         The learner, where its training stands, and whether it was stopped before its end.
 
     Raises:
+        ConfigurationError: the processes cannot share the batch evenly.
         MemoryExhaustedError: not even the smallest batch fits on the CPU.
     """
-    size = batch_size(processes.device, dims, config.batch_size)
+    size = batch_size(processes.device, dims, config.batch_size, processes.count)
     learner: ALearner | None
     while True:
         try:
@@ -88,7 +108,7 @@ def train_in_memory(
                 text = f"going on with batches of {size}"
             elif processes.device.type != "cpu":
                 processes = replace(processes, device=chosen_device("cpu"))
-                size = batch_size(processes.device, dims, config.batch_size)
+                size = batch_size(processes.device, dims, config.batch_size, processes.count)
                 text = "going on on the CPU"
             else:
                 raise MemoryExhaustedError(

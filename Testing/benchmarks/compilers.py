@@ -97,6 +97,9 @@ def exported(folder: Path, window: int) -> Path:
 def by_onnxruntime(path: Path, threads: int, runs: int) -> Callable[[], Measures]:
     import onnxruntime
 
+    from hssl.memory import keep_freed_memory
+
+    keep_freed_memory()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     began = perf_counter()
@@ -109,6 +112,9 @@ def by_onnxruntime(path: Path, threads: int, runs: int) -> Callable[[], Measures
 def by_openvino(path: Path, precision: str, threads: int, runs: int) -> Callable[[], Measures]:
     import openvino
 
+    from hssl.memory import keep_freed_memory
+
+    keep_freed_memory()
     hint = {"bfloat16": "bf16", "float32": "f32"}[precision]
     began = perf_counter()
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}

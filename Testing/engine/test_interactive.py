@@ -11,8 +11,10 @@ from hssl.catalogue import Task
 from hssl.configuration import NetworkConfig
 from hssl.description import Fingerprint, ModelDescription
 from hssl.errors import ConfigurationError
-from hssl.interactive import InteractiveSession, _highest_around
+from hssl.events import Stopped
+from hssl.interactive import InteractiveSession, _highest_around, _places_to_learn_from
 from hssl.networks import build_network
+from hssl.slice_features import SliceFeatures
 from hssl.slice_hints import Plane
 
 
@@ -122,17 +124,21 @@ def test_the_same_strokes_give_the_same_preview():
     assert np.array_equal(*masks)
 
 
-def test_nothing_is_filled_far_from_the_suggested_shape():
+@pytest.mark.parametrize("spacing", [1.0, 0.976562, 0.3])
+def test_nothing_is_filled_far_from_the_suggested_shape(spacing, monkeypatch):
     """Noise elsewhere in the volume may look like the segment; slices that were annotated say where it is."""
     volume, truth = bent_tube((24, 48, 110))
     array = sitk.GetArrayFromImage(volume)
     array[3:20, 10:40, 70:100] += 100  # as bright as the tube, more than 15 voxels away from it
     bright = sitk.GetImageFromArray(array)
-    bright.CopyInformation(volume)
+    bright.SetSpacing((spacing, spacing, 1.5 * spacing))
+    asked, projected = [], SliceFeatures.projected
+    monkeypatch.setattr(SliceFeatures, "projected", lambda s, at, weight: (asked.append(at), projected(s, at, weight))[1])
     annotation = painted(bright, truth, SLICES)
     found = sitk.GetArrayFromImage(InteractiveSession(bright).learn(annotation, SLICES, whole_volume=True).label_map) > 0
     assert (found & truth).sum() > 0.7 * truth.sum()
     assert not found[:, :, 60:].any()
+    assert not (torch.cat(asked) % 110 >= 60).any(), "nor is anything computed there"
 
 
 def test_a_shell_that_no_shape_suggests_is_filled_along_the_image():
@@ -162,6 +168,32 @@ def test_a_session_that_began_with_one_slice_trusts_shapes_as_a_fresh_one_does()
     fresh = InteractiveSession(volume).learn(painted(volume, truth, SLICES), SLICES)
     assert dice(later.label_map, truth) > dice(fresh.label_map, truth) - 0.01
     assert begun._head.usual_doubt > 1
+
+
+def test_a_smaller_wish_after_a_larger_one_is_heard():
+    volume, truth = bent_tube((24, 48, 110))
+    one = [Plane(0, 8)]
+    annotation = painted(volume, truth, one)
+    session = InteractiveSession(volume)
+    session.learn(annotation, one, whole_volume=True)
+    found = sitk.GetArrayFromImage(session.learn(annotation, one).uncertainty)
+    assert found[8 - 7 : 8 + 8].any() and not found[:, :, 60:].any() and not found[17:].any()
+
+
+def test_a_stop_in_the_middle_gives_no_preview():
+    volume, truth = bent_tube()
+    asked = iter([False] * 5 + [True] * 100)
+    with pytest.raises(Stopped):
+        InteractiveSession(volume).learn(painted(volume, truth, SLICES), SLICES, stop=lambda: next(asked))
+
+
+def test_of_very_many_known_voxels_some_of_each_label_are_learned_from(monkeypatch):
+    monkeypatch.setattr("hssl.interactive.MOST_KNOWN", 500)
+    labels = torch.full((10, 20, 30), -1)
+    labels[2:8], labels[4, 5, 6:9] = 0, 1
+    places = _places_to_learn_from(labels, torch.Generator().manual_seed(0))
+    assert labels.reshape(-1)[places].bincount().tolist() == [500, 3]
+    assert torch.equal(places, places.unique())
 
 
 @pytest.mark.parametrize("whole_volume", [False, True])

@@ -12,12 +12,12 @@ import torch
 from hssl.catalogue import Catalogue
 from hssl.configuration import Budget, FinetuneConfig, NetworkConfig, PredictConfig
 from hssl.errors import ConfigurationError, HSSLError, InputError
-from hssl.events import Message, Progress
+from hssl.events import Message, Progress, Stopped
 from hssl.finetune import finetune
 from hssl.inference import Segmenter
 from hssl.modelfile import export_model, load_model
 from hssl.models import find_model
-from hssl.predict import Stopped, largest_components, predict, predict_volume, sources_in
+from hssl.predict import largest_components, predict, predict_volume, sources_in
 from hssl.volumes import read_volume
 
 

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +19,15 @@ from hssl.catalogue import Catalogue
 from hssl.compare import compare
 from hssl.configuration import Budget, CompareConfig, FinetuneConfig, PretrainConfig
 from hssl.errors import ConfigurationError, LockedError, NumericalError
-from hssl.events import Losses, Message, Phase, Progress
+from hssl.events import Losses, Message, Phase, Progress, Stopped
 from hssl.finetune import SegmentationModule, choose_cases, class_weights, finetune
 from hssl.locks import FolderLock
+from hssl.patches import batch_size
 from hssl.pretexts import pretext_named
 from hssl.pretrain import PretrainLearner, pretrain
+from hssl.processes import Processes
 from hssl.runs import RunFolder, all_runs, run_path
+from hssl.training_job import in_turn
 
 QUICK = {"patch_size": 32, "batch_size": 4, "precision": "float32", "device": "cpu", "threads": 1}
 
@@ -198,6 +203,38 @@ def test_two_processes_give_the_curve_of_one_with_the_joint_batch(workspace, tmp
     for a, b in zip(one, two, strict=True):
         for name in ("image", "task", "group", "reconstruction", "dense", "position", "total"):
             assert a[name] == pytest.approx(b[name], rel=2e-3), name
+
+
+def test_a_batch_that_processes_cannot_share_evenly_is_refused_and_the_usual_one_fits():
+    device = torch.device("cpu")
+    with pytest.raises(ConfigurationError, match="3 processes cannot share a batch of 16"):
+        batch_size(device, 2, 16, processes=3)
+    assert [batch_size(device, dims, 0, processes) for dims, processes in ((2, 1), (2, 3), (3, 4))] == [16, 18, 4]
+
+
+@pytest.mark.parametrize("stopped", [set(), {0}, {1}, {0, 1}])
+def test_processes_take_turns_and_stop_together(stopped):
+    barrier, flags, order = threading.Barrier(2), [False, False], []
+
+    class Two(Processes):
+        def wait(self):
+            barrier.wait(10)
+
+        def agreed(self, stop, seconds):
+            flags[self.rank] = stop
+            barrier.wait(10)
+            return any(flags), seconds
+
+    def work(rank):
+        order.append(rank)
+        if rank in stopped:
+            raise Stopped
+        return rank
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda r: in_turn(lambda: work(r), Two(r, 2, torch.device("cpu"))), (0, 1)))
+    assert order == [0, 1]
+    assert found == ([None, None] if stopped else [0, 1])
 
 
 def test_fine_tuning_learns_and_says_what_was_loaded(workspace):

@@ -38,14 +38,14 @@ from hssl import demo
 from hssl.catalogue import Catalogue, Image
 from hssl.configuration import Budget, FinetuneConfig, NetworkConfig, PredictConfig, PretrainConfig
 from hssl.errors import HSSLError
-from hssl.events import Stop, ignore, stop_file
+from hssl.events import Stop, Stopped, ignore, stop_file
 from hssl.files import TEMPORARY_PREFIX, sha256
 from hssl.finetune import finetune
 from hssl.locks import FolderLock
 from hssl.modelfile import export_model, read_model
 from hssl.predict import predict
 from hssl.pretrain import pretrain
-from hssl.store import Interrupted, build, clean, task_fingerprint
+from hssl.store import build, clean, task_fingerprint
 
 TASK = "heart_mr"
 STEPS = 12
@@ -270,7 +270,7 @@ class StoreBuilding(Place):
     """The store of a workspace is built from nothing."""
 
     def job(self, stop: Stop) -> None:
-        with contextlib.suppress(Interrupted):
+        with contextlib.suppress(Stopped):
             build_store(self.workspace, stop)
 
     def whole(self) -> None:

@@ -47,9 +47,8 @@ def interactive(
     planes = [_plane(text) for text in plane or []]
 
     def job(on_event: OnEvent, stop: Stop) -> Done:
-        from ..events import Done
+        from ..events import Done, Stopped
         from ..interactive_worker import InteractiveWorker, LearnCommand, OpenCommand
-        from ..predict import Stopped
 
         worker = InteractiveWorker()
         opening = OpenCommand(id=0, volume=volume, model=model, device=device or "auto", threads=threads or 0)
