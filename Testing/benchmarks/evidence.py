@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where the figures go")
     parser.add_argument("--draws", type=int, help="draws of the labelled cases, instead of the preset's numbers")
     parser.add_argument("--sources", nargs="+", choices=SOURCES, help="fewer than the preset's")
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, help="fewer than the preset's, the main one first")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, help="instead of the preset's, its main one first")
     parser.add_argument("--part", default="1/1", help="n/m: only the n-th of m parts of the starts (scratch is one), no figures")
     given = parser.parse_args()
     number = re.fullmatch(r"(\d+)/(\d+)", given.part)
@@ -53,7 +53,7 @@ def main() -> None:
         parser.error(f"--part is n/m with 1 ≤ n ≤ m, not {given.part}")
     part, parts = int(number[1]), int(number[2])
     if (given.draws or given.sources or given.networks) and given.results == HERE / "results":
-        parser.error("fewer draws, sources or networks need a --results of their own, beside the whole figures")
+        parser.error("other draws, sources or networks need a --results of their own, beside the preset's figures")
     names = given.only.split(",")
     unknown = sorted(set(names) - EXPERIMENTS.keys())
     if unknown:

@@ -86,6 +86,7 @@ PRESETS = {
         seeds=1,
         costly_draws=1,
         split_seeds=2,
+        networks=("2.5D",),  # each other one takes an hour on a core: `--networks 2.5D 2D 3D`
         threads=1,
     ),
     "gpu": Preset(
