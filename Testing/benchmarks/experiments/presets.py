@@ -78,7 +78,7 @@ PRESETS = {
         "cpu",
         pretraining={"steps": 5000},
         short_pretraining={"steps": 1000},
-        other_pretraining={"minutes": 10},
+        other_pretraining={"steps": 1000},
         finetuning={"steps": 500},
         split_finetuning={"steps": 3000},
         times=tuple({"minutes": s / 60} for s in SECONDS),
@@ -86,7 +86,6 @@ PRESETS = {
         seeds=1,
         costly_draws=1,
         split_seeds=2,
-        networks=("2.5D",),  # each other one takes an hour on a core: `--networks 2.5D 2D 3D`
         threads=1,
     ),
     "gpu": Preset(
