@@ -1,8 +1,8 @@
 """Fine-tuning: from a pretrained network (or scratch) and a few labelled cases to a segmentation model.
 
 Pretrained and scratch go through the same recipe: strong augmentation, Dice + cross-entropy with deep supervision,
-averaged weights. A pretrained start differs in two ways only: the new head learns alone first, and loaded tensors can
-move at a rate of their own.
+averaged weights. A pretrained start differs in two ways only: the new head begins as the linear discriminant of the
+features, and loaded tensors can move at a rate of their own.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from .augmentation import FINETUNING, Strength, change_intensities, draw_warp, g
 from .catalogue import Catalogue, Image
 from .configuration import FinetuneConfig, NetworkConfig
 from .description import Fingerprint, ModelDescription
+from .discriminant import LinearDiscriminant
 from .errors import ConfigurationError
 from .events import Done, Message, OnEvent, Phase, Stop, ignore, never
 from .inference import Segmenter
 from .modelfile import load_model
 from .models import find_model
-from .networks import DeepSupervision, EncoderDecoder, LoadReport, build_network, load_matching
+from .networks import DeepSupervision, EncoderDecoder, LoadReport, PointConvolution, build_network, load_matching
 from .patches import larger_patches, patch_size, window_size
 from .processes import Processes, own_place
 from .provenance import versions
@@ -50,6 +51,8 @@ USUAL_SHARE = 0.5
 BALANCE = 0.6
 """At first the cross-entropy weighs classes by their number of voxels to the power of minus this; it falls to 0 over the
 budget. Without it a small class is never found in one of ten short trainings; with it to the end, large ones suffer."""
+HEAD_BATCHES = 8
+"""Batches whose features give the head that fine-tuning begins with."""
 CONSISTENCY_RISE = 0.4
 """Share of the budget over which the weight of the unlabelled images rises (mean teacher)."""
 
@@ -203,6 +206,14 @@ class SegmentationModule(nn.Module):
         # Over the whole batch: a patch without a class would otherwise count as much as one full of it.
         self.dice = DiceLoss(include_background=False, softmax=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
 
+    @property
+    def heads(self) -> list[PointConvolution]:
+        """Returns the convolutions that make the outputs, the finest first."""
+        found: list[nn.Module] = [self.network.head]
+        if self.deep is not None:
+            found += self.deep.heads
+        return [head for head in found if isinstance(head, PointConvolution)]
+
     def forward(self, prepared: Prepared) -> dict[str, Tensor]:
         """Returns "dice", "cross_entropy", with unlabelled images "consistency", and "total"."""
         labelled = len(prepared.labels)
@@ -214,9 +225,7 @@ class SegmentationModule(nn.Module):
         dice = cross = logits.new_zeros((), dtype=torch.float32)
         weights = [0.5**n for n in range(len(outputs))]
         for weight, output in zip(weights, outputs, strict=True):
-            labels = prepared.labels
-            if output.shape[2:] != labels.shape[1:]:
-                labels = F.interpolate(labels[:, None].float(), size=output.shape[2:], mode="nearest")[:, 0].long()
+            labels = resized(prepared.labels, output.shape[2:])
             output = output.float()
             target = F.one_hot(labels, output.shape[1]).movedim(-1, 1).float()
             dice = dice + weight / sum(weights) * self.dice(output, target)
@@ -267,6 +276,13 @@ class Read(NamedTuple):
     others: Batch | None
 
 
+def resized(labels: Tensor, size: Sequence[int]) -> Tensor:
+    """Returns labels (B × spatial) on a grid of another size, by the nearest voxel."""
+    if labels.shape[1:] == tuple(size):
+        return labels
+    return F.interpolate(labels[:, None].float(), size=tuple(size), mode="nearest")[:, 0].long()
+
+
 def class_weights(labels: Tensor, channels: int, balance: float) -> Tensor:
     """Returns a weight for each class: its number of voxels in `labels` to the power of −`balance`, 0 if it has none."""
     counts = torch.bincount(labels.flatten(), minlength=channels).float()
@@ -276,7 +292,7 @@ def class_weights(labels: Tensor, channels: int, balance: float) -> Tensor:
 class FinetuneLearner:
     """Learns one task from labelled windows (see `hssl.training.Learner`)."""
 
-    every_parameter = False  # what was loaded rests during the warm-up
+    every_parameter = True
 
     def __init__(
         self,
@@ -389,16 +405,31 @@ class FinetuneLearner:
         named = dict(self.module.named_parameters())
         old = [p for name, p in named.items() if name.removeprefix("network.") in loaded]
         new = [p for name, p in named.items() if name.removeprefix("network.") not in loaded]
-        groups = [Rated(new, lambda fraction: 1.0, config.weight_decay)]
+        groups = [Rated(new, 1.0, config.weight_decay)]
         if old:
-            groups.append(
-                Rated(
-                    old,
-                    lambda fraction: config.pretrained_rate if fraction >= config.warmup_fraction else 0.0,
-                    config.weight_decay,
-                )
-            )
+            groups.append(Rated(old, config.pretrained_rate, config.weight_decay))
         return groups
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Lets the heads begin as the linear discriminants of their features, where the configuration asks for it."""
+        loaded = self.report is not None
+        if self.config.head == "random" or (self.config.head == "auto" and not loaded):
+            return
+        assert isinstance(self.module, SegmentationModule)
+        network, heads = self.module.network, self.module.heads
+        found = [LinearDiscriminant(head.out_channels, head.in_channels) for head in heads]
+        for step in range(HEAD_BATCHES):
+            prepared = self.prepared(self.read(step, 0, 1))
+            decoder = network.features(prepared.images[: len(prepared.labels)]).decoder
+            for discriminant, features in zip(found, decoder, strict=False):
+                discriminant.add(features, resized(prepared.labels, features.shape[2:]))
+        for discriminant, head in zip(found, heads, strict=True):
+            weight, bias = discriminant.head(BALANCE)
+            head.weight.copy_(weight.view_as(head.weight))
+            assert head.bias is not None
+            head.bias.copy_(bias)
+        self.average.load_state_dict(network.state_dict())
 
     def after_step(self, fraction: float) -> None:
         self.steps, self.fraction = self.steps + 1, fraction

@@ -31,6 +31,9 @@ MULTIPLE = 2 ** (len(FILTERS["small"]) - 1)
 SMALLEST = 2 * MULTIPLE
 """Shortest side that a network takes: with less, the bottleneck is one voxel and has no deviation to normalise by."""
 
+PointConvolution = nn.Conv2d | nn.Conv3d
+"""With kernels of one point: a linear function of each point's features."""
+
 
 @dataclass(frozen=True)
 class Features:
@@ -160,6 +163,13 @@ class EncoderDecoder(DynUNet):
         for block, skip in zip(self.upsamples, reversed(encoder[:-1]), strict=True):
             decoder.append(block(decoder[-1], skip))
         return Features(encoder, decoder[:0:-1])
+
+    @property
+    def head(self) -> PointConvolution:
+        """Returns the convolution that makes the output of the decoder's last features."""
+        found = self.output_block.conv.conv
+        assert isinstance(found, PointConvolution)
+        return found
 
     def _localise(self, size: torch.Size) -> None:
         tiling = None

@@ -161,7 +161,10 @@ class PretrainLearner:
         )
 
     def rated(self) -> list[Rated]:
-        return [Rated(list(self.module.parameters()), lambda fraction: 1.0, self.config.weight_decay)]
+        return [Rated(list(self.module.parameters()), 1.0, self.config.weight_decay)]
+
+    def begin(self) -> None:
+        pass
 
     def after_step(self, fraction: float) -> None:
         pass

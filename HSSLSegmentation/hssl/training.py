@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -33,10 +32,10 @@ BF16_GAIN = 1.15
 
 @dataclass
 class Rated:
-    """Parameters with a learning rate of their own: the base rate times `factor(fraction of the budget)`."""
+    """Parameters with a learning rate of their own: the base rate times `factor`."""
 
     parameters: list[nn.Parameter]
-    factor: Callable[[float], float]
+    factor: float
     weight_decay: float
 
 
@@ -65,6 +64,9 @@ class Learner(Protocol):
 
     def rated(self) -> list[Rated]:
         """Returns all trained parameters with their rates."""
+
+    def begin(self) -> None:
+        """Called before the first step; the clock runs already."""
 
     def after_step(self, fraction: float) -> None:
         """Called after each optimiser step, with the share of the budget that is used up."""
@@ -130,6 +132,10 @@ def train(
     state.device = device.type
     if state.bf16 is None:
         state.bf16 = _choose_bf16(learner, config, processes, on_event)
+    began = last_save = last_metrics = time.monotonic()
+    if state.step == 0:
+        with torch.autocast(device.type, torch.bfloat16, enabled=state.bf16):
+            learner.begin()
     module: nn.Module = learner.module
     if processes.count > 1:
         module = nn.parallel.DistributedDataParallel(
@@ -181,7 +187,6 @@ def train(
     meter = ProgressMeter(on_event, "training", steps, done=fraction())
     reader = ThreadPoolExecutor(1)
     coming: Future[Any] | None = None
-    began = last_save = last_metrics = time.monotonic()
     seconds_before = state.seconds
     try:
         module.train()
@@ -189,13 +194,9 @@ def train(
         while fraction() < 1 and not asked:
             batch = (coming or reader.submit(learner.read, state.step, processes.rank, processes.count)).result()
             coming = reader.submit(learner.read, state.step + 1, processes.rank, processes.count)
-            now = fraction()
-            rate = config.learning_rate * _schedule(now)
+            rate = config.learning_rate * _schedule(fraction())
             for group, r in zip(optimizer.param_groups, rated, strict=True):
-                factor = r.factor(now)
-                group["lr"] = rate * factor
-                for parameter in r.parameters:
-                    parameter.requires_grad_(factor > 0)
+                group["lr"] = rate * r.factor
             prepared = learner.prepared(batch)
             with torch.autocast(device.type, torch.bfloat16, enabled=state.bf16):
                 losses = module(prepared)
