@@ -101,7 +101,6 @@ Stop = Callable[[], bool]
 """Asked often by a job; answers whether it should end at the next safe moment."""
 
 
-
 class Stopped(Exception):
     """A stop was asked for in the middle of a piece of work, which gives nothing then."""
 

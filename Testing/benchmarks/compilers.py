@@ -1,7 +1,7 @@
 """Benchmark: does compiling the network pay on this machine, in prediction and in training?
 
     pip install -e ".[benchmarks]"
-    PYTHONPATH=HSSLSegmentation python Testing/benchmarks/compilers.py prediction
+    PYTHONPATH=HSSLSegmentation python Testing/benchmarks/compilers.py prediction [--windows]
     PYTHONPATH=HSSLSegmentation python Testing/benchmarks/compilers.py training
 
 Prediction: two slices of 512 × 512 through the network alone, its norms over whole slices, or with --windows as the engine
@@ -50,6 +50,17 @@ def images(count: int, side: int) -> Any:
     return torch.from_numpy(np.random.default_rng(0).standard_normal((count, 3, side, side)).astype(np.float32))
 
 
+def side(make: Callable[..., Callable[[], Measures]], *arguments: Any) -> Side:
+    return Side(as_the_engine, make, *arguments)
+
+
+def as_the_engine(make: Callable[..., Callable[[], Measures]], *arguments: Any) -> Callable[[], Measures]:
+    from hssl.memory import keep_freed_memory
+
+    keep_freed_memory()
+    return make(*arguments)
+
+
 def repeated(run: Callable[[], Any], runs: int, prepared: float) -> Callable[[], Measures]:
     def work() -> Measures:
         for _ in range(runs):
@@ -62,9 +73,6 @@ def repeated(run: Callable[[], Any], runs: int, prepared: float) -> Callable[[],
 def by_torch(precision: str, how: str, window: int, threads: int, runs: int) -> Callable[[], Measures]:
     import torch
 
-    from hssl.memory import keep_freed_memory
-
-    keep_freed_memory()
     torch.set_num_threads(threads)
     data = images(SLICES, SIDE)
     if how == "oneDNN graph":
@@ -98,9 +106,6 @@ def exported(folder: Path, window: int) -> Path:
 def by_onnxruntime(path: Path, threads: int, runs: int) -> Callable[[], Measures]:
     import onnxruntime
 
-    from hssl.memory import keep_freed_memory
-
-    keep_freed_memory()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     began = perf_counter()
@@ -113,9 +118,6 @@ def by_onnxruntime(path: Path, threads: int, runs: int) -> Callable[[], Measures
 def by_openvino(path: Path, precision: str, threads: int, runs: int) -> Callable[[], Measures]:
     import openvino
 
-    from hssl.memory import keep_freed_memory
-
-    keep_freed_memory()
     hint = {"bfloat16": "bf16", "float32": "f32"}[precision]
     began = perf_counter()
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
@@ -128,9 +130,6 @@ def by_openvino(path: Path, precision: str, threads: int, runs: int) -> Callable
 def steps(precision: str, how: str, threads: int, runs: int) -> Callable[[], Measures]:
     import torch
 
-    from hssl.memory import keep_freed_memory
-
-    keep_freed_memory()
     torch.set_num_threads(threads)
     net: Any = network(0).train()
     optimizer = torch.optim.AdamW(net.parameters(), 1e-3, foreach=True)
@@ -160,24 +159,26 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--windows", action="store_true", help="norms in windows")
     given = parser.parse_args()
+    if given.windows and given.what == "training":
+        parser.error("--windows belongs to prediction: in training norms take the whole patch")
     window = WINDOW if given.windows else 0
     one = (given.threads, given.runs)
     with tempfile.TemporaryDirectory() as name:
         if given.what == "prediction":
             path = exported(Path(name), window)
             sides = {
-                f"{how}, {precision}": Side(by_torch, precision, how, window, *one)
+                f"{how}, {precision}": side(by_torch, precision, how, window, *one)
                 for how in ("eager", "compile")
                 for precision in ("float32", "bfloat16")
             }
             if not window:
-                sides["oneDNN graph, float32"] = Side(by_torch, "float32", "oneDNN graph", window, *one)
-                sides["ONNX Runtime, float32"] = Side(by_onnxruntime, path, *one)
+                sides["oneDNN graph, float32"] = side(by_torch, "float32", "oneDNN graph", 0, *one)
+                sides["ONNX Runtime, float32"] = side(by_onnxruntime, path, *one)
             for precision in ("float32", "bfloat16"):
-                sides[f"OpenVINO, {precision}"] = Side(by_openvino, path, precision, *one)
+                sides[f"OpenVINO, {precision}"] = side(by_openvino, path, precision, *one)
         else:
             sides = {
-                f"{how}, {precision}": Side(steps, precision, how, *one)
+                f"{how}, {precision}": side(steps, precision, how, *one)
                 for how in ("eager", "compile")
                 for precision in ("float32", "bfloat16")
             }
