@@ -158,9 +158,6 @@ class FinetuneConfig(RunConfig):
     unlabelled: Literal["none", "mean-teacher"] = "none"
     mirror: bool = False
     """Mirror the last axis at random; only for structures that have no left and right of their own."""
-    head: Literal["auto", "discriminant", "random"] = "auto"
-    """How the new head begins: as the linear discriminant of the start's features, or at random. "auto" is the former on
-    loaded features and the latter from scratch, where nothing can be made of features of a random network."""
     pretrained_rate: float = Field(default=1.0, gt=0, le=1)
     """Learning rate of loaded tensors, as a share of the new head's."""
     ema_decay: float = Field(default=0.99, ge=0, lt=1)

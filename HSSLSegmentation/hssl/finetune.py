@@ -1,8 +1,8 @@
 """Fine-tuning: from a pretrained network (or scratch) and a few labelled cases to a segmentation model.
 
 Pretrained and scratch go through the same recipe: strong augmentation, Dice + cross-entropy with deep supervision,
-averaged weights. A pretrained start differs in two ways only: the new head begins as the linear discriminant of the
-features, and loaded tensors can move at a rate of their own.
+heads that begin as linear discriminants of their features, averaged weights. A pretrained start differs in one way
+only: loaded tensors can move at a rate of their own.
 """
 
 from __future__ import annotations
@@ -412,10 +412,10 @@ class FinetuneLearner:
 
     @torch.no_grad()
     def begin(self) -> None:
-        """Lets the heads begin as the linear discriminants of their features, where the configuration asks for it."""
-        loaded = self.report is not None
-        if self.config.head == "random" or (self.config.head == "auto" and not loaded):
-            return
+        """Lets the heads begin as the linear discriminants of their features.
+
+        A head at random would take its first dozens of steps to find what features hold, and spoil them meanwhile.
+        """
         assert isinstance(self.module, SegmentationModule)
         network, heads = self.module.network, self.module.heads
         found = [LinearDiscriminant(head.out_channels, head.in_channels) for head in heads]
