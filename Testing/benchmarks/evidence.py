@@ -29,6 +29,7 @@ EXPERIMENTS = {
     "gain": "gain",
     "time": "time_to_accuracy",
     "ablations": "ablations",
+    "frozen": "frozen",
     "neighbours": "neighbours",
     "unlabelled": "unlabelled",
     "hierarchy": "hierarchy",

@@ -7,19 +7,24 @@ from typing import Any
 from .laboratory import Laboratory, Leg, Pretraining
 from .paired import Row, comparison
 
-PRETEXTS = ("hssl", "simclr", "barlow", "mae", "position")
+PRETEXTS = ("simclr", "barlow", "mae", "position")
+
+
+def others(lab: Laboratory) -> dict[str, Pretraining]:
+    """Returns the pretexts beside `hssl`."""
+    network, budget = lab.preset.networks[0], lab.preset.short_pretraining
+    return {name: Pretraining(budget, {"pretext": name}, network) for name in PRETEXTS}
 
 
 def legs(lab: Laboratory) -> list[Leg]:
     """Returns each pretext, and scratch, on each source and draw."""
-    network, budget = lab.preset.networks[0], lab.preset.short_pretraining
     # The default pretext without changes is the same leg as in the ablations, and is trained once.
-    starts = {p: Pretraining(budget, {} if p == "hssl" else {"pretext": p}, network) for p in PRETEXTS}
+    hssl = Pretraining(lab.preset.short_pretraining, {}, lab.preset.networks[0])
     return [
         lab.leg(task, start, lab.preset.few, draw, pretraining=pretraining)
         for draw in range(lab.preset.other_draws)
         for task in lab.preset.other_sources
-        for start, pretraining in {"scratch": None, **starts}.items()
+        for start, pretraining in {"scratch": None, "hssl": hssl, **others(lab)}.items()
     ]
 
 

@@ -145,6 +145,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "gain": ("Gain over scratch", _gain),
     "time": ("Time to accuracy", _time),
     "ablations": ("Ablations", _ablations),
+    "frozen": ("Frozen features", of_variants),
     "neighbours": ("Other pretexts in the same loop", of_variants),
     "unlabelled": ("Unlabelled images while fine-tuning", _unlabelled),
     "hierarchy": ("The hierarchy in the features", _hierarchy),
