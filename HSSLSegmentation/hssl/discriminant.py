@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .processes import summed
+
 SHRINKAGE = 0.02
 """Share of the mean variance that is added to each channel's, so that channels which hardly vary do not decide."""
 
@@ -26,11 +28,17 @@ class LinearDiscriminant:
         """Takes in a batch: features B × F × spatial, labels B × spatial."""
         points = features.detach().float().movedim(1, -1).flatten(0, -2)
         of_point = labels.flatten()
-        for number in of_point.unique().tolist():
-            own = points[of_point == number]
-            self._counts[number] += len(own)
-            self._sums[number] += own.sum(0).double().cpu()
-            self._products[number] += (own.T @ own).double().cpu()
+        with torch.autocast(features.device.type, enabled=False):  # differences of products are too fine for bf16
+            for number in of_point.unique().tolist():
+                own = points[of_point == number]
+                self._counts[number] += len(own)
+                self._sums[number] += own.sum(0).double().cpu()
+                self._products[number] += (own.T @ own).double().cpu()
+
+    def join(self, device: torch.device) -> None:
+        """Adds up what all processes have gathered; they talk through tensors on `device`."""
+        for mine in (self._counts, self._sums, self._products):
+            mine.copy_(summed(mine.to(device)))
 
     def head(self, balance: float) -> tuple[Tensor, Tensor]:
         """Returns weights (C × F) and biases (C) whose softmax is the posterior of classes of equal covariance.
@@ -45,7 +53,7 @@ class LinearDiscriminant:
         scatter = self._products - self._counts[:, None, None] * means[:, :, None] * means[:, None]
         weights = self._counts.sign() * counts**-balance
         covariance = (weights[:, None, None] * scatter).sum(0) / (weights * self._counts).sum()
-        covariance += SHRINKAGE * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=torch.float64)
+        covariance += SHRINKAGE * covariance.diagonal().mean().clamp_min(1e-6) * torch.eye(len(covariance), dtype=torch.float64)
         directions = torch.linalg.solve(covariance, means.T).T
         priors = counts ** (1 - balance)
         bias = (priors / priors.sum()).log() - (directions * means).sum(1) / 2

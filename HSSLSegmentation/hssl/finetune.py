@@ -419,12 +419,14 @@ class FinetuneLearner:
         assert isinstance(self.module, SegmentationModule)
         network, heads = self.module.network, self.module.heads
         found = [LinearDiscriminant(head.out_channels, head.in_channels) for head in heads]
+        rank, ranks = own_place(1)
         for step in range(HEAD_BATCHES):
-            prepared = self.prepared(self.read(step, 0, 1))
+            prepared = self.prepared(self.read(step, rank, ranks))
             decoder = network.features(prepared.images[: len(prepared.labels)]).decoder
             for discriminant, features in zip(found, decoder, strict=False):
                 discriminant.add(features, resized(prepared.labels, features.shape[2:]))
         for discriminant, head in zip(found, heads, strict=True):
+            discriminant.join(self.device)
             weight, bias = discriminant.head(BALANCE)
             head.weight.copy_(weight.view_as(head.weight))
             assert head.bias is not None

@@ -131,6 +131,13 @@ def gathered(tensor: Tensor) -> Tensor:
     return torch.cat(all_gather(tensor.contiguous()))
 
 
+def summed(values: Tensor) -> Tensor:
+    """Returns the sum of a tensor over the processes, the tensor itself where there is one process only."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
 def own_place(count: int) -> tuple[int, int]:
     """Returns where this process's `count` rows begin in a gathered tensor, and how many rows that has."""
     if not (dist.is_available() and dist.is_initialized()):

@@ -138,3 +138,18 @@ def test_it_is_computed_once_and_a_resumed_run_goes_on_exactly(workspace, monkey
     assert begun == [1, 1]
     one, other = (RunFolder(done.result["run"]).load_checkpoint()["network"] for done in (whole, second))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_products_are_not_rounded_under_autocast():
+    features, labels = points((500, 300, 200))
+    plain, cast = LinearDiscriminant(3, 2), LinearDiscriminant(3, 2)
+    plain.add(features + 30, labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast.add(features + 30, labels)
+    assert all(torch.equal(one, other) for one, other in zip(plain.head(0.6), cast.head(0.6), strict=True))
+
+
+def test_features_that_never_vary_give_a_finite_head():
+    discriminant = LinearDiscriminant(2, 3)
+    discriminant.add(torch.zeros(1, 3, 4, 4), torch.arange(16).view(1, 4, 4) % 2)
+    assert all(bool(part.isfinite().all()) for part in discriminant.head(0.6))
