@@ -17,7 +17,7 @@ import torch
 import hssl.finetune
 from hssl.catalogue import Catalogue
 from hssl.compare import compare
-from hssl.configuration import Budget, CompareConfig, FinetuneConfig, PretrainConfig
+from hssl.configuration import Budget, CompareConfig, FinetuneConfig, PretrainConfig, RunConfig
 from hssl.errors import ConfigurationError, LockedError, NumericalError
 from hssl.events import Losses, Message, Phase, Progress, Stopped
 from hssl.finetune import SegmentationModule, choose_cases, class_weights, finetune
@@ -187,22 +187,34 @@ def test_nan_stops_with_the_last_good_checkpoint_and_names_the_batch(workspace, 
     assert kept["state"]["step"] == before["state"]["step"] == 5
 
 
-def test_two_processes_give_the_curve_of_one_with_the_joint_batch(workspace, tmp_path):
-    pretrain(pretraining(workspace, "one", 10, batch_size=8))
-    config = pretraining(workspace, "two", 10, batch_size=8).model_dump(mode="json")
-    file = tmp_path / "config.json"
-    file.write_text(json.dumps(config))
+def in_two_processes(job: str, config: RunConfig, folder: Path) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps(config.model_dump(mode="json")))
     environment = {**os.environ, "PYTHONPATH": str(Path(hssl.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone",
-         "-m", "hssl", "pretrain", "--config", str(file), "--json"],
+         "-m", "hssl", job, "--config", str(file), "--json"],
         check=True, env=environment, capture_output=True, timeout=300,
     )  # fmt: skip
+
+
+def test_two_processes_give_the_curve_of_one_with_the_joint_batch(workspace, tmp_path):
+    pretrain(pretraining(workspace, "one", 10, batch_size=8))
+    in_two_processes("pretrain", pretraining(workspace, "two", 10, batch_size=8), tmp_path)
     one, two = losses(workspace, "one"), losses(workspace, "two")
     assert len(one) == len(two) == 2
     for a, b in zip(one, two, strict=True):
         for name in ("image", "task", "group", "reconstruction", "dense", "position", "total"):
             assert a[name] == pytest.approx(b[name], rel=2e-3), name
+
+
+def test_two_processes_begin_with_the_head_of_one(workspace, tmp_path):
+    still = {"batch_size": 8, "learning_rate": 1e-12}
+    finetune(finetuning(workspace, "one", 1, **still))
+    in_two_processes("finetune", finetuning(workspace, "two", 1, **still), tmp_path)
+    one, two = (RunFolder(run_path(workspace, r)).load_checkpoint()["network"] for r in ("one", "two"))
+    for name in ("output_block.conv.conv.weight", "output_block.conv.conv.bias"):
+        assert torch.allclose(one[name], two[name], atol=1e-4), name
 
 
 def test_a_batch_that_processes_cannot_share_evenly_is_refused_and_the_usual_one_fits():
