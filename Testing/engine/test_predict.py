@@ -71,6 +71,13 @@ def test_a_label_map_lies_exactly_on_its_volumes_grid(trained, tmp_path):
         assert doubt.min() >= 0 and doubt.max() <= 1 + 1e-5 and doubt.std() > 0
 
 
+@pytest.mark.parametrize(("patch", "window"), [((48, 48), (64, 64)), ((64, 64), (80, 80)), ((128, 112), (160, 144))])
+def test_windows_of_norms_hold_the_patches_with_their_margin(trained, patch, window):
+    description, state = load_model(trained[1])
+    segmenter = Segmenter(description.model_copy(update={"patch_size": patch}), state, torch.device("cpu"))
+    assert segmenter.network.window == window
+
+
 def test_neither_slabs_nor_batches_change_the_mask(trained):
     workspace, run = trained
     volume = sitk.Expand(read_volume(images(workspace)[0]), (8, 8, 3))
@@ -140,7 +147,7 @@ def test_a_stop_ends_between_batches_of_slices(trained, tmp_path):
 
 def test_flips_are_left_out_where_training_did_not_mirror(trained):
     _, run = trained
-    description, state = load_model(run)
+    description, state = load_model(trained[1])
     assert Segmenter(description, state, torch.device("cpu"), flips=True).flips
     plain = description.model_copy(update={"mirrored": False})
     assert not Segmenter(plain, state, torch.device("cpu"), flips=True).flips
@@ -148,7 +155,7 @@ def test_flips_are_left_out_where_training_did_not_mirror(trained):
 
 def test_a_pretrained_network_is_no_segmentation_model(trained, tmp_path):
     _, run = trained
-    description, state = load_model(run)
+    description, state = load_model(trained[1])
     from hssl.modelfile import write_model
 
     write_model(tmp_path / "p.zip", description.model_copy(update={"kind": "pretrained"}), state)
