@@ -147,7 +147,7 @@ def test_a_stop_ends_between_batches_of_slices(trained, tmp_path):
 
 def test_flips_are_left_out_where_training_did_not_mirror(trained):
     _, run = trained
-    description, state = load_model(trained[1])
+    description, state = load_model(run)
     assert Segmenter(description, state, torch.device("cpu"), flips=True).flips
     plain = description.model_copy(update={"mirrored": False})
     assert not Segmenter(plain, state, torch.device("cpu"), flips=True).flips
@@ -155,7 +155,7 @@ def test_flips_are_left_out_where_training_did_not_mirror(trained):
 
 def test_a_pretrained_network_is_no_segmentation_model(trained, tmp_path):
     _, run = trained
-    description, state = load_model(trained[1])
+    description, state = load_model(run)
     from hssl.modelfile import write_model
 
     write_model(tmp_path / "p.zip", description.model_copy(update={"kind": "pretrained"}), state)

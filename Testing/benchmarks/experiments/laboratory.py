@@ -157,12 +157,13 @@ class Laboratory:
         """Returns the leg's labels together with what its fine-tuning gave.
 
         Keys beside the leg's: "dice" (mean over test cases of the mean over classes), "classes", "cases" (test case →
-        Dice), "minutes", "steps" and "precision". A training that broke down is reported as such, with "failed".
+        Dice), "minutes", "steps", "precision" and "commit", of the engine that measured it. A training that broke down is reported as such, with "failed".
         """
         path = self._path(leg)
         if not path.exists():
             write_json(path, self._measure(leg, path.stem))
-        return {**_labels(leg), **read_json(path)["measured"]}
+        found = read_json(path)
+        return {**_labels(leg), **found["measured"], "commit": found["commit"]}
 
     def _run_of(self, pretraining: Pretraining) -> Path:
         config = PretrainConfig.checked(self._pretraining(pretraining)).model_dump(mode="json", exclude={"workspace"})
@@ -218,7 +219,8 @@ class Laboratory:
             done = finetune(config, _warnings)
         except NumericalError as error:
             _say(str(error))
-            return {"leg": _labels(leg), "measured": {**NEVER_TESTED, "failed": str(error)}}
+            never_tested = {**NEVER_TESTED, "failed": str(error)}
+            return {"leg": _labels(leg), "measured": never_tested, "commit": circumstances()["commit"]}
         folder = Path(done.result["run"])
         images = [self.data.catalogue.image(case) for case in leg.test]
         with torch.inference_mode():

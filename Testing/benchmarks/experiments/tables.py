@@ -165,4 +165,7 @@ def circumstances(result: dict[str, Any]) -> str:
     parts.append(f"{count} pretraining{'s' if count != 1 else ''}, {pretraining:.0f} minutes")
     if minutes:
         parts.append(f"{len(minutes)} fine-tunings, {sum(minutes):.0f} minutes")
+    others = sorted({r["commit"][:12] for r in result["rows"] if r.get("commit")} - {result["commit"][:12]})
+    if others:
+        parts.append(f"fine-tunings of commits {', '.join(others)}")
     return "; ".join(parts) + "."
