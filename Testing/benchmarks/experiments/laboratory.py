@@ -157,7 +157,8 @@ class Laboratory:
         """Returns the leg's labels together with what its fine-tuning gave.
 
         Keys beside the leg's: "dice" (mean over test cases of the mean over classes), "classes", "cases" (test case →
-        Dice), "minutes", "steps", "precision" and "commit", of the engine that measured it. A training that broke down is reported as such, with "failed".
+        Dice), "minutes", "steps", "precision" and "commit", of the engine that measured it. A training that broke down
+        is reported as such, with "failed".
         """
         path = self._path(leg)
         if not path.exists():
