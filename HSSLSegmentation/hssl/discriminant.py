@@ -25,15 +25,14 @@ class LinearDiscriminant:
         self._products = torch.zeros(classes, channels, channels, dtype=torch.float64)
 
     def add(self, features: Tensor, labels: Tensor) -> None:
-        """Takes in a batch: features B × F × spatial, labels B × spatial."""
+        """Takes in a batch: features B × F × spatial, labels B × spatial. Not under autocast: bf16 is too coarse."""
         points = features.detach().float().movedim(1, -1).flatten(0, -2)
         of_point = labels.flatten()
-        with torch.autocast(features.device.type, enabled=False):  # differences of products are too fine for bf16
-            for number in of_point.unique().tolist():
-                own = points[of_point == number]
-                self._counts[number] += len(own)
-                self._sums[number] += own.sum(0).double().cpu()
-                self._products[number] += (own.T @ own).double().cpu()
+        for number in of_point.unique().tolist():
+            own = points[of_point == number]
+            self._counts[number] += len(own)
+            self._sums[number] += own.sum(0).double().cpu()
+            self._products[number] += (own.T @ own).double().cpu()
 
     def join(self, device: torch.device) -> None:
         """Adds up what all processes have gathered; they talk through tensors on `device`."""

@@ -411,7 +411,7 @@ class FinetuneLearner:
         return groups
 
     @torch.no_grad()
-    def begin(self) -> None:
+    def begin(self, bf16: bool) -> None:
         """Lets the heads begin as the linear discriminants of their features.
 
         A head at random would take its first dozens of steps to find what features hold, and spoil them meanwhile.
@@ -422,7 +422,8 @@ class FinetuneLearner:
         rank, ranks = own_place(1)
         for step in range(HEAD_BATCHES):
             prepared = self.prepared(self.read(step, rank, ranks))
-            decoder = network.features(prepared.images[: len(prepared.labels)]).decoder
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+                decoder = network.features(prepared.images[: len(prepared.labels)]).decoder
             for discriminant, features in zip(found, decoder, strict=False):
                 discriminant.add(features, resized(prepared.labels, features.shape[2:]))
         for discriminant, head in zip(found, heads, strict=True):

@@ -163,7 +163,7 @@ class PretrainLearner:
     def rated(self) -> list[Rated]:
         return [Rated(list(self.module.parameters()), 1.0, self.config.weight_decay)]
 
-    def begin(self) -> None:
+    def begin(self, bf16: bool) -> None:
         pass
 
     def after_step(self, fraction: float) -> None:

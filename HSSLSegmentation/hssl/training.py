@@ -65,8 +65,8 @@ class Learner(Protocol):
     def rated(self) -> list[Rated]:
         """Returns all trained parameters with their rates."""
 
-    def begin(self) -> None:
-        """Called before the first step; the clock runs already."""
+    def begin(self, bf16: bool) -> None:
+        """Called before the first step, with the precision that steps will have; the clock runs already."""
 
     def after_step(self, fraction: float) -> None:
         """Called after each optimiser step, with the share of the budget that is used up."""
@@ -134,8 +134,7 @@ def train(
         state.bf16 = _choose_bf16(learner, config, processes, on_event)
     began = last_save = last_metrics = time.monotonic()
     if state.step == 0:
-        with torch.autocast(device.type, torch.bfloat16, enabled=state.bf16):
-            learner.begin()
+        learner.begin(state.bf16)
     module: nn.Module = learner.module
     if processes.count > 1:
         module = nn.parallel.DistributedDataParallel(
