@@ -421,11 +421,13 @@ class FinetuneLearner:
         found = [LinearDiscriminant(head.out_channels, head.in_channels) for head in heads]
         rank, ranks = own_place(1)
         for step in range(HEAD_BATCHES):
-            prepared = self.prepared(self.read(step, rank, ranks))
+            kind, labelled, _ = self.read(step, rank, ranks)
+            images, labels = self._augmented(kind, labelled)
+            assert labels is not None
             with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-                decoder = network.features(prepared.images[: len(prepared.labels)]).decoder
+                decoder = network.features(images).decoder
             for discriminant, features in zip(found, decoder, strict=False):
-                discriminant.add(features, resized(prepared.labels, features.shape[2:]))
+                discriminant.add(features, resized(labels, features.shape[2:]))
         for discriminant, head in zip(found, heads, strict=True):
             discriminant.join(self.device)
             weight, bias = discriminant.head(BALANCE)

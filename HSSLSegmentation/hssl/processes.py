@@ -124,7 +124,7 @@ def gathered(tensor: Tensor) -> Tensor:
     Together with DDP's averaging of gradients, a mean over this process's anchors against gathered negatives has
     the gradient of the mean over the joint batch.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if not _together() or dist.get_world_size() == 1:
         return tensor
     from torch.distributed.nn.functional import all_gather
 
@@ -133,13 +133,17 @@ def gathered(tensor: Tensor) -> Tensor:
 
 def summed(values: Tensor) -> Tensor:
     """Returns the sum of a tensor over the processes, the tensor itself where there is one process only."""
-    if dist.is_available() and dist.is_initialized():
+    if _together():
         dist.all_reduce(values)
     return values
 
 
 def own_place(count: int) -> tuple[int, int]:
     """Returns where this process's `count` rows begin in a gathered tensor, and how many rows that has."""
-    if not (dist.is_available() and dist.is_initialized()):
+    if not _together():
         return 0, count
     return dist.get_rank() * count, dist.get_world_size() * count
+
+
+def _together() -> bool:
+    return dist.is_available() and dist.is_initialized()

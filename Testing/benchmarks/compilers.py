@@ -50,7 +50,7 @@ def images(count: int, side: int) -> Any:
     return torch.from_numpy(np.random.default_rng(0).standard_normal((count, 3, side, side)).astype(np.float32))
 
 
-def side(make: Callable[..., Callable[[], Measures]], *arguments: Any) -> Side:
+def one_side(make: Callable[..., Callable[[], Measures]], *arguments: Any) -> Side:
     return Side(as_the_engine, make, *arguments)
 
 
@@ -167,18 +167,18 @@ def main() -> None:
         if given.what == "prediction":
             path = exported(Path(name), window)
             sides = {
-                f"{how}, {precision}": side(by_torch, precision, how, window, *one)
+                f"{how}, {precision}": one_side(by_torch, precision, how, window, *one)
                 for how in ("eager", "compile")
                 for precision in ("float32", "bfloat16")
             }
             if not window:
-                sides["oneDNN graph, float32"] = side(by_torch, "float32", "oneDNN graph", 0, *one)
-                sides["ONNX Runtime, float32"] = side(by_onnxruntime, path, *one)
+                sides["oneDNN graph, float32"] = one_side(by_torch, "float32", "oneDNN graph", 0, *one)
+                sides["ONNX Runtime, float32"] = one_side(by_onnxruntime, path, *one)
             for precision in ("float32", "bfloat16"):
-                sides[f"OpenVINO, {precision}"] = side(by_openvino, path, precision, *one)
+                sides[f"OpenVINO, {precision}"] = one_side(by_openvino, path, precision, *one)
         else:
             sides = {
-                f"{how}, {precision}": side(steps, precision, how, *one)
+                f"{how}, {precision}": one_side(steps, precision, how, *one)
                 for how in ("eager", "compile")
                 for precision in ("float32", "bfloat16")
             }

@@ -32,9 +32,8 @@ SHARES_ON = ("msd_hippocampus", "hn_ct_openkbp")
 
 def variants(lab: Laboratory, task: str) -> dict[str, Pretraining | None]:
     """Returns the starts that are compared on a source, all at the same short budget."""
-    network, budget = lab.preset.networks[0], lab.preset.short_pretraining
-    found = {name: Pretraining(budget, changes, network) for name, changes in VARIANTS.items()}
-    return {"scratch": None, **found, SINGLE: Pretraining(budget, {"tasks": [task]}, network)}
+    found = {name: lab.short(changes) for name, changes in VARIANTS.items()}
+    return {"scratch": None, **found, SINGLE: lab.short({"tasks": [task]})}
 
 
 def legs(lab: Laboratory) -> list[Leg]:

@@ -86,6 +86,10 @@ class Laboratory:
         first = network == self.preset.networks[0]
         return Pretraining(self.preset.pretraining if first else self.preset.other_pretraining, {}, network)
 
+    def short(self, changes: dict[str, Any]) -> Pretraining:
+        """Returns a pretraining that is compared with others, of the main network and with the short budget."""
+        return Pretraining(self.preset.short_pretraining, changes, self.preset.networks[0])
+
     def leg(self, task: str, start: str, count: int, draw: int, repeat: int = 0, **more: Any) -> Leg:
         """Returns a leg with the preset's budget and test cases, on the cases of a draw.
 
@@ -162,7 +166,8 @@ class Laboratory:
         """
         path = self._path(leg)
         if not path.exists():
-            write_json(path, self._measure(leg, path.stem))
+            found = self._measure(leg, path.stem)
+            write_json(path, {"leg": _labels(leg), **found, "commit": circumstances()["commit"]})
         found = read_json(path)
         return {**_labels(leg), **found["measured"], "commit": found["commit"]}
 
@@ -220,8 +225,7 @@ class Laboratory:
             done = finetune(config, _warnings)
         except NumericalError as error:
             _say(str(error))
-            never_tested = {**NEVER_TESTED, "failed": str(error)}
-            return {"leg": _labels(leg), "measured": never_tested, "commit": circumstances()["commit"]}
+            return {"measured": {**NEVER_TESTED, "failed": str(error)}}
         folder = Path(done.result["run"])
         images = [self.data.catalogue.image(case) for case in leg.test]
         with torch.inference_mode():
@@ -236,7 +240,7 @@ class Laboratory:
             **{key: done.result[key] for key in ("minutes", "steps", "precision")},
         }
         training = {key: value for key, value in done.result.items() if key != "run"}
-        return {"leg": _labels(leg), "training": training, "measured": measured, "commit": circumstances()["commit"]}
+        return {"training": training, "measured": measured}
 
     def _precision(self) -> str:
         """One trial decides for all trainings of this folder, or noise of the machine would tell starts apart."""

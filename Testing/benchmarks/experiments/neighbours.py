@@ -12,19 +12,18 @@ PRETEXTS = ("simclr", "barlow", "mae", "position")
 
 def others(lab: Laboratory) -> dict[str, Pretraining]:
     """Returns the pretexts beside `hssl`."""
-    network, budget = lab.preset.networks[0], lab.preset.short_pretraining
-    return {name: Pretraining(budget, {"pretext": name}, network) for name in PRETEXTS}
+    return {name: lab.short({"pretext": name}) for name in PRETEXTS}
 
 
 def legs(lab: Laboratory) -> list[Leg]:
     """Returns each pretext, and scratch, on each source and draw."""
     # The default pretext without changes is the same leg as in the ablations, and is trained once.
-    hssl = Pretraining(lab.preset.short_pretraining, {}, lab.preset.networks[0])
+    starts = {"scratch": None, "hssl": lab.short({}), **others(lab)}
     return [
         lab.leg(task, start, lab.preset.few, draw, pretraining=pretraining)
         for draw in range(lab.preset.other_draws)
         for task in lab.preset.other_sources
-        for start, pretraining in {"scratch": None, "hssl": hssl, **others(lab)}.items()
+        for start, pretraining in starts.items()
     ]
 
 
