@@ -121,6 +121,20 @@ def test_pretraining_knows_whether_every_parameter_has_a_gradient(workspace, mon
     assert found == [(expected, expected)] * 2
 
 
+@pytest.mark.parametrize(
+    "changes", [{}, {"deep_supervision": False}, {"unlabelled": "mean-teacher"}, {"network": {"spatial_dims": 3, "in_slices": 1}}]
+)
+def test_every_parameter_has_a_gradient_in_fine_tuning(workspace, monkeypatch, changes):
+    found = []
+
+    def look(learner, fraction):
+        found.append(all(p.grad is not None for p in learner.module.parameters() if p.requires_grad))
+
+    monkeypatch.setattr(hssl.finetune.FinetuneLearner, "after_step", look)
+    finetune(finetuning(workspace, "run", 2, batch_size=2, **changes))
+    assert found == [True] * 2
+
+
 def test_volumes_train_by_the_same_code(workspace):
     network = {"spatial_dims": 3, "in_slices": 1}
     pretrained = pretrain(pretraining(workspace, "pre", 5, network=network, batch_size=2))
