@@ -17,6 +17,7 @@ test: $(VENV)/harness check
 
 check: $(VENV)/harness
 	$(BIN)/ruff check HSSLSegmentation Testing
+	$(BIN)/ruff format --check HSSLSegmentation Testing
 	$(BIN)/mypy
 
 # The pictures of the README, from a walk through the panel with the real engine.

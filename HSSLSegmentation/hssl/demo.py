@@ -214,4 +214,3 @@ def _scan(protocol: _Protocol, rng: np.random.Generator, across: int, slices: in
         image.SetDirection(direction.ravel().tolist())
         images.append(sitk.DICOMOrient(image, axes))
     return images[0], images[1]
-

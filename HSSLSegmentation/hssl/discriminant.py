@@ -52,7 +52,9 @@ class LinearDiscriminant:
         scatter = self._products - self._counts[:, None, None] * means[:, :, None] * means[:, None]
         weights = self._counts.sign() * counts**-balance
         covariance = (weights[:, None, None] * scatter).sum(0) / (weights * self._counts).sum()
-        covariance += SHRINKAGE * covariance.diagonal().mean().clamp_min(1e-6) * torch.eye(len(covariance), dtype=torch.float64)
+        covariance += (
+            SHRINKAGE * covariance.diagonal().mean().clamp_min(1e-6) * torch.eye(len(covariance), dtype=torch.float64)
+        )
         directions = torch.linalg.solve(covariance, means.T).T
         priors = counts ** (1 - balance)
         bias = (priors / priors.sum()).log() - (directions * means).sum(1) / 2

@@ -368,7 +368,9 @@ class FinetuneLearner:
 
     def ids(self, batch: Read) -> list[str]:
         kind, labelled, others = batch
-        return sorted({*kind.labelled.ids(labelled), *(kind.unlabelled.ids(others) if kind.unlabelled and others else [])})
+        return sorted(
+            {*kind.labelled.ids(labelled), *(kind.unlabelled.ids(others) if kind.unlabelled and others else [])}
+        )
 
     def prepared(self, batch: Read) -> Prepared:
         kind, labelled, others = batch

@@ -74,8 +74,7 @@ class Segmenter:
             return self._by_windows(array, low, first, last)
         step = self.slices_at_once(array.shape[1:])
         parts = [
-            self._of_slices(array, low, np.arange(begin, min(begin + step, last)))
-            for begin in range(first, last, step)
+            self._of_slices(array, low, np.arange(begin, min(begin + step, last))) for begin in range(first, last, step)
         ]
         return torch.cat(parts, 1)
 

@@ -38,9 +38,7 @@ NEAR_CONTOUR_SHARE = 0.5
 """Share of the voxels of a step that are drawn near the contours, where decisions are made."""
 HINT_UNIT = 5.0
 """Distances are divided by this before the head sees them, or it would look at little else."""
-OWN_PERCENTILES = Fingerprint(
-    spacing=(1.0, 1.0, 1.0), slice_axis=0, normalisation="percentiles", median_size=(1, 1, 1)
-)
+OWN_PERCENTILES = Fingerprint(spacing=(1.0, 1.0, 1.0), slice_axis=0, normalisation="percentiles", median_size=(1, 1, 1))
 """Any volume is normalised by its own values: it need not be of a task that the network knows."""
 
 

@@ -255,9 +255,7 @@ def _write(result: Prediction, folder: Path, name: str) -> dict[str, object]:
     if result.probabilities:
         # Class names may hold anything; a file's name may not.
         plain = [f"{n}_{re.sub(r'[^A-Za-z0-9-]+', '_', c)[:60]}" for n, c in enumerate(result.probabilities, 1)]
-        files = {
-            c: folder / f"{name}_probability_{p}.nii.gz" for c, p in zip(result.probabilities, plain, strict=True)
-        }
+        files = {c: folder / f"{name}_probability_{p}.nii.gz" for c, p in zip(result.probabilities, plain, strict=True)}
         for c, file in files.items():
             write_volume(result.probabilities[c], file)
         paths["probabilities"] = {c: str(file) for c, file in files.items()}

@@ -168,9 +168,7 @@ class Growth:
     ):
         self.region, self.classes = region, classes
         start, stop = region.start, region.stop
-        inside = sorted(
-            {(p.axis, p.index - start[p.axis]) for p in planes if start[p.axis] <= p.index < stop[p.axis]}
-        )
+        inside = sorted({(p.axis, p.index - start[p.axis]) for p in planes if start[p.axis] <= p.index < stop[p.axis]})
         # Each must be left out once.
         self.useful = len(inside) > 1
         if not self.useful:

@@ -47,7 +47,9 @@ def main() -> None:
     parser.add_argument("--draws", type=int, help="draws of the labelled cases, instead of the preset's numbers")
     parser.add_argument("--sources", nargs="+", choices=SOURCES, help="fewer than the preset's")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, help="instead of the preset's, its main one first")
-    parser.add_argument("--part", default="1/1", help="n/m: only the n-th of m parts of the starts (scratch is one), no figures")
+    parser.add_argument(
+        "--part", default="1/1", help="n/m: only the n-th of m parts of the starts (scratch is one), no figures"
+    )
     given = parser.parse_args()
     number = re.fullmatch(r"(\d+)/(\d+)", given.part)
     if number is None or not 1 <= int(number[1]) <= int(number[2]):

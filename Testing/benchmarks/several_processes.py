@@ -35,7 +35,19 @@ def started(workspace: Path, run: str, cores: str, batch: int, steps: int) -> su
     file.write_text(json.dumps(config.model_dump(mode="json")))
     count = len(cores.split(","))
     launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={count}", "--standalone"] if count > 1 else []
-    command = ["taskset", "-c", cores, sys.executable, *launcher, "-m", "hssl", "pretrain", "--config", str(file), "--json"]
+    command = [
+        "taskset",
+        "-c",
+        cores,
+        sys.executable,
+        *launcher,
+        "-m",
+        "hssl",
+        "pretrain",
+        "--config",
+        str(file),
+        "--json",
+    ]
     return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
 
 

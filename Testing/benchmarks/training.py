@@ -38,7 +38,9 @@ AIM = {
 }
 
 
-def config(job: str, workspace: Path, run: str, steps: int, batch: int, threads: int, precision: str, device: str) -> Any:
+def config(
+    job: str, workspace: Path, run: str, steps: int, batch: int, threads: int, precision: str, device: str
+) -> Any:
     from hssl.catalogue import Catalogue
     from hssl.configuration import Budget, FinetuneConfig, PretrainConfig
 
@@ -271,7 +273,9 @@ def main() -> None:
                 "engine_float32": Side(engine, *one, "float32", given.device),
             }
             measured = alternated(sides, given.rounds)
-            found = {f"monai_over_{side}_wall": ratios(measured, "monai", side, "wall") for side in sides if side != "monai"}
+            found = {
+                f"monai_over_{side}_wall": ratios(measured, "monai", side, "wall") for side in sides if side != "monai"
+            }
     aim, value = AIM[row]
     write(
         f"training-{given.against}-{given.job}.json", row, f"{given.job}: {given.against}",

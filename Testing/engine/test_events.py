@@ -46,7 +46,9 @@ def test_anything_else_a_process_prints_is_no_event_and_no_error(text):
     assert from_line(text) is None or text.strip().startswith("{")
 
 
-@pytest.mark.parametrize("line", ['{"event": "unknown"}', '{"event": "progress"}', "{", '{"event": "done", "stopped": "x"}'])
+@pytest.mark.parametrize(
+    "line", ['{"event": "unknown"}', '{"event": "progress"}', "{", '{"event": "done", "stopped": "x"}']
+)
 def test_broken_events_are_told_apart(line):
     assert from_line(line) is None
 

@@ -119,7 +119,8 @@ def test_the_same_strokes_give_the_same_preview():
     volume, truth = bent_tube()
     annotation = painted(volume, truth, SLICES)
     masks = [
-        sitk.GetArrayFromImage(InteractiveSession(volume, model()).learn(annotation, SLICES).label_map) for _ in range(2)
+        sitk.GetArrayFromImage(InteractiveSession(volume, model()).learn(annotation, SLICES).label_map)
+        for _ in range(2)
     ]
     assert np.array_equal(*masks)
 
@@ -133,9 +134,13 @@ def test_nothing_is_filled_far_from_the_suggested_shape(spacing, monkeypatch):
     bright = sitk.GetImageFromArray(array)
     bright.SetSpacing((spacing, spacing, 1.5 * spacing))
     asked, projected = [], SliceFeatures.projected
-    monkeypatch.setattr(SliceFeatures, "projected", lambda s, at, weight: (asked.append(at), projected(s, at, weight))[1])
+    monkeypatch.setattr(
+        SliceFeatures, "projected", lambda s, at, weight: (asked.append(at), projected(s, at, weight))[1]
+    )
     annotation = painted(bright, truth, SLICES)
-    found = sitk.GetArrayFromImage(InteractiveSession(bright).learn(annotation, SLICES, whole_volume=True).label_map) > 0
+    found = (
+        sitk.GetArrayFromImage(InteractiveSession(bright).learn(annotation, SLICES, whole_volume=True).label_map) > 0
+    )
     assert (found & truth).sum() > 0.7 * truth.sum()
     assert not found[:, :, 60:].any()
     assert not (torch.cat(asked) % 110 >= 60).any(), "nor is anything computed there"

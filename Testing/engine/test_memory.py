@@ -55,7 +55,9 @@ def test_fine_tuning_goes_on_with_smaller_batches(workspace, monkeypatch):
     fitting(monkeypatch, FinetuneLearner, 4)
     events: list = []
     task = Catalogue.load(workspace).tasks[0].name
-    done = finetune(FinetuneConfig(workspace=workspace, task=task, run="r", budget=Budget(steps=2), **QUICK), events.append)
+    done = finetune(
+        FinetuneConfig(workspace=workspace, task=task, run="r", budget=Budget(steps=2), **QUICK), events.append
+    )
     assert done.result["steps"] == 2 and not done.stopped
     assert told(events) == ["Out of memory; going on with batches of 4"]
 

@@ -83,7 +83,9 @@ def test_only_constant_images_say_that_nothing_is_left(tmp_path):
 def test_a_class_that_no_label_holds_is_told_and_never_predicted(tmp_path):
     workspace = make(tmp_path / "w", {"a": [volume((6, 30, 30), s) for s in (0, 1)]})
     seen: list = []
-    config = FinetuneConfig(workspace=workspace, task="a", case_count=1, batch_size=2, **QUICK | {"budget": Budget(steps=40)})
+    config = FinetuneConfig(
+        workspace=workspace, task="a", case_count=1, batch_size=2, **QUICK | {"budget": Budget(steps=40)}
+    )
     done = finetune(config, seen.append)
     assert any("holds nowhere" in m.text for m in seen if isinstance(m, Message))
     predict(PredictConfig(model=done.result["run"], inputs=[workspace / "a1.nii.gz"], output=tmp_path / "out"))

@@ -50,7 +50,9 @@ def test_a_label_map_lies_exactly_on_its_volumes_grid(trained, tmp_path):
     odd.SetDirection((np.cos(angle), 0, -np.sin(angle), 0, -1, 0, -np.sin(angle), 0, -np.cos(angle)))
     sitk.WriteImage(odd, str(tmp_path / "odd one.nrrd"))
     sitk.WriteImage(volumes[1], str(tmp_path / "ünïcode.mha"))
-    done = predict(PredictConfig(model=run, inputs=[tmp_path], output=tmp_path / "out", uncertainty=True, probabilities=True))
+    done = predict(
+        PredictConfig(model=run, inputs=[tmp_path], output=tmp_path / "out", uncertainty=True, probabilities=True)
+    )
     assert len(done.result["outputs"]) == 2 and not done.result["failed"]
     for entry in done.result["outputs"]:
         source = sitk.ReadImage(entry["input"])
@@ -139,9 +141,7 @@ def test_a_stop_ends_between_batches_of_slices(trained, tmp_path):
     segmenter = Segmenter(*load_model(run), torch.device("cpu"))
     with pytest.raises(Stopped):
         predict_volume(read_volume(images(workspace)[0]), segmenter, stop=lambda: True)
-    done = predict(
-        PredictConfig(model=run, inputs=images(workspace)[:1], output=tmp_path / "out"), stop=lambda: True
-    )
+    done = predict(PredictConfig(model=run, inputs=images(workspace)[:1], output=tmp_path / "out"), stop=lambda: True)
     assert done.stopped and not list((tmp_path / "out").glob("*"))
 
 
@@ -195,6 +195,8 @@ def test_a_network_of_volumes_is_validated_and_predicts(shared_workspace, tmp_pa
     done = finetune(config)
     assert done.result["validation_dice"] is not None
     source = images(workspace)[0]
-    found = predict(PredictConfig(model=Path(done.result["run"]), inputs=[source], output=tmp_path / "out", device="cpu"))
+    found = predict(
+        PredictConfig(model=Path(done.result["run"]), inputs=[source], output=tmp_path / "out", device="cpu")
+    )
     label_map = sitk.ReadImage(found.result["outputs"][0]["label_map"])
     assert label_map.GetSize() == sitk.ReadImage(str(source)).GetSize()

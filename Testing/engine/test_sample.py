@@ -32,6 +32,8 @@ def test_a_folder_with_something_in_it_is_refused_and_left_alone(tmp_path: Path)
 
 def test_a_sample_that_was_stopped_leaves_nothing(tmp_path: Path) -> None:
     events: list[object] = []
-    done = sample(tmp_path / "w", "tiny", on_event=events.append, stop=lambda: any(isinstance(e, Progress) for e in events))
+    done = sample(
+        tmp_path / "w", "tiny", on_event=events.append, stop=lambda: any(isinstance(e, Progress) for e in events)
+    )
     assert done.stopped
     assert not list(tmp_path.iterdir())

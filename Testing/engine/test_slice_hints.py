@@ -104,7 +104,9 @@ def test_what_a_slice_says_of_itself_is_left_out(cells, monkeypatch):
     planes = [Plane(0, 2), Plane(0, 6), Plane(0, 10), Plane(1, 7), Plane(2, 5)]
     growth, whole = grown(array, annotated(truth, planes), planes)
     for plane in planes:
-        own = torch.from_numpy(np.moveaxis(np.arange(array.size).reshape(array.shape), plane.axis, 0)[plane.index].ravel())
+        own = torch.from_numpy(
+            np.moveaxis(np.arange(array.size).reshape(array.shape), plane.axis, 0)[plane.index].ravel()
+        )
         crossed = torch.zeros(array.shape, dtype=torch.bool)
         for other in planes:
             if other.axis != plane.axis:

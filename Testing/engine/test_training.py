@@ -122,7 +122,8 @@ def test_pretraining_knows_whether_every_parameter_has_a_gradient(workspace, mon
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"deep_supervision": False}, {"unlabelled": "mean-teacher"}, {"network": {"spatial_dims": 3, "in_slices": 1}}]
+    "changes",
+    [{}, {"deep_supervision": False}, {"unlabelled": "mean-teacher"}, {"network": {"spatial_dims": 3, "in_slices": 1}}],
 )
 def test_every_parameter_has_a_gradient_in_fine_tuning(workspace, monkeypatch, changes):
     found = []

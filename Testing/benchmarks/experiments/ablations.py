@@ -84,7 +84,9 @@ def figures(rows: list[Row]) -> dict[str, Any]:
 def _bridged(shares: dict[str, Any], task: str) -> float | None:
     """None where one of the three trainings broke down, or where all labels are no better than a tenth of them."""
     at = {(c["share"], s): f["mean"] for c in shares["cells"] if c["task"] == task for s, f in c["starts"].items()}
-    few, pretrained, whole = (at.get(key) for key in (("10 %", "scratch"), ("10 %", "pretrained"), ("100 %", "scratch")))
+    few, pretrained, whole = (
+        at.get(key) for key in (("10 %", "scratch"), ("10 %", "pretrained"), ("100 %", "scratch"))
+    )
     if few is None or pretrained is None or whole is None or whole <= few:
         return None
     return float((pretrained - few) / (whole - few))

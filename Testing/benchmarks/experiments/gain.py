@@ -22,7 +22,10 @@ def legs(lab: Laboratory) -> list[Leg]:
 
 def figures(rows: list[Row]) -> dict[str, Any]:
     """Returns the comparison by source and number of cases, and by source alone."""
-    return {**comparison(rows, "scratch"), "sources": {t: _gain(rows, t) for t in dict.fromkeys(r["task"] for r in rows)}}
+    return {
+        **comparison(rows, "scratch"),
+        "sources": {t: _gain(rows, t) for t in dict.fromkeys(r["task"] for r in rows)},
+    }
 
 
 def _gain(rows: list[Row], task: str) -> dict[str, Any] | None:

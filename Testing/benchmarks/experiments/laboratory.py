@@ -247,7 +247,9 @@ class Laboratory:
         path = self.folder / "precision.json"
         if not path.exists():
             leg = self.leg(self.preset.sources[0], "scratch", 1, 0, budget={"steps": 1})
-            config = FinetuneConfig.checked({**self._finetuning(leg), "run": f"trial-{self._path(leg).stem}-{os.getpid()}"})
+            config = FinetuneConfig.checked(
+                {**self._finetuning(leg), "run": f"trial-{self._path(leg).stem}-{os.getpid()}"}
+            )
             done = finetune(config, _warnings)
             shutil.rmtree(done.result["run"])
             write_json(path, done.result["precision"])

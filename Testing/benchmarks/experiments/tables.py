@@ -101,7 +101,8 @@ def _ablations(f: dict[str, Any]) -> str:
     if f["shares"]["cells"]:
         parts.append(of_comparison(f["shares"], {"task": "source", "share": "labels"}))
         bridged = "; ".join(
-            f"{NAMES.get(task, task)} {'–' if share is None else f'{100 * share:.0f} %'}" for task, share in f["bridged"].items()
+            f"{NAMES.get(task, task)} {'–' if share is None else f'{100 * share:.0f} %'}"
+            for task, share in f["bridged"].items()
         )
         parts.append(f"Share of the way from 10 % to all labels that pretraining goes: {bridged}.")
     return "\n\n".join(parts)

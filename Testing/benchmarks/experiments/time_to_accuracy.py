@@ -22,13 +22,16 @@ def legs(lab: Laboratory) -> list[Leg]:
 def figures(rows: list[Row]) -> dict[str, Any]:
     """Returns the comparison by source and seconds (or steps), and where pretrained is at scratch's end."""
     rows = [
-        {**r, "time": round(60 * r["budget"]["minutes"]) if "minutes" in r["budget"] else r["budget"]["steps"]} for r in rows
+        {**r, "time": round(60 * r["budget"]["minutes"]) if "minutes" in r["budget"] else r["budget"]["steps"]}
+        for r in rows
     ]
     result = comparison(rows, "scratch", ("task", "time"))
     reached: dict[str, float | None] = {}
     for task in dict.fromkeys(r["task"] for r in rows):
         cells = [c for c in result["cells"] if c["task"] == task]
-        of = {s: {c["time"]: c["starts"][s]["mean"] for c in cells if s in c["starts"]} for s in ("pretrained", "scratch")}
+        of = {
+            s: {c["time"]: c["starts"][s]["mean"] for c in cells if s in c["starts"]} for s in ("pretrained", "scratch")
+        }
         aim = of["scratch"].get(max(c["time"] for c in cells), float("inf"))
         reached[task] = min((time for time, dice in of["pretrained"].items() if dice >= aim), default=None)
     return {**result, "pretrained_reaches_the_last_of_scratch_at": reached}
