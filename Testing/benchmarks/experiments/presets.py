@@ -25,6 +25,7 @@ class Preset:
         other_pretraining: budget of the pretrainings of `networks` other than the first.
         finetuning: budget of each fine-tuning, pretrained or not.
         split_finetuning: the same on the published split.
+        split_volumes: the same of 3D networks, of which a step takes four to five times as long.
         times: budgets of the experiment on time to accuracy.
         sources: tasks that fine-tunings are measured on.
         other_sources: the same for ablations, other pretexts and unlabelled images, which need many pretrainings.
@@ -47,6 +48,7 @@ class Preset:
     other_pretraining: Limit
     finetuning: Limit
     split_finetuning: Limit
+    split_volumes: Limit
     times: tuple[Limit, ...]
     sources: tuple[str, ...] = MEASURED
     other_sources: tuple[str, ...] = MEASURED
@@ -81,6 +83,7 @@ PRESETS = {
         other_pretraining={"steps": 1000},
         finetuning={"steps": 500},
         split_finetuning={"steps": 3000},
+        split_volumes={"steps": 750},
         times=tuple({"minutes": s / 60} for s in SECONDS),
         other_sources=("hn_ct_openkbp", "mouse_brain_mr"),
         seeds=1,
@@ -95,6 +98,7 @@ PRESETS = {
         other_pretraining={"minutes": 15},
         finetuning={"minutes": 0.5},
         split_finetuning={"minutes": 2},
+        split_volumes={"minutes": 2},
         times=tuple({"minutes": s / 60} for s in SECONDS[:3]),
         size="medium",
         test_cases=0,
@@ -106,6 +110,7 @@ PRESETS = {
         other_pretraining={"steps": 1},
         finetuning={"steps": 1},
         split_finetuning={"steps": 1},
+        split_volumes={"steps": 1},
         times=({"steps": 1}, {"steps": 2}),
         sources=("cardiac_cine_scd",),
         other_sources=("cardiac_cine_scd",),

@@ -19,6 +19,7 @@ def legs(lab: Laboratory) -> list[Leg]:
     for share in PUBLISHED:
         cases = tuple(lab.data.splits[TASK][share])
         for network in lab.preset.networks:
+            budget = lab.preset.split_volumes if network == "3D" else lab.preset.split_finetuning
             for seed in range(lab.preset.split_seeds if network == lab.preset.networks[0] else 1):
                 for start in ("pretrained", "scratch"):
                     found.append(
@@ -30,7 +31,7 @@ def legs(lab: Laboratory) -> list[Leg]:
                             seed,
                             cases,
                             tuple(lab.data.test(TASK)),
-                            lab.preset.split_finetuning,
+                            budget,
                             lab.main_of(network) if start == "pretrained" else None,
                             network,
                         )
