@@ -140,6 +140,19 @@ def test_it_is_computed_once_and_a_resumed_run_goes_on_exactly(workspace, monkey
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_features_are_found_under_autocast_and_summed_without(workspace, monkeypatch):
+    seen = []
+    add = LinearDiscriminant.add
+
+    def look(self, features, labels):
+        seen.append((features.dtype, torch.is_autocast_enabled("cpu")))
+        add(self, features, labels)
+
+    monkeypatch.setattr(LinearDiscriminant, "add", look)
+    finetune(finetuning(workspace, "cast", precision="bfloat16"))
+    assert set(seen) == {(torch.bfloat16, False)}
+
+
 def test_features_that_never_vary_give_a_finite_head():
     discriminant = LinearDiscriminant(2, 3)
     discriminant.add(torch.zeros(1, 3, 4, 4), torch.arange(16).view(1, 4, 4) % 2)
