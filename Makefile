@@ -12,8 +12,13 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 demo: $(VENV)/engine
 	$(BIN)/hssl demo demo
 
+# The engine and the Slicer side have a worker process each: a crash in Qt, VTK or torch fails the test that it
+# belongs to, by name, and does not take the others with it.
+PYTEST = PYTHONUTF8=1 OMP_NUM_THREADS=2 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest --numprocesses 1
+
 test: $(VENV)/harness check
-	PYTHONUTF8=1 OMP_NUM_THREADS=2 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest Testing
+	$(PYTEST) Testing/engine Testing/robustness
+	$(PYTEST) Testing --ignore Testing/engine --ignore Testing/robustness
 
 check: $(VENV)/harness
 	$(BIN)/ruff check HSSLSegmentation Testing
