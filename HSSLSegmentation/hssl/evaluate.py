@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import statistics
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -130,8 +131,10 @@ def _overlap_and_distances(
     from monai.metrics import compute_average_surface_distance, compute_dice, compute_hausdorff_distance
 
     y_pred, y = (torch.from_numpy(mask)[None, None] for mask in (prediction, reference))
-    hd95 = compute_hausdorff_distance(y_pred, y, include_background=True, percentile=95, spacing=spacing)
-    asd = compute_average_surface_distance(y_pred, y, include_background=True, symmetric=True, spacing=spacing)
+    with warnings.catch_warnings():  # MONAI 1.5's own call of an argument that it has deprecated
+        warnings.filterwarnings("ignore", ".*always_return_as_numpy", FutureWarning)
+        hd95 = compute_hausdorff_distance(y_pred, y, include_background=True, percentile=95, spacing=spacing)
+        asd = compute_average_surface_distance(y_pred, y, include_background=True, symmetric=True, spacing=spacing)
     return compute_dice(y_pred, y).item(), hd95.item(), asd.item()
 
 
