@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from .errors import InputError, encodable
 from .formats import is_dicom
+from .parallel import itk_reads
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ def _read_slice(file: Path) -> _Slice:
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(file))
-    reader.ReadImageInformation()
+    with itk_reads:
+        reader.ReadImageInformation()
     return _Slice(
         file=file,
         uid=tag(reader, "0020|000e") or "unknown",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,12 +15,15 @@ from .events import Stop
 T = TypeVar("T")
 R = TypeVar("R")
 
+itk_reads = threading.Lock()
+"""Held while a reader of SimpleITK works: two at once can free the same string, and the heap is ruined (2.5.7)."""
+
 
 def in_threads(function: Callable[[T], R], items: Iterable[T], stop: Stop, threads: int | None = None) -> Iterator[R]:
     """Yields `function(item)` for each item, in the order of the items; ends early when `stop` says so.
 
     Args:
-        function: SimpleITK lets other threads run while it reads, so reading files is what this is for.
+        function: checking and measuring files is what this is for; ITK's readers take turns (`itk_reads`).
         items: taken only as far ahead as there are threads, so that memory is bounded.
         stop: asked before every result.
         threads: None: one for each core, at most 8.

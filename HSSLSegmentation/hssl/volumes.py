@@ -16,6 +16,7 @@ from .dicom import Series, series_in
 from .errors import InputError
 from .files import whole_file
 from .formats import READERS, is_dicom, suffix_of
+from .parallel import itk_reads
 
 __all__ = [
     "Header",
@@ -286,7 +287,8 @@ def _opened(path: Path) -> sitk.ImageFileReader:
         raise InputError(path, f"is in no format that is read: {', '.join(READERS)}, DICOM")
     reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
+        with itk_reads:
+            reader.ReadImageInformation()
     except RuntimeError as error:
         if stored is not None:
             storage.verify(stored)  # damaged data has a better reason than ITK's
@@ -296,7 +298,8 @@ def _opened(path: Path) -> sitk.ImageFileReader:
 
 def _executed(reader: sitk.ImageFileReader | sitk.ImageSeriesReader, path: Path) -> sitk.Image:
     try:
-        return reader.Execute()
+        with itk_reads:
+            return reader.Execute()
     except RuntimeError as error:
         reason = dicom.reason_of(error)
         if "allocate" in reason:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import gzip
 import os
 import struct
+import threading
+import time
 import zlib
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import SimpleITK as sitk
 from dicom_files import write_series
 
 from hssl.errors import InputError
+from hssl.parallel import in_threads
 from hssl.volumes import (
     check_values,
     grid_difference,
@@ -392,3 +395,31 @@ def test_odd_bytes_in_a_dicom_tag_can_be_written_down_and_the_series_is_found_ag
 def test_a_folder_without_a_series_says_so(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing here")
     assert "no DICOM series" in reason(read_header, tmp_path)
+
+
+def test_itk_reads_one_file_at_a_time_in_whatever_thread(tmp_path, monkeypatch):
+    inside, seen = [], []
+
+    class Watched(sitk.ImageFileReader):
+        def watch(self, read):
+            inside.append(threading.get_ident())
+            time.sleep(0.01)
+            seen.append(len(inside))
+            try:
+                return read()
+            finally:
+                inside.pop()
+
+        def ReadImageInformation(self):
+            return self.watch(super().ReadImageInformation)
+
+        def Execute(self):
+            return self.watch(super().Execute)
+
+    monkeypatch.setattr(sitk, "ImageFileReader", Watched)
+    files = [tmp_path / f"{i}.nii.gz" for i in range(4)]
+    for seed, file in enumerate(files):
+        write_volume(volume(seed=seed), file)
+    write_series(tmp_path / "series")
+    read = list(in_threads(read_volume, [*files, tmp_path / "series"], lambda: False, threads=4))
+    assert len(read) == 5 and len(seen) > 10 and set(seen) == {1}
