@@ -16,9 +16,10 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 import slicer
-from HSSLSegmentationLib import effectRegistration, sampleData
-from HSSLSegmentationLib.job import Job
-from HSSLSegmentationLib.process import JobProcess, QtProcess
+from HSSLSegmentationLib import sampleData
+from HSSLSegmentationLib.effect import registration as effectRegistration
+from HSSLSegmentationLib.jobs.job import Job
+from HSSLSegmentationLib.jobs.process import JobProcess, QtProcess
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
 
@@ -103,7 +104,7 @@ class HSSLSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setup(self):
         """Called when the user opens the module for the first time."""
-        from HSSLSegmentationLib.panel import Panel
+        from HSSLSegmentationLib.panel.panel import Panel
 
         ScriptedLoadableModuleWidget.setup(self)
         self.logic = HSSLSegmentationLogic()
@@ -157,7 +158,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
     """
 
     def __init__(self, parent=None, makeProcess: Callable[[], JobProcess] = QtProcess):
-        from HSSLSegmentationLib.jobStarter import JobStarter
+        from HSSLSegmentationLib.jobs.jobStarter import JobStarter
 
         ScriptedLoadableModuleLogic.__init__(self, parent)
         self.starter = JobStarter(makeProcess)
@@ -175,7 +176,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
             logic.createWorkspace("/data/liver")
         """
-        from hssl.catalogue import Catalogue
+        from hssl.workspace.catalogue import Catalogue
 
         return Catalogue.create(path, name).workspace
 
@@ -197,7 +198,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
                                   labelsFolder="/data/labels")
             print(job.result["added"], job.result["refused"])
         """
-        from HSSLSegmentationLib import datasetJobs
+        from HSSLSegmentationLib.jobs import datasetJobs
 
         return self._finished(
             datasetJobs.addFolder(self.starter, path, folder, task, group, modality, labelsFolder), waitForCompletion
@@ -238,7 +239,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             volumeNode, segmentationNode = slicer.util.getNode("CT"), slicer.util.getNode("Liver seg")
             imageId = logic.addVolume("/data/liver", volumeNode, "Liver", segmentationNode)
         """
-        from HSSLSegmentationLib import sceneCases
+        from HSSLSegmentationLib.scene import cases as sceneCases
 
         return sceneCases.addVolume(path, volumeNode, task, segmentationNode, group, modality)
 
@@ -249,7 +250,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
             logic.createSampleWorkspace("/tmp/hssl-sample")
         """
-        from HSSLSegmentationLib import datasetJobs
+        from HSSLSegmentationLib.jobs import datasetJobs
 
         return self._finished(datasetJobs.createSampleWorkspace(self.starter, path, size), waitForCompletion)
 
@@ -260,7 +261,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
             logic.checkImages("/data/liver").result["problems"]
         """
-        from HSSLSegmentationLib import datasetJobs
+        from HSSLSegmentationLib.jobs import datasetJobs
 
         return self._finished(datasetJobs.checkImages(self.starter, path), waitForCompletion)
 
@@ -271,7 +272,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
             logic.suggestGroups("/data/liver").result["groups"]
         """
-        from HSSLSegmentationLib import datasetJobs
+        from HSSLSegmentationLib.jobs import datasetJobs
 
         return self._finished(datasetJobs.suggestGroups(self.starter, path), waitForCompletion)
 
@@ -297,7 +298,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             for row in logic.suggest("/data/liver", task="Liver", count=3).result["suggestions"]:
                 print(row["rank"], row["id"], row["uncertainty"], row["novelty"])
         """
-        from HSSLSegmentationLib import datasetJobs
+        from HSSLSegmentationLib.jobs import datasetJobs
 
         return self._finished(datasetJobs.suggest(self.starter, path, task, model, count), waitForCompletion)
 
@@ -311,8 +312,8 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
             segmentationNode = logic.openForLabelling("/data/liver", "scan_07")
         """
-        from hssl.catalogue import Catalogue
-        from HSSLSegmentationLib import labelling
+        from hssl.workspace.catalogue import Catalogue
+        from HSSLSegmentationLib.scene import labelling
 
         return labelling.open(Catalogue.load(path), imageId)
 
@@ -324,7 +325,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             volumeNode, segmentationNode = slicer.util.getNode("scan_07"), slicer.util.getNode("Segmentation")
             logic.setLabel("/data/liver", "scan_07", volumeNode, segmentationNode)
         """
-        from HSSLSegmentationLib import sceneCases
+        from HSSLSegmentationLib.scene import cases as sceneCases
 
         return sceneCases.setLabel(path, imageId, volumeNode, segmentationNode)
 
@@ -335,7 +336,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
             logic.images("/data/liver", task="Liver", labelled=True)
         """
-        from hssl.catalogue import Catalogue
+        from hssl.workspace.catalogue import Catalogue
 
         return [image.id for image in Catalogue.load(path).usable(task, labelled)]
 
@@ -364,7 +365,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             print(job.progress, job.etaSeconds)
             job.stop(); job.wait(); job = job.resume()
         """
-        from HSSLSegmentationLib import trainingJobs
+        from HSSLSegmentationLib.jobs import trainingJobs
 
         return self._finished(
             trainingJobs.pretrain(self.starter, path, minutes, steps, run, options), waitForCompletion
@@ -380,7 +381,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             job = logic.estimateMemory("/data/liver", {"network": {"size": "large"}}, waitForCompletion=True)
             print(job.result["bytes"] / 1e9, "GB on", job.result["device"])
         """
-        from HSSLSegmentationLib import trainingJobs
+        from HSSLSegmentationLib.jobs import trainingJobs
 
         return self._finished(trainingJobs.estimateMemory(self.starter, path, options), waitForCompletion)
 
@@ -412,7 +413,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             job = logic.fineTune("/data/liver", task="Liver", start="pretrained", minutes=10, waitForCompletion=True)
             print(job.result["validation_dice"], job.model)
         """
-        from HSSLSegmentationLib import trainingJobs
+        from HSSLSegmentationLib.jobs import trainingJobs
 
         return self._finished(
             trainingJobs.fineTune(self.starter, path, task, start, cases, caseCount, minutes, steps, run, options),
@@ -439,7 +440,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             for row in job.result["rows"]:
                 print(row["start"], row["case_count"], row["dice"])
         """
-        from HSSLSegmentationLib import trainingJobs
+        from HSSLSegmentationLib.jobs import trainingJobs
 
         return self._finished(
             trainingJobs.compare(self.starter, path, task, start, caseCounts, seeds, minutes, steps, options),
@@ -453,7 +454,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
             logic.resume(logic.runs("/data/liver")[-1].path)
         """
-        from HSSLSegmentationLib import trainingJobs
+        from HSSLSegmentationLib.jobs import trainingJobs
 
         return self._finished(trainingJobs.resume(self.starter, runFolder), waitForCompletion)
 
@@ -464,7 +465,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
             [run.name for run in logic.runs("/data/liver") if run.state == "unfinished"]
         """
-        from HSSLSegmentationLib import workspaceContents
+        from HSSLSegmentationLib.workspace import contents as workspaceContents
 
         return workspaceContents.runs(path)
 
@@ -497,7 +498,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
             segmentationNode = logic.segment(slicer.util.getNode("CT"), model="/data/liver/models/liver.zip")
         """
-        from HSSLSegmentationLib import segmentationJobs
+        from HSSLSegmentationLib.jobs import segmentationJobs
 
         job = segmentationJobs.segment(
             self.starter, volumeNode, model, outputSegmentation, flips, largestComponent, uncertainty
@@ -535,7 +536,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             segmentationNode = slicer.util.getNode("Segmentation")  # "Liver" is painted on axial slices 12, 30 and 48
             logic.learnFromSlices(slicer.util.getNode("CT"), segmentationNode, model="/data/liver/runs/pretrain-1")
         """
-        from HSSLSegmentationLib import interactiveJobs
+        from HSSLSegmentationLib.jobs import interactiveJobs
 
         job = interactiveJobs.learnFromSlices(
             self.starter, volumeNode, segmentationNode, model, completeSlices, wholeVolume
@@ -560,7 +561,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             job = logic.segmentFolder("/data/new", model, "/data/new-labels", waitForCompletion=True)
             print(job.result["outputs"], job.result["failed"])
         """
-        from HSSLSegmentationLib import segmentationJobs
+        from HSSLSegmentationLib.jobs import segmentationJobs
 
         job = segmentationJobs.segmentFolder(
             self.starter, folder, model, outputFolder, flips, largestComponent, uncertainty
@@ -582,7 +583,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             job = logic.evaluate("/data/new-labels", "/data/true-labels", "/data/evaluation")
             print(job.result["summary"])
         """
-        from HSSLSegmentationLib import segmentationJobs
+        from HSSLSegmentationLib.jobs import segmentationJobs
 
         return self._finished(
             segmentationJobs.evaluate(self.starter, predictions, references, outputFolder, model), waitForCompletion
@@ -597,7 +598,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
             [model.name for model in logic.models("/data/liver")]
         """
-        from HSSLSegmentationLib import workspaceContents
+        from HSSLSegmentationLib.workspace import contents as workspaceContents
 
         return workspaceContents.models(path)
 
@@ -610,7 +611,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
             logic.exportModel(job.model, "/data/liver.zip", licence="CC BY 4.0")
         """
-        from HSSLSegmentationLib import modelJobs
+        from HSSLSegmentationLib.jobs import modelJobs
 
         return self._finished(modelJobs.exportModel(self.starter, model, path, licence), waitForCompletion)
 
@@ -624,7 +625,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             job = logic.importModel("/downloads/liver.zip", "/data/liver")
             logic.segment(volumeNode, model=job.result["model"])
         """
-        from HSSLSegmentationLib import modelJobs
+        from HSSLSegmentationLib.jobs import modelJobs
 
         return self._finished(modelJobs.importModel(self.starter, file, path, name), waitForCompletion)
 

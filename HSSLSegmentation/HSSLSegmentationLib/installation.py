@@ -13,9 +13,9 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from .interpreter import Command, InterpreterError, environmentFor, jobPython
-from .job import Lines
-from .process import JobProcess
+from .jobs.interpreter import Command, InterpreterError, environmentFor, jobPython
+from .jobs.job import Lines
+from .jobs.process import JobProcess
 
 REQUIREMENTS_FILE = Path(__file__).resolve().parent.parent / "Resources" / "requirements.txt"
 TORCH = "torch>=2.2,!=2.9.*"

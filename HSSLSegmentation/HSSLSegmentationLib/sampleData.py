@@ -13,7 +13,7 @@ def register() -> None:
         return
     import SampleData
 
-    from .interpreter import ENGINE_FOLDER
+    from .jobs.interpreter import ENGINE_FOLDER
 
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="HSSL",
@@ -33,7 +33,9 @@ def generate(source=None):
 
     from HSSLSegmentation import HSSLSegmentationLogic
 
-    from . import scenePictures, settings, workspaceContents
+    from . import settings
+    from .scene import pictures as scenePictures
+    from .workspace import contents as workspaceContents
 
     folder = Path(slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory()) / WORKSPACE_NAME
     logic = HSSLSegmentationLogic()
@@ -43,7 +45,7 @@ def generate(source=None):
     settings.setValue("lastWorkspace", str(folder))
     parameters = logic.getParameterNode()
     parameters.workspace = str(folder)
-    from hssl.catalogue import Catalogue
+    from hssl.workspace.catalogue import Catalogue
 
     catalogue = Catalogue.load(folder)
     return scenePictures.show(catalogue, catalogue.usable(labelled=True)[0].id)

@@ -8,7 +8,8 @@ import numpy
 
 import slicer
 
-from . import installation, scenePictures, settings
+from . import installation, settings
+from .scene import pictures as scenePictures
 
 STEPS = 20
 
@@ -31,7 +32,7 @@ def runTutorial(case, logic) -> None:
 
 
 def _run(case, logic, folder: Path) -> None:
-    from hssl.catalogue import Catalogue
+    from hssl.workspace.catalogue import Catalogue
 
     workspace = folder / "workspace"
     case.delayDisplay("Making sample scans")

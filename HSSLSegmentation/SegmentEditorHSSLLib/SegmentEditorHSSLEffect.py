@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 import slicer
-from HSSLSegmentationLib.process import QtProcess
+from HSSLSegmentationLib.jobs.process import QtProcess
 
 NAME = "HSSL"
 LEARN, PREDICT = "learn", "predict"
@@ -81,7 +81,7 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
         effect.setParameterDefault("Opacity", 0.5)
 
     def setupOptionsFrame(self):
-        from HSSLSegmentationLib.effectOptions import EffectOptions
+        from HSSLSegmentationLib.effect.options import EffectOptions
 
         self.options = options = EffectOptions()
         self.scriptedEffect.addOptionsWidget(options.widget)
@@ -147,7 +147,8 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
             self.preview.setOpacity(value)
 
     def onModel(self, index):
-        from HSSLSegmentationLib import choices, effectModels
+        from HSSLSegmentationLib.effect import models as effectModels
+        from HSSLSegmentationLib.panel import choices
 
         chosen = choices.value(self.options.modelCombo)
         if chosen == effectModels.OTHER_FILE:
@@ -162,7 +163,7 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
         self._show()
 
     def onComplete(self):
-        from HSSLSegmentationLib import sceneSlices
+        from HSSLSegmentationLib.scene import slices as sceneSlices
 
         def mark():
             self._forgetForeignMarks()
@@ -183,7 +184,7 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
             self.session.cancel()
 
     def onNext(self):
-        from HSSLSegmentationLib import sceneSlices
+        from HSSLSegmentationLib.scene import slices as sceneSlices
 
         sceneSlices.goTo(self.session.proposal.place, self.session.volumeNode)
 
@@ -219,7 +220,7 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
 
     def _withSession(self, action):
         """Has something done by the session, or by a new one, which does not outlive a failure of its first action."""
-        from HSSLSegmentationLib.interactiveSession import InteractiveSession
+        from HSSLSegmentationLib.effect.session import InteractiveSession
 
         isNew = self.session is None
         if isNew:
@@ -234,7 +235,7 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
             raise
 
     def _changed(self):
-        from HSSLSegmentationLib.previewNode import PreviewNode
+        from HSSLSegmentationLib.effect.previewNode import PreviewNode
 
         session = self.session
         if session is None:
@@ -250,7 +251,7 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
         self._show()
 
     def _summary(self, proposal):
-        from HSSLSegmentationLib import sceneSlices
+        from HSSLSegmentationLib.scene import slices as sceneSlices
 
         seconds = _("Ready after {seconds:.1f} s.").format(seconds=time.monotonic() - self._began)
         segmentation = self._segmentation().GetSegmentation()
@@ -274,7 +275,7 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
         return "\n".join(lines)
 
     def _apply(self):
-        from HSSLSegmentationLib import sceneSegmentations
+        from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
 
         session, effect = self.session, self.scriptedEffect
         proposal, segmentationNode = session.proposal, session.segmentationNode
@@ -343,7 +344,7 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
     # What is shown -----------------------------------------------------------------------------------------------
 
     def _show(self):
-        from HSSLSegmentationLib import choices, wording
+        from HSSLSegmentationLib.panel import choices, wording
 
         options, effect, session = self.options, self.scriptedEffect, self.session
         learning = self._mode() == LEARN
@@ -398,7 +399,7 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
         return _("<b>Next:</b> press Predict.")
 
     def _slicesText(self):
-        from HSSLSegmentationLib import sceneSlices
+        from HSSLSegmentationLib.scene import slices as sceneSlices
 
         volumeNode = self._volume()
         if volumeNode is None or self._segmentation() is None:
@@ -412,7 +413,7 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
         return rule + (" " + _("Marked: {slices}.").format(slices=marked) if marked else "")
 
     def _reasonNotToStart(self):
-        from HSSLSegmentationLib import sceneVolumes
+        from HSSLSegmentationLib.scene import volumes as sceneVolumes
 
         if self._segmentation() is None:
             return _("choose a segmentation above.")
@@ -427,8 +428,8 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
 
     def _try(self, action):
         from hssl.errors import HSSLError
-        from HSSLSegmentationLib.interpreter import InterpreterError
-        from HSSLSegmentationLib.sceneVolumes import SceneVolumeError
+        from HSSLSegmentationLib.jobs.interpreter import InterpreterError
+        from HSSLSegmentationLib.scene.volumes import SceneVolumeError
 
         self._problem = ""
         try:
@@ -458,7 +459,7 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
         return "LearnModel" if self._mode() == LEARN else "PredictModel"
 
     def _models(self):
-        from HSSLSegmentationLib import effectModels
+        from HSSLSegmentationLib.effect import models as effectModels
 
         if self._offered is None:
             chosen = self.scriptedEffect.parameter(self._modelParameter())
@@ -469,7 +470,7 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
 
     def _model(self):
         """The chosen model; as long as none was chosen, the first that is offered."""
-        from HSSLSegmentationLib import effectModels
+        from HSSLSegmentationLib.effect import models as effectModels
 
         chosen = self.scriptedEffect.parameter(self._modelParameter())
         first = self._models()[0][0]

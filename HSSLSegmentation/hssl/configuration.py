@@ -118,7 +118,7 @@ class PretrainConfig(RunConfig):
     """Pretraining on all images of the workspace, labelled or not; labels are never read.
 
     Attributes:
-        pretext: name in the registry `hssl.pretexts`.
+        pretext: name in the registry `hssl.learning.pretexts`.
         tasks: names of the tasks to take part; empty means all.
         exclude: ids of images that must not be seen (test cases).
     """
@@ -139,7 +139,7 @@ class FinetuneConfig(RunConfig):
     Attributes:
         cases: ids of the labelled images to train on; empty means `case_count` of them, drawn by `seed`.
         case_count: number of labelled cases to draw; 0 means all that are labelled.
-        validation: ids of labelled images to validate on; empty means a stated rule (see `hssl.finetune`).
+        validation: ids of labelled images to validate on; empty means a stated rule (see `hssl.jobs.finetune`).
         exclude: ids that must be neither trained nor validated on (test cases).
         start: "scratch", the name of a pretraining run of the workspace, or a path of a run or of a model file.
         network: the network of a start from scratch; a pretrained start brings its own.

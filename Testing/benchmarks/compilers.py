@@ -36,7 +36,7 @@ def network(window: int) -> Any:
     import torch
 
     from hssl.configuration import NetworkConfig
-    from hssl.networks import build_network
+    from hssl.models.network import build_network
 
     torch.manual_seed(0)
     found = build_network(NetworkConfig(), CLASSES)
@@ -55,7 +55,7 @@ def one_side(make: Callable[..., Callable[[], Measures]], *arguments: Any) -> Si
 
 
 def as_the_engine(make: Callable[..., Callable[[], Measures]], *arguments: Any) -> Callable[[], Measures]:
-    from hssl.memory import keep_freed_memory
+    from hssl.learning.memory import keep_freed_memory
 
     keep_freed_memory()
     return make(*arguments)

@@ -19,9 +19,11 @@ from experiments.laboratory import Laboratory
 from experiments.learning_from_slices import figures, models, rows_of, times
 from experiments.presets import PRESETS
 
-from hssl import interactive, slice_features, slice_hints
 from hssl.files import read_json, sha256, sha256_of, write_json
-from hssl.modelfile import load_model
+from hssl.interactive import session as interactive
+from hssl.interactive import slice_features
+from hssl.interactive import slice_priors as slice_hints
+from hssl.models.model_file import load_model
 
 HERE = Path(__file__).parent
 

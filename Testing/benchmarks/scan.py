@@ -21,10 +21,10 @@ import numpy as np
 import SimpleITK as sitk
 from measuring import spread, write
 
-from hssl.catalogue import Catalogue, Task
-from hssl.scan import add
-from hssl.sources import find
-from hssl.volumes import write_volume
+from hssl.imaging.volumes import write_volume
+from hssl.workspace.catalogue import Catalogue, Task
+from hssl.workspace.scan import add
+from hssl.workspace.sources import find
 
 
 def generate(folder: Path, count: int, size: int) -> None:

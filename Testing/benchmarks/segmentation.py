@@ -47,11 +47,11 @@ def phantom(slices: int, side: int, seed: int) -> tuple[sitk.Image, sitk.Image]:
 
 def train(folder: Path, steps: int) -> Path:
     """Fine-tunes a 2D model from scratch on four small phantoms; returns its run."""
-    from hssl import scan, sources
-    from hssl.catalogue import Catalogue, LabelClass, Task
     from hssl.configuration import Budget, FinetuneConfig
-    from hssl.finetune import finetune
-    from hssl.volumes import write_volume
+    from hssl.imaging.volumes import write_volume
+    from hssl.jobs.finetune import finetune
+    from hssl.workspace import scan, sources
+    from hssl.workspace.catalogue import Catalogue, LabelClass, Task
 
     for number in range(4):
         image, label = phantom(8, 512, 10 + number)
@@ -77,10 +77,10 @@ def ours(run: Path, slices: int, threads: int, precision: str) -> Callable[[], M
     import torch
 
     from hssl.events import Progress
-    from hssl.inference import Segmenter
-    from hssl.modelfile import load_model
-    from hssl.predict import predict_volume
-    from hssl.processes import chosen_device
+    from hssl.jobs.predict import predict_volume
+    from hssl.learning.distributed import chosen_device
+    from hssl.models.inference import Segmenter
+    from hssl.models.model_file import load_model
 
     torch.set_num_threads(threads)
     volume, label = phantom(slices, 512, 0)
@@ -104,9 +104,9 @@ def monai(run: Path, slices: int, threads: int) -> Callable[[], Measures]:
     import torch
     from monai.inferers import SliceInferer
 
-    from hssl.fingerprint import normalised
-    from hssl.modelfile import load_model
-    from hssl.networks import build_network
+    from hssl.models.model_file import load_model
+    from hssl.models.network import build_network
+    from hssl.preprocessing.normalisation import normalised
 
     torch.set_num_threads(threads)
     volume, label = phantom(slices, 512, 0)

@@ -53,7 +53,7 @@ def started(workspace: Path, run: str, cores: str, batch: int, steps: int) -> su
 
 def outcome(workspace: Path, run: str, process: subprocess.Popen[bytes], batch: int) -> tuple[float, list[float]]:
     """Waits for a run; returns its images a second and its total losses."""
-    from hssl.runs import RunFolder, run_path
+    from hssl.models.run_folder import RunFolder, run_path
 
     if process.wait():
         raise RuntimeError(f"{run} ended with exit code {process.returncode}; its reason stands above")
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--batch-size", type=int, default=BATCH, help="of both processes together")
     given = parser.parse_args()
-    from hssl.sample import sample
+    from hssl.demo.workspace import sample
 
     batch, steps = given.batch_size, given.steps
     measured: dict[str, list[Measures]] = {"one": [], "two": [], "apart": []}

@@ -38,13 +38,13 @@ def first_prediction() -> Callable[[], Measures]:
     """A segmenter is made anew in each round, so that each is the first prediction of a model."""
     import torch
 
-    from hssl.catalogue import LabelClass, Task
     from hssl.configuration import NetworkConfig
-    from hssl.description import Fingerprint, ModelDescription
-    from hssl.inference import Segmenter
-    from hssl.networks import build_network
-    from hssl.predict import predict_volume
-    from hssl.processes import chosen_device
+    from hssl.jobs.predict import predict_volume
+    from hssl.learning.distributed import chosen_device
+    from hssl.models.description import Fingerprint, ModelDescription
+    from hssl.models.inference import Segmenter
+    from hssl.models.network import build_network
+    from hssl.workspace.catalogue import LabelClass, Task
 
     network = NetworkConfig()
     description = ModelDescription(

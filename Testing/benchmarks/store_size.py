@@ -25,10 +25,10 @@ SLICES, SIDE = 100, 96
 
 def generate(folder: Path, volumes: int) -> Path:
     """Makes a workspace of two tasks whose volumes hold a bright ball in noise."""
-    from hssl.catalogue import Catalogue, Task
-    from hssl.check import check_workspace
-    from hssl.scan import add
-    from hssl.sources import find
+    from hssl.workspace.catalogue import Catalogue, Task
+    from hssl.workspace.check import check_workspace
+    from hssl.workspace.scan import add
+    from hssl.workspace.sources import find
 
     generator = np.random.default_rng(0)
     grid = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in (SLICES, SIDE, SIDE)), indexing="ij")
@@ -49,7 +49,7 @@ def generate(folder: Path, volumes: int) -> Path:
 def pretraining(workspace: Path, steps: int) -> Callable[[], Measures]:
     """Returns what runs a pretraining and tells its peaks."""
     from hssl.configuration import Budget, PretrainConfig
-    from hssl.pretrain import pretrain
+    from hssl.jobs.pretrain import pretrain
 
     def work() -> Measures:
         most = 0.0

@@ -41,8 +41,8 @@ AIM = {
 def config(
     job: str, workspace: Path, run: str, steps: int, batch: int, threads: int, precision: str, device: str
 ) -> Any:
-    from hssl.catalogue import Catalogue
     from hssl.configuration import Budget, FinetuneConfig, PretrainConfig
+    from hssl.workspace.catalogue import Catalogue
 
     values: dict[str, Any] = {
         "workspace": workspace, "run": run, "budget": Budget(steps=steps), "batch_size": batch, "threads": threads,
@@ -56,8 +56,8 @@ def config(
 def engine(job: str, workspace: Path, batch: int, steps: int, threads: int, precision: str, device: str) -> Callable:
     """The job itself; a round lasts from the end of its first step to the end of its last one."""
     from hssl.events import Event, Losses, Progress
-    from hssl.finetune import finetune
-    from hssl.pretrain import pretrain
+    from hssl.jobs.finetune import finetune
+    from hssl.jobs.pretrain import pretrain
 
     numbers = itertools.count()
 
@@ -83,12 +83,12 @@ def learner(job: str, workspace: Path, batch: int, threads: int, device: str) ->
     """Returns the engine's learner, on a store that is built where it was not yet."""
     import torch
 
-    from hssl.catalogue import Catalogue
     from hssl.events import ignore, never
-    from hssl.finetune import FinetuneLearner, Start, choose_cases
-    from hssl.pretrain import PretrainLearner
-    from hssl.processes import chosen_device
-    from hssl.store import build, task_fingerprint
+    from hssl.jobs.finetune import FinetuneLearner, Start, choose_cases
+    from hssl.jobs.pretrain import PretrainLearner
+    from hssl.learning.distributed import chosen_device
+    from hssl.preprocessing.store import build, task_fingerprint
+    from hssl.workspace.catalogue import Catalogue
 
     torch.set_num_threads(threads)
     settings = config(job, workspace, "bare", 1, batch, threads, "float32", device)
@@ -140,10 +140,11 @@ def monai(job: str, workspace: Path, batch: int, steps: int, threads: int, worke
     from monai import transforms as T
     from monai.data import CacheDataset, DataLoader
 
-    from hssl import networks, processes
-    from hssl.finetune import Prepared
-    from hssl.pretexts.pretext import Views
-    from hssl.store import Reader
+    from hssl.jobs.finetune import Prepared
+    from hssl.learning import distributed as processes
+    from hssl.learning.pretexts.pretext import Views
+    from hssl.models import network as networks
+    from hssl.preprocessing.store import Reader
 
     # What the engine does to be quick is not what a user of MONAI would have.
     processes.keep_freed_memory = lambda: None
@@ -244,7 +245,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         workspace = given.data
         if workspace is None:
-            from hssl.sample import sample
+            from hssl.demo.workspace import sample
 
             workspace = Path(name) / "workspace"
             sample(workspace, size="demo")

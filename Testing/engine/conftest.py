@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hssl.sample import sample
+from hssl.demo.workspace import sample
 
 
 @pytest.fixture(scope="session")

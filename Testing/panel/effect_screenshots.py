@@ -25,14 +25,16 @@ import SimpleITK as sitk  # noqa: E402
 import slicer  # noqa: E402
 from harness import pictures, segment_editor, views  # noqa: E402
 from harness.fixtures import settle, waitUntil  # noqa: E402
-from HSSLSegmentationLib import effectRegistration, sceneVolumes, settings  # noqa: E402
+from HSSLSegmentationLib import settings  # noqa: E402
+from HSSLSegmentationLib.effect import registration as effectRegistration  # noqa: E402
+from HSSLSegmentationLib.scene import volumes as sceneVolumes  # noqa: E402
 
 WIDTH = 400
 TASK = "liver_spleen_ct"
 
 
 def scan(folder: Path) -> tuple[Path, Path]:
-    from hssl import demo
+    from hssl.demo import scans as demo
 
     found = demo.generate(folder, labelled=1, unlabelled=0)[TASK]
     return next((found / "images").iterdir()), next((found / "labels").iterdir())

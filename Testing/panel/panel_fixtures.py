@@ -20,7 +20,7 @@ MODULE = Path(__file__).resolve().parent.parent.parent / "HSSLSegmentation" / "H
 @pytest.fixture(scope="session")
 def generatedWorkspace(tmp_path_factory) -> Path:
     """Made once; tests get copies."""
-    from hssl.sample import sample
+    from hssl.demo.workspace import sample
 
     folder = tmp_path_factory.mktemp("generated") / "workspace"
     sample(folder, "tiny")

@@ -85,7 +85,7 @@ class Tour:
         self.picture("Settings")
 
     def segment(self, image: str) -> None:
-        from HSSLSegmentationLib import scenePictures
+        from HSSLSegmentationLib.scene import pictures as scenePictures
 
         parameters = self.panel.parameterNode
         parameters.inputVolume = volume = scenePictures.show(self.panel.catalogue, image)

@@ -9,8 +9,9 @@ import pytest
 
 import slicer
 from harness.fixtures import settle, waitUntil
-from hssl.catalogue import Catalogue
-from HSSLSegmentationLib import scenePictures, settings
+from hssl.workspace.catalogue import Catalogue
+from HSSLSegmentationLib import settings
+from HSSLSegmentationLib.scene import pictures as scenePictures
 
 PATIENCE = 240.0
 

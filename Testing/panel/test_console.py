@@ -12,7 +12,7 @@ from panel_fixtures import MODULE, configurationOf, fakeRun
 
 import slicer
 from harness.fake_process import FakeProcess
-from HSSLSegmentationLib.job import Job, JobError
+from HSSLSegmentationLib.jobs.job import Job, JobError
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import qt
 
 import slicer
 from harness.fixtures import settle
-from hssl.catalogue import Catalogue, Image, Task
-from HSSLSegmentationLib import catalogueModel, choices
-from HSSLSegmentationLib.catalogueModel import CatalogueModel
+from hssl.workspace.catalogue import Catalogue, Image, Task
+from HSSLSegmentationLib.panel import catalogueModel, choices
+from HSSLSegmentationLib.panel.catalogueModel import CatalogueModel
 
 
 def cell(section, row: int, column: int) -> str:
@@ -227,7 +227,7 @@ def test_a_workspace_that_vanishes_is_no_error(panel, workspace):
 def manyImages() -> Catalogue:
     from pathlib import Path
 
-    from hssl.catalogue import _Document
+    from hssl.workspace.catalogue import _Document
 
     images = [Image(id=f"scan {n:05}", task="Liver", image=f"{n}.nii", size=(n % 50 + 1, 9, 9)) for n in range(5000)]
     return Catalogue(Path("/nowhere"), _Document(tasks=[Task(name="Liver")], images=images))

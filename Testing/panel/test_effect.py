@@ -18,7 +18,10 @@ import slicer
 from harness import segment_editor
 from harness.fake_process import FakeProcess
 from harness.fixtures import settle, waitUntil
-from HSSLSegmentationLib import effectRegistration, sceneSegmentations, sceneVolumes, settings
+from HSSLSegmentationLib import settings
+from HSSLSegmentationLib.effect import registration as effectRegistration
+from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
+from HSSLSegmentationLib.scene import volumes as sceneVolumes
 
 COMPLETE = (2, 4, 7)
 """Axial slices that are painted."""
@@ -28,7 +31,7 @@ class Bench:
     """A scan in the Segment Editor with the effect open, and what a test asks of it."""
 
     def __init__(self, workspace):
-        from hssl.catalogue import Catalogue
+        from hssl.workspace.catalogue import Catalogue
 
         catalogue = Catalogue.load(workspace)
         image = catalogue.usable("liver_spleen_ct", labelled=True)[0]
@@ -292,7 +295,7 @@ def test_the_most_uncertain_slice_is_shown_in_the_views(painted):
     painted.options.nextButton.click()
     place = painted.effect.session.proposal.place
     assert place[0] not in COMPLETE
-    from HSSLSegmentationLib import sceneSlices
+    from HSSLSegmentationLib.scene import slices as sceneSlices
 
     sliceNode = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
     assert sceneSlices.shownPlane(sliceNode, painted.volume) == (0, place[0])
@@ -403,7 +406,7 @@ def test_a_script_learns_from_slices_without_the_editor(painted):
 
 
 def test_a_trained_model_predicts_into_the_segment_of_its_name_and_adds_the_others(painted, tmp_path, dialogs):
-    from hssl.catalogue import LabelClass
+    from hssl.workspace.catalogue import LabelClass
 
     terminology = "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure"
     classes = [LabelClass(value=3, name="Liver"), LabelClass(value=5, name="Spleen", terminology=terminology)]
@@ -430,11 +433,11 @@ def test_a_trained_model_predicts_into_the_segment_of_its_name_and_adds_the_othe
 
 def segmentationModel(path, classes):
     """Writes a model with weights as they come."""
-    from hssl import modelfile
-    from hssl.catalogue import Task
     from hssl.configuration import NetworkConfig
-    from hssl.description import Fingerprint, ModelDescription
-    from hssl.networks import build_network
+    from hssl.models import model_file as modelfile
+    from hssl.models.description import Fingerprint, ModelDescription
+    from hssl.models.network import build_network
+    from hssl.workspace.catalogue import Task
 
     description = ModelDescription(
         kind="segmentation",

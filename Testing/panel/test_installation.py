@@ -17,7 +17,7 @@ from harness.fake_process import FakeProcess
 from harness.fixtures import waitUntil
 from HSSLSegmentationLib import installation
 from HSSLSegmentationLib.installation import InstallationError, Packages
-from HSSLSegmentationLib.process import QtProcess
+from HSSLSegmentationLib.jobs.process import QtProcess
 
 real = importlib.metadata.version
 

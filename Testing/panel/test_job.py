@@ -8,8 +8,8 @@ import qt
 import slicer
 from harness.fake_process import FakeProcess
 from harness.fixtures import waitUntil
-from HSSLSegmentationLib.interpreter import Command
-from HSSLSegmentationLib.job import Job, JobError, Lines, runningJobs
+from HSSLSegmentationLib.jobs.interpreter import Command
+from HSSLSegmentationLib.jobs.job import Job, JobError, Lines, runningJobs
 
 DONE = {"event": "done", "result": {"answer": 42}}
 

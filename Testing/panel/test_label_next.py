@@ -12,11 +12,11 @@ from panel_fixtures import configurationOf, fakeRun
 
 import slicer
 from harness.fixtures import settle, waitUntil
-from hssl.catalogue import Catalogue
-from hssl.suggestions import suggestions_path
-from hssl.volumes import read_label_map, read_volume
+from hssl.imaging.volumes import read_label_map, read_volume
+from hssl.workspace.catalogue import Catalogue
+from hssl.workspace.suggestions import suggestions_path
 from HSSLSegmentationLib import settings
-from HSSLSegmentationLib.sceneVolumes import SceneVolumeError
+from HSSLSegmentationLib.scene.volumes import SceneVolumeError
 
 TASK = "brain_mr"
 

@@ -12,8 +12,9 @@ import slicer
 from harness import scripted_module
 from harness.fake_process import FakeProcess
 from harness.fixtures import settle
-from HSSLSegmentationLib import closing, installation, settings
-from HSSLSegmentationLib.job import runningJobs
+from HSSLSegmentationLib import installation, settings
+from HSSLSegmentationLib.jobs.job import runningJobs
+from HSSLSegmentationLib.panel import closing
 
 
 def test_the_state_comes_back_with_the_scene(panel, workspace, tmp_path):

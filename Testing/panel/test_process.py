@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from harness.fixtures import waitUntil
-from HSSLSegmentationLib import interpreter
-from HSSLSegmentationLib.process import QtProcess
+from HSSLSegmentationLib.jobs import interpreter
+from HSSLSegmentationLib.jobs.process import QtProcess
 
 
 class Told:

@@ -13,7 +13,8 @@ from panel_fixtures import configurationOf, fakeRun
 import slicer
 from harness.fixtures import settle, waitUntil
 from hssl.errors import InputError
-from HSSLSegmentationLib import scenePictures, settings
+from HSSLSegmentationLib import settings
+from HSSLSegmentationLib.scene import pictures as scenePictures
 
 
 @pytest.fixture

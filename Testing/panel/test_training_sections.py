@@ -7,8 +7,9 @@ from panel_fixtures import configurationOf, fakeRun
 
 import slicer
 from harness.fixtures import settle
-from HSSLSegmentationLib import choices, settings
-from HSSLSegmentationLib.interpreter import InterpreterError
+from HSSLSegmentationLib import settings
+from HSSLSegmentationLib.jobs.interpreter import InterpreterError
+from HSSLSegmentationLib.panel import choices
 
 
 def finish(process, run: str, **result) -> None:
@@ -162,7 +163,7 @@ def test_the_chosen_rows_of_the_table_are_the_cases(panel, processes):
 
 
 def test_volumes_with_a_segmentation_in_the_scene_become_cases(panel, processes):
-    from HSSLSegmentationLib import scenePictures
+    from HSSLSegmentationLib.scene import pictures as scenePictures
 
     scenePictures.show(panel.catalogue, "heart_mr_001")
     slicer.util.getNode("heart_mr_001").SetName("drawn by me")

@@ -29,13 +29,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from hssl.catalogue import Catalogue, LabelClass, Task
-from hssl.check import check_workspace
 from hssl.errors import HSSLError, InputError, encodable
 from hssl.events import Event
-from hssl.scan import add
-from hssl.sources import Source, find
-from hssl.volumes import read_volume, write_volume
+from hssl.imaging.volumes import read_volume, write_volume
+from hssl.workspace.catalogue import Catalogue, LabelClass, Task
+from hssl.workspace.check import check_workspace
+from hssl.workspace.scan import add
+from hssl.workspace.sources import Source, find
 
 BATCH = 24
 MEMORY_LIMIT = 400 * 2**20

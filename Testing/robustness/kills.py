@@ -34,18 +34,18 @@ import numpy as np
 import psutil
 import torch
 
-from hssl import demo
-from hssl.catalogue import Catalogue, Image
 from hssl.configuration import Budget, FinetuneConfig, NetworkConfig, PredictConfig, PretrainConfig
+from hssl.demo import scans as demo
 from hssl.errors import HSSLError
 from hssl.events import Stop, Stopped, ignore, stop_file
 from hssl.files import TEMPORARY_PREFIX, sha256
-from hssl.finetune import finetune
+from hssl.jobs.finetune import finetune
+from hssl.jobs.predict import predict
+from hssl.jobs.pretrain import pretrain
 from hssl.locks import FolderLock
-from hssl.modelfile import export_model, read_model
-from hssl.predict import predict
-from hssl.pretrain import pretrain
-from hssl.store import build, clean, task_fingerprint
+from hssl.models.model_file import export_model, read_model
+from hssl.preprocessing.store import build, clean, task_fingerprint
+from hssl.workspace.catalogue import Catalogue, Image
 
 TASK = "heart_mr"
 STEPS = 12

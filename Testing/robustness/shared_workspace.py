@@ -36,9 +36,9 @@ from kills import (
     places,
 )
 
-from hssl.catalogue import Catalogue
 from hssl.errors import LockedError
 from hssl.files import TEMPORARY_PREFIX
+from hssl.workspace.catalogue import Catalogue
 
 
 def move(place: Training, folder: Path, draw: random.Random) -> None:

@@ -35,10 +35,9 @@ from typing import Any
 
 import torch
 
-from hssl.catalogue import Catalogue
-from hssl.description import ModelDescription
 from hssl.errors import ModelFileError
-from hssl.modelfile import (
+from hssl.models.description import ModelDescription
+from hssl.models.model_file import (
     CHECKSUMS,
     DESCRIPTION,
     INFERENCE,
@@ -50,7 +49,8 @@ from hssl.modelfile import (
     read_model,
     write_model,
 )
-from hssl.networks import build_network
+from hssl.models.network import build_network
+from hssl.workspace.catalogue import Catalogue
 
 MEMORY_LIMIT = 400 * 2**20
 """Bytes by which the process may grow over the whole campaign."""
@@ -415,7 +415,9 @@ def _places(value: Any) -> list[dict[str, Any]]:
 def _(draw: random.Random, base: Base) -> bytes:
     values = base.json()
     place = draw.choice(_places(values))
-    place["_target_"] = draw.choice(["os.mkdir", "subprocess.run", "builtins.eval", "hssl.networks.build_network"])
+    place["_target_"] = draw.choice(
+        ["os.mkdir", "subprocess.run", "builtins.eval", "hssl.models.network.build_network"]
+    )
     place["path"] = str(base.canary)
     return base.with_changed(DESCRIPTION, json.dumps(values).encode())
 

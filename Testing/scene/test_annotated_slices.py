@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from HSSLSegmentationLib.annotatedSlices import Annotation, corrected, isCorrection, paintedSlices
+from HSSLSegmentationLib.scene.annotatedSlices import Annotation, corrected, isCorrection, paintedSlices
 
 
 def ball(shape=(20, 24, 28), centre=(10, 12, 14), radius=7) -> np.ndarray:

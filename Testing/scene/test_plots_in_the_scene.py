@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import slicer
-from HSSLSegmentationLib.plots import Curves, resultTable
+from HSSLSegmentationLib.panel.plots import Curves, resultTable
 
 
 def column(curves: Curves, name: str) -> list[float]:

@@ -7,9 +7,10 @@ import pytest
 from oddly_placed import SHAPE, linearTransform, orientation, volumeWith
 
 import slicer
-from HSSLSegmentationLib import sceneSegmentations, sceneVolumes
-from HSSLSegmentationLib.sceneSegmentations import SegmentClass, SegmentWriter
-from HSSLSegmentationLib.sceneVolumes import SceneVolumeError
+from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
+from HSSLSegmentationLib.scene import volumes as sceneVolumes
+from HSSLSegmentationLib.scene.segmentations import SegmentClass, SegmentWriter
+from HSSLSegmentationLib.scene.volumes import SceneVolumeError
 
 LIVER = (
     "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure"

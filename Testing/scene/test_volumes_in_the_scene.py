@@ -10,8 +10,8 @@ from oddly_placed import SHAPE, linearTransform, orientation, volumeWith
 from scipy.spatial.transform import Rotation
 
 import slicer
-from HSSLSegmentationLib import sceneVolumes
-from HSSLSegmentationLib.sceneVolumes import SceneVolumeError
+from HSSLSegmentationLib.scene import volumes as sceneVolumes
+from HSSLSegmentationLib.scene.volumes import SceneVolumeError
 
 
 def rasOfVoxel(path, index) -> np.ndarray:

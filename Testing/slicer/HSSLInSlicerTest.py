@@ -25,9 +25,9 @@ class HSSLInSlicerTest(unittest.TestCase):
         for package in ("hssl", "HSSLSegmentationLib"):
             self.assertTrue((folder / package / "__init__.py").is_file())
         library = importlib.import_module("HSSLSegmentationLib")
-        for found in pkgutil.iter_modules(library.__path__):
+        for found in pkgutil.walk_packages(library.__path__, "HSSLSegmentationLib."):
             if not found.name.endswith("Effect"):  # Slicer loads effects by itself
-                importlib.import_module(f"HSSLSegmentationLib.{found.name}")
+                importlib.import_module(found.name)
 
     def test_the_logic_works_without_the_panel(self):
         from HSSLSegmentation import HSSLSegmentationLogic
@@ -41,7 +41,7 @@ class HSSLInSlicerTest(unittest.TestCase):
         self.assertIsNotNone(widget.logic)
 
     def test_the_segment_editor_offers_the_effect(self):
-        from HSSLSegmentationLib import effectRegistration
+        from HSSLSegmentationLib.effect import registration as effectRegistration
 
         editor = slicer.qMRMLSegmentEditorWidget()
         editor.setMRMLScene(slicer.mrmlScene)

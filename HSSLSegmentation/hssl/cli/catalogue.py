@@ -12,8 +12,8 @@ from .console import run_job
 from .jobs import Json
 
 if TYPE_CHECKING:
-    from ..catalogue import LabelClass
     from ..events import Done, OnEvent, Stop
+    from ..workspace.catalogue import LabelClass
 
 app = typer.Typer(no_args_is_help=True, help="The images, labels, tasks and groups of a workspace.")
 
@@ -30,7 +30,7 @@ def create(
     """Make an empty workspace."""
 
     def work() -> dict[str, Any]:
-        from ..catalogue import Catalogue
+        from ..workspace.catalogue import Catalogue
 
         catalogue = Catalogue.create(workspace, name)
         return {"workspace": str(catalogue.workspace), "name": catalogue.name}
@@ -62,12 +62,12 @@ def add(
     """Bring images into a workspace; what is there and has not changed is left as it is."""
 
     def job(on_event: OnEvent, stop: Stop) -> Done:
-        from ..catalogue import Catalogue, Task
-        from ..check import check_workspace
         from ..errors import ConfigurationError
         from ..events import Done, Message
-        from ..scan import add as add_source
-        from ..sources import find, modality_of
+        from ..workspace.catalogue import Catalogue, Task
+        from ..workspace.check import check_workspace
+        from ..workspace.scan import add as add_source
+        from ..workspace.sources import find, modality_of
 
         Catalogue.load(workspace)
         found = find(source, labels, pattern, label_pattern, frame, channel)
@@ -121,7 +121,7 @@ def list_(
     """List tasks, images and what was refused."""
 
     def work() -> dict[str, Any]:
-        from ..catalogue import Catalogue
+        from ..workspace.catalogue import Catalogue
 
         catalogue = Catalogue.load(workspace)
         if task is not None:
@@ -175,10 +175,10 @@ def check(workspace: Workspace, task: TaskName = None, json: Json = False) -> No
     """
 
     def job(on_event: OnEvent, stop: Stop) -> Done:
-        from ..catalogue import Catalogue
-        from ..check import check_workspace
         from ..errors import InputError
         from ..events import Done
+        from ..workspace.catalogue import Catalogue
+        from ..workspace.check import check_workspace
 
         report = check_workspace(workspace, on_event, stop, task)
         catalogue = Catalogue.load(workspace)
@@ -220,9 +220,9 @@ def group(
     """Set the group of a task by hand, or suggest groups from modality and looks."""
 
     def job(on_event: OnEvent, stop: Stop) -> Done:
-        from ..catalogue import Catalogue
         from ..errors import ConfigurationError
         from ..events import Done
+        from ..workspace.catalogue import Catalogue
 
         if (task is None) != (group is None):
             raise ConfigurationError("--task and --group belong together")
@@ -231,7 +231,7 @@ def group(
             with Catalogue.editing(workspace) as catalogue:
                 catalogue.set_group(task, group)
         else:
-            from ..grouping import suggest_groups
+            from ..workspace.grouping import suggest_groups
 
             groups = suggest_groups(Catalogue.load(workspace), on_event, stop)
             stopped = stop()
@@ -262,8 +262,8 @@ def remove(
     """Take images or a task out of the workspace; your files stay where they are."""
 
     def work() -> dict[str, Any]:
-        from ..catalogue import Catalogue
         from ..errors import ConfigurationError
+        from ..workspace.catalogue import Catalogue
 
         if not ids and task is None:
             raise ConfigurationError("nothing to remove: name ids or --task")
@@ -288,7 +288,7 @@ def label(
     """Give an image another label, or none."""
 
     def work() -> dict[str, Any]:
-        from ..scan import relabel
+        from ..workspace.scan import relabel
 
         return relabel(workspace, id, file).model_dump(mode="json")
 
@@ -312,8 +312,8 @@ def edit(
     """Change a task's name, modality, anatomy or classes."""
 
     def work() -> dict[str, Any]:
-        from ..catalogue import Catalogue
-        from ..sources import modality_of
+        from ..workspace.catalogue import Catalogue
+        from ..workspace.sources import modality_of
 
         with Catalogue.editing(workspace) as catalogue:
             changed = catalogue.task(task)
@@ -340,8 +340,8 @@ def parsed_classes(texts: list[str] | None) -> list[LabelClass]:
     Raises:
         ConfigurationError: a text is not a number, "=" and a name, or two have the same number or name.
     """
-    from ..catalogue import LabelClass
     from ..errors import ConfigurationError
+    from ..workspace.catalogue import LabelClass
 
     classes = []
     for text in texts or []:

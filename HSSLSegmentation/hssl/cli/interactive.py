@@ -12,7 +12,7 @@ from .jobs import Device, Json, StopFile, Threads
 
 if TYPE_CHECKING:
     from ..events import Done, Event, OnEvent, Stop
-    from ..interactive_worker import PlaneNumbers
+    from ..interactive.worker import PlaneNumbers
 
 _AXES = "zyx"
 
@@ -48,7 +48,7 @@ def interactive(
 
     def job(on_event: OnEvent, stop: Stop) -> Done:
         from ..events import Done, Stopped
-        from ..interactive_worker import InteractiveWorker, LearnCommand, OpenCommand
+        from ..interactive.worker import InteractiveWorker, LearnCommand, OpenCommand
 
         worker = InteractiveWorker()
         opening = OpenCommand(id=0, volume=volume, model=model, device=device or "auto", threads=threads or 0)
@@ -77,7 +77,7 @@ def worker() -> None:
     import sys
 
     from ..events import to_line
-    from ..interactive_worker import serve
+    from ..interactive.worker import serve
 
     def tell(event: Event) -> None:
         print(to_line(event), flush=True)

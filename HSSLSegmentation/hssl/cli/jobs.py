@@ -334,7 +334,7 @@ def demo(
     """Generate scans, pretrain, fine-tune on 3 labels, predict, evaluate, and write report.html."""
 
     def job(on_event: Any, stop: Any) -> Done:
-        from ..demo_run import run_demo
+        from ..demo.run import run_demo
 
         return run_demo(folder, minutes=minutes, seed=seed, on_event=on_event, stop=stop)
 
@@ -394,7 +394,7 @@ def _run(
         if not isinstance(given, dict):
             raise ConfigurationError(f"{config}: a configuration is a JSON object")
         checked: Configuration = getattr(configuration, kind).checked(_merged(given, _given(values())))
-        done: Done = getattr(import_module(f"hssl.{name}"), name)(checked, on_event, stop)
+        done: Done = getattr(import_module(f"hssl.jobs.{name}"), name)(checked, on_event, stop)
         return done
 
     run_job(job, as_json, show, stop_file)

@@ -31,7 +31,7 @@ def export(
 
     def job(on_event: OnEvent, stop: Stop) -> Done:
         from ..events import Done
-        from ..modelfile import export_model
+        from ..models.model_file import export_model
 
         description = export_model(run, file, licence)
         done = Done(result={"file": str(file), "name": description.name})
@@ -51,7 +51,7 @@ def import_(
 
     def job(on_event: OnEvent, stop: Stop) -> Done:
         from ..events import Done
-        from ..modelfile import install_model
+        from ..models.model_file import install_model
 
         done = Done(result={"file": str(install_model(file, workspace, name))})
         on_event(done)
@@ -68,7 +68,7 @@ def info(
 
     def job(on_event: OnEvent, stop: Stop) -> Done:
         from ..events import Done
-        from ..modelfile import describe
+        from ..models.model_file import describe
 
         done = Done(result=describe(model))
         on_event(done)

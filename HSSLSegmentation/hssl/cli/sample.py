@@ -29,7 +29,7 @@ def sample(
     """Make a workspace of generated scans, labelled and unlabelled, to try everything on."""
 
     def job(on_event: OnEvent, stop: Stop) -> Done:
-        from .. import sample as samples
+        from ..demo import workspace as samples
 
         if size not in ("demo", "tiny"):
             raise typer.BadParameter(f"size is demo or tiny, got {size!r}")

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from hssl.plots import color_of, style
+from hssl.reporting.plots import color_of, style
 
 from .tables import NAMES
 

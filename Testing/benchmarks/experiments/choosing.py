@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from hssl import suggest as engine
 from hssl.configuration import SuggestConfig
 from hssl.files import read_json, sha256, sha256_of, write_json
-from hssl.suggest import suggest
+from hssl.jobs import suggest as engine
+from hssl.jobs.suggest import suggest
 
 from .laboratory import Laboratory, Leg
 

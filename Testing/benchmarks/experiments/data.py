@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from hssl.catalogue import Catalogue, Image, LabelClass, Task
-from hssl.check import check_workspace
 from hssl.files import read_json
-from hssl.scan import add
-from hssl.sources import find
+from hssl.workspace.catalogue import Catalogue, Image, LabelClass, Task
+from hssl.workspace.check import check_workspace
+from hssl.workspace.scan import add
+from hssl.workspace.sources import find
 
 _CLASSES: dict[str, list[str]] = {
     "msd_hippocampus": ["anterior", "posterior"],

@@ -13,12 +13,12 @@ from sklearn.metrics import balanced_accuracy_score, silhouette_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hssl.description import ModelDescription
 from hssl.events import ignore, never
-from hssl.modelfile import load_model
-from hssl.networks import EncoderDecoder, build_network
-from hssl.sampling import Sampler
-from hssl.store import StoredVolume, build
+from hssl.learning.sampling import Sampler
+from hssl.models.description import ModelDescription
+from hssl.models.model_file import load_model
+from hssl.models.network import EncoderDecoder, build_network
+from hssl.preprocessing.store import StoredVolume, build
 
 from .laboratory import Laboratory
 

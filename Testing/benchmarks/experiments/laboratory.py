@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from recording import circumstances, record
 
-from hssl.compare import test_rows
 from hssl.configuration import FinetuneConfig, NetworkConfig, PretrainConfig
 from hssl.errors import NumericalError
 from hssl.events import Event, Message, ignore, never
 from hssl.files import read_json, sha256_of, write_json
-from hssl.finetune import finetune
-from hssl.pretrain import pretrain
-from hssl.runs import RESULT, RunFolder
+from hssl.jobs.compare import test_rows
+from hssl.jobs.finetune import finetune
+from hssl.jobs.pretrain import pretrain
+from hssl.models.run_folder import RESULT, RunFolder
 
 from .data import Data
 from .presets import Limit, Preset

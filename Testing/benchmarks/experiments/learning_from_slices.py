@@ -13,13 +13,13 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from hssl.description import ModelDescription
-from hssl.fingerprint import ANISOTROPY
-from hssl.interactive import InteractiveSession
-from hssl.modelfile import load_model
-from hssl.networks import build_network
-from hssl.slice_hints import Plane
-from hssl.volumes import read_label_map, read_volume
+from hssl.imaging.volumes import read_label_map, read_volume
+from hssl.interactive.session import InteractiveSession
+from hssl.interactive.slice_priors import Plane
+from hssl.models.description import ModelDescription
+from hssl.models.model_file import load_model
+from hssl.models.network import build_network
+from hssl.preprocessing.normalisation import ANISOTROPY
 
 from .filling import filled
 from .intervals import paired_t

@@ -1,0 +1,1 @@
+"""Behind the Segment Editor effect: models, session, worker, preview."""

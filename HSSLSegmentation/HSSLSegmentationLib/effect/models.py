@@ -1,0 +1,53 @@
+"""The models that the Segment Editor effect offers: those of the last workspace, and files that the user picks."""
+
+from pathlib import Path
+
+from slicer.i18n import tr as _
+
+from .. import settings
+from ..workspace import contents as workspaceContents
+
+NONE, OTHER_FILE = "none", "file"
+"""Stand for no model, and for picking a file."""
+
+
+def toLearnFrom(chosen: str) -> list[tuple[str, str, str]]:
+    """Returns what `choices.fill` takes: networks whose features a round can start from, pretrained ones first."""
+    runs, files = _contents()
+    items = [
+        (str(run.path), _("{name} (pretrained)").format(name=run.name), _("What this pretraining has learned."))
+        for run in runs
+        if run.kind == "pretrain"
+    ]
+    items += [(str(file.path), file.name, _("Features of this model file.")) for file in files]
+    items += [
+        (str(run.path), _("{name} (fine-tuned)").format(name=run.name), _("Features for {task}.").format(task=run.task))
+        for run in runs
+        if run.kind == "finetune"
+    ]
+    items.append((NONE, _("none: this scan alone"), _("Works from grey values and shape, without a network.")))
+    return _withChosen(items, chosen)
+
+
+def toPredictWith(chosen: str) -> list[tuple[str, str, str]]:
+    """Returns what `choices.fill` takes: models that segment."""
+    runs, files = _contents()
+    items = [
+        (str(run.path), run.name, _("Segments {task}.").format(task=run.task)) for run in runs if run.kind == "finetune"
+    ]
+    items += [(str(file.path), file.name, _("A model file.")) for file in files if file.kind == "segmentation"]
+    return _withChosen(items, chosen)
+
+
+def _contents() -> tuple[list, list]:
+    workspace = settings.value("lastWorkspace")
+    if not workspaceContents.isWorkspace(workspace):
+        return [], []
+    runs = [run for run in reversed(workspaceContents.runs(workspace)) if run.state in ("finished", "unfinished")]
+    return runs, [file for file in workspaceContents.models(workspace) if not file.problem]
+
+
+def _withChosen(items: list[tuple[str, str, str]], chosen: str) -> list[tuple[str, str, str]]:
+    if chosen and chosen not in [item[0] for item in items]:
+        items.append((chosen, Path(chosen).name, chosen))
+    return [*items, (OTHER_FILE, _("A model file…"), _("Picks a file from this computer."))]

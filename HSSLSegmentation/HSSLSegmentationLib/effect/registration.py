@@ -1,0 +1,14 @@
+"""Makes the effect known to the Segment Editor."""
+
+from ..jobs.interpreter import ENGINE_FOLDER
+
+EFFECT_FILE = ENGINE_FOLDER / "SegmentEditorHSSLLib" / "SegmentEditorHSSLEffect.py"
+
+
+def register() -> None:
+    """Adds the effect to the Segment Editor; called once, when the application has started."""
+    import qSlicerSegmentationsEditorEffectsPythonQt as effects
+
+    effect = effects.qSlicerSegmentEditorScriptedEffect(None)
+    effect.setPythonSource(EFFECT_FILE.as_posix())
+    effect.self().register()

@@ -1,0 +1,1 @@
+"""What a user starts: jobs, and the processes that they run in."""

@@ -1,0 +1,97 @@
+"""Starts jobs of the engine: writes their configuration, gives them a folder of their own, and clears it afterwards."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import slicer
+
+from .. import settings
+from .interpreter import engineCommand
+from .job import Job
+from .process import JobProcess
+
+
+class JobStarter:
+    """Starts every job of a Logic.
+
+    Args:
+        makeProcess: makes the process of a job; tests give their own.
+    """
+
+    def __init__(self, makeProcess: Callable[[], JobProcess]):
+        self.makeProcess = makeProcess
+
+    def newFolder(self) -> Path:
+        """Makes a temporary folder for a job; it is removed when the job that it is given to has ended."""
+        return Path(tempfile.mkdtemp(prefix="HSSL-", dir=slicer.app.temporaryPath))
+
+    def configured(
+        self,
+        kind: str,
+        configuration: dict,
+        folder: Path | None = None,
+        run: Path | None = None,
+        whenDone: Callable[[Job], None] | None = None,
+        resumable: bool = False,
+    ) -> Job:
+        """Starts `hssl <kind> --config …`; the configuration is checked here first.
+
+        Raises:
+            ConfigurationError: the configuration does not fit; the message lists what.
+            InterpreterError: there is no Python for the jobs.
+        """
+        from hssl import configuration as configurations
+
+        checked = {
+            "pretrain": configurations.PretrainConfig,
+            "estimate": configurations.PretrainConfig,
+            "finetune": configurations.FinetuneConfig,
+            "compare": configurations.CompareConfig,
+            "predict": configurations.PredictConfig,
+            "evaluate": configurations.EvaluateConfig,
+            "suggest": configurations.SuggestConfig,
+        }[kind].checked(configuration)
+        folder = folder or self.newFolder()
+        file = folder / "config.json"
+        file.write_text(checked.model_dump_json(indent=1), encoding="utf-8")
+        startAgain = None
+        if resumable:
+            startAgain = lambda: self.configured(kind, configuration, None, run, whenDone, True)  # noqa: E731
+        arguments, stopFile = [kind, "--config", str(file), "--json"], None
+        if kind != "estimate":  # it is over in seconds, and takes no such option
+            stopFile = folder / "stop"
+            arguments += ["--stop-file", str(stopFile)]
+        return self.start(kind, arguments, folder, stopFile, run, whenDone, startAgain)
+
+    def start(
+        self,
+        kind: str,
+        arguments: list[str],
+        folder: Path | None = None,
+        stopFile: Path | None = None,
+        run: Path | None = None,
+        whenDone: Callable[[Job], None] | None = None,
+        startAgain: Callable[[], Job] | None = None,
+    ) -> Job:
+        """Starts `hssl <arguments>` and returns the job.
+
+        Args:
+            folder: what to clear when the job has ended.
+            stopFile: the file that the job looks for; None for short commands, which are simply terminated.
+        """
+        try:
+            command = engineCommand(arguments, settings.value("python"))
+        except Exception:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        job = Job(kind, command, stopFile, self.makeProcess(), run, whenDone, startAgain)
+
+        def clear(job: Job, event) -> None:
+            if folder is not None and not job.isRunning():
+                shutil.rmtree(folder, ignore_errors=True)
+
+        job.addObserver(clear)
+        return job.start()

@@ -1,0 +1,1 @@
+"""The module's panel: its sections, and what they share."""

@@ -1,0 +1,311 @@
+"""Section Dataset: the workspace, adding scans, and the table of what it holds."""
+
+from pathlib import Path
+
+import qt
+from slicer.i18n import tr as _
+
+import slicer
+
+from .. import installation, settings
+from ..scene import pictures as scenePictures
+from ..workspace import contents as workspaceContents
+from ..workspace import edits as catalogueEdits
+from . import catalogueModel, choices
+from .catalogueModel import CatalogueModel
+from .labelNext import LabelNext
+
+MODALITIES = ("", "CT", "MR", "PET", "US", "other")
+
+
+class DatasetSection:
+    """Shows and edits the catalogue of the workspace."""
+
+    def __init__(self, panel):
+        self.panel = panel
+        self.widget, self.ui = panel.loadSection("Dataset.ui", panel.ui.datasetButton)
+        self.jobView = panel.newJobView(self.ui.jobHolder, self._told)
+        self.labelNext = LabelNext(panel, self.ui.labelNextHolder, self.jobView)
+        self.model = CatalogueModel(self.onEdited)
+        self._shown = None
+        ui = self.ui
+        ui.imagesTable.setModel(self.model.proxy)
+        header = ui.imagesTable.horizontalHeader()
+        for column, width in enumerate((105, 75, 75, 55, 60, 60, 90)):
+            header.resizeSection(column, width)
+        ui.imagesTable.sortByColumn(catalogueModel.IMAGE, qt.Qt.AscendingOrder)
+        ui.imagesTable.verticalHeader().setDefaultSectionSize(22)
+        self._makeActions()
+        ui.workspaceEdit.connect("currentPathChanged(QString)", self.onWorkspace)
+        ui.createButton.connect("clicked(bool)", self.onCreate)
+        ui.fromCombo.connect("currentIndexChanged(int)", self.onFrom)
+        ui.folderEdit.connect("currentPathChanged(QString)", self.onFolder)
+        ui.labelsEdit.connect("currentPathChanged(QString)", self.onLabels)
+        ui.taskCombo.connect("editTextChanged(QString)", self.onTask)
+        ui.groupCombo.connect("editTextChanged(QString)", self.onGroup)
+        ui.modalityCombo.connect("currentIndexChanged(int)", self.onModality)
+        ui.addButton.connect("clicked(bool)", self.onAdd)
+        ui.filterEdit.connect("textChanged(QString)", self.onFilter)
+        ui.imagesTable.connect("doubleClicked(QModelIndex)", self.onDoubleClicked)
+
+    def release(self) -> None:
+        self.ui.imagesTable.setModel(None)
+        self.model.release()
+
+    def selectedImages(self) -> list[str]:
+        """Returns the ids of the chosen images."""
+        indexes = self.ui.imagesTable.selectionModel().selectedRows(catalogueModel.IMAGE)
+        return [id for id in (self.model.imageId(index) for index in indexes) if id]
+
+    def update(self) -> None:
+        """Shows the state of the parameter node and of the workspace."""
+        panel, ui, parameters = self.panel, self.ui, self.panel.parameterNode
+        catalogue = panel.catalogue
+        if catalogue is not self._shown or catalogue is None:
+            if catalogue is None or self._shown is None or self._shown.workspace != catalogue.workspace:
+                # Where there are scans already, the table matters more than the form.
+                ui.addGroup.collapsed = catalogue is not None and bool(catalogue.images)
+            self.model.show(catalogue)
+            self._shown = catalogue
+            ui.imagesTable.setVisible(catalogue is not None)
+        if ui.workspaceEdit.currentPath != parameters.workspace:
+            ui.workspaceEdit.setCurrentPath(parameters.workspace)
+        known = catalogue is not None
+        unpacked = installation.canReadCatalogues()
+        ui.createButton.setVisible(not panel.workspace)
+        reason = ""
+        if not unpacked:
+            reason = _("Install the packages first (at the top of the panel).")
+        elif not parameters.workspace:
+            reason = _("Choose a folder first.")
+        panel.offer(ui.createButton, reason, _("Makes the chosen folder a workspace."))
+        for widget in (ui.addGroup, ui.tableHolder):
+            widget.setVisible(known)
+        self._updateForm(catalogue)
+        self.labelNext.update()
+        count = len(catalogue.images) if known else 0
+        if known:
+            problems = sum(i.problem is not None or i.label_problem is not None for i in catalogue.images)
+            labelled = len(catalogue.usable(labelled=True))
+            parts = [_("{count} scans").format(count=count), _("{count} labelled").format(count=labelled)]
+            parts.append(
+                _("{count} tasks in {groups} groups").format(
+                    count=len(catalogue.tasks), groups=len({catalogue.group_of(t.name) for t in catalogue.tasks})
+                )
+            )
+            if problems or catalogue.refused:
+                parts.append(_("{count} with a problem (see Health)").format(count=problems + len(catalogue.refused)))
+            ui.summaryLabel.text = " · ".join(parts)
+        if not unpacked:
+            ui.hintLabel.text = _("<b>Next:</b> install the packages, at the top of the panel.")
+        elif not parameters.workspace:
+            ui.hintLabel.text = _(
+                "<b>Next:</b> choose an empty folder as your workspace. No data at hand? Choose "
+                "<i>HSSL sample scans</i> in the module Sample Data."
+            )
+        elif not known and panel.workspace:
+            ui.hintLabel.text = panel.catalogueProblem
+        elif not known:
+            ui.hintLabel.text = _("<b>Next:</b> press Create to make this folder a workspace.")
+        elif not count:
+            ui.hintLabel.text = _("<b>Next:</b> add scans, with or without labels. Unlabelled ones help, too.")
+        elif not labelled:
+            ui.hintLabel.text = _("<b>Next:</b> pretrain on these scans, or add some labels: a few are enough.")
+        else:
+            ui.hintLabel.text = _("<b>Next:</b> check the tasks and groups, then open section 2 and pretrain.")
+
+    def _updateForm(self, catalogue) -> None:
+        ui, parameters = self.ui, self.panel.parameterNode
+        choices.fill(
+            ui.fromCombo,
+            [("folder", _("Folder")), ("dicom", _("DICOM folder")), ("scene", _("Scene"))],
+            parameters.addFrom,
+        )
+        scene, labels = parameters.addFrom == "scene", parameters.addFrom == "folder"
+        for widget in (ui.folderLabel, ui.folderEdit):
+            widget.setVisible(not scene)
+        for widget in (ui.labelsLabel, ui.labelsEdit):
+            widget.setVisible(labels)
+        for widget in (ui.volumeLabel, ui.volumeSelector, ui.segmentationLabel, ui.segmentationSelector):
+            widget.setVisible(scene)
+        for edit, path in ((ui.folderEdit, parameters.addFolder), (ui.labelsEdit, parameters.addLabelsFolder)):
+            if edit.currentPath != path:
+                edit.setCurrentPath(path)
+        tasks = [t.name for t in catalogue.tasks] if catalogue is not None else []
+        groups = [g.name for g in catalogue.groups] if catalogue is not None else []
+        choices.fillTexts(ui.taskCombo, tasks, parameters.addTask)
+        choices.fillTexts(ui.groupCombo, groups, parameters.addGroup)
+        choices.fill(ui.modalityCombo, [(m, m or _("automatic")) for m in MODALITIES], parameters.addModality)
+        self.panel.offer(
+            ui.addButton, self._reasonNotToAdd(), _("Adds the scans to the workspace; the files stay where they are.")
+        )
+
+    def _reasonNotToAdd(self) -> str:
+        parameters = self.panel.parameterNode
+        reason = self.panel.reasonNotReady() if parameters.addFrom != "scene" else ""
+        if not reason and parameters.addFrom != "scene" and not Path(parameters.addFolder or "-").is_dir():
+            reason = _("Choose a folder that exists.")
+        if not reason and parameters.addFrom == "scene" and parameters.addVolume is None:
+            reason = _("Choose a volume of the scene.")
+        if not reason and not parameters.addTask.strip():
+            reason = _("Name the task: what is to be segmented in these scans?")
+        return reason
+
+    def _makeActions(self) -> None:
+        menu = qt.QMenu(self.ui.actionsButton)
+        self.taskAction = menu.addAction(_("Set the task of the chosen scans…"))
+        self.groupAction = menu.addAction(_("Set the group of their tasks…"))
+        self.checkAction = menu.addAction(_("Check all scans"))
+        self.suggestGroupsAction = menu.addAction(_("Suggest groups"))
+        self.showAction = menu.addAction(_("Show in the views"))
+        menu.addSeparator()
+        self.removeAction = menu.addAction(_("Remove from the workspace"))
+        self.taskAction.connect("triggered(bool)", self.onSetTask)
+        self.groupAction.connect("triggered(bool)", self.onSetGroup)
+        self.checkAction.connect("triggered(bool)", self.onCheck)
+        self.suggestGroupsAction.connect("triggered(bool)", self.onSuggestGroups)
+        self.showAction.connect("triggered(bool)", self.onShow)
+        self.removeAction.connect("triggered(bool)", self.onRemove)
+        menu.connect("aboutToShow()", self.onActions)
+        self.ui.actionsButton.setMenu(menu)
+
+    def onActions(self) -> None:
+        chosen = bool(self.selectedImages())
+        for action in (self.taskAction, self.groupAction, self.showAction, self.removeAction):
+            action.setEnabled(chosen)
+        for action in (self.checkAction, self.suggestGroupsAction):
+            action.setEnabled(not self.panel.reasonNotReady())
+
+    def onWorkspace(self, path: str) -> None:
+        parameters = self.panel.parameterNode
+        if parameters is None or parameters.workspace == path:
+            return
+        self.panel.forget()
+        parameters.workspace = path
+        if workspaceContents.isWorkspace(path):
+            settings.setValue("lastWorkspace", path)
+
+    def onCreate(self) -> None:
+        path = self.panel.parameterNode.workspace
+        with slicer.util.tryWithErrorDisplay(_("The workspace could not be created.")):
+            self.panel.logic.createWorkspace(path)
+            settings.setValue("lastWorkspace", path)
+        self.panel.forget()
+        self.panel.refresh()
+
+    def onFrom(self, index: int) -> None:
+        self.panel.parameterNode.addFrom = choices.value(self.ui.fromCombo)
+
+    def onFolder(self, path: str) -> None:
+        self.panel.parameterNode.addFolder = path
+
+    def onLabels(self, path: str) -> None:
+        self.panel.parameterNode.addLabelsFolder = path
+
+    def onTask(self, text: str) -> None:
+        self.panel.parameterNode.addTask = text
+
+    def onGroup(self, text: str) -> None:
+        self.panel.parameterNode.addGroup = text
+
+    def onModality(self, index: int) -> None:
+        self.panel.parameterNode.addModality = choices.value(self.ui.modalityCombo)
+
+    def onAdd(self) -> None:
+        parameters, logic, workspace = self.panel.parameterNode, self.panel.logic, self.panel.workspace
+        task, group, modality = parameters.addTask.strip(), parameters.addGroup.strip(), parameters.addModality
+        if parameters.addFrom == "scene":
+            with slicer.util.tryWithErrorDisplay(_("The volume could not be added."), waitCursor=True):
+                logic.addVolume(workspace, parameters.addVolume, task, parameters.addSegmentation, group, modality)
+            self.panel.refresh()
+            return
+        labels = parameters.addLabelsFolder if parameters.addFrom == "folder" else ""
+        folder = parameters.addFolder
+        self.panel.startJob(
+            self.jobView,
+            lambda: logic.addFolder(workspace, folder, task, group, modality, labels or None, waitForCompletion=False),
+        )
+
+    def onFilter(self, text: str) -> None:
+        self.model.filter(text)
+
+    def onEdited(self, id: str, column: int, text: str) -> None:
+        workspace, catalogue = self.panel.workspace, self.panel.catalogue
+        with slicer.util.tryWithErrorDisplay(_("The change could not be saved.")):
+            if column == catalogueModel.TASK and text:
+                catalogueEdits.setTask(workspace, [id], text)
+            elif column == catalogueModel.GROUP:
+                catalogueEdits.setGroups(workspace, {catalogue.image(id).task: text})
+        self._showAgain()
+
+    def onSetTask(self) -> None:
+        present = self.panel.catalogue.image(self.selectedImages()[0]).task
+        name = qt.QInputDialog.getText(
+            self.widget, _("Task"), _("Task of the chosen scans:"), qt.QLineEdit.Normal, present
+        ).strip()
+        if name:
+            with slicer.util.tryWithErrorDisplay(_("The change could not be saved.")):
+                catalogueEdits.setTask(self.panel.workspace, self.selectedImages(), name)
+            self._showAgain()
+
+    def onSetGroup(self) -> None:
+        catalogue, ids = self.panel.catalogue, self.selectedImages()
+        tasks = sorted({catalogue.image(id).task for id in ids})
+        text = _("Group of {tasks}:").format(tasks=", ".join(tasks))
+        present = catalogue.task(tasks[0]).group
+        name = qt.QInputDialog.getText(self.widget, _("Group"), text, qt.QLineEdit.Normal, present).strip()
+        if name:
+            with slicer.util.tryWithErrorDisplay(_("The change could not be saved.")):
+                catalogueEdits.setGroups(self.panel.workspace, dict.fromkeys(tasks, name))
+            self._showAgain()
+
+    def onSuggestGroups(self) -> None:
+        panel = self.panel
+        panel.startJob(self.jobView, lambda: panel.logic.suggestGroups(panel.workspace, waitForCompletion=False))
+
+    def onCheck(self) -> None:
+        panel = self.panel
+        panel.startJob(self.jobView, lambda: panel.logic.checkImages(panel.workspace, waitForCompletion=False))
+
+    def _told(self, job, event) -> None:
+        if job.kind == "group" and job.state == "done":
+            self._suggested(job)
+
+    def _suggested(self, job) -> None:
+        groups = job.result["groups"]
+        lines = "\n".join(f"{task}: {group}" for task, group in groups.items())
+        question = _("Put the tasks into these groups?\n\n{lines}").format(lines=lines)
+        if slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Suggested groups")):
+            with slicer.util.tryWithErrorDisplay(_("The change could not be saved.")):
+                catalogueEdits.setGroups(self.panel.workspace, groups)
+        self._showAgain()
+
+    def onRemove(self) -> None:
+        ids = self.selectedImages()
+        question = _("Remove {count} scans from the workspace? Their files stay where they are.").format(count=len(ids))
+        if ids and slicer.util.confirmOkCancelDisplay(question):
+            with slicer.util.tryWithErrorDisplay(_("The change could not be saved.")):
+                catalogueEdits.remove(self.panel.workspace, ids)
+            self._showAgain()
+
+    def onShow(self) -> None:
+        for id in self.selectedImages()[:1]:
+            self._showImage(id)
+
+    def onDoubleClicked(self, index) -> None:
+        if index.column() in (catalogueModel.TASK, catalogueModel.GROUP) and self.ui.imagesTable.isPersistentEditorOpen(
+            index
+        ):
+            return
+        id = self.model.imageId(index)
+        if id:
+            self._showImage(id)
+
+    def _showImage(self, id: str) -> None:
+        with slicer.util.tryWithErrorDisplay(_("The scan could not be shown."), waitCursor=True):
+            scenePictures.show(self.panel.catalogue, id)
+
+    def _showAgain(self) -> None:
+        self.panel.forget()
+        self._shown = None
+        self.panel.refresh()

@@ -1,0 +1,252 @@
+"""Section Fine-tune: learning one task from a few labelled scans, and comparing with scratch."""
+
+from pathlib import Path
+
+from slicer.i18n import tr as _
+
+import slicer
+
+from ..scene import cases as sceneCases
+from . import choices, plots
+
+
+class FineTuneSection:
+    """Starts, shows, stops and resumes fine-tunings and comparisons."""
+
+    def __init__(self, panel):
+        self.panel = panel
+        self.widget, self.ui = panel.loadSection("FineTune.ui", panel.ui.fineTuneButton)
+        self.jobView = panel.newJobView(self.ui.jobHolder, self._told)
+        ui = self.ui
+        ui.taskCombo.connect("currentIndexChanged(int)", self.onTask)
+        ui.casesCombo.connect("currentIndexChanged(int)", self.onCases)
+        ui.startCombo.connect("currentIndexChanged(int)", self.onStartFrom)
+        ui.startButton.connect("clicked(bool)", self.onStart)
+        ui.compareButton.connect("clicked(bool)", self.onCompare)
+        ui.resumeRunButton.connect("clicked(bool)", self.onResumeRun)
+        ui.resultLabel.setVisible(False)
+
+    def release(self) -> None:
+        pass
+
+    def update(self) -> None:
+        """Shows the state of the parameter node and of the workspace."""
+        panel, ui, parameters = self.panel, self.ui, self.panel.parameterNode
+        catalogue = panel.catalogue
+        tasks = catalogue.tasks if catalogue is not None else []
+        labelled = {t.name: len(catalogue.usable(t.name, labelled=True)) for t in tasks}
+        names = [t.name for t in tasks]
+        if names and parameters.fineTuneTask not in names:
+            parameters.fineTuneTask = max(names, key=lambda name: labelled[name])
+        count = labelled.get(parameters.fineTuneTask, 0)
+        choices.fill(
+            ui.taskCombo,
+            [(n, _("{task} ({count} labelled)").format(task=n, count=labelled[n])) for n in names],
+            parameters.fineTuneTask,
+        )
+        choices.fill(
+            ui.casesCombo,
+            [
+                ("all", _("all labelled scans ({count})").format(count=count)),
+                ("some", _("some, drawn at random")),
+                ("chosen", _("the rows chosen in the table (section 1)")),
+                ("scene", _("volumes with a segmentation in the scene")),
+            ],
+            parameters.fineTuneCases,
+        )
+        for widget in (ui.countLabel, ui.countBox):
+            widget.setVisible(parameters.fineTuneCases == "some")
+        self._fillStart()
+        unfinished = [r for r in panel.runs if r.kind == "finetune" and r.state == "unfinished"]
+        busy = panel.job is not None and panel.job.isRunning() and panel.job.kind in ("finetune", "compare")
+        choices.fill(ui.unfinishedCombo, [(r.name, r.name) for r in unfinished], choices.value(ui.unfinishedCombo))
+        if unfinished and not choices.value(ui.unfinishedCombo):
+            ui.unfinishedCombo.setCurrentIndex(0)
+        for widget in (ui.unfinishedLabel, ui.unfinishedCombo, ui.resumeRunButton):
+            widget.setVisible(bool(unfinished) and not busy)
+        reason = self._reasonNotToStart(count)
+        panel.offer(ui.startButton, reason, _("Learns to segment {task}.").format(task=parameters.fineTuneTask))
+        if not reason and parameters.fineTuneStart == "scratch":
+            reason = _("Choose a pretraining or a model to start from; it is compared with scratch.")
+        if not reason and count < 3:
+            reason = _("A comparison needs at least three labelled scans, because some are kept for the test.")
+        panel.offer(
+            ui.compareButton,
+            reason,
+            _(
+                "Fine-tunes twice with the same recipe, from the chosen start and from scratch, and tests both on scans "
+                "that neither has seen."
+            ),
+        )
+        panel.offer(ui.resumeRunButton, panel.reasonNotReady(), _("Goes on from the last saved state."))
+        ui.optionsWidget.enabled = not busy
+        if busy:
+            ui.hintLabel.text = _("<b>Now:</b> it learns. You may go on using Slicer, or close this section.")
+        elif not names:
+            ui.hintLabel.text = _("<b>Next:</b> add scans in section 1.")
+        elif not count and parameters.fineTuneCases != "scene":
+            ui.hintLabel.text = _(
+                "<b>Next:</b> label one to five scans of {task} in the Segment Editor, and choose "
+                "<i>volumes with a segmentation in the scene</i> as cases."
+            ).format(task=parameters.fineTuneTask)
+        elif any(r.kind == "finetune" and r.state == "finished" for r in panel.runs):
+            ui.hintLabel.text = _("<b>Next:</b> open section 4 and segment a scan with the model.")
+        else:
+            ui.hintLabel.text = _("<b>Next:</b> choose what to segment and where to start from, and start.")
+
+    def _fillStart(self) -> None:
+        panel, parameters = self.panel, self.panel.parameterNode
+        starts = [("scratch", _("scratch (nothing learned before)"))]
+        starts += [(r.name, r.name) for r in reversed(panel.runs) if r.kind == "pretrain" and r.state == "finished"]
+        starts += [(str(m.path), _("model {name}").format(name=m.name)) for m in panel.modelFiles if not m.problem]
+        choices.fill(self.ui.startCombo, starts, parameters.fineTuneStart)
+
+    def _reasonNotToStart(self, count: int) -> str:
+        panel, parameters = self.panel, self.panel.parameterNode
+        reason = panel.reasonNotReady()
+        if reason:
+            return reason
+        if not parameters.fineTuneTask:
+            return _("Add scans of a task first (section Dataset).")
+        if parameters.fineTuneCases == "scene":
+            if not sceneCases.segmentedVolumes():
+                return _("There is no volume with a segmentation in the scene.")
+        elif not count:
+            return _("No scan of this task has a label yet.")
+        elif parameters.fineTuneCases == "some" and parameters.fineTuneCaseCount > count:
+            return _("Only {count} scans of this task have a label.").format(count=count)
+        if not choices.value(self.ui.startCombo):
+            return _("Choose where to start from.")
+        if not parameters.fineTuneMinutes and not parameters.fineTuneSteps:
+            return _("Set a time, or a number of steps (More options).")
+        return ""
+
+    def onTask(self, index: int) -> None:
+        self.panel.parameterNode.fineTuneTask = choices.value(self.ui.taskCombo)
+
+    def onCases(self, index: int) -> None:
+        self.panel.parameterNode.fineTuneCases = choices.value(self.ui.casesCombo)
+
+    def onStartFrom(self, index: int) -> None:
+        self.panel.parameterNode.fineTuneStart = choices.value(self.ui.startCombo)
+
+    def onStart(self) -> None:
+        panel, parameters = self.panel, self.panel.parameterNode
+
+        def start():
+            cases, caseCount = self._cases()
+            return panel.logic.fineTune(
+                panel.workspace,
+                parameters.fineTuneTask,
+                parameters.fineTuneStart,
+                cases,
+                caseCount,
+                minutes=parameters.fineTuneMinutes or None,
+                steps=parameters.fineTuneSteps or None,
+                options=self._options(),
+            )
+
+        job = panel.startJob(self.jobView, start)
+        if job is not None:
+            self.ui.resultLabel.setVisible(False)
+
+    def onCompare(self) -> None:
+        panel, parameters = self.panel, self.panel.parameterNode
+        count = len(panel.catalogue.usable(parameters.fineTuneTask, labelled=True))
+        # A third of the labelled scans is kept for the test.
+        caseCount = (
+            parameters.fineTuneCaseCount if parameters.fineTuneCases == "some" else count - max(1, round(count / 3))
+        )
+        job = panel.startJob(
+            self.jobView,
+            lambda: panel.logic.compare(
+                panel.workspace,
+                parameters.fineTuneTask,
+                parameters.fineTuneStart,
+                caseCounts=[max(1, caseCount)],
+                minutes=parameters.fineTuneMinutes or None,
+                steps=parameters.fineTuneSteps or None,
+                options=self._options(),
+            ),
+        )
+        if job is not None:
+            self.ui.resultLabel.setVisible(False)
+
+    def onResumeRun(self) -> None:
+        panel, name = self.panel, choices.value(self.ui.unfinishedCombo)
+        run = next(r for r in panel.runs if r.name == name)
+        panel.startJob(self.jobView, lambda: panel.logic.resume(run.path))
+
+    def _options(self) -> dict:
+        parameters = self.panel.parameterNode
+        options: dict = {
+            "unlabelled": "mean-teacher" if parameters.useUnlabelled else "none",
+            "mirror": parameters.mirror,
+        }
+        if parameters.fineTuneStart == "scratch":
+            options["network"] = {"size": parameters.networkSize}
+        return options
+
+    def _cases(self) -> tuple[list[str] | None, int]:
+        panel, parameters = self.panel, self.panel.parameterNode
+        if parameters.fineTuneCases == "some":
+            return None, parameters.fineTuneCaseCount
+        if parameters.fineTuneCases == "chosen":
+            chosen = set(panel.dataset.selectedImages())
+            usable = panel.catalogue.usable(parameters.fineTuneTask, labelled=True)
+            cases = [image.id for image in usable if image.id in chosen]
+            if not cases:
+                raise ValueError(_("None of the rows chosen in the table is a labelled scan of this task."))
+            return cases, 0
+        if parameters.fineTuneCases == "scene":
+            pairs = sceneCases.segmentedVolumes()
+            ids = [
+                panel.logic.addVolume(panel.workspace, volume, parameters.fineTuneTask, segmentation)
+                for volume, segmentation in pairs
+            ]
+            panel.forget()
+            return ids, 0
+        return None, 0
+
+    def _told(self, job, event) -> None:
+        parameters = self.panel.parameterNode
+        if job.state != "done":
+            return
+        if job.kind == "finetune":
+            dice = job.result.get("validation_dice")
+            text = _("The model {name} is ready.").format(name=job.run.name)
+            if dice is not None:
+                text += " " + _("Dice on held-out cases: {dice:.3f} (1 is perfect).").format(dice=dice)
+            self._showTable(_("Fine-tuning {name}").format(name=job.run.name), [self._summary(job)])
+            if parameters is not None:
+                parameters.model = str(job.run)
+        else:
+            rows = job.result["rows"]
+            text = "\n".join(
+                _("{start}, {count} cases: Dice {dice:.3f}").format(
+                    start=Path(row["start"]).name, count=row["case_count"], dice=row["dice"]
+                )
+                for row in rows
+            )
+            flat = [{k: v for k, v in row.items() if k != "classes"} | row.get("classes", {}) for row in rows]
+            self._showTable(_("Comparison with scratch"), flat)
+        self.ui.resultLabel.text = text
+        self.ui.resultLabel.setVisible(True)
+
+    @staticmethod
+    def _summary(job) -> dict:
+        result = job.result
+        return {
+            "run": job.run.name,
+            "validation Dice": result.get("validation_dice"),
+            "steps": result.get("steps"),
+            "minutes": result.get("minutes"),
+            "tensors loaded": result.get("tensors_loaded"),
+            "tensors skipped": result.get("tensors_skipped"),
+            "cases": len(result.get("cases", [])),
+        }
+
+    @staticmethod
+    def _showTable(name: str, rows: list[dict]) -> None:
+        with slicer.util.tryWithErrorDisplay(_("The results could not be put into a table.")):
+            plots.resultTable(name, rows)

@@ -1,0 +1,134 @@
+"""Section Pretrain: learning from all scans without labels."""
+
+from slicer.i18n import tr as _
+
+from .. import settings
+from . import choices, wording
+from .memoryEstimate import MemoryEstimate
+
+
+class PretrainSection:
+    """Starts, shows, stops and resumes pretrainings, and chooses the one to fine-tune from."""
+
+    def __init__(self, panel):
+        self.panel = panel
+        self.widget, self.ui = panel.loadSection("Pretrain.ui", panel.ui.pretrainButton)
+        self.jobView = panel.newJobView(self.ui.jobHolder, self._told)
+        self.memory = MemoryEstimate(panel.logic, self.ui.memoryLabel)
+        panel.ui.pretrainButton.connect("contentsCollapsed(bool)", self.onCollapsed)
+        self.ui.networkCombo.connect("currentIndexChanged(int)", self.onNetwork)
+        self.ui.startButton.connect("clicked(bool)", self.onStart)
+        self.ui.runCombo.connect("currentIndexChanged(int)", self.onRun)
+        self.ui.resumeRunButton.connect("clicked(bool)", self.onResumeRun)
+
+    def release(self) -> None:
+        self.memory.release()
+
+    def onCollapsed(self, collapsed: bool) -> None:
+        if not collapsed and self.panel.parameterNode is not None:
+            self.update()
+
+    def update(self) -> None:
+        """Shows the state of the parameter node and of the workspace."""
+        panel, ui, parameters = self.panel, self.ui, self.panel.parameterNode
+        catalogue = panel.catalogue
+        choices.fill(
+            ui.networkCombo,
+            [("small", _("small")), ("medium", _("medium")), ("large", _("large"))],
+            parameters.networkSize,
+        )
+        runs = [run for run in panel.runs if run.kind == "pretrain" and run.state != "empty"]
+        unfinished = _("{name} (unfinished)")
+        items = [(r.name, r.name if r.state == "finished" else unfinished.format(name=r.name)) for r in reversed(runs)]
+        choices.fill(ui.runCombo, items, parameters.pretrainRun)
+        for widget in (ui.runsLabel, ui.runCombo):
+            widget.setVisible(bool(items))
+        chosen = next((run for run in runs if run.name == parameters.pretrainRun), None)
+        ui.runLabel.text = self._description(chosen)
+        ui.runLabel.setVisible(chosen is not None)
+        ui.resumeRunButton.setVisible(chosen is not None and chosen.state == "unfinished")
+        panel.offer(ui.resumeRunButton, panel.reasonNotReady(), _("Goes on from the last saved state."))
+        panel.offer(
+            ui.startButton,
+            self._reasonNotToStart(catalogue),
+            _("Learns from all scans of the workspace, without labels."),
+        )
+        busy = panel.job is not None and panel.job.isRunning() and panel.job.kind == "pretrain"
+        ui.optionsWidget.enabled = not busy
+        if not panel.ui.pretrainButton.collapsed and not panel.reasonNotReady() and catalogue is not None:
+            self.memory.want(panel.workspace, len(catalogue.usable()), parameters.networkSize, settings.value("device"))
+        finished = [run for run in runs if run.state == "finished"]
+        if busy:
+            ui.hintLabel.text = _("<b>Now:</b> it learns. You may go on using Slicer, or close this section.")
+        elif catalogue is None or not catalogue.usable():
+            ui.hintLabel.text = _("<b>Next:</b> add scans in section 1; labels are not needed for this step.")
+        elif not finished:
+            ui.hintLabel.text = _(
+                "<b>Next:</b> choose a time and start. The longer, the better; it can be stopped and resumed."
+            )
+        else:
+            ui.hintLabel.text = _("<b>Next:</b> open section 3 and fine-tune from a pretraining.")
+
+    def _reasonNotToStart(self, catalogue) -> str:
+        parameters = self.panel.parameterNode
+        reason = self.panel.reasonNotReady()
+        if not reason and catalogue is not None and not catalogue.usable():
+            reason = _("Add scans first (section Dataset).")
+        if not reason and not any(self._weights().values()):
+            reason = _("Choose at least one way to learn (More options).")
+        if not reason and not parameters.pretrainMinutes and not parameters.pretrainSteps:
+            reason = _("Set a time, or a number of steps (More options).")
+        return reason
+
+    def _weights(self) -> dict[str, float]:
+        from hssl.configuration import LossWeights
+
+        parameters, default = self.panel.parameterNode, LossWeights()
+        chosen = {
+            "image": parameters.imageLoss,
+            "task": parameters.taskLoss,
+            "group": parameters.groupLoss,
+            "reconstruction": parameters.reconstructionLoss,
+            "dense": parameters.denseLoss,
+            "position": parameters.positionLoss,
+        }
+        return {name: getattr(default, name) if on else 0.0 for name, on in chosen.items()}
+
+    @staticmethod
+    def _description(run) -> str:
+        if run is None:
+            return ""
+        if run.state == "unfinished":
+            return _("This pretraining was stopped before its end; resume it, or start a new one.")
+        return _("{steps} steps in {time}.").format(
+            steps=run.result.get("steps", 0), time=wording.duration(60 * run.result.get("minutes", 0))
+        )
+
+    def onNetwork(self, index: int) -> None:
+        self.panel.parameterNode.networkSize = choices.value(self.ui.networkCombo)
+
+    def onRun(self, index: int) -> None:
+        self.panel.parameterNode.pretrainRun = choices.value(self.ui.runCombo)
+
+    def onStart(self) -> None:
+        panel, parameters = self.panel, self.panel.parameterNode
+        panel.startJob(
+            self.jobView,
+            lambda: panel.logic.pretrain(
+                panel.workspace,
+                minutes=parameters.pretrainMinutes or None,
+                steps=parameters.pretrainSteps or None,
+                options={"network": {"size": parameters.networkSize}, "weights": self._weights()},
+            ),
+        )
+
+    def onResumeRun(self) -> None:
+        panel = self.panel
+        run = next(r for r in panel.runs if r.name == panel.parameterNode.pretrainRun)
+        panel.startJob(self.jobView, lambda: panel.logic.resume(run.path))
+
+    def _told(self, job, event) -> None:
+        parameters = self.panel.parameterNode
+        if job.state == "done" and parameters is not None:
+            parameters.pretrainRun = job.run.name
+            parameters.fineTuneStart = job.run.name

@@ -1,0 +1,180 @@
+"""Section Segment: a volume of the scene, or a folder of volumes, with a fine-tuned model."""
+
+from pathlib import Path
+
+from slicer.i18n import tr as _
+
+import slicer
+
+from ..scene import volumes as sceneVolumes
+from . import choices
+
+
+class SegmentSection:
+    """Starts segmentations and hands the result to the Segment Editor."""
+
+    def __init__(self, panel):
+        self.panel = panel
+        self.widget, self.ui = panel.loadSection("Segment.ui", panel.ui.segmentButton)
+        self.jobView = panel.newJobView(self.ui.jobHolder, self._told)
+        self._writer = None
+        ui = self.ui
+        ui.whatCombo.connect("currentIndexChanged(int)", self.onWhat)
+        ui.modelCombo.connect("currentIndexChanged(int)", self.onModel)
+        ui.folderEdit.connect("currentPathChanged(QString)", self.onFolder)
+        ui.outputEdit.connect("currentPathChanged(QString)", self.onOutput)
+        ui.startButton.connect("clicked(bool)", self.onStart)
+        ui.undoButton.connect("clicked(bool)", self.onUndo)
+        ui.editButton.connect("clicked(bool)", self.onEdit)
+        ui.resultLabel.setVisible(False)
+
+    def release(self) -> None:
+        self._releaseWriter()
+
+    def sceneCloses(self) -> None:
+        """Lets go of the nodes that are about to vanish."""
+        self._releaseWriter()
+        self.ui.resultLabel.setVisible(False)
+
+    def update(self) -> None:
+        """Shows the state of the parameter node and of the workspace."""
+        panel, ui, parameters = self.panel, self.ui, self.panel.parameterNode
+        choices.fill(
+            ui.whatCombo,
+            [("volume", _("a volume of the scene")), ("folder", _("a folder of volumes"))],
+            parameters.segmentWhat,
+        )
+        single = parameters.segmentWhat == "volume"
+        for widget in (ui.volumeLabel, ui.volumeSelector, ui.segmentationLabel, ui.segmentationSelector):
+            widget.setVisible(single)
+        for widget in (ui.folderLabel, ui.folderEdit, ui.outputLabel, ui.outputEdit):
+            widget.setVisible(not single)
+        for edit, path in ((ui.folderEdit, parameters.inputFolder), (ui.outputEdit, parameters.outputFolder)):
+            if edit.currentPath != path:
+                edit.setCurrentPath(path)
+        choices.fill(ui.modelCombo, self._models(), parameters.model)
+        reason = self._reasonNotToStart()
+        panel.offer(ui.startButton, reason, _("Segments with the chosen model; the scan itself is not changed."))
+        done = (
+            parameters.outputSegmentation is not None
+            and parameters.outputSegmentation.GetSegmentation().GetNumberOfSegments() > 0
+        )
+        ui.editButton.setVisible(single)
+        panel.offer(
+            ui.editButton, "" if done else _("There is no result to correct yet."), _("Corrects the result by hand.")
+        )
+        ui.undoButton.setVisible(single and self._writer is not None and self._writer.canUndo())
+        if not self._models():
+            ui.hintLabel.text = _("<b>Next:</b> fine-tune a model in section 3, or import one in section 5.")
+        elif single and parameters.inputVolume is None:
+            ui.hintLabel.text = _("<b>Next:</b> load a scan into Slicer and choose it here.")
+        elif not parameters.model:
+            ui.hintLabel.text = _("<b>Next:</b> choose a model.")
+        elif done and single:
+            ui.hintLabel.text = _("<b>Next:</b> look at the result, and correct it in the Segment Editor.")
+        else:
+            ui.hintLabel.text = _("<b>Next:</b> press Segment.")
+
+    def _models(self) -> list[tuple]:
+        runs = [r for r in reversed(self.panel.runs) if r.kind == "finetune" and r.state in ("finished", "unfinished")]
+        items = []
+        for run in runs:
+            text = (
+                f"{run.name}"
+                if run.dice is None
+                else _("{name} (Dice {dice:.2f})").format(name=run.name, dice=run.dice)
+            )
+            items.append((str(run.path), text, _("Segments {task}.").format(task=run.task)))
+        for model in self.panel.modelFiles:
+            if model.kind == "segmentation":
+                items.append((str(model.path), _("{name} (imported)").format(name=model.name)))
+        return items
+
+    def _reasonNotToStart(self) -> str:
+        parameters = self.panel.parameterNode
+        reason = self.panel.reasonNotReady()
+        if reason:
+            return reason
+        if not choices.value(self.ui.modelCombo):
+            return _("Choose a model: fine-tune one in section 3, or import one in section 5.")
+        if parameters.segmentWhat == "volume":
+            return sceneVolumes.reasonNotUsable(parameters.inputVolume)
+        if not Path(parameters.inputFolder or "-").is_dir():
+            return _("Choose a folder of volumes that exists.")
+        if not parameters.outputFolder:
+            return _("Choose a folder to write to.")
+        if Path(parameters.outputFolder) == Path(parameters.inputFolder):
+            return _("Choose another folder to write to: label maps must not lie among the volumes.")
+        return ""
+
+    def onWhat(self, index: int) -> None:
+        self.panel.parameterNode.segmentWhat = choices.value(self.ui.whatCombo)
+
+    def onModel(self, index: int) -> None:
+        self.panel.parameterNode.model = choices.value(self.ui.modelCombo)
+
+    def onFolder(self, path: str) -> None:
+        self.panel.parameterNode.inputFolder = path
+
+    def onOutput(self, path: str) -> None:
+        self.panel.parameterNode.outputFolder = path
+
+    def onStart(self) -> None:
+        panel, parameters = self.panel, self.panel.parameterNode
+        options = (parameters.flips, parameters.largestComponent, parameters.uncertainty)
+        if parameters.segmentWhat == "volume":
+            job = panel.startJob(
+                self.jobView,
+                lambda: panel.logic.segment(
+                    parameters.inputVolume,
+                    parameters.model,
+                    parameters.outputSegmentation,
+                    *options,
+                    waitForCompletion=False,
+                ),
+            )
+        else:
+            job = panel.startJob(
+                self.jobView,
+                lambda: panel.logic.segmentFolder(
+                    parameters.inputFolder, parameters.model, parameters.outputFolder, *options
+                ),
+            )
+        if job is not None:
+            self.ui.resultLabel.setVisible(False)
+
+    def onUndo(self) -> None:
+        if self._writer is not None:
+            self._writer.undo()
+            self.panel.refresh()
+
+    def onEdit(self) -> None:
+        parameters = self.panel.parameterNode
+        slicer.util.selectModule("SegmentEditor")
+        editor = slicer.util.getModuleWidget("SegmentEditor").editor
+        editor.setSegmentationNode(parameters.outputSegmentation)
+        editor.setSourceVolumeNode(parameters.inputVolume)
+
+    def _told(self, job, event) -> None:
+        if job.state != "done":
+            return
+        if job.kind == "predict" and hasattr(job, "segmentationNode"):
+            self._releaseWriter()
+            self._writer = job.writer
+            if self.panel.parameterNode is not None:
+                self.panel.parameterNode.outputSegmentation = job.segmentationNode
+            if job.uncertaintyNode is not None:
+                slicer.util.setSliceViewerLayers(foreground=job.uncertaintyNode, foregroundOpacity=0.5)
+            return
+        failed = job.result["failed"]
+        text = _("{count} volumes were segmented.").format(count=len(job.result["outputs"]))
+        if failed:
+            text += "\n" + _("{count} could not be:").format(count=len(failed))
+            text += "".join(f"\n{Path(item['input']).name}: {item['reason']}" for item in failed[:10])
+        self.ui.resultLabel.text = text
+        self.ui.resultLabel.setVisible(True)
+
+    def _releaseWriter(self) -> None:
+        if self._writer is not None:
+            self._writer.release()
+            self._writer = None

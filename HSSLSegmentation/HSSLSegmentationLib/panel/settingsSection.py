@@ -1,0 +1,119 @@
+"""Section Settings: Python of the jobs, device, threads, memory, cache, and the state of the packages."""
+
+import shutil
+from pathlib import Path
+
+from slicer.i18n import tr as _
+
+import slicer
+
+from .. import installation, settings
+from ..installation import Packages
+from . import choices, wording
+
+STORE_FOLDER = "store"
+
+
+class SettingsSection:
+    """Edits what holds on this computer for every scene."""
+
+    def __init__(self, panel):
+        self.panel = panel
+        self.widget, self.ui = panel.loadSection("Settings.ui", panel.ui.settingsButton)
+        self._packages: Packages | None = None
+        self._probe = None
+        ui = self.ui
+        ui.pythonEdit.setCurrentPath(settings.value("python"))
+        ui.threadsBox.value = settings.value("threads")
+        ui.memoryBox.value = settings.value("slabMegabytes")
+        choices.fillTexts(ui.deviceCombo, ["auto", "cpu", "cuda", "mps"], settings.value("device"))
+        ui.deviceCombo.toolTip = _(
+            "On what to compute: auto takes a graphics card when there is one that works; cpu is the processor, "
+            "cuda an NVIDIA card (cuda:1 the second one), mps an Apple one."
+        )
+        ui.pythonEdit.connect("currentPathChanged(QString)", self.onPython)
+        ui.deviceCombo.connect("editTextChanged(QString)", self.onDevice)
+        ui.threadsBox.connect("valueChanged(int)", self.onThreads)
+        ui.memoryBox.connect("valueChanged(int)", self.onMemory)
+        ui.clearCacheButton.connect("clicked(bool)", self.onClearCache)
+        ui.checkButton.connect("clicked(bool)", self.onCheck)
+        ui.installButton.connect("clicked(bool)", panel.onInstall)
+
+    def release(self) -> None:
+        if self._probe is not None:
+            self._probe.killTree()
+            self._probe.waitForFinished(2000)
+            self._probe = None
+
+    def update(self) -> None:
+        """Shows the cache of the workspace and the state of the packages."""
+        ui, panel = self.ui, self.panel
+        store = Path(panel.workspace) / STORE_FOLDER if panel.workspace else None
+        count = (
+            sum(f.stat().st_size for f in store.rglob("*") if f.is_file())
+            if store is not None and store.is_dir()
+            else 0
+        )
+        ui.cacheLabel.text = wording.size(count) if count else _("empty")
+        panel.offer(
+            ui.clearCacheButton,
+            panel.reasonBusy() or ("" if count else _("The cache is empty.")),
+            _("Deletes the cache; it is made again when it is needed."),
+        )
+        chosen = settings.value("python")
+        missing = [] if chosen else installation.missingRequirements()
+        if missing:
+            reason = ""
+        elif chosen:
+            reason = _("HSSL does not install into a Python that is not Slicer's; see Check packages.")
+        else:
+            reason = _("All packages are installed.")
+        panel.offer(ui.installButton, reason, _("Installs what HSSL needs into Slicer, after one question."))
+        panel.offer(
+            ui.checkButton,
+            _("The check is under way.") if self._probe is not None else "",
+            _("Starts the Python of the jobs and tries what it can do."),
+        )
+        if self._probe is not None:
+            ui.packagesLabel.text = _("Checking…")
+        elif self._packages is None:
+            ui.packagesLabel.text = installation.adviceFor(Packages(False, missing)) if missing else ""
+        elif self._packages.ready:
+            ui.packagesLabel.text = _("Ready: PyTorch {version} on {device}.").format(
+                version=self._packages.torch, device=self._packages.device
+            )
+            if self._packages.deviceProblem:
+                ui.packagesLabel.text += "\n" + _("The graphics card cannot be used: {reason}").format(
+                    reason=self._packages.deviceProblem
+                )
+        else:
+            ui.packagesLabel.text = installation.adviceFor(self._packages, chosen)
+        ui.packagesLabel.setVisible(bool(ui.packagesLabel.text))
+
+    def onPython(self, path: str) -> None:
+        settings.setValue("python", path)
+        self._packages = None
+        self.panel.refreshSoon()
+
+    def onDevice(self, text: str) -> None:
+        settings.setValue("device", text.strip() or "auto")
+
+    def onThreads(self, count: int) -> None:
+        settings.setValue("threads", count)
+
+    def onMemory(self, megabytes: int) -> None:
+        settings.setValue("slabMegabytes", megabytes)
+
+    def onClearCache(self) -> None:
+        with slicer.util.tryWithErrorDisplay(_("The cache could not be deleted."), waitCursor=True):
+            shutil.rmtree(Path(self.panel.workspace) / STORE_FOLDER)
+        self.panel.refresh()
+
+    def onCheck(self) -> None:
+        self._probe = self.panel.logic.starter.makeProcess()
+        installation.probe(self._probe, self._known, settings.value("python"))
+        self.update()
+
+    def _known(self, packages: Packages) -> None:
+        self._packages, self._probe = packages, None
+        self.panel.refreshSoon()

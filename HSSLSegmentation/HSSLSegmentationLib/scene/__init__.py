@@ -1,0 +1,1 @@
+"""MRML: volumes, segmentations, slices and pictures of them."""

@@ -1,0 +1,52 @@
+"""Labelling an image of the workspace: it opens in the Segment Editor, and what was drawn becomes its label."""
+
+import numpy
+from slicer.i18n import tr as _
+
+import slicer
+
+from . import cases as sceneCases
+from . import pictures as scenePictures
+from . import segmentations as sceneSegmentations
+from .segmentations import SegmentClass
+
+
+def open(catalogue, id: str):
+    """Shows an image in the Segment Editor with a segment for each class of its task; see `openForLabelling`."""
+    volumeNode = scenePictures.show(catalogue, id)
+    segmentationNode = drawn(volumeNode)
+    if segmentationNode is None:
+        task = catalogue.task(catalogue.image(id).task)
+        classes = [SegmentClass(c.value, c.name, c.color, c.terminology) for c in task.classes]
+        segmentationNode = sceneSegmentations.newSegmentation(_("{name} label").format(name=id), volumeNode)
+        segmentationNode.SetAttribute(scenePictures.LABEL_ATTRIBUTE, volumeNode.GetAttribute(scenePictures.ATTRIBUTE))
+        writer = sceneSegmentations.SegmentWriter()
+        nothing = numpy.zeros(slicer.util.arrayFromVolume(volumeNode).shape, numpy.uint8)
+        writer.write(nothing, classes, volumeNode, segmentationNode)
+        writer.release()
+    slicer.util.selectModule("SegmentEditor")
+    editor = slicer.util.getModuleWidget("SegmentEditor").editor
+    editor.setSegmentationNode(segmentationNode)
+    editor.setSourceVolumeNode(volumeNode)
+    return segmentationNode
+
+
+def drawn(volumeNode):
+    """Returns the segmentation that holds the label of an image, drawn or read from its file, or None."""
+    key = volumeNode.GetAttribute(scenePictures.ATTRIBUTE)
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    return next((node for node in nodes if node.GetAttribute(scenePictures.LABEL_ATTRIBUTE) == key), None)
+
+
+def reasonNotToKeep(catalogue, id: str) -> str:
+    """Returns why there is nothing yet to keep as the image's label, or ""."""
+    volumeNode = scenePictures.shown(catalogue, id)
+    if volumeNode is None or drawn(volumeNode) is None:
+        return _("Open the scan and draw its label first.")
+    return ""
+
+
+def keep(catalogue, id: str) -> None:
+    """Makes what was drawn the image's label."""
+    volumeNode = scenePictures.shown(catalogue, id)
+    sceneCases.setLabel(catalogue.workspace, id, volumeNode, drawn(volumeNode))

@@ -1,0 +1,69 @@
+"""An image of the catalogue in Slicer's views, with its label as segments."""
+
+from slicer.i18n import tr as _
+
+import slicer
+
+from . import segmentations as sceneSegmentations
+from . import volumes as sceneVolumes
+from .segmentations import SegmentClass
+
+ATTRIBUTE = "HSSL.image"
+"""Of a volume node: which image of which workspace it shows."""
+LABEL_ATTRIBUTE = "HSSL.labelOf"
+"""Of a segmentation node: whose label it holds."""
+
+
+def show(catalogue, id: str):
+    """Shows an image, with its label when it has a usable one; it is loaded unless it is in the scene already.
+
+    Returns:
+        The volume node.
+
+    Raises:
+        InputError: the file cannot be read.
+        SceneVolumeError: the label does not lie on the image's grid.
+    """
+    image = catalogue.image(id)
+    volumeNode = shown(catalogue, id)
+    if volumeNode is None:
+        volumeNode = _load(catalogue, image)
+        volumeNode.SetAttribute(ATTRIBUTE, _key(catalogue, id))
+        if image.label is not None and image.label_problem is None:
+            _loadLabel(catalogue, image, volumeNode)
+    slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
+    return volumeNode
+
+
+def shown(catalogue, id: str):
+    """Returns the volume node that `show` has loaded for an image, or None."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return next((node for node in nodes if node.GetAttribute(ATTRIBUTE) == _key(catalogue, id)), None)
+
+
+def _key(catalogue, id: str) -> str:
+    return f"{catalogue.workspace}|{id}"
+
+
+def _load(catalogue, image):
+    from hssl.imaging.volumes import read_volume
+
+    # Not Slicer's own reader: it mirrors left-handed volumes, and takes the first series that it meets in a folder.
+    picture = read_volume(catalogue.image_path(image), image.series, image.frame)
+    volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", image.id)
+    sceneVolumes.updateFromImage(volumeNode, picture)
+    return volumeNode
+
+
+def _loadLabel(catalogue, image, volumeNode) -> None:
+    labels = sceneVolumes.readArray(catalogue.label_path(image), volumeNode)
+    classes = [SegmentClass(c.value, c.name, c.color, c.terminology) for c in catalogue.task(image.task).classes]
+    if not classes:
+        classes = [
+            SegmentClass(int(v), _("Label {value}").format(value=int(v))) for v in sorted(set(labels.flat)) if v > 0
+        ]
+    segmentationNode = sceneSegmentations.newSegmentation(_("{name} label").format(name=image.id), volumeNode)
+    segmentationNode.SetAttribute(LABEL_ATTRIBUTE, _key(catalogue, image.id))
+    writer = sceneSegmentations.SegmentWriter()
+    writer.write(labels, classes, volumeNode, segmentationNode)
+    writer.release()

@@ -1,0 +1,1 @@
+"""The workspace as the panel sees and edits it."""

@@ -1,0 +1,1 @@
+"""Generated scans, and the run through everything on them."""

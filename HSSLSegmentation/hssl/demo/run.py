@@ -1,0 +1,198 @@
+"""The demo: everything that the engine does, on generated scans, in a few minutes and with a report at the end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ..configuration import Budget, CompareConfig, EvaluateConfig, FinetuneConfig, PredictConfig, PretrainConfig
+from ..events import Done, OnEvent, Phase, Stop, Stopped, as_part, ignore, never
+from ..jobs.compare import RESULT, compare
+from ..jobs.evaluate import evaluate
+from ..jobs.predict import predict
+from ..jobs.pretrain import pretrain
+from ..reporting.report import Downstream, Picture, write_report
+from ..workspace.catalogue import FILE_NAME, Catalogue, Image
+from .workspace import sample
+
+PHASES = ("scans", "pretraining", "fine-tuning", "prediction", "evaluation", "report")
+TASK = "brain_mr"
+"""What is segmented with few labels."""
+LABELLED = 3
+"""Labelled volumes to fine-tune on, drawn by the seed out of one more; all others are for testing."""
+FINETUNING = 0.4
+"""Minutes of each of the two fine-tunings for a minute of pretraining."""
+PATCH = {"demo": 64, "tiny": 32}
+"""Side of the patches for each size of scans: smaller than a slice, so that minutes are enough for many steps."""
+SHOWN = 3
+"""Test cases in the report's pictures."""
+STARTS = ("scratch", "pretrained")
+
+
+def run_demo(
+    folder: str | Path,
+    on_event: OnEvent = ignore,
+    stop: Stop = never,
+    minutes: float = 3.0,
+    size: Literal["demo", "tiny"] = "demo",
+    seed: int = 0,
+) -> Done:
+    """Generates scans and goes the whole way: catalogue, pretraining, fine-tuning on three labelled volumes of one
+    task, pretrained and from scratch, prediction and evaluation of test cases that no training has seen, report.
+
+    A demo that was stopped goes on where it was when it is called again for the same folder.
+
+    Args:
+        folder: gets `workspace`, with the scans in it, and `report.html`.
+        on_event: receives the events; the phases are `PHASES`.
+        stop: asked often.
+        minutes: of pretraining; the fine-tunings scale with it.
+        size: of the scans, as in `hssl.demo.scans.generate`.
+        seed: of everything random.
+
+    Returns:
+        Done with "report", "workspace" (paths), "rows" (of the comparison) and "dice" (start → mean over test cases).
+
+    Raises:
+        HSSLError: with the reason.
+    """
+    try:
+        done = Done(result=_ran(Path(folder).expanduser().absolute(), on_event, stop, minutes, size, seed))
+    except Stopped:
+        done = Done(stopped=True, result={"workspace": str(Path(folder).expanduser().absolute() / "workspace")})
+    on_event(done)
+    return done
+
+
+def _ran(
+    folder: Path, on_event: OnEvent, stop: Stop, minutes: float, size: Literal["demo", "tiny"], seed: int
+) -> dict[str, Any]:
+    tell = as_part(on_event)
+
+    def enter(phase: str) -> None:
+        if stop():
+            raise Stopped
+        on_event(Phase(name=phase, index=PHASES.index(phase) + 1, count=len(PHASES)))
+
+    enter("scans")
+    workspace = folder / "workspace"
+    if not (workspace / FILE_NAME).exists():
+        _finished(sample(workspace, size, seed, tell, stop))
+    catalogue = Catalogue.load(workspace)
+    labelled = catalogue.usable(TASK, labelled=True)
+    test = labelled[min(LABELLED + 1, len(labelled) - 1) :]
+    excluded = [image.id for image in test]
+
+    enter("pretraining")
+    pretraining = PretrainConfig(
+        workspace=workspace,
+        run="pretraining",
+        seed=seed,
+        budget=Budget(minutes=minutes),
+        patch_size=PATCH[size],
+        exclude=excluded,
+    )
+    pretrained = _finished(pretrain(pretraining, tell, stop))
+
+    enter("fine-tuning")
+    recipe = FinetuneConfig(
+        workspace=workspace,
+        task=TASK,
+        budget=Budget(minutes=minutes * FINETUNING),
+        patch_size=PATCH[size],
+        batch_size=8,
+    )
+    comparison = _finished(
+        compare(
+            CompareConfig(
+                finetune=recipe,
+                start=pretraining.run,
+                name="few-labels",
+                case_counts=[min(LABELLED, len(labelled) - len(test))],
+                seeds=[seed],
+                test=excluded,
+            ),
+            tell,
+            stop,
+        )
+    )
+    runs = {row["start"]: Path(row["run"]) for row in comparison["rows"]}
+
+    enter("prediction")
+    predictions = {start: workspace / "predictions" / start for start in STARTS}
+    images = [catalogue.image_path(image) for image in test]
+    for start in STARTS:
+        _finished(predict(PredictConfig(model=runs[start], inputs=images, output=predictions[start]), tell, stop))
+
+    enter("evaluation")
+    truth = _copied_labels(catalogue, test, workspace / "predictions" / "truth")
+    evaluations = {}
+    for start in STARTS:
+        config = EvaluateConfig(
+            predictions=predictions[start],
+            references=truth,
+            output=workspace / "evaluations" / start,
+            model=runs[start],
+        )
+        evaluations[start] = _finished(evaluate(config, tell, stop))
+
+    enter("report")
+    report = folder / "report.html"
+    write_report(
+        report,
+        "HSSL demo",
+        workspace,
+        introduction=_introduction(catalogue, comparison["rows"], minutes),
+        pretraining=Path(pretrained["run"]),
+        downstream=[
+            Downstream(
+                task=TASK,
+                runs={start: runs[start] for start in STARTS},
+                comparison=Path(comparison["folder"]) / RESULT,
+                evaluations={start: Path(evaluations[start]["json"]) for start in STARTS},
+                pictures=[
+                    Picture(
+                        image=path,
+                        reference=truth / path.name,
+                        predictions={start: predictions[start] / path.name for start in STARTS},
+                        caption=image.id,
+                    )
+                    for image, path in list(zip(test, images, strict=True))[:SHOWN]
+                ],
+            )
+        ],
+        provenance={"Seed": str(seed), "Scans": f"generated, preset “{size}”"},
+    )
+    return {
+        "report": str(report),
+        "workspace": str(workspace),
+        "rows": comparison["rows"],
+        "dice": {start: evaluations[start]["summary"]["mean_dice"] for start in STARTS},
+    }
+
+
+def _finished(done: Done) -> dict[str, Any]:
+    if done.stopped:
+        raise Stopped
+    return done.result
+
+
+def _copied_labels(catalogue: Catalogue, images: Sequence[Image], folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for image in images:
+        label = catalogue.label_path(image)
+        assert label is not None  # they were chosen among the labelled ones
+        shutil.copyfile(label, folder / label.name)
+    return folder
+
+
+def _introduction(catalogue: Catalogue, rows: Sequence[dict[str, Any]], minutes: float) -> list[str]:
+    groups = {catalogue.group_of(task.name) for task in catalogue.tasks}
+    return [
+        f"One network learned from the generated scans of {len(catalogue.tasks)} tasks in {len(groups)} groups, "
+        f"without labels; then it learned to segment “{TASK}” from {rows[0]['case_count']} labelled volumes.",
+        "A network that started from scratch had the same labelled volumes, the same recipe and the same time. "
+        f"{minutes:g} minutes of pretraining are enough to see everything work, but far less than real data deserve.",
+    ]

@@ -1,0 +1,1 @@
+"""Files to SimpleITK volumes, and back: formats, DICOM, voxel data."""

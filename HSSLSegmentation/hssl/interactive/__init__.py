@@ -1,0 +1,1 @@
+"""Learning from a few painted slices, and the process that serves it."""

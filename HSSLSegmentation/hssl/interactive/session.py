@@ -1,0 +1,377 @@
+"""Learning from a few annotated slices: one volume, seconds, and corrections that feed the next round.
+
+The volume's features come once from a frozen pretrained network; a light head learns on the annotated voxels alone.
+Beside the features the head sees what the annotated slices suggest (`slice_hints`): a shape, interpolated between them,
+and labels that grow from them along the image. During learning both are drawn from all *other* annotated slices, so
+that the head learns how far to trust them and where the features know better.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ConfigurationError
+from ..events import OnEvent, ProgressMeter, Stop, Stopped, ignore, never
+from ..models.description import Fingerprint, ModelDescription
+from ..models.network import EncoderDecoder, build_network
+from ..preprocessing.normalisation import ANISOTROPY, normalised
+from .slice_features import Region, SliceFeatures, slice_features
+from .slice_priors import FARTHEST, Growth, Plane, Shape
+
+HIDDEN = 64
+FIRST_STEPS, NEXT_STEPS = 150, 60
+"""Steps of learning in the first round and in a correction round."""
+VOXELS_A_STEP = 2048
+MOST_KNOWN = 2**19
+"""Voxels of a label that are learned from; torch draws from at most 2²⁴."""
+ROUNDING = 1e-3
+"""Of distances that were clipped in one unit and interpolated in another."""
+NEAR_CONTOUR_SHARE = 0.5
+"""Share of the voxels of a step that are drawn near the contours, where decisions are made."""
+HINT_UNIT = 5.0
+"""Distances are divided by this before the head sees them, or it would look at little else."""
+OWN_PERCENTILES = Fingerprint(spacing=(1.0, 1.0, 1.0), slice_axis=0, normalisation="percentiles", median_size=(1, 1, 1))
+"""Any volume is normalised by its own values: it need not be of a task that the network knows."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a round gives, on the volume's grid.
+
+    Attributes:
+        label_map: the segments' values; annotated voxels are as the user painted them.
+        uncertainty: float32, entropy 0 to 1 inside the region, 0 outside.
+        next_slice: where a further annotation would teach most.
+        seconds: time that the round took.
+    """
+
+    label_map: sitk.Image
+    uncertainty: sitk.Image
+    next_slice: Plane
+    seconds: float
+
+
+@dataclass
+class InteractiveSession:
+    """Holds a volume, its features and the head between rounds.
+
+    Args:
+        volume: 3D scalar volume; everything works on its own voxels, in array order z, y, x.
+        model: a pretrained (or fine-tuned) 2D network: description and weights; None works from intensities and shape
+            alone.
+        device: where to compute.
+        seed: of the head's first weights and of the drawing of voxels.
+    """
+
+    volume: sitk.Image
+    model: tuple[ModelDescription, dict[str, Tensor]] | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._spacing = tuple(self.volume.GetSpacing()[::-1])
+        self._array = normalised(sitk.GetArrayFromImage(self.volume).astype(np.float32), OWN_PERCENTILES)
+        self._network: EncoderDecoder | None = None
+        if self.model is not None:
+            description, state = self.model
+            if description.network.spatial_dims != 2:
+                raise ConfigurationError("learning from slices needs a 2D network, this one is 3D")
+            self._network = build_network(description.network, description.out_channels)
+            self._network.load_state_dict(state)
+            self._network.to(self.device).eval()
+        self._features: SliceFeatures | None = None
+        self._head: _Head | None = None
+        self._values: list[int] = []
+        self._hints = (False, False)
+
+    def learn(
+        self,
+        annotation: sitk.Image,
+        planes: Sequence[Plane],
+        on_event: OnEvent = ignore,
+        stop: Stop = never,
+        whole_volume: bool = False,
+    ) -> Preview:
+        """Learns from what is painted so far and fills the rest; a further call goes on from the last one.
+
+        Args:
+            annotation: label map on the volume's grid; 0 is "not painted".
+            planes: the slices that are annotated completely. Elsewhere only painted voxels are learned from.
+            whole_volume: fill the whole volume, not only the surroundings of what is painted. Where several slices of one
+                orientation are complete, nothing is filled beyond the first and the last of them.
+
+        Raises:
+            ConfigurationError: nothing is painted, or nothing tells what background is.
+            Stopped: `stop` asked for it; the session is of no use any more.
+        """
+        began = time.monotonic()
+        painted = sitk.GetArrayViewFromImage(annotation)
+        if painted.shape != self._array.shape:
+            raise ConfigurationError(
+                f"the annotation has {painted.shape[::-1]} voxels, the volume {self._array.shape[::-1]}"
+            )
+        values = [int(v) for v in np.unique(painted) if v]
+        if not values:
+            raise ConfigurationError("nothing is painted yet", "Paint a segment on at least one slice.")
+        if not planes and len(values) < 2:
+            raise ConfigurationError(
+                "nothing tells what is background", "Mark a slice as complete, or paint a second segment."
+            )
+        known = np.zeros(painted.shape, np.int16) - 1
+        for channel, value in enumerate(values, 1):
+            known[painted == value] = channel
+        for plane in planes:
+            view = np.moveaxis(known, plane.axis, 0)[plane.index]
+            view[view < 0] = 0
+        wanted = self._wanted_region(known, planes, whole_volume)
+        if self._features is None or not self._features.region.holds(wanted):
+            self._features = slice_features(self._array, wanted, self._network, self.device, on_event, stop)
+        features = self._features
+        region = features.region
+        labels = torch.from_numpy(known[region.slices].astype(np.int64))
+        shape = Shape(known, planes, len(values), region, self._spacing)
+        growth = Growth(self._array, labels, planes, len(values), region, self._spacing)
+        first_round = self._head is None or self._values != values
+        if first_round:
+            torch.manual_seed(self.seed)
+            self._head = _Head(sum(features.channels), len(values), shape.useful)
+            self._values = values
+        head = self._head
+        assert head is not None
+        # With the second slice there are hints, which the head has not seen yet.
+        hints = (shape.useful, growth.useful)
+        new = first_round or any(now and not before for now, before in zip(hints, self._hints, strict=True))
+        self._hints, head.shape_useful = hints, shape.useful
+        self._train(head, features, labels, shape, growth, new, on_event, stop)
+        shares = self._apply(head, features, shape, growth, _span(planes, wanted, region))
+        found = torch.where(labels >= 0, labels, shares.max(0).indices)
+        entropy: Tensor = torch.special.entr(shares).sum(0) / np.log(shares.shape[0])
+        entropy[labels >= 0] = 0
+        table = np.array([0, *values], painted.dtype)
+        result = np.array(painted)
+        result[region.slices] = table[found.numpy()]
+        uncertain = np.zeros(painted.shape, np.float32)
+        uncertain[region.slices] = entropy.numpy()
+        return Preview(
+            _like(result, self.volume),
+            _like(uncertain, self.volume),
+            self._next_slice(entropy, region, planes),
+            time.monotonic() - began,
+        )
+
+    # Where to work ---------------------------------------------------------------------------------------------
+
+    def _wanted_region(self, known: np.ndarray, planes: Sequence[Plane], whole: bool) -> Region:
+        size = known.shape
+        spacing = np.array(self._spacing)
+        if spacing.max() >= ANISOTROPY * spacing.min() or not planes:
+            slice_axis = int(spacing.argmax()) if spacing.max() >= ANISOTROPY * spacing.min() else 0
+        else:
+            slice_axis = _usual_axis(planes)
+        if whole:
+            return Region((0, 0, 0), (size[0], size[1], size[2]), slice_axis)
+        foreground = known > 0
+        start, stop = [], []
+        for axis in range(3):
+            there = np.flatnonzero(foreground.any(tuple(a for a in range(3) if a != axis)))
+            first, last = int(there[0]), int(there[-1]) + 1
+            own = sorted({p.index for p in planes if p.axis == axis})
+            # Whoever annotates several slices of one orientation has chosen the first and the last.
+            margin = 0 if len(own) > 1 else max(8, round(0.25 * (last - first)))
+            if own:
+                first, last = min(first, own[0]), max(last, own[-1] + 1)
+            start.append(max(0, first - margin))
+            stop.append(min(size[axis], last + margin))
+        return Region((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]), slice_axis)
+
+    # Learning --------------------------------------------------------------------------------------------------
+
+    def _train(
+        self,
+        head: _Head,
+        features: SliceFeatures,
+        labels: Tensor,
+        shape: Shape,
+        growth: Growth,
+        new: bool,
+        on_event: OnEvent,
+        stop: Stop,
+    ) -> None:
+        steps = FIRST_STEPS if new else NEXT_STEPS
+        generator = torch.Generator().manual_seed(self.seed)
+        places = _places_to_learn_from(labels, generator)
+        inputs = features.at(places)
+        hints, doubt = shape.at(places, without_own_plane=True)
+        grown = growth.at(places, without_own_plane=True)
+        target = labels.reshape(-1)[places]
+        if new:
+            head.usual_doubt.copy_(doubt.mean().clamp_min(1e-3))
+        if shape.useful:
+            head.fading.fill_(0.5 + 0.5 * _agreement(hints > 0, target))
+        weight = _drawing_weights(labels, places)
+        optimizer = torch.optim.AdamW(head.parameters(), 4e-3, weight_decay=1e-2)
+        meter = ProgressMeter(on_event, "learning", steps)
+        head.train()
+        for step in range(steps):
+            if stop():
+                raise Stopped
+            for group in optimizer.param_groups:
+                group["lr"] = 4e-3 * (1 - step / steps)
+            drawn = torch.multinomial(weight, VOXELS_A_STEP, replacement=True, generator=generator)
+            logits = head(inputs[drawn].float(), hints[drawn], doubt[drawn], grown[drawn])
+            loss = F.cross_entropy(logits, target[drawn])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            meter.update(step + 1)
+        head.eval()
+
+    @torch.inference_mode()
+    def _apply(
+        self, head: _Head, features: SliceFeatures, shape: Shape, growth: Growth, span: tuple[slice, slice, slice]
+    ) -> Tensor:
+        """Returns the shares of background and classes in the region: classes + 1, z, y, x; beyond the span, background."""
+        region = features.region
+        count = int(np.prod(region.shape))
+        shares = torch.zeros(count, shape.classes + 1)
+        shares[:, 0] = 1
+        # Slice by slice, whatever their axis: a coarse level is projected once for each slice that is touched.
+        for places in torch.arange(count).reshape(region.shape)[span].unbind(region.slice_axis):
+            places = places.flatten()
+            hints, doubt = shape.at(places, without_own_plane=False)
+            grown = growth.at(places, without_own_plane=False)
+            if shape.useful:
+                near = ((hints > -FARTHEST + ROUNDING) | (grown > 0)).any(1)
+                places, hints, doubt, grown = places[near], hints[near], doubt[near], grown[near]
+            if len(places):
+                inputs = features.projected(places, head.of_inputs)
+                shares[places] = head.from_projected(inputs, hints, doubt, grown).softmax(1)
+        return shares.T.reshape(-1, *region.shape)
+
+    def _next_slice(self, entropy: Tensor, region: Region, planes: Sequence[Plane]) -> Plane:
+        axis = _usual_axis(planes) if planes else region.slice_axis
+        doubt = entropy.numpy().sum(tuple(a for a in range(3) if a != axis))
+        known = np.array([p.index - region.start[axis] for p in planes if p.axis == axis])
+        if len(known):
+            # Far from what is known, more is learned: a slice beside a known one is doubtful for the same reason.
+            doubt = doubt * np.abs(np.arange(len(doubt))[:, None] - known).min(1)
+        return Plane(axis, region.start[axis] + int(doubt.argmax()))
+
+
+class _Head(nn.Module):
+    """Per voxel: what shape and growth suggest, corrected by a small network that sees them and the features.
+
+    The error of linear interpolation grows with the product of the distances to both neighbours, and gaps are half as
+    wide in use as in learning. So where shapes agree with the slices that were left out, corrections fade with that
+    product, against its mean in learning; where they do not, with its root.
+    """
+
+    usual_doubt: Tensor
+    fading: Tensor
+
+    def __init__(self, channels: int, classes: int, shape_useful: bool):
+        super().__init__()
+        self.channels, self.shape_useful = channels, shape_useful
+        self.first = nn.Linear(channels + 2 * classes, HIDDEN)
+        self.body = nn.Sequential(nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU())
+        self.out = nn.Linear(HIDDEN, classes + 1)
+        self.trust = nn.Parameter(torch.tensor(1.0))
+        self.trust_in_growth = nn.Parameter(torch.tensor(3.0))
+        self.register_buffer("usual_doubt", torch.tensor(1.0))
+        self.register_buffer("fading", torch.tensor(1.0))
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, inputs: Tensor, hints: Tensor, doubt: Tensor, grown: Tensor) -> Tensor:
+        """Returns logits, N × (classes + 1), from inputs N × C, signed distances N × classes, N, and growth N × classes."""
+        projected = F.linear(F.dropout(inputs, 0.1, self.training), self.of_inputs)
+        return self.from_projected(projected, hints, doubt, grown)
+
+    @property
+    def of_inputs(self) -> Tensor:
+        """Returns the part of the first layer's weights that belongs to the inputs."""
+        return self.first.weight[:, : self.channels]
+
+    def from_projected(self, projected: Tensor, hints: Tensor, doubt: Tensor, grown: Tensor) -> Tensor:
+        """Returns the same from inputs that were multiplied by `of_inputs`."""
+        shape = hints / HINT_UNIT if self.shape_useful else torch.zeros_like(hints)
+        suggested = torch.cat([shape, grown], 1)
+        correction = self.out(
+            self.body(projected + F.linear(suggested, self.first.weight[:, self.channels :], self.first.bias))
+        )
+        trusted = self.trust_in_growth * grown
+        if self.shape_useful:
+            correction = (doubt / self.usual_doubt).clamp(max=1.0).pow(self.fading)[:, None] * correction
+            trusted = trusted + self.trust * hints
+        return F.pad(trusted, (1, 0)) + correction
+
+
+def _span(planes: Sequence[Plane], wanted: Region, region: Region) -> tuple[slice, slice, slice]:
+    """Where in a region to fill: what is wanted, between the first and the last slice of each orientation with several."""
+    found = []
+    for axis in range(3):
+        own = sorted({p.index for p in planes if p.axis == axis})
+        first, last = (own[0], own[-1] + 1) if len(own) > 1 else (wanted.start[axis], wanted.stop[axis])
+        found.append(slice(first - region.start[axis], last - region.start[axis]))
+    return found[0], found[1], found[2]
+
+
+def _usual_axis(planes: Sequence[Plane]) -> int:
+    """The axis that most of the planes are across."""
+    return int(np.bincount([p.axis for p in planes], minlength=3).argmax())
+
+
+def _agreement(suggested: Tensor, labels: Tensor) -> float:
+    """Returns the Dice of suggested structures, N × classes, and labels, N."""
+    there = F.one_hot(labels, suggested.shape[1] + 1)[:, 1:].bool()
+    return float(2 * (suggested & there).sum() / (suggested.sum() + there.sum()))
+
+
+def _places_to_learn_from(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Flat places of the known voxels; of a label with very many of them, so many at random."""
+    found = []
+    for label in range(int(labels.max()) + 1):
+        own = torch.nonzero(labels.reshape(-1) == label).squeeze(1)
+        if len(own) > MOST_KNOWN:
+            own = own[torch.randperm(len(own), generator=generator)[:MOST_KNOWN]]
+        found.append(own)
+    return torch.cat(found).sort().values
+
+
+def _drawing_weights(labels: Tensor, places: Tensor) -> Tensor:
+    """Voxels near a contour share one half of the draws, the rest of each class the other half."""
+    known = labels.reshape(-1)[places]
+    small = labels.to(torch.int16)
+    most, least = _highest_around(small), -_highest_around(torch.where(small < 0, torch.iinfo(small.dtype).min, -small))
+    near = (most != least).reshape(-1)[places].float()
+    counts = torch.bincount(known, minlength=int(known.max()) + 1).clamp_min(1).float()
+    by_class = 1 / counts[known]
+    near_weight = near / near.sum().clamp_min(1)
+    return NEAR_CONTOUR_SHARE * near_weight + (1 - NEAR_CONTOUR_SHARE) * by_class / by_class.sum()
+
+
+def _highest_around(values: Tensor) -> Tensor:
+    """The highest value of the box that reaches two voxels in each direction; max_pool3d takes twenty times as long."""
+    for axis in range(3):
+        found = values.clone()
+        for step in range(1, min(3, values.shape[axis])):
+            count = values.shape[axis] - step
+            for to, from_ in ((step, 0), (0, step)):
+                part = found.narrow(axis, to, count)
+                torch.maximum(part, values.narrow(axis, from_, count), out=part)
+        values = found
+    return values
+
+
+def _like(array: np.ndarray, volume: sitk.Image) -> sitk.Image:
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(volume)
+    return image

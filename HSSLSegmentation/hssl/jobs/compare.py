@@ -1,0 +1,184 @@
+"""Comparison: the same recipe from a pretrained start and from scratch, over numbers of labels and seeds."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..configuration import CompareConfig, FinetuneConfig
+from ..errors import ConfigurationError
+from ..events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop, Stopped, as_part, ignore, never
+from ..files import read_json, whole_file, write_json, write_text
+from ..imaging.volumes import read_label_map, read_volume
+from ..learning.distributed import chosen_device
+from ..locks import FolderLock
+from ..models.inference import Segmenter
+from ..models.model_file import load_model
+from ..models.run_folder import free_name, run_path
+from ..reporting.plots import dice_against_labels
+from ..workspace.catalogue import Catalogue, Image
+from .evaluate import Row, measure, summary_of
+from .finetune import Start, finetune
+from .predict import predict_volume
+
+RESULT = "comparison.json"
+
+
+def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
+    """Fine-tunes from the start and from scratch for every number of labels and seed, and tests each on the same cases.
+
+    A comparison of that name goes on where it was stopped; a leg that is done is not done again.
+
+    Returns:
+        The Done event, whose result has "folder" and "rows": start, case_count, seed, dice (mean over test cases and
+        classes), classes (Dice by name), cases, minutes, steps and run of each leg.
+
+    Raises:
+        HSSLError: a leg failed, or there are not enough labelled cases.
+    """
+    recipe = config.finetune
+    catalogue = Catalogue.load(recipe.workspace)
+    name = config.name or free_name(recipe.workspace, f"compare-{recipe.task}")
+    folder = catalogue.workspace / "comparisons" / name
+    run_path(catalogue.workspace, name)  # refuses names that are no folder names
+    with FolderLock(folder, "this comparison"):
+        test = _test_cases(catalogue, config)
+        start = Start.of(recipe.model_copy(update={"start": config.start}))
+        if start.description is None:
+            raise ConfigurationError("a comparison needs a pretrained start to compare with scratch")
+        rows: list[dict[str, Any]] = read_json(folder / RESULT)["rows"] if (folder / RESULT).exists() else []
+        done_legs = {(r["start"], r["case_count"], r["seed"]) for r in rows}
+        legs = [(kind, n, s) for s in config.seeds for n in config.case_counts for kind in ("pretrained", "scratch")]
+        for number, (kind, count, seed) in enumerate(legs, 1):
+            title = f"{kind}, {count} labelled, seed {seed}"
+            on_event(Phase(name=title, index=number, count=len(legs)))
+            if (kind, count, seed) in done_legs:
+                continue
+            values = {
+                **recipe.model_dump(),
+                "start": config.start if kind == "pretrained" else "scratch",
+                "network": start.description.network.model_dump(),
+                "case_count": count,
+                "cases": [],
+                "seed": seed,
+                "exclude": sorted({*recipe.exclude, *(i.id for i in test)}),
+                "run": f"{name}-{kind}-{count}-{seed}",
+                # The first leg's trial decides for all, or noise of the machine would tell starts apart.
+                "precision": rows[0]["precision"] if rows else recipe.precision,
+            }
+            done = finetune(FinetuneConfig.checked(values), as_part(on_event), stop)
+            row = None if done.stopped else _tested(done, recipe, catalogue, test, on_event, stop)
+            if row is None:
+                stopped = Done(stopped=True, result={"folder": str(folder), "rows": rows})
+                on_event(stopped)
+                return stopped
+            rows.append({"start": kind, "case_count": count, "seed": seed, **row})
+            write_json(folder / RESULT, {"task": recipe.task, "test": [i.id for i in test], "rows": rows})
+            on_event(Metrics(step=number, values={f"dice {title}": row["dice"]}))
+        _write_table(folder, rows)
+        with whole_file(folder / "comparison.png") as temporary:
+            dice_against_labels(rows).savefig(temporary, format="png", dpi=160, facecolor="white")
+    for text in gains(rows):
+        on_event(Message(text=text))
+    done = Done(result={"folder": str(folder), "rows": rows})
+    on_event(done)
+    return done
+
+
+def gains(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns one sentence for each number of labels: Dice of both starts and their difference, in points."""
+    texts = []
+    for count in sorted({r["case_count"] for r in rows}):
+        by_start = {
+            kind: {r["seed"]: r["dice"] for r in rows if r["case_count"] == count and r["start"] == kind}
+            for kind in ("pretrained", "scratch")
+        }
+        seeds = sorted(by_start["pretrained"].keys() & by_start["scratch"].keys())
+        if seeds:
+            pretrained, scratch = (100 * np.array([by_start[k][s] for s in seeds]) for k in ("pretrained", "scratch"))
+            texts.append(
+                f"{count} labelled: pretrained {pretrained.mean():.1f}, scratch {scratch.mean():.1f}, "
+                f"difference {(pretrained - scratch).mean():+.1f} points of Dice ({len(seeds)} seeds)"
+            )
+    return texts
+
+
+def test_rows(
+    model: Path, catalogue: Catalogue, images: Sequence[Image], device: str, on_event: OnEvent, stop: Stop
+) -> list[Row]:
+    """Predicts labelled images and compares them with their labels on the source grid.
+
+    Raises:
+        Stopped: `stop` asked for it.
+    """
+    description, state = load_model(model)
+    segmenter = Segmenter(description, state, chosen_device(device))
+    meter = ProgressMeter(on_event, "test", len(images))
+    rows: list[Row] = []
+    for number, image in enumerate(images, 1):
+        volume = read_volume(catalogue.image_path(image), series=image.series, frame=image.frame)
+        label = catalogue.label_path(image)
+        assert label is not None
+        reference = read_label_map(label, like=volume)
+        found = predict_volume(volume, segmenter, stop=stop).label_map
+        rows += measure(found, reference, description.tasks[0].classes, image.id)
+        meter.update(number)
+    return rows
+
+
+def _tested(
+    done: Done, recipe: FinetuneConfig, catalogue: Catalogue, test: Sequence[Image], on_event: OnEvent, stop: Stop
+) -> dict[str, Any] | None:
+    try:
+        with torch.inference_mode():
+            rows = test_rows(Path(done.result["run"]), catalogue, test, recipe.device, on_event, stop)
+    except Stopped:
+        return None
+    write_json(Path(done.result["run"]) / "test.json", [asdict(row) for row in rows])
+    summary = summary_of(rows)
+    return {
+        "dice": summary["mean_dice"],
+        "classes": {name: measures["dice"]["mean"] for name, measures in summary["classes"].items()},
+        **{key: done.result[key] for key in ("cases", "minutes", "steps", "precision", "run")},
+    }
+
+
+def _test_cases(catalogue: Catalogue, config: CompareConfig) -> list[Image]:
+    labelled = catalogue.usable(config.finetune.task, labelled=True)
+    if config.test:
+        known = {i.id: i for i in labelled}
+        unknown = sorted(set(config.test) - known.keys())
+        if unknown:
+            raise ConfigurationError(f"no usable label for the test cases {', '.join(unknown)}")
+        test = [known[id] for id in config.test]
+    else:
+        ids = np.random.default_rng(0).permutation(sorted(i.id for i in labelled))[: len(labelled) // 3]
+        test = [i for i in labelled if i.id in set(ids)]
+    left = len(labelled) - len(test)
+    if not test or left < max(config.case_counts):
+        raise ConfigurationError(
+            f"task {config.finetune.task!r} has {len(labelled)} labelled images: {len(test)} to test on and {left} to "
+            f"train on, but {max(config.case_counts)} are asked for"
+        )
+    return test
+
+
+def _write_table(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
+    classes = list(rows[0]["classes"])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["start", "labelled cases", "seed", "mean Dice", *(f"Dice {c}" for c in classes), "minutes", "steps"]
+    )
+    for r in rows:
+        dice = [r["classes"][c] for c in classes]
+        numbers = [f"{v:.4f}" if v is not None else "" for v in [r["dice"], *dice, r["minutes"]]]
+        writer.writerow([r["start"], r["case_count"], r["seed"], *numbers, r["steps"]])
+    write_text(folder / "comparison.csv", text.getvalue())

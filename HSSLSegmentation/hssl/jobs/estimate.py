@@ -1,0 +1,42 @@
+"""Estimate: what a pretraining will take in memory, before it starts."""
+
+from __future__ import annotations
+
+from ..configuration import PretrainConfig
+from ..errors import ConfigurationError
+from ..events import Done, OnEvent, Stop, ignore, never
+from ..learning.distributed import chosen_device
+from ..learning.memory import training_bytes
+from ..learning.patches import batch_size, patch_size
+from ..preprocessing.store import expected_shapes
+from ..workspace.catalogue import Catalogue
+
+
+def estimate(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
+    """Tells patch size, batch size and bytes of a pretraining, from the catalogue's headers alone.
+
+    Returns:
+        The Done event, whose result has "bytes", "patch_size", "batch_size", "images" and "device".
+
+    Raises:
+        ConfigurationError: there is no usable image.
+    """
+    catalogue = Catalogue.load(config.workspace)
+    images = [i for i in catalogue.usable() if not config.tasks or i.task in config.tasks]
+    shapes = expected_shapes(catalogue, images)
+    if not shapes:
+        raise ConfigurationError(f"{config.workspace}: there is no usable image to pretrain on")
+    device = chosen_device(config.device)
+    patch = patch_size(config.network, shapes, config.patch_size, device)
+    size = batch_size(device, config.network.spatial_dims, config.batch_size)
+    done = Done(
+        result={
+            "bytes": training_bytes(config.network, patch, 2 * size),
+            "patch_size": list(patch),
+            "batch_size": size,
+            "images": len(images),
+            "device": str(device),
+        }
+    )
+    on_event(done)
+    return done

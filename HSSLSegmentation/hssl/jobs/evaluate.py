@@ -1,0 +1,315 @@
+"""Evaluation: predicted label maps against true ones, per case and class, in Dice, millimetres and millilitres."""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..configuration import EvaluateConfig
+from ..errors import ConfigurationError, InputError
+from ..events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop, ignore, never
+from ..files import whole_file, write_json
+from ..imaging import volumes
+from ..models.model_file import describe
+from ..workspace.catalogue import LabelClass
+
+RULE = (
+    "A class that is only in the reference (missed) or only in the prediction (invented) has a Dice of 0 and no "
+    "surface distance; the Dice counts in the means. A class that is in neither is not measured and counts nowhere."
+)
+MEASURES = ("dice", "hd95_mm", "asd_mm", "volume_error_ml", "volume_error_percent")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One class of one case. None stands where a measure is not defined."""
+
+    case: str
+    class_name: str
+    value: int
+    dice: float | None
+    hd95_mm: float | None
+    """The larger of the two directions' 95th percentiles of the distances between the surfaces."""
+    asd_mm: float | None
+    """Mean of the distances between the surfaces over both directions."""
+    reference_ml: float
+    prediction_ml: float
+    volume_error_ml: float | None
+    """Prediction minus reference."""
+    volume_error_percent: float | None
+    """The same in percent of the reference."""
+    absent: str
+    """Where the class does not occur: "", "prediction", "reference" or "both"."""
+
+
+def measure(prediction: sitk.Image, reference: sitk.Image, classes: Sequence[LabelClass], case: str = "") -> list[Row]:
+    """Compares two label maps on the same grid by MONAI's metrics.
+
+    Surface distances are between the voxels at the classes' borders, with the spacing of the grid, and are computed
+    inside the box around both masks. For classes that are absent on one side or both see `RULE`.
+
+    Args:
+        prediction: label map of integers.
+        reference: label map of integers.
+        classes: what to compare.
+        case: name that the rows carry.
+
+    Returns:
+        A row for each class.
+
+    Raises:
+        ConfigurationError: the two grids differ.
+    """
+    difference = volumes.grid_difference(prediction, reference)
+    if difference:
+        raise ConfigurationError(f"prediction and reference are on different grids: {difference}")
+    found = [_extents(image) for image in (prediction, reference)]
+    arrays = [sitk.GetArrayViewFromImage(image) for image in (prediction, reference)]
+    spacing = reference.GetSpacing()[::-1]
+    return [_compared(case, c, found[0], found[1], arrays[0], arrays[1], spacing) for c in classes]
+
+
+def _extents(image: sitk.Image) -> dict[int, tuple[int, tuple[slice, ...]]]:
+    shapes = sitk.LabelShapeStatisticsImageFilter()
+    shapes.ComputeFeretDiameterOff()
+    shapes.ComputePerimeterOff()
+    shapes.Execute(image)
+    extents = {}
+    for value in shapes.GetLabels():
+        box = shapes.GetBoundingBox(value)
+        extents[int(value)] = (
+            int(shapes.GetNumberOfPixels(value)),
+            tuple(slice(box[axis], box[axis] + box[axis + 3]) for axis in (2, 1, 0)),
+        )
+    return extents
+
+
+def _compared(
+    case: str,
+    of: LabelClass,
+    predicted: dict[int, tuple[int, tuple[slice, ...]]],
+    true: dict[int, tuple[int, tuple[slice, ...]]],
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    spacing: tuple[float, ...],
+) -> Row:
+    voxel = math.prod(spacing) / 1000
+    prediction_ml = predicted.get(of.value, (0,))[0] * voxel
+    reference_ml = true.get(of.value, (0,))[0] * voxel
+    absent = {
+        (True, True): "",
+        (False, True): "prediction",
+        (True, False): "reference",
+        (False, False): "both",
+    }[of.value in predicted, of.value in true]
+    dice = hd95 = asd = error = percent = None
+    if absent != "both":
+        error = prediction_ml - reference_ml
+        dice = 0.0
+    if of.value in true:
+        percent = 100 * (prediction_ml - reference_ml) / reference_ml
+    if not absent:
+        boxes = zip(predicted[of.value][1], true[of.value][1], strict=True)
+        box = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in boxes)
+        dice, hd95, asd = _overlap_and_distances(prediction[box] == of.value, reference[box] == of.value, spacing)
+    return Row(case, of.name, of.value, dice, hd95, asd, reference_ml, prediction_ml, error, percent, absent)
+
+
+def _overlap_and_distances(
+    prediction: np.ndarray, reference: np.ndarray, spacing: tuple[float, ...]
+) -> tuple[float, float, float]:
+    import torch
+    from monai.metrics import compute_average_surface_distance, compute_dice, compute_hausdorff_distance
+
+    y_pred, y = (torch.from_numpy(mask)[None, None] for mask in (prediction, reference))
+    with warnings.catch_warnings():  # MONAI 1.5's own call of an argument that it has deprecated
+        warnings.filterwarnings("ignore", ".*always_return_as_numpy", FutureWarning)
+        hd95 = compute_hausdorff_distance(y_pred, y, include_background=True, percentile=95, spacing=spacing)
+        asd = compute_average_surface_distance(y_pred, y, include_background=True, symmetric=True, spacing=spacing)
+    return compute_dice(y_pred, y).item(), hd95.item(), asd.item()
+
+
+def summary_of(rows: Sequence[Row]) -> dict[str, Any]:
+    """Returns mean, standard deviation (of the sample), median and count of each measure, per class and over all.
+
+    Keys: "classes" → class → measure → {"mean", "std", "median", "count"}, and "mean_dice": the mean over cases of
+    the mean Dice of the classes in the case; None where nothing was measured.
+    """
+    names = list(dict.fromkeys(row.class_name for row in rows))
+    classes = {
+        name: {what: _statistics([getattr(r, what) for r in rows if r.class_name == name]) for what in MEASURES}
+        for name in names
+    }
+    per_case: dict[str, list[float]] = {}
+    for row in rows:
+        if row.dice is not None:
+            per_case.setdefault(row.case, []).append(row.dice)
+    means = [statistics.fmean(values) for values in per_case.values()]
+    return {"classes": classes, "mean_dice": statistics.fmean(means) if means else None}
+
+
+def _statistics(values: Sequence[float | None]) -> dict[str, float | int | None]:
+    known = [v for v in values if v is not None]
+    return {
+        "mean": statistics.fmean(known) if known else None,
+        "std": statistics.stdev(known) if len(known) > 1 else None,
+        "median": statistics.median(known) if known else None,
+        "count": len(known),
+    }
+
+
+def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
+    """Compares every predicted label map with the true one of the same name.
+
+    Names are compared without suffix and without nnU-Net's "_0000"; `predictions` and `references` may also be two
+    files. A pair that cannot be compared is listed with the reason, and the others go on.
+
+    Args:
+        config: what to compare, and where `evaluation.csv` and `evaluation.json` go.
+        on_event: receives progress, and the Dice of each case.
+        stop: asked between cases; a stopped evaluation writes nothing.
+
+    Returns:
+        Done with "rows", "summary", "failed" ({"case", "file", "reason"}), "without_prediction", "without_reference"
+        (names of cases), "csv" and "json" (paths).
+
+    Raises:
+        InputError: a folder cannot be read, two files of it have the same name, no name is on both sides, or no
+            pair could be compared.
+    """
+    on_event(Phase(name="evaluation", index=1, count=1))
+    classes = _classes_of(config.model)
+    pairs, without_prediction, without_reference = _pairs(config.predictions, config.references)
+    for cases, what in ((without_prediction, "prediction"), (without_reference, "reference")):
+        if cases:
+            on_event(Message(level="warning", text=f"{len(cases)} cases have no {what}: {_listed(cases)}"))
+
+    rows: list[Row] = []
+    failed: list[dict[str, str]] = []
+    meter = ProgressMeter(on_event, "evaluation", len(pairs))
+    for done, (case, (predicted, true)) in enumerate(pairs.items()):
+        if stop():
+            result = Done(stopped=True)
+            on_event(result)
+            return result
+        meter.update(done, detail=case)
+        try:
+            measured, unknown = _measured(predicted, true, classes, case)
+        except InputError as error:
+            failed.append({"case": case, "file": str(error.path), "reason": error.reason})
+            on_event(Message(level="error", text=str(error)))
+            continue
+        if unknown:
+            on_event(Message(level="warning", text=f"{case}: the values {unknown} belong to no class of the model"))
+        rows += measured
+        dice = [r.dice for r in measured if r.dice is not None]
+        if dice:
+            on_event(Metrics(step=done + 1, values={"dice": statistics.fmean(dice)}))
+    meter.update(len(pairs), force=True)
+    if len(failed) == len(pairs):
+        raise InputError(failed[0]["file"], failed[0]["reason"])
+
+    rows = _with_absent(rows)
+    result = Done(
+        result={
+            "rows": [asdict(row) for row in rows],
+            "summary": summary_of(rows),
+            "failed": failed,
+            "without_prediction": without_prediction,
+            "without_reference": without_reference,
+            "csv": str(config.output / "evaluation.csv"),
+            "json": str(config.output / "evaluation.json"),
+        }
+    )
+    _write(config, result.result, rows)
+    on_event(result)
+    return result
+
+
+def _classes_of(model: Path | None) -> list[LabelClass]:
+    if model is None:
+        return []
+    return [LabelClass.model_validate(c) for c in describe(model)["description"]["tasks"][0]["classes"]]
+
+
+def _pairs(predictions: Path, references: Path) -> tuple[dict[str, tuple[Path, Path]], list[str], list[str]]:
+    if predictions.is_file() and references.is_file():
+        return {_case_of(references): (predictions, references)}, [], []
+    predicted, true = _files(predictions), _files(references)
+    pairs = {case: (predicted[case], true[case]) for case in sorted(predicted.keys() & true.keys())}
+    if not pairs:
+        raise InputError(
+            predictions,
+            f"none of its {len(predicted)} volumes has the name of one of the {len(true)} in {references}",
+            "Names are compared without suffix.",
+        )
+    return pairs, sorted(true.keys() - predicted.keys()), sorted(predicted.keys() - true.keys())
+
+
+def _case_of(path: Path) -> str:
+    return path.name[: len(path.name) - len(volumes.suffix_of(path))].removesuffix("_0000")
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise InputError(folder, "is not a folder of label maps")
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not volumes.suffix_of(path):
+            continue
+        case = _case_of(path)
+        if case in files:
+            raise InputError(folder, f"{files[case].name} and {path.name} are both of the case {case}")
+        files[case] = path
+    # `hssl predict` writes these beside a label map.
+    beside = [c for c in files if any(c.startswith((f"{o}_probability_", f"{o}_uncertainty")) for o in files if o != c)]
+    return {case: path for case, path in files.items() if case not in beside}
+
+
+def _measured(predicted: Path, true: Path, classes: list[LabelClass], case: str) -> tuple[list[Row], list[int]]:
+    reference, prediction = volumes.read_label_map(true), volumes.read_label_map(predicted)
+    difference = volumes.grid_difference(prediction, reference)
+    if difference:
+        raise InputError(predicted, f"is on another grid than {true}: {difference}")
+    values = sorted((_extents(prediction).keys() | _extents(reference).keys()) - {0})
+    known = classes or [LabelClass(value=value, name=str(value)) for value in values]
+    unknown = sorted(set(values) - {c.value for c in known})
+    return measure(prediction, reference, known, case), unknown
+
+
+def _with_absent(rows: list[Row]) -> list[Row]:
+    """Adds a row for each class that other cases have and this one has on neither side."""
+    classes = {row.value: row.class_name for row in sorted(rows, key=lambda r: r.value)}
+    found = {(row.case, row.value): row for row in rows}
+    nothing = Row("", "", 0, None, None, None, 0.0, 0.0, None, None, "both")
+    return [
+        found.get((case, value), replace(nothing, case=case, class_name=name, value=value))
+        for case in dict.fromkeys(row.case for row in rows)
+        for value, name in classes.items()
+    ]
+
+
+def _write(config: EvaluateConfig, result: dict[str, Any], rows: list[Row]) -> None:
+    with (
+        whole_file(config.output / "evaluation.csv") as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+    where = {"predictions": str(config.predictions), "references": str(config.references)}
+    content = {key: value for key, value in result.items() if key not in ("csv", "json")}
+    write_json(config.output / "evaluation.json", {"schema": 1, **where, "rule": RULE, **content})
+
+
+def _listed(cases: list[str]) -> str:
+    return ", ".join(cases[:10]) + (f" and {len(cases) - 10} more" if len(cases) > 10 else "")

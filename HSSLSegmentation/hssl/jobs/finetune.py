@@ -1,0 +1,476 @@
+"""Fine-tuning: from a pretrained network (or scratch) and a few labelled cases to a segmentation model.
+
+Pretrained and scratch go through the same recipe: strong augmentation, Dice + cross-entropy with deep supervision,
+heads that begin as linear discriminants of their features, averaged weights. A pretrained start differs in one way
+only: loaded tensors can move at a rate of their own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from monai.losses.dice import DiceLoss
+from torch import Tensor, nn
+
+from ..configuration import FinetuneConfig, NetworkConfig
+from ..errors import ConfigurationError
+from ..events import Done, Message, OnEvent, Phase, Stop, ignore, never
+from ..learning.augmentation import FINETUNING, Strength, change_intensities, draw_warp, generators
+from ..learning.distributed import Processes, own_place
+from ..learning.linear_head import LinearDiscriminant
+from ..learning.patches import larger_patches, patch_size, window_size
+from ..learning.sampling import Batch, Sampler
+from ..learning.training import Rated
+from ..learning.training_run import in_run, in_turn, train_in_memory
+from ..models.description import Fingerprint, ModelDescription
+from ..models.find import find_model
+from ..models.inference import Segmenter
+from ..models.model_file import load_model
+from ..models.network import DeepSupervision, EncoderDecoder, LoadReport, PointConvolution, build_network, load_matching
+from ..models.run_folder import BEST, RunFolder
+from ..preprocessing.store import Reader, StoredVolume, build, clean, task_fingerprint
+from ..provenance import versions
+from ..workspace.catalogue import Catalogue, Image
+
+HELD_OUT = 5
+"""One labelled case in this many is held out for validation, when none are named and there are enough…"""
+ENOUGH_TO_HOLD_OUT = 10
+"""…and with fewer than this many, every label is used for training: the last weights are then the result, since the
+learning rate has fallen to almost nothing by the end of the budget."""
+MOST_VALIDATED = 8
+MEASURED_AT = (0.3, 0.5, 0.7, 0.85, 1.0)
+"""Fractions of the budget at which the validation Dice is measured."""
+USUAL_SHARE = 0.5
+"""Share of the steps with patches of the usual size; the others have larger ones."""
+BALANCE = 0.6
+"""At first the cross-entropy weighs classes by their number of voxels to the power of minus this; it falls to 0 over the
+budget. Without it a small class is never found in one of ten short trainings; with it to the end, large ones suffer."""
+HEAD_BATCHES = 8
+"""Batches whose features give the head that fine-tuning begins with."""
+CONSISTENCY_RISE = 0.4
+"""Share of the budget over which the weight of the unlabelled images rises (mean teacher)."""
+
+
+def finetune(config: FinetuneConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
+    """Fine-tunes a network for one task; a run of that name that has a checkpoint is continued.
+
+    Returns:
+        The Done event, whose result has "run", "steps", "minutes", "validation_dice" (None without validation),
+        "cases", "validation", "precision", "tensors_loaded" and "tensors_skipped".
+
+    Raises:
+        HSSLError: with the reason; what was trained so far is kept.
+    """
+    return in_run(config, f"finetune-{config.task}", _finetuned, on_event, stop)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the weights come from: description and state of a model, or None for scratch."""
+
+    description: ModelDescription | None
+    state: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, config: FinetuneConfig) -> Start:
+        """Reads the start that the configuration names."""
+        if config.start == "scratch":
+            return cls(None, {})
+        return cls(*load_model(find_model(config.start, config.workspace)))
+
+    def network(self, config: FinetuneConfig) -> NetworkConfig:
+        """Returns the start's architecture; scratch takes the configuration's."""
+        return config.network if self.description is None else self.description.network
+
+    def fingerprint(self, task: str, modality: str) -> Fingerprint | None:
+        """Returns the fingerprint under which the start has seen this task, so that resolutions match."""
+        if self.description is None:
+            return None
+        known = {t.name: t.modality for t in self.description.tasks}
+        return self.description.fingerprints.get(task) if known.get(task) == modality else None
+
+
+def choose_cases(catalogue: Catalogue, config: FinetuneConfig) -> tuple[list[Image], list[Image]]:
+    """Returns the labelled images to train and to validate on.
+
+    Named ones are taken as they are. Otherwise `case_count` of the task's labelled images are drawn by the seed; where
+    no validation is named and at least `ENOUGH_TO_HOLD_OUT` are left, one in `HELD_OUT` of them is held out for it.
+
+    Raises:
+        ConfigurationError: there are not enough labelled images, or a named one has no usable label.
+    """
+    labelled = {i.id: i for i in catalogue.usable(config.task, labelled=True)}
+    for id in [*config.cases, *config.validation]:
+        if id not in labelled:
+            image = catalogue.image(id)
+            why = image.problem or image.label_problem or (
+                f"it belongs to task {image.task!r}" if image.task != config.task else "it has no label"
+            )  # fmt: skip
+            raise ConfigurationError(f"case {id!r} cannot be used: {why}")
+    both = sorted({*config.cases} & {*config.validation})
+    if both:
+        raise ConfigurationError(f"cases {', '.join(both)} are to be trained and validated on at once")
+    taken = {*config.validation, *config.exclude}
+    if config.cases:
+        chosen = [id for id in config.cases if id not in set(config.exclude)]
+    else:
+        free = sorted(id for id in labelled if id not in taken)
+        count = config.case_count or len(free)
+        if count > len(free):
+            raise ConfigurationError(
+                f"task {config.task!r} has {len(free)} labelled images to choose from, {count} were asked for"
+            )
+        chosen = list(np.random.default_rng(config.seed).permutation(free)[:count])
+    validation = list(config.validation)
+    if not config.cases and not validation and len(chosen) >= ENOUGH_TO_HOLD_OUT:
+        held = min(MOST_VALIDATED, len(chosen) // HELD_OUT)
+        chosen, validation = chosen[held:], chosen[:held]
+    if not chosen:
+        raise ConfigurationError(f"task {config.task!r} has no labelled image to train on", "Add labels first.")
+    return [labelled[str(i)] for i in chosen], [labelled[str(i)] for i in validation]
+
+
+def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop) -> Done:
+    catalogue = Catalogue.load(config.workspace)
+    task = catalogue.task(config.task)
+    if not task.classes:
+        raise ConfigurationError(f"task {task.name!r} has no classes", "`hssl catalogue check` finds them in labels.")
+    cases, validation = choose_cases(catalogue, config)
+    start = Start.of(config)
+    on_event(Phase(name="store", index=1, count=2))
+    excluded = {*config.exclude, *(i.id for i in validation)}
+    extra = [i for i in catalogue.usable(task.name) if i.id not in excluded] if config.unlabelled != "none" else []
+
+    def build_store() -> tuple[Fingerprint, list[StoredVolume], list[StoredVolume], list[StoredVolume]]:
+        if processes.first:
+            clean(config.workspace)
+        fingerprint = start.fingerprint(task.name, task.modality) or task_fingerprint(
+            catalogue, task, config.exclude, on_event, stop
+        )
+        known = {task.name: fingerprint}
+        trained = build(catalogue, cases, known, with_labels=True, on_event=on_event, stop=stop)
+        held = build(catalogue, validation, known, with_labels=True, on_event=on_event, stop=stop)
+        unlabelled = build(catalogue, extra, known, with_labels=False, on_event=on_event, stop=stop)
+        return fingerprint, trained, held, unlabelled
+
+    stored = in_turn(build_store, processes)
+    if stored is None:
+        return Done(stopped=True, result={"run": str(run.path), "steps": 0, "minutes": 0.0})
+    fingerprint, trained, held, unlabelled = stored
+    absent = [c.name for n, c in enumerate(task.classes) if not any(v.classes[n] for v in trained)]
+    if absent:
+        on_event(Message(level="warning", text=f"No label of the training cases holds {', '.join(absent)}"))
+    on_event(Phase(name="training", index=2, count=2))
+    if not held:
+        on_event(Message(text="No validation: all labels are trained on, and the last weights are the result"))
+    dims = start.network(config).spatial_dims
+
+    def make(size: int, device: torch.device) -> FinetuneLearner:
+        learner = FinetuneLearner(config, catalogue, start, trained, held, unlabelled, fingerprint, size, device)
+        on_event(Message(text=learner.loaded_text()))
+        return learner
+
+    learner, state, stopped = train_in_memory(make, dims, 1, config, run, processes, on_event, stop)
+    result = {
+        "run": str(run.path),
+        "steps": state.step,
+        "minutes": state.seconds / 60,
+        "validation_dice": state.best if held and state.best >= 0 else None,
+        "cases": [i.id for i in cases],
+        "validation": [i.id for i in validation],
+        "precision": "bfloat16" if state.bf16 else "float32",
+        "tensors_loaded": len(learner.report.loaded) if learner.report else 0,
+        "tensors_skipped": len(learner.report.skipped) if learner.report else 0,
+    }
+    if processes.first and not stopped:
+        if not held:
+            description = learner.description.model_dump(mode="json")
+            run.save_checkpoint({"network": learner.state()["network"], "description": description}, BEST)
+        run.write_result(result)
+    return Done(stopped=stopped, result=result)
+
+
+class SegmentationModule(nn.Module):
+    """The network with its losses: Dice + cross-entropy at the output and at two coarser levels."""
+
+    def __init__(self, network: EncoderDecoder, config: NetworkConfig, out_channels: int, deep_supervision: bool):
+        super().__init__()
+        self.network = network
+        self.deep = DeepSupervision(config, out_channels) if deep_supervision else None
+        # Over the whole batch: a patch without a class would otherwise count as much as one full of it.
+        self.dice = DiceLoss(include_background=False, softmax=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
+
+    @property
+    def heads(self) -> list[PointConvolution]:
+        """Returns the convolutions that make the outputs, the finest first."""
+        found: list[nn.Module] = [self.network.head]
+        if self.deep is not None:
+            found += self.deep.heads
+        return [head for head in found if isinstance(head, PointConvolution)]
+
+    def forward(self, prepared: Prepared) -> dict[str, Tensor]:
+        """Returns "dice", "cross_entropy", with unlabelled images "consistency", and "total"."""
+        labelled = len(prepared.labels)
+        features = self.network.features(prepared.images)
+        logits = self.network.output_block(features.decoder[0])
+        outputs = [logits[:labelled]]
+        if self.deep is not None:
+            outputs += [output[:labelled] for output in self.deep(features)]
+        dice = cross = logits.new_zeros((), dtype=torch.float32)
+        weights = [0.5**n for n in range(len(outputs))]
+        for weight, output in zip(weights, outputs, strict=True):
+            labels = resized(prepared.labels, output.shape[2:])
+            output = output.float()
+            target = F.one_hot(labels, output.shape[1]).movedim(-1, 1).float()
+            dice = dice + weight / sum(weights) * self.dice(output, target)
+            weights_of_classes = class_weights(labels, output.shape[1], prepared.balance)
+            cross = cross + weight / sum(weights) * F.cross_entropy(output, labels, weights_of_classes)
+        losses = {"dice": dice, "cross_entropy": cross}
+        total = dice + cross
+        if prepared.teacher is not None:
+            student = logits[labelled:].float().softmax(1)
+            losses["consistency"] = F.mse_loss(student, prepared.teacher) * prepared.teacher.shape[1]
+            total = total + prepared.consistency_weight * losses["consistency"]
+        losses["total"] = total
+        return losses
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An augmented batch: B labelled images first, unlabelled ones behind them.
+
+    Attributes:
+        images: (B + U) × C × spatial.
+        labels: B × spatial, int64 channel numbers.
+        teacher: U × classes × spatial probabilities of the averaged network; None without unlabelled images.
+        balance: how far small classes count more in the cross-entropy (see `class_weights`).
+    """
+
+    images: Tensor
+    labels: Tensor
+    teacher: Tensor | None = None
+    consistency_weight: float = 0.0
+    balance: float = 0.0
+
+
+@dataclass(frozen=True)
+class PatchKind:
+    """Patches of one size, and where they are drawn from."""
+
+    patch: tuple[int, ...]
+    labelled: Sampler
+    unlabelled: Sampler | None
+
+
+class Read(NamedTuple):
+    """A step's batch: what kind of patches, the labelled ones, and those without a label."""
+
+    kind: PatchKind
+    labelled: Batch
+    others: Batch | None
+
+
+def resized(labels: Tensor, size: Sequence[int]) -> Tensor:
+    """Returns labels (B × spatial) on a grid of another size, by the nearest voxel."""
+    if labels.shape[1:] == tuple(size):
+        return labels
+    return F.interpolate(labels[:, None].float(), size=tuple(size), mode="nearest")[:, 0].long()
+
+
+def class_weights(labels: Tensor, channels: int, balance: float) -> Tensor:
+    """Returns a weight for each class: its number of voxels in `labels` to the power of −`balance`, 0 if it has none."""
+    counts = torch.bincount(labels.flatten(), minlength=channels).float()
+    return torch.where(counts > 0, counts.clamp_min(1) ** -balance, 0.0)
+
+
+class FinetuneLearner:
+    """Learns one task from labelled windows (see `hssl.learning.training.Learner`)."""
+
+    every_parameter = True
+
+    def __init__(
+        self,
+        config: FinetuneConfig,
+        catalogue: Catalogue,
+        start: Start,
+        trained: Sequence[StoredVolume],
+        held: Sequence[StoredVolume],
+        unlabelled: Sequence[StoredVolume],
+        fingerprint: Fingerprint,
+        size: int,
+        device: torch.device,
+    ):
+        self.config, self.device, self.held = config, device, list(held)
+        task = catalogue.task(config.task)
+        network = start.network(config)
+        shapes = [v.shape for v in trained]
+        usual = patch_size(network, shapes, config.patch_size, device)
+        _, fewest = own_place(1)  # one window for each process
+        self.kinds = []
+        for patch, count in [(usual, size), *larger_patches(usual, shapes, size, fewest)]:
+            common = (window_size(patch), count)
+            labelled = Sampler(trained, *common, config.seed, network.in_slices, labelled=True)
+            others = Sampler(unlabelled, *common, config.seed + 1, network.in_slices) if unlabelled else None
+            self.kinds.append(PatchKind(patch, labelled, others))
+        self.loss_names = ("dice", "cross_entropy", *(["consistency"] if unlabelled else []))
+        self.strength = Strength(**{**FINETUNING.__dict__, "flip": 0.5 if config.mirror else 0.0})
+        channels = 1 + len(task.classes)
+        torch.manual_seed(config.seed)
+        body = build_network(network, channels)
+        self.report: LoadReport | None = load_matching(body, start.state) if start.state else None
+        self.module: nn.Module = SegmentationModule(body, network, channels, config.deep_supervision)
+        self.average = copy.deepcopy(body).to(device).requires_grad_(False)
+        self.steps, self.fraction = 0, 0.0
+        self._reader = Reader()
+        self.description = ModelDescription(
+            kind="segmentation",
+            name=config.run,
+            network=network,
+            patch_size=self.kinds[-1].patch,
+            tasks=[task],
+            fingerprints={task.name: fingerprint},
+            out_channels=channels,
+            mirrored=config.mirror,
+            provenance={
+                "catalogue": catalogue.content_hash(),
+                "start": config.start,
+                "pretraining": start.description.provenance if start.description else None,
+                "cases": [v.id for v in trained],
+                "tensors_loaded": len(self.report.loaded) if self.report else 0,
+                "configuration": config.model_dump(mode="json", exclude={"workspace"}),
+                "versions": versions(),
+            },
+        )
+
+    def loaded_text(self) -> str:
+        """Returns how many tensors the start gave, in a sentence."""
+        if self.report is None:
+            return "Starting from scratch"
+        loaded, skipped = len(self.report.loaded), self.report.skipped
+        return f"{loaded} tensors loaded, {len(skipped)} start anew ({'; '.join(skipped[:4])})"
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.kinds[0].labelled.steps_per_epoch
+
+    def read(self, step: int, rank: int, ranks: int) -> Read:
+        rng = np.random.default_rng([self.config.seed, step, 5])
+        larger = self.kinds[1:] if rng.random() >= USUAL_SHARE else []
+        kind = larger[rng.integers(len(larger))] if larger else self.kinds[0]
+        others = kind.unlabelled.batch(step, rank, ranks) if kind.unlabelled else None
+        return Read(kind, kind.labelled.batch(step, rank, ranks), others)
+
+    def ids(self, batch: Read) -> list[str]:
+        kind, labelled, others = batch
+        return sorted(
+            {*kind.labelled.ids(labelled), *(kind.unlabelled.ids(others) if kind.unlabelled and others else [])}
+        )
+
+    def prepared(self, batch: Read) -> Prepared:
+        kind, labelled, others = batch
+        balance = BALANCE * (1 - self.fraction)
+        images, labels = self._augmented(kind, labelled)
+        assert labels is not None
+        if others is None:
+            return Prepared(images, labels, balance=balance)
+        clean, _ = self._augmented(kind, others, change=False)
+        with torch.no_grad():
+            teacher = self.average(clean).float().softmax(1)
+        rngs = generators(self.config.seed, others.samples, 3)
+        changed = change_intensities(clean, rngs, self.strength)
+        return Prepared(torch.cat([images, changed]), labels, teacher, self._consistency_weight(), balance)
+
+    def _augmented(self, kind: PatchKind, batch: Batch, change: bool = True) -> tuple[Tensor, Tensor | None]:
+        rngs = generators(self.config.seed, batch.samples, 0 if batch.labels is not None else 2)
+        warp = draw_warp(rngs, kind.labelled.window, kind.patch, self.strength, self.device)
+        images = warp(torch.from_numpy(batch.images).to(self.device))
+        if change:
+            images = change_intensities(images, rngs, self.strength)
+        if batch.labels is None:
+            return images, None
+        labels = torch.from_numpy(batch.labels).to(self.device)[:, None].float()
+        return images, warp(labels, mode="nearest")[:, 0].long()
+
+    def _consistency_weight(self) -> float:
+        rise = min(1.0, self.fraction / CONSISTENCY_RISE)
+        return 5.0 * float(np.exp(-5 * (1 - rise) ** 2))
+
+    def rated(self) -> list[Rated]:
+        config = self.config
+        loaded = set(self.report.loaded) if self.report else set()
+        named = dict(self.module.named_parameters())
+        old = [p for name, p in named.items() if name.removeprefix("network.") in loaded]
+        new = [p for name, p in named.items() if name.removeprefix("network.") not in loaded]
+        groups = [Rated(new, 1.0, config.weight_decay)]
+        if old:
+            groups.append(Rated(old, config.pretrained_rate, config.weight_decay))
+        return groups
+
+    @torch.no_grad()
+    def begin(self, bf16: bool) -> None:
+        """Lets the heads begin as the linear discriminants of their features.
+
+        A head at random would take its first dozens of steps to find what features hold, and spoil them meanwhile.
+        """
+        assert isinstance(self.module, SegmentationModule)
+        network, heads = self.module.network, self.module.heads
+        found = [LinearDiscriminant(head.out_channels, head.in_channels) for head in heads]
+        rank, ranks = own_place(1)
+        for step in range(HEAD_BATCHES):
+            kind, labelled, _ = self.read(step, rank, ranks)
+            images, labels = self._augmented(kind, labelled)
+            assert labels is not None
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+                decoder = network.features(images).decoder
+            for discriminant, features in zip(found, decoder, strict=False):
+                discriminant.add(features, resized(labels, features.shape[2:]))
+        for discriminant, head in zip(found, heads, strict=True):
+            discriminant.join(self.device)
+            weight, bias = discriminant.head(BALANCE)
+            head.weight.copy_(weight.view_as(head.weight))
+            assert head.bias is not None
+            head.bias.copy_(bias)
+        self.average.load_state_dict(network.state_dict())
+
+    def after_step(self, fraction: float) -> None:
+        self.steps, self.fraction = self.steps + 1, fraction
+        # The average forgets quickly at first, when there is nothing worth remembering.
+        decay = min(self.config.ema_decay, self.steps / (self.steps + 9))
+        assert isinstance(self.module, SegmentationModule)
+        with torch.no_grad():
+            own = [t for t in self.average.state_dict().values() if t.is_floating_point()]
+            other = [t for t in self.module.network.state_dict().values() if t.is_floating_point()]
+            torch._foreach_lerp_(own, other, 1 - decay)
+
+    def state(self) -> dict[str, Any]:
+        progress = {"learner_steps": self.steps, "learner_fraction": self.fraction}
+        return {"network": self.average.state_dict(), "module": self.module.state_dict(), **progress}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.average.load_state_dict(state["network"])
+        self.module.load_state_dict(state["module"])
+        self.steps, self.fraction = state["learner_steps"], state["learner_fraction"]
+
+    def measure_at(self) -> tuple[float, ...]:
+        return MEASURED_AT if self.held else ()
+
+    def measure(self) -> dict[str, float]:
+        """Measures the Dice of the averaged network on the held-out cases, on the working grid."""
+        segmenter = Segmenter(self.description, self.average.state_dict(), self.device)
+        dice = []
+        for volume in self.held:
+            array = self._reader.array(volume.path)
+            assert volume.label_path is not None
+            truth = torch.from_numpy(np.array(self._reader.array(volume.label_path)))
+            found = segmenter.probabilities(array, volume.low, 0, len(array)).max(0).indices
+            for channel in range(1, self.description.out_channels):
+                there, seen = truth == channel, found == channel
+                if there.any() or seen.any():
+                    dice.append(2 * float((there & seen).sum()) / float(there.sum() + seen.sum()))
+        return {"validation_dice": float(np.mean(dice))} if dice else {}

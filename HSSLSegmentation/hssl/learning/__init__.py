@@ -1,0 +1,1 @@
+"""How networks are trained: the loop, what it reads, its losses."""

@@ -1,0 +1,149 @@
+"""One process or several (torchrun): who we are, on which device, and gathering tensors with their gradients."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ..errors import ConfigurationError
+from .memory import keep_freed_memory
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train together."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes files and tells events."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Waits until all processes are here."""
+        if self.count > 1:
+            dist.barrier()
+
+    def means(self, values: dict[str, Tensor]) -> Callable[[], dict[str, float]]:
+        """Begins to take the mean of each scalar over the processes; what it returns waits for them."""
+        stacked = torch.stack([value.detach().float() for value in values.values()])
+        travelling = dist.all_reduce(stacked, async_op=True) if self.count > 1 else None
+
+        def wait() -> dict[str, float]:
+            if travelling is not None:
+                travelling.wait()
+            return dict(zip(values, (stacked / self.count).tolist(), strict=True))
+
+        return wait
+
+    def agreed(self, stop: bool, seconds: float) -> tuple[bool, float]:
+        """Returns whether any of the processes is to stop, and the first one's seconds (all must ask)."""
+        if self.count == 1:
+            return stop, seconds
+        shared = torch.tensor([float(stop), seconds if self.first else 0.0], dtype=torch.float64, device=self.device)
+        dist.all_reduce(shared, dist.ReduceOp.MAX)
+        return bool(shared[0]), float(shared[1])
+
+
+def chosen_device(name: str) -> torch.device:
+    """Returns the device of that name, ready to compute; "auto" is a GPU on which a convolution really runs, else the CPU.
+
+    Raises:
+        ConfigurationError: the device was asked for by name and is not there, or does not compute.
+    """
+    if name == "auto":
+        for candidate in ("cuda", "mps"):
+            try:
+                return chosen_device(candidate)
+            except ConfigurationError:
+                continue
+        return chosen_device("cpu")
+    try:
+        device = torch.device(name)
+        # is_available() answers yes for cards that torch has no kernels for; a small convolution does not.
+        torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4, device=device), torch.ones(1, 1, 3, 3, device=device)).cpu()
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigurationError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device
+
+
+@contextmanager
+def joined(device: str, threads: int) -> Iterator[Processes]:
+    """Joins the processes that torchrun started; without torchrun there is just this one.
+
+    Args:
+        device: as in the configuration; with several processes and GPUs each takes the one of its local rank.
+        threads: CPU threads for torch; 0 leaves torch's own choice.
+
+    Raises:
+        ConfigurationError: the device cannot be used, or the processes cannot be joined.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes(0, 1, chosen_device(device))
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device in ("auto", "cuda") and torch.cuda.device_count() > local:
+        mine = chosen_device(f"cuda:{local}")
+        torch.cuda.set_device(mine)
+    else:
+        mine = chosen_device("cpu" if device == "auto" else device)
+    try:
+        # The others wait while the first one builds the store, which takes hours for thousands of volumes.
+        dist.init_process_group("nccl" if mine.type == "cuda" else "gloo", timeout=timedelta(days=1))
+    except (RuntimeError, ValueError) as error:
+        # After a restart torchrun's shared store still tells the addresses of the processes that are gone.
+        restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+        raise ConfigurationError(
+            f"the {count} processes could not be joined: {str(error).splitlines()[0]}",
+            "Start torchrun with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in its environment." if restarted else "",
+        ) from error
+    try:
+        yield Processes(dist.get_rank(), count, mine)
+    finally:
+        dist.destroy_process_group()
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """Returns the tensors of all processes one behind the other (dim 0), with gradients to each of them.
+
+    Together with DDP's averaging of gradients, a mean over this process's anchors against gathered negatives has
+    the gradient of the mean over the joint batch.
+    """
+    if not _together() or dist.get_world_size() == 1:
+        return tensor
+    from torch.distributed.nn.functional import all_gather
+
+    return torch.cat(all_gather(tensor.contiguous()))
+
+
+def summed(values: Tensor) -> Tensor:
+    """Returns the sum of a tensor over the processes, the tensor itself where there is one process only."""
+    if _together():
+        dist.all_reduce(values)
+    return values
+
+
+def own_place(count: int) -> tuple[int, int]:
+    """Returns where this process's `count` rows begin in a gathered tensor, and how many rows that has."""
+    if not _together():
+        return 0, count
+    return dist.get_rank() * count, dist.get_world_size() * count
+
+
+def _together() -> bool:
+    return dist.is_available() and dist.is_initialized()

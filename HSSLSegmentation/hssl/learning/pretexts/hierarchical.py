@@ -1,0 +1,86 @@
+"""HSSL: image, task and group losses over the hierarchy, and reconstruction (Zheng et al., MICCAI 2021), with points
+below the image as a level of our own: dense contrast and position."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...configuration import PretrainConfig
+from ...models.network import EncoderDecoder
+from ..losses.dense import corresponding_points, dense_loss, points_of, sampled
+from ..losses.group import group_loss
+from ..losses.image import image_loss
+from ..losses.position import places_in_volume, position_loss
+from ..losses.reconstruction import masked, reconstruction_loss
+from ..losses.task import task_loss
+from . import register
+from .pretext import PointHead, PooledHead, Pretext, Views, both
+
+PROJECTION = 128
+
+
+@register("hssl")
+class HierarchicalPretext(Pretext):
+    """The four losses of the paper, dense contrast and position, jointly; a loss of weight 0 costs nothing."""
+
+    loss_names = ("image", "task", "group", "reconstruction", "dense", "position")
+    group_of_task: Tensor
+
+    def __init__(self, config: PretrainConfig, network: EncoderDecoder, group_of_task: list[int]):
+        super().__init__(config, network, group_of_task)
+        weights = config.weights.model_dump()
+        groups = len(set(group_of_task))
+        # With one task or one group there is nothing to tell apart.
+        weights["task"] *= len(group_of_task) > 1
+        weights["group"] *= groups > 1
+        self.weights = {name: weight for name, weight in weights.items() if weight}
+        self.every_parameter = "reconstruction" in self.weights  # otherwise nothing asks for the network's output
+        self.register_buffer("group_of_task", torch.tensor(group_of_task), persistent=False)
+        levels = config.levels
+        if "image" in self.weights:
+            self.image_head = PooledHead(config, levels.image, PROJECTION)
+        if "task" in self.weights:
+            self.task_head = PooledHead(config, levels.task, len(group_of_task))
+        if "group" in self.weights:
+            self.group_head = PooledHead(config, levels.group, groups)
+        if "dense" in self.weights:
+            self.dense_head = PointHead(config, levels.dense)
+        if "position" in self.weights:
+            self.position_head = PointHead(config, levels.position, 3)
+
+    def forward(self, views: Views) -> dict[str, Tensor]:
+        """Returns the losses that have a weight, and "total"."""
+        config = self.config
+        images = both(views.changed)
+        if "reconstruction" in self.weights:
+            images = masked(images, [*views.rngs, *views.rngs])
+        features = self.network.features(images)
+        losses: dict[str, Tensor] = {}
+        if "image" in self.weights:
+            first, second = self.image_head(features).chunk(2)
+            losses["image"] = image_loss(first, second, views.volumes, config.temperature)
+        tasks = views.tasks.repeat(2)
+        if "task" in self.weights:
+            losses["task"] = task_loss(self.task_head(features), tasks)
+        if "group" in self.weights:
+            losses["group"] = group_loss(self.group_head(features), tasks, self.group_of_task)
+        if "reconstruction" in self.weights:
+            restored = self.network.output_block(features.decoder[0])
+            losses["reconstruction"] = reconstruction_loss(restored, both(views.clean))
+        level_of = {name: getattr(config.levels, name) for name in ("dense", "position") if name in self.weights}
+        if level_of:
+            places = corresponding_points(*views.warps, views.clean[0], views.rngs, points_of(len(views.tasks)))
+            at_points = {level: sampled(features.level(level), torch.cat(places)) for level in set(level_of.values())}
+        if "dense" in self.weights:
+            first, second = self.dense_head(at_points[level_of["dense"]]).chunk(2)
+            losses["dense"] = dense_loss(first, second, config.temperature)
+        if "position" in self.weights:
+            found = self.position_head(at_points[level_of["position"]])
+            where = [
+                places_in_volume(warp, points, views.positions, views.extents)
+                for warp, points in zip(views.warps, places, strict=True)
+            ]
+            losses["position"] = position_loss(found, torch.cat(where))
+        losses["total"] = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
+        return losses

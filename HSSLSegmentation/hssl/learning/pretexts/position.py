@@ -1,0 +1,41 @@
+"""Position-aware contrast: slices at the same place of the body attract across patients (PCL, Zeng et al. 2021)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...configuration import PretrainConfig
+from ...models.network import EncoderDecoder
+from ..distributed import gathered, own_place
+from . import register
+from .pretext import PooledHead, Pretext, Views, both
+
+NEAR = 0.1
+"""Two slices of one task are partners when their relative positions differ by less than this."""
+
+
+@register("position")
+class PositionContrast(Pretext):
+    """Supervised contrast (Khosla et al. 2020) with closeness of position as the label."""
+
+    loss_names = ("position",)
+
+    def __init__(self, config: PretrainConfig, network: EncoderDecoder, group_of_task: list[int]):
+        super().__init__(config, network, group_of_task)
+        self.head = PooledHead(config, "bottleneck", 128)
+
+    def forward(self, views: Views) -> dict[str, Tensor]:
+        """Returns "position" and "total"."""
+        vectors = F.normalize(self.head(self.network.features(both(views.changed))).float(), dim=1)
+        places = torch.stack([views.tasks.float(), views.positions[:, 0]], 1).repeat(2, 1)
+        every, where = gathered(vectors), gathered(places)
+        begin, total = own_place(len(vectors))
+        itself = torch.eye(total, dtype=torch.bool, device=vectors.device)[begin : begin + len(vectors)]
+        near = (places[:, None, 0] == where[None, :, 0]) & ((places[:, None, 1] - where[None, :, 1]).abs() < NEAR)
+        partners = (near & ~itself).float()
+        scores = (vectors @ every.T / self.config.temperature).masked_fill(itself, -1e9)
+        found = (F.log_softmax(scores, 1) * partners).sum(1) / partners.sum(1).clamp_min(1)
+        loss = -found.mean()
+        return {"position": loss, "total": loss}

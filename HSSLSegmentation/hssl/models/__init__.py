@@ -1,0 +1,1 @@
+"""Networks, their description and files, and prediction with them."""

@@ -1,0 +1,176 @@
+"""The folder of a run: configuration, metrics.csv, checkpoints (last, best), log, result; locked while it is used."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..configuration import RunConfig
+from ..errors import ConfigurationError, InputError
+from ..events import Event, Message, OnEvent, Phase
+from ..files import read_json, remove_unfinished, whole_file, write_json, write_text
+from ..locks import FolderLock
+
+if TYPE_CHECKING:
+    from .description import ModelDescription
+
+LAST, BEST, CONFIG, METRICS, RESULT, LOG = "last.pt", "best.pt", "config.json", "metrics.csv", "result.json", "log.txt"
+
+
+class RunFolder:
+    """Reads and writes the files of one run. Use `opened` for work on a run; construct it to read only."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return (self.path / LAST).exists()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return (self.path / RESULT).exists()
+
+    def save_checkpoint(self, content: dict[str, Any], name: str = LAST) -> None:
+        """Writes tensors and plain values as a torch file, whole or not at all."""
+        import torch
+
+        # Into memory first: on a full disk torch's own writer dies without a reason.
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        with whole_file(self.path / name) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
+
+    def load_checkpoint(self, name: str = LAST) -> dict[str, Any]:
+        """Reads a checkpoint onto the CPU, without executing anything it holds.
+
+        Raises:
+            InputError: it is absent or damaged.
+        """
+        import torch
+
+        path = self.path / name
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except FileNotFoundError as error:
+            raise InputError(path, "there is no such checkpoint") from error
+        except Exception as error:  # torch raises what the damage happens to meet: zip, pickle, EOF, runtime errors
+            raise InputError(path, f"is not a checkpoint: {str(error).splitlines()[0]}") from error
+        if not isinstance(content, dict) or "description" not in content:
+            raise InputError(path, "is not a checkpoint of HSSL")
+        return content
+
+    def description(self, name: str = LAST) -> ModelDescription:
+        """Returns the model description in a checkpoint."""
+        from .description import ModelDescription
+
+        return ModelDescription.model_validate(self.load_checkpoint(name)["description"])
+
+    def write_metrics(self, columns: list[str], rows: list[dict[str, float]]) -> None:
+        """Writes `metrics.csv` anew, whole or not at all."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: f"{v:.6g}" if k != "step" else int(v) for k, v in row.items()} for row in rows)
+        write_text(self.path / METRICS, text.getvalue())
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """Returns the rows of `metrics.csv`, without the cells that were not measured."""
+        path = self.path / METRICS
+        if not path.exists():
+            return []
+        with open(path, newline="", encoding="utf-8") as file:
+            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Writes `result.json`, which says that the run came to its end."""
+        write_json(self.path / RESULT, result)
+
+    def log(self, event: Event) -> None:
+        """Appends messages and phases to `log.txt`, with the time of day."""
+        if isinstance(event, Message | Phase):
+            text = event.text if isinstance(event, Message) else f"{event.name} ({event.index} of {event.count})"
+            with open(self.path / LOG, "a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+
+def run_path(workspace: Path, run: str) -> Path:
+    """Returns the folder of a run by its name.
+
+    Raises:
+        ConfigurationError: the name is not a plain folder name.
+    """
+    if not re.fullmatch(r"[\w][\w .+-]*", run):
+        raise ConfigurationError(f"{run!r} cannot name a run: use letters, digits, '.', '-', '_' and spaces")
+    return Path(workspace).expanduser().absolute() / "runs" / run
+
+
+def free_name(workspace: Path, wish: str) -> str:
+    """Returns `wish`, or `wish-2`, `wish-3`… when that run exists already."""
+    wish = re.sub(r"[^\w.+-]+", "-", wish).strip("-") or "run"
+    number, name = 1, wish
+    while run_path(workspace, name).exists():
+        number += 1
+        name = f"{wish}-{number}"
+    return name
+
+
+def all_runs(workspace: Path) -> list[RunFolder]:
+    """Returns the runs of a workspace, oldest first."""
+    folders = [c.parent for c in (Path(workspace) / "runs").glob(f"*/{CONFIG}")]
+    return [RunFolder(f) for f in sorted(folders, key=lambda f: (f / CONFIG).stat().st_mtime)]
+
+
+@contextmanager
+def opened(config: RunConfig, on_event: OnEvent, write: bool = True) -> Iterator[tuple[RunFolder, OnEvent]]:
+    """Opens a run for work: locks it, writes or compares its configuration, and logs its messages.
+
+    Args:
+        config: `run` must be set.
+        write: False in the processes that do not write (every rank but the first).
+
+    Yields:
+        The folder, and an `on_event` that logs as well.
+
+    Raises:
+        LockedError: another process works on this run.
+        ConfigurationError: the run exists with another configuration.
+    """
+    folder = RunFolder(run_path(config.workspace, config.run))
+    if not write:
+        yield folder, on_event
+        return
+    with FolderLock(folder.path, "this run"):
+        remove_unfinished(folder.path)
+        values = config.model_dump(mode="json")
+        path = folder.path / CONFIG
+        if path.exists() and folder.can_resume:
+            _same(read_json(path), values, path)
+        # The budget may grow from one session to the next; everything else stays.
+        write_json(path, values)
+
+        def tell(event: Event) -> None:
+            folder.log(event)
+            on_event(event)
+
+        yield folder, tell
+
+
+_MAY_CHANGE = {"budget", "workspace", "device", "threads", "checkpoint_minutes", "batch_size", "precision"}
+
+
+def _same(old: dict[str, Any], new: dict[str, Any], path: Path) -> None:
+    differing = sorted(k for k in {*old, *new} - _MAY_CHANGE if old.get(k) != new.get(k))
+    if differing:
+        raise ConfigurationError(
+            f"{path.parent}: this run was started with another {', '.join(differing)}",
+            "Choose another name for the run, or resume it with its own configuration.",
+        )

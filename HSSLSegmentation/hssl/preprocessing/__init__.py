@@ -1,0 +1,1 @@
+"""From a volume to the working array: fingerprint, normalisation, grid, store."""

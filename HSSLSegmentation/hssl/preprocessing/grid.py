@@ -1,0 +1,207 @@
+"""The working grid: LPS-oriented, with the task's spacing, slices first; there and exactly back.
+
+The working grid covers the same box in space as the source: its edges coincide with the source's edges, so that its
+spacing is the wanted one up to half a voxel over the whole length. Because both grids share their edges, going back is
+a separable interpolation without any rounding of positions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+from ..models.description import Fingerprint
+
+IN_PLANE_TOLERANCE = 0.05
+"""An in-plane axis is resampled when its spacing differs by more than this share from the working spacing."""
+THROUGH_PLANE_TOLERANCE = 0.35
+"""The same for the slice axis: blurring between thick slices costs more than a mild mismatch of spacing."""
+
+
+@dataclass(frozen=True)
+class WorkingGrid:
+    """How an array on the working grid lies in its source volume.
+
+    Attributes:
+        source_size: size of the source, x, y, z.
+        axes: for each axis of the LPS-oriented array (z, y, x) the axis of the source array (z, y, x).
+        flips: for each of those axes, whether it runs backwards in the source.
+        size: size on the working grid, in the order z, y, x.
+        slice_axis: axis of the LPS-oriented array that comes first in working arrays.
+    """
+
+    source_size: tuple[int, int, int]
+    axes: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+    size: tuple[int, int, int]
+    slice_axis: int
+
+    @property
+    def oriented_size(self) -> tuple[int, int, int]:
+        """Size of the source after reorientation, z, y, x, before resampling."""
+        source = self.source_size[::-1]
+        return (source[self.axes[0]], source[self.axes[1]], source[self.axes[2]])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of working arrays: slices first."""
+        order = slices_first(self.slice_axis)
+        return (self.size[order[0]], self.size[order[1]], self.size[order[2]])
+
+
+def slices_first(slice_axis: int) -> tuple[int, int, int]:
+    """Returns the axis order that brings `slice_axis` of a z, y, x array to the front."""
+    rest = [axis for axis in (0, 1, 2) if axis != slice_axis]
+    return (slice_axis, rest[0], rest[1])
+
+
+def orientation(direction: tuple[float, ...]) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """Returns axes and flips (see WorkingGrid) that bring a volume of this direction nearest to LPS.
+
+    Args:
+        direction: row-major 3×3 direction cosines, SimpleITK's order; oblique and left-handed ones are welcome.
+    """
+    letters = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction)
+    axes, flips = [0, 0, 0], [False, False, False]
+    for image_axis, letter in enumerate(letters):
+        patient_axis = next(i for i, pair in enumerate(("LR", "PA", "SI")) if letter in pair)
+        axes[2 - patient_axis] = 2 - image_axis
+        flips[2 - patient_axis] = letter in "RAI"
+    return (axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2])
+
+
+def oriented_spacing(spacing: tuple[float, ...], direction: tuple[float, ...]) -> tuple[float, float, float]:
+    """Returns the spacing in mm of the LPS-oriented array, z, y, x."""
+    axes, _ = orientation(direction)
+    source = tuple(spacing)[::-1]
+    return (source[axes[0]], source[axes[1]], source[axes[2]])
+
+
+def oriented_size(size: tuple[int, ...], direction: tuple[float, ...]) -> tuple[int, int, int]:
+    """Returns the size of the LPS-oriented array, z, y, x."""
+    axes, _ = orientation(direction)
+    source = tuple(size)[::-1]
+    return (source[axes[0]], source[axes[1]], source[axes[2]])
+
+
+MOST_VOXELS, MOST_TIMES = 2**30, 8
+"""A working grid of more voxels than this, and of so many times those of its volume, comes of a wrong spacing."""
+
+
+def working_grid(
+    size: tuple[int, ...],
+    spacing: tuple[float, ...],
+    direction: tuple[float, ...],
+    fingerprint: Fingerprint,
+    path: str | Path = "volume",
+) -> WorkingGrid:
+    """Returns the working grid of a volume, from its geometry alone.
+
+    Raises:
+        InputError: it would have absurdly many voxels; the message names `path`.
+    """
+    axes, flips = orientation(direction)
+    shape, steps = oriented_size(size, direction), oriented_spacing(spacing, direction)
+    working = []
+    for axis in range(3):
+        ratio = steps[axis] / fingerprint.spacing[axis]
+        tolerance = THROUGH_PLANE_TOLERANCE if axis == fingerprint.slice_axis else IN_PLANE_TOLERANCE
+        same = abs(ratio - 1) <= tolerance
+        working.append(shape[axis] if same else max(1, round(shape[axis] * ratio)))
+    if math.prod(working) > max(MOST_VOXELS, MOST_TIMES * math.prod(size)):
+        raise InputError(
+            path,
+            f"has {' × '.join(map(str, working[::-1]))} voxels on the working spacing of "
+            f"{' × '.join(f'{s:g}' for s in fingerprint.spacing[::-1])} mm; its own spacing or that one must be wrong",
+        )
+    return WorkingGrid(
+        (size[0], size[1], size[2]), axes, flips, (working[0], working[1], working[2]), fingerprint.slice_axis
+    )
+
+
+def to_working(volume: sitk.Image, grid: WorkingGrid) -> np.ndarray:
+    """Brings intensities to the working grid: linear, smoothed first along axes that become coarser.
+
+    Args:
+        volume: 3D scalar volume with the geometry that `grid` was made from.
+
+    Returns:
+        float32 array of shape `grid.shape`.
+    """
+    array = _oriented(sitk.GetArrayViewFromImage(volume), grid).astype(np.float32)
+    if array.shape != grid.size:
+        image = sitk.GetImageFromArray(array)
+        for axis in range(3):
+            factor = array.shape[axis] / grid.size[axis]
+            if factor > 1.2 and array.shape[axis] >= 4:  # the recursive filter needs four samples
+                # Sigma of the Gaussian that takes away what the coarser grid cannot hold.
+                image = sitk.RecursiveGaussian(image, 0.5 * (factor**2 - 1) ** 0.5, False, 0, 2 - axis)
+        array = _resampled(image, array.shape, grid.size, sitk.sitkLinear)
+    return np.ascontiguousarray(array.transpose(slices_first(grid.slice_axis)))
+
+
+def labels_to_working(label_map: sitk.Image, grid: WorkingGrid) -> np.ndarray:
+    """Brings a label map to the working grid: each voxel takes the label with the largest linear weight there.
+
+    Returns:
+        Array of shape `grid.shape` in the label map's own integer type.
+    """
+    # A copy: without flips, axes and resampling to change, a view would be returned that outlives the image's memory.
+    array = np.ascontiguousarray(_oriented(sitk.GetArrayFromImage(label_map), grid))
+    if array.shape != grid.size:
+        best = np.zeros(grid.size, np.float32)
+        labels = np.zeros(grid.size, array.dtype)
+        for value in np.unique(array):
+            share = _resampled(
+                sitk.GetImageFromArray((array == value).astype(np.float32)), array.shape, grid.size, sitk.sitkLinear
+            )
+            labels[share > best] = value
+            np.maximum(best, share, out=best)
+        array = labels
+    return np.ascontiguousarray(array.transpose(slices_first(grid.slice_axis)))
+
+
+def labels_to_source(labels: np.ndarray, grid: WorkingGrid, source: sitk.Image) -> sitk.Image:
+    """Puts labels, already resampled to the source's voxels, into the source's geometry.
+
+    Args:
+        labels: array of shape `grid.oriented_size` in z, y, x order.
+        source: the volume whose size, origin, spacing and direction the result takes over exactly.
+    """
+    image = sitk.GetImageFromArray(to_source_order(labels, grid))
+    image.CopyInformation(source)
+    return image
+
+
+def to_source_order(array: np.ndarray, grid: WorkingGrid) -> np.ndarray:
+    """Undoes the reorientation: an array of shape `grid.oriented_size` becomes the source's, z, y, x."""
+    array = np.flip(array, tuple(axis for axis in range(3) if grid.flips[axis]))
+    return np.ascontiguousarray(array.transpose(np.argsort(grid.axes)))
+
+
+def _oriented(array: np.ndarray, grid: WorkingGrid) -> np.ndarray:
+    return np.flip(array.transpose(grid.axes), tuple(axis for axis in range(3) if grid.flips[axis]))
+
+
+def _resampled(image: sitk.Image, shape: tuple[int, ...], wanted: tuple[int, ...], interpolator: int) -> np.ndarray:
+    steps = [shape[axis] / wanted[axis] for axis in (2, 1, 0)]
+    image.SetOrigin((0.0, 0.0, 0.0))
+    image.SetSpacing((1.0, 1.0, 1.0))
+    out = sitk.Resample(
+        image,
+        [wanted[2], wanted[1], wanted[0]],
+        sitk.Transform(3, sitk.sitkIdentity),
+        interpolator,
+        [step / 2 - 0.5 for step in steps],
+        steps,
+        (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+        0.0,
+        image.GetPixelID(),
+        True,  # nearest neighbour beyond the outermost voxel centres
+    )
+    return sitk.GetArrayFromImage(out)

@@ -1,0 +1,110 @@
+"""Measures the fingerprint of a task: working spacing, slice axis and normalisation; and applies the normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import ConfigurationError
+from ..models.description import Fingerprint
+from .grid import oriented_size, oriented_spacing
+
+ANISOTROPY = 1.25
+"""Slices are taken along the coarsest axis when it is this much coarser than the finest; else along z (axial)."""
+AIR_HU = -500.0
+"""CT voxels above this belong to the body."""
+
+
+class VolumeMeasure(NamedTuple):
+    """What a task's fingerprint needs of one volume: oriented size, spacing (mm, z, y, x), a sample of CT values."""
+
+    size: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    body: np.ndarray
+
+
+def measure(volume: sitk.Image, seed: int = 0, count: int = 20_000) -> VolumeMeasure:
+    """Measures one volume; its body's values are thinned to `count`."""
+    values = sitk.GetArrayViewFromImage(volume).reshape(-1)
+    values = np.random.default_rng(seed).choice(values, min(len(values), 4 * count), replace=False).astype(np.float32)
+    body = values[values > AIR_HU]
+    body = body if len(body) else values
+    return VolumeMeasure(
+        oriented_size(volume.GetSize(), volume.GetDirection()),
+        oriented_spacing(volume.GetSpacing(), volume.GetDirection()),
+        body[:count],
+    )
+
+
+def fingerprint_of(measures: Iterable[VolumeMeasure], modality: str) -> Fingerprint:
+    """Returns the fingerprint of a task from the measures of (a sample of) its volumes.
+
+    CT: values are clipped at the 0.5 and 99.5 percentile of all bodies together, since Hounsfield units mean the same
+    in every scan. Anything else: each image is normalised by its own percentiles (see `normalised`).
+
+    Raises:
+        ConfigurationError: there is no volume to measure.
+    """
+    volumes = list(measures)
+    if not volumes:
+        raise ConfigurationError("a task without a usable image has no fingerprint")
+    spacing = np.median([v.spacing for v in volumes], axis=0)
+    # A finite number of digits: the fingerprint's text is the key of the store.
+    spacing = np.array([float(f"{s:.5g}") for s in spacing])
+    slice_axis = int(np.argmax(spacing)) if spacing.max() >= ANISOTROPY * spacing.min() else 0
+    size = np.median([np.array(v.size) * v.spacing / spacing for v in volumes], axis=0)
+    fingerprint = Fingerprint(
+        spacing=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
+        slice_axis=slice_axis,
+        normalisation="percentiles",
+        median_size=(round(size[0]) or 1, round(size[1]) or 1, round(size[2]) or 1),
+    )
+    if modality.upper() != "CT":
+        return fingerprint
+    body = np.concatenate([v.body for v in volumes])
+    lower, upper = (float(np.round(p, 1)) for p in np.percentile(body, [0.5, 99.5]))
+    clipped = np.clip(body, lower, upper)
+    scale = float(np.round(clipped.std(), 2))
+    window = {
+        "normalisation": "window",
+        "lower": lower,
+        "upper": max(upper, lower + 1),
+        "center": float(np.round(clipped.mean(), 2)),
+        "scale": scale if scale > 0 else 1.0,
+    }
+    return fingerprint.model_copy(update=window)
+
+
+def normalised(array: np.ndarray, fingerprint: Fingerprint) -> np.ndarray:
+    """Normalises intensities to about zero mean and unit deviation.
+
+    "window": by the fingerprint's numbers. "percentiles": values are clipped at the image's 0.5 and 99.5 percentiles;
+    mean and deviation are those of the voxels a tenth of the range above the lower one, i.e. of the body.
+
+    Args:
+        array: float32, any shape.
+
+    Returns:
+        float32 array of the same shape; a constant image becomes zeros.
+    """
+    if fingerprint.normalisation == "window":
+        assert fingerprint.lower is not None and fingerprint.upper is not None
+        assert fingerprint.center is not None and fingerprint.scale is not None
+        return (np.clip(array, fingerprint.lower, fingerprint.upper) - fingerprint.center) / fingerprint.scale
+    thinned = array.reshape(-1)[:: max(1, array.size // 500_000)]
+    lower, upper = np.percentile(thinned, [0.5, 99.5])
+    if not upper > lower:
+        return np.zeros_like(array, dtype=np.float32)
+    thinned = np.clip(thinned, lower, upper)
+    body = thinned[thinned > lower + 0.1 * (upper - lower)]
+    body = body if len(body) > 1 else thinned
+    return ((np.clip(array, lower, upper) - body.mean()) / max(float(body.std()), 1e-6)).astype(np.float32)
+
+
+def body_mask(array: np.ndarray) -> np.ndarray:
+    """Returns where a normalised array shows more than background: a tenth of its range above its minimum."""
+    low, high = float(array.min()), float(array.max())
+    return array > low + 0.1 * (high - low)

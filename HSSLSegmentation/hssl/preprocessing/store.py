@@ -1,0 +1,296 @@
+"""The store: every image of the workspace, preprocessed once, memory-mapped by all processes that train.
+
+`store/<task fingerprint>/<image>.npy` holds the normalised slices (float16, slices first) and `<image>.json`, written
+last, what is known of them; a volume without its `.json` is not there. `<label>.npy` and its `.json` likewise.
+Keys are hashes of the content and of the preprocessing, so a changed file or fingerprint builds anew and nothing stale
+is ever read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import ConfigurationError, InputError
+from ..events import Message, OnEvent, ProgressMeter, Stop, Stopped
+from ..files import read_json, remove_unfinished, sha256_of, whole_file, write_json
+from ..imaging.volumes import check_values, read_label_map, read_volume
+from ..models.description import Fingerprint
+from ..workspace.catalogue import Catalogue, Image, Task
+from .grid import labels_to_working, oriented_size, oriented_spacing, slices_first, to_working, working_grid
+from .normalisation import VolumeMeasure, body_mask, fingerprint_of, measure, normalised
+
+FORMAT = 3
+"""Changes when what the store holds changes, so that old entries are built anew."""
+MEASURED_VOLUMES = 48
+"""A fingerprint is measured on at most this many volumes of the task, evenly spread over the catalogue."""
+MAPPED_BYTES = 192 * 2**20
+"""At most this much of the store stays mapped into one process, so that memory does not grow with the data."""
+
+
+@dataclass(frozen=True)
+class StoredVolume:
+    """A preprocessed image, and its label where one was asked for.
+
+    Attributes:
+        shape: slices, rows, columns on the working grid.
+        low: smallest value, used to pad beyond the volume.
+        body: share of body voxels of each slice.
+        classes: for each class value the slices that hold it; empty without a label.
+    """
+
+    id: str
+    task: str
+    path: Path
+    shape: tuple[int, int, int]
+    low: float
+    body: np.ndarray
+    label_path: Path | None = None
+    classes: tuple[tuple[int, ...], ...] = ()
+
+
+class Reader:
+    """Reads windows of stored arrays through memory maps, of which only the most recently used stay open."""
+
+    def __init__(self, mapped_bytes: int = MAPPED_BYTES):
+        self._limit = mapped_bytes
+        self._maps: OrderedDict[Path, np.ndarray] = OrderedDict()
+        self._bytes = 0
+
+    def array(self, path: Path) -> np.ndarray:
+        """Returns the whole stored array as a read-only memory map."""
+        mapped = self._maps.pop(path, None)
+        if mapped is None:
+            try:
+                mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise InputError(path, f"store entry cannot be read: {error}", "Delete the folder `store`.") from error
+            self._bytes += mapped.nbytes
+        self._maps[path] = mapped
+        while self._bytes > self._limit and len(self._maps) > 1:
+            self._bytes -= self._maps.popitem(last=False)[1].nbytes
+        return mapped
+
+
+def task_fingerprint(
+    catalogue: Catalogue, task: Task, exclude: Sequence[str], on_event: OnEvent, stop: Stop
+) -> Fingerprint:
+    """Returns the fingerprint of a task, measured on its usable images except the excluded ones.
+
+    It is remembered in `store/fingerprints.json`, keyed by what it was measured on.
+
+    Raises:
+        ConfigurationError: the task has no image that can be read.
+    """
+    images = [i for i in catalogue.usable(task.name) if i.id not in set(exclude)]
+    if len(images) > MEASURED_VOLUMES:
+        images = [images[i] for i in np.linspace(0, len(images) - 1, MEASURED_VOLUMES).round().astype(int)]
+    key = sha256_of([FORMAT, task.modality, [_identity(catalogue, i) for i in images]])
+    path = catalogue.workspace / "store" / "fingerprints.json"
+    known = read_json(path) if path.exists() else {}
+    if key in known:
+        return Fingerprint.model_validate(known[key])
+    meter = ProgressMeter(on_event, "fingerprint", len(images))
+    measures: list[VolumeMeasure] = []
+    for number, image in enumerate(images, 1):
+        if stop():
+            raise Stopped
+        try:
+            measures.append(measure(_checked_volume(catalogue, image)))
+        except InputError as error:
+            on_event(Message(level="warning", text=f"{task.name}: {error}; left out"))
+        meter.update(number, detail=task.name)
+    if not measures:
+        raise ConfigurationError(f"task {task.name!r} has no usable image to measure", "Run `hssl catalogue check`.")
+    fingerprint = fingerprint_of(measures, task.modality)
+    # Read again: another process may have added its own meanwhile.
+    known = read_json(path) if path.exists() else {}
+    write_json(path, {**known, key: fingerprint.model_dump(mode="json")})
+    return fingerprint
+
+
+def build(
+    catalogue: Catalogue,
+    images: Sequence[Image],
+    fingerprints: dict[str, Fingerprint],
+    with_labels: bool,
+    on_event: OnEvent,
+    stop: Stop,
+) -> list[StoredVolume]:
+    """Brings images into the store, where they are not there yet, and returns those that could be.
+
+    Images that turn out to be unusable are left out with a warning event that names file and reason.
+
+    Args:
+        images: usable images of the catalogue.
+        fingerprints: one for each task of the images.
+        with_labels: also their labels; an image whose label cannot be used is left out then.
+
+    Raises:
+        Stopped: `stop` asked for it.
+    """
+    for folder in {_folder(catalogue, fingerprints[i.task]) for i in images}:
+        folder.mkdir(parents=True, exist_ok=True)
+    meter = ProgressMeter(on_event, "store", len(images))
+    stored: list[StoredVolume] = []
+
+    def one(image: Image) -> StoredVolume | InputError:
+        if stop():
+            raise Stopped
+        try:
+            return _stored(catalogue, image, fingerprints[image.task], with_labels)
+        except InputError as error:
+            return error
+
+    # SimpleITK works outside the interpreter's lock, so threads are enough (and Slicer has no process pools).
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for number, result in enumerate(pool.map(one, images), 1):
+            if isinstance(result, InputError):
+                if "cannot be written" in result.reason:
+                    raise result
+                on_event(Message(level="warning", text=f"{result}; left out"))
+            else:
+                stored.append(result)
+            meter.update(number)
+    return stored
+
+
+def expected_shapes(catalogue: Catalogue, images: Sequence[Image]) -> list[tuple[int, int, int]]:
+    """Returns the typical shape of each task on the working grid, from what the catalogue knows of headers."""
+    shapes: list[tuple[int, int, int]] = []
+    for task in catalogue.tasks:
+        measures = [
+            VolumeMeasure(
+                oriented_size(image.size, image.direction),
+                oriented_spacing(image.spacing, image.direction),
+                np.zeros(1, np.float32),
+            )
+            for image in images
+            if image.task == task.name and image.size and image.spacing and image.direction
+        ]
+        if measures:
+            fingerprint = fingerprint_of(measures, "any")
+            order = slices_first(fingerprint.slice_axis)
+            size = fingerprint.median_size
+            shapes.append((size[order[0]], size[order[1]], size[order[2]]))
+    return shapes
+
+
+def clean(workspace: Path) -> int:
+    """Removes what killed processes left half written in the store; returns how many files."""
+    root = workspace / "store"
+    return sum(remove_unfinished(folder) for folder in [root, *root.glob("*/")]) if root.is_dir() else 0
+
+
+def _folder(catalogue: Catalogue, fingerprint: Fingerprint) -> Path:
+    return catalogue.workspace / "store" / sha256_of([FORMAT, fingerprint.model_dump(mode="json")])[:16]
+
+
+def _identity(catalogue: Catalogue, image: Image) -> str:
+    return sha256_of([_content(catalogue.image_path(image), image.content), image.series, image.frame])[:24]
+
+
+def _content(path: Path, known: str) -> str:
+    # Size and time of change tell a file that was overwritten after it was catalogued.
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(path, error.strerror or str(error)) from error
+    return f"{known}:{status.st_size}:{status.st_mtime_ns}"
+
+
+def _checked_volume(catalogue: Catalogue, image: Image) -> sitk.Image:
+    path = catalogue.image_path(image)
+    volume = read_volume(path, series=image.series, frame=image.frame)
+    check_values(volume, path)
+    return volume
+
+
+def _stored(catalogue: Catalogue, image: Image, fingerprint: Fingerprint, with_label: bool) -> StoredVolume:
+    folder = _folder(catalogue, fingerprint)
+    key = _identity(catalogue, image)
+    path = catalogue.image_path(image)
+    label = catalogue.label_path(image) if with_label else None
+    volume: sitk.Image | None = None
+
+    def source() -> sitk.Image:
+        nonlocal volume
+        volume = volume if volume is not None else _checked_volume(catalogue, image)
+        return volume
+
+    def image_array() -> tuple[np.ndarray, dict[str, object]]:
+        grid = working_grid(source().GetSize(), source().GetSpacing(), source().GetDirection(), fingerprint, path)
+        array = normalised(to_working(source(), grid), fingerprint).astype(np.float16)
+        body = body_mask(array).mean((1, 2))
+        return array, {"low": float(array.min()), "body": [round(float(b), 4) for b in body]}
+
+    def label_array() -> tuple[np.ndarray, dict[str, object]]:
+        assert label is not None
+        grid = working_grid(source().GetSize(), source().GetSpacing(), source().GetDirection(), fingerprint, path)
+        channels = channels_of(read_label_map(label, like=source()), catalogue.task(image.task), label)
+        array = labels_to_working(channels, grid)
+        present = [
+            np.flatnonzero((array == channel).any((1, 2))).tolist()
+            for channel in range(1, 1 + len(catalogue.task(image.task).classes))
+        ]
+        return array, {"classes": present}
+
+    known = _entry(folder, key, image_array)
+    stored = StoredVolume(
+        id=image.id,
+        task=image.task,
+        path=folder / f"{key}.npy",
+        shape=tuple(known["shape"]),
+        low=known["low"],
+        body=np.array(known["body"], np.float32),
+    )
+    if label is None:
+        return stored
+    # The classes' values decide the channels, so they belong to the key.
+    values = [c.value for c in catalogue.task(image.task).classes]
+    label_key = sha256_of([key, _content(label, ""), values])[:24]
+    labelled = _entry(folder, label_key, label_array)
+    return replace(
+        stored, label_path=folder / f"{label_key}.npy", classes=tuple(tuple(slices) for slices in labelled["classes"])
+    )
+
+
+def _entry(folder: Path, key: str, make: Callable[[], tuple[np.ndarray, dict[str, object]]]) -> dict:
+    description = folder / f"{key}.json"
+    if not description.exists():
+        array, known = make()
+        with whole_file(folder / f"{key}.npy") as temporary:
+            with open(temporary, "wb") as file:
+                np.save(file, array, allow_pickle=False)
+        write_json(description, {"shape": array.shape, **known})
+    return read_json(description)
+
+
+def channels_of(label_map: sitk.Image, task: Task, path: Path) -> sitk.Image:
+    """Turns label values into channel numbers: 0 background, i the task's i-th class (uint8).
+
+    Raises:
+        InputError: the label map holds a value that is no class of the task.
+    """
+    array = sitk.GetArrayViewFromImage(label_map)
+    values = np.unique(array)
+    known = {c.value: channel for channel, c in enumerate(task.classes, 1)}
+    unknown = [int(v) for v in values if v != 0 and int(v) not in known]
+    if unknown:
+        raise InputError(
+            path, f"label values {unknown} are no classes of task {task.name!r} (they are {sorted(known)})"
+        )
+    channels = np.zeros(array.shape, np.uint8)
+    for value in values:
+        if value != 0:
+            channels[array == value] = known[int(value)]
+    image = sitk.GetImageFromArray(channels)
+    image.CopyInformation(label_map)
+    return image

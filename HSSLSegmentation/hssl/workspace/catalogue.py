@@ -1,0 +1,389 @@
+"""The catalogue of a workspace: tasks, groups of tasks, and images with an optional label each, in `dataset.json`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..errors import ConfigurationError, LockedError, WorkspaceError
+from ..files import read_json, remove_unfinished, sha256_of, write_json
+from ..locks import FolderLock
+
+SCHEMA = 1
+FILE_NAME = "dataset.json"
+
+
+class _Record(BaseModel):
+    # Fields that a newer version or another program added survive a round trip.
+    model_config = ConfigDict(extra="allow", validate_assignment=True)
+
+
+class LabelClass(_Record):
+    """A class of a task: its value in label maps, its name, and how it is shown.
+
+    `terminology` is Slicer's serialised form (context~category~type~…); `color` is RGB in 0…1.
+    """
+
+    value: int = Field(ge=1)
+    name: str = Field(min_length=1)
+    color: tuple[float, float, float] | None = None
+    terminology: str | None = None
+
+
+class Task(_Record):
+    """One thing to segment in one kind of image (paper, section 2: a dataset is a task)."""
+
+    name: str = Field(min_length=1)
+    modality: str = "unknown"
+    """"CT" is normalised by a Hounsfield window; everything else by robust percentiles."""
+    anatomy: str = ""
+    group: str = ""
+    """Name of the group; empty: a group of its own."""
+    classes: list[LabelClass] = []
+
+    @model_validator(mode="after")
+    def _classes_differ(self) -> Self:
+        for what in ("value", "name"):
+            seen = [getattr(c, what) for c in self.classes]
+            if len(set(seen)) != len(seen):
+                raise ValueError(f"task {self.name}: two classes have the same {what}: {seen}")
+        return self
+
+
+class Group(_Record):
+    """Tasks that share content and modality (paper, section 2)."""
+
+    name: str = Field(min_length=1)
+    description: str = ""
+
+
+class Image(_Record):
+    """One volume. Paths are relative to the workspace where they can be, with forward slashes.
+
+    `size`, `spacing` (mm), `origin` (mm, LPS) and `direction` (row-major 3×3) are SimpleITK's, in x, y, z order.
+    """
+
+    id: str = Field(min_length=1)
+    task: str
+    image: str
+    """A file, or the folder of a DICOM series."""
+    label: str | None = None
+    series: str | None = None
+    """Series instance UID, when `image` is a folder."""
+    frame: int | None = None
+    """Chosen frame of a 4D file."""
+    modality: str = ""
+    size: tuple[int, int, int] | None = None
+    spacing: tuple[float, float, float] | None = None
+    origin: tuple[float, float, float] | None = None
+    direction: tuple[float, ...] | None = None
+    content: str = ""
+    """Identity of the bytes: tells the same image twice, and a file that changed."""
+    problem: str | None = None
+    """Why the image cannot be used; None: it can."""
+    label_problem: str | None = None
+    """Why the label cannot be used (the image still can)."""
+    label_values: list[int] | None = None
+    """Values above 0 in the label map; None: not read yet."""
+    stamp: str = ""
+    """Size and modification time of the image's file when `content` and the geometry were read from it."""
+    label_stamp: str = ""
+    """The same of the label's file."""
+    checked: str = ""
+    """Both stamps when the voxels were last read; "": never."""
+
+
+class Refused(_Record):
+    """A file that a scan did not take, and why."""
+
+    path: str
+    task: str = ""
+    reason: str
+    stamp: str = ""
+    """As `Image.stamp`: a file that has not changed is not looked at again."""
+
+
+class _Document(_Record):
+    schema_version: int = Field(alias="schema", default=SCHEMA)
+    name: str = ""
+    groups: list[Group] = []
+    tasks: list[Task] = []
+    images: list[Image] = []
+    refused: list[Refused] = []
+
+
+class Catalogue:
+    """Reads, edits and writes a workspace's `dataset.json`; every edit keeps it valid or raises and changes nothing.
+
+    Args:
+        workspace: the folder. Use `create` for a new one and `load` for an existing one.
+    """
+
+    def __init__(self, workspace: Path, document: _Document):
+        self.workspace = workspace
+        self._document = document
+
+    @classmethod
+    def create(cls, workspace: str | Path, name: str = "") -> Catalogue:
+        """Makes the folder with an empty catalogue.
+
+        Raises:
+            WorkspaceError: there is a catalogue already, or the folder cannot be written to.
+        """
+        workspace = Path(workspace).expanduser().absolute()
+        if (workspace / FILE_NAME).exists():
+            raise WorkspaceError(workspace, f"has a {FILE_NAME} already", "Open it instead of creating it.")
+        catalogue = cls(workspace, _Document(name=name or workspace.name))
+        catalogue.save()
+        return catalogue
+
+    @classmethod
+    def load(cls, workspace: str | Path) -> Catalogue:
+        """Reads the catalogue.
+
+        Raises:
+            WorkspaceError: the folder has none, or it is damaged or of a newer schema; the message says where.
+        """
+        workspace = Path(workspace).expanduser().absolute()
+        path = workspace / FILE_NAME
+        if not path.exists():
+            raise WorkspaceError(
+                workspace, f"is not a workspace: it has no {FILE_NAME}", "Create one with `hssl catalogue create`."
+            )
+        values = read_json(path)
+        schema = values.get("schema") if isinstance(values, dict) else None
+        if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+            raise WorkspaceError(path, f"is not a catalogue: schema is {schema!r}")
+        if schema > SCHEMA:
+            raise WorkspaceError(path, f"has schema {schema}, this version reads up to {SCHEMA}", "Update HSSL.")
+        try:
+            catalogue = cls(workspace, _Document.model_validate(values))
+            catalogue._check_references()
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise WorkspaceError(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        except ConfigurationError as error:
+            raise WorkspaceError(path, str(error)) from error
+        return catalogue
+
+    @classmethod
+    @contextmanager
+    def editing(cls, workspace: str | Path, wait: float = 10.0) -> Iterator[Catalogue]:
+        """Yields the catalogue as it is now on disk, and saves it at the end; two processes edit one after the other.
+
+        Nothing is saved when the block raises. Long work belongs before the block, only its result inside.
+
+        Args:
+            workspace: the folder.
+            wait: how long to wait for another process's edit, in seconds.
+
+        Raises:
+            WorkspaceError: as `load`.
+            LockedError: another process has been editing all the while.
+        """
+        workspace = Path(workspace).expanduser().absolute()
+        if not (workspace / FILE_NAME).exists():
+            cls.load(workspace)  # says what is wrong, and leaves no lock file in a folder that is none of ours
+        deadline = time.monotonic() + wait
+        lock = FolderLock(workspace, "this workspace's catalogue")
+        while True:
+            try:
+                lock.__enter__()
+                break
+            except LockedError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+        with ExitStack() as held:
+            held.push(lock)
+            remove_unfinished(workspace, FILE_NAME)
+            catalogue = cls.load(workspace)
+            yield catalogue
+            catalogue.save()
+
+    def save(self) -> None:
+        """Writes `dataset.json`, whole or not at all."""
+        self._check_references()
+        write_json(self.workspace / FILE_NAME, self._document.model_dump(by_alias=True, mode="json"))
+
+    # What it holds ---------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self._document.name
+
+    @property
+    def groups(self) -> list[Group]:
+        return self._document.groups
+
+    @property
+    def tasks(self) -> list[Task]:
+        return self._document.tasks
+
+    @property
+    def images(self) -> list[Image]:
+        return self._document.images
+
+    @property
+    def refused(self) -> list[Refused]:
+        return self._document.refused
+
+    def task(self, name: str) -> Task:
+        """Returns the task of that name.
+
+        Raises:
+            ConfigurationError: there is none; the message lists those there are.
+        """
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        known = ", ".join(t.name for t in self.tasks) or "none"
+        raise ConfigurationError(f"no task named {name!r} in {self.workspace} (there: {known})")
+
+    def image(self, id: str) -> Image:
+        """Returns the image of that id; raises ConfigurationError when there is none."""
+        for image in self.images:
+            if image.id == id:
+                return image
+        raise ConfigurationError(f"no image with id {id!r} in {self.workspace}")
+
+    def usable(self, task: str | None = None, labelled: bool | None = None) -> list[Image]:
+        """Returns the images without a problem, in the catalogue's order.
+
+        Args:
+            task: only this task's.
+            labelled: True: only those with a usable label; False: only those without; None: both.
+        """
+        return [
+            image
+            for image in self.images
+            if image.problem is None
+            and (task is None or image.task == task)
+            and (labelled is None or labelled == (image.label is not None and image.label_problem is None))
+        ]
+
+    def group_of(self, task: str) -> str:
+        """Returns the name of the task's group; a task without one is a group of its own."""
+        return self.task(task).group or task
+
+    def image_path(self, image: Image) -> Path:
+        """Returns the absolute path of the image's file or series folder."""
+        return self.absolute(image.image)
+
+    def label_path(self, image: Image) -> Path | None:
+        """Returns the absolute path of the label, or None."""
+        return None if image.label is None else self.absolute(image.label)
+
+    def absolute(self, path: str) -> Path:
+        """Returns the absolute form of a path as the catalogue writes it."""
+        return Path(os.path.normpath(self.workspace / path))
+
+    def relative(self, path: str | Path) -> str:
+        """Returns the form in which the catalogue writes a path: relative to the workspace where that is possible."""
+        path = Path(path).expanduser().absolute()
+        try:
+            return Path(os.path.relpath(path, self.workspace)).as_posix()
+        except ValueError:  # another drive on Windows
+            return path.as_posix()
+
+    def content_hash(self) -> str:
+        """Returns a hash over tasks, groups and images (which, with which label), for provenance."""
+        return sha256_of(
+            [
+                [t.model_dump(mode="json") for t in self.tasks],
+                sorted([i.id, i.task, i.content, i.label or ""] for i in self.images if i.problem is None),
+            ]
+        )
+
+    # Edits -----------------------------------------------------------------------------------------------------
+
+    def set_task(self, task: Task) -> None:
+        """Adds the task, or replaces the one of that name; its group is added when it is new."""
+        if task.group and task.group not in [g.name for g in self.groups]:
+            self.groups.append(Group(name=task.group))
+        self._document.tasks = _replaced(self.tasks, task)
+
+    def rename_task(self, old: str, new: str) -> None:
+        """Renames a task, in its images too."""
+        if not new:
+            raise ConfigurationError("a task needs a name")
+        if any(t.name == new for t in self.tasks):
+            raise ConfigurationError(f"there is a task named {new!r} already")
+        self.task(old).name = new
+        for image in self.images:
+            if image.task == old:
+                image.task = new
+
+    def remove_task(self, name: str) -> None:
+        """Removes a task and its images from the catalogue; no file of the user's is touched."""
+        self.task(name)
+        self._document.tasks = [t for t in self.tasks if t.name != name]
+        self._document.images = [i for i in self.images if i.task != name]
+
+    def set_group(self, task: str, group: str) -> None:
+        """Puts a task into a group, which is added when it is new; "" makes the task a group of its own."""
+        self.set_task(self.task(task).model_copy(update={"group": group}))
+        used = {t.group for t in self.tasks}
+        self._document.groups = [g for g in self.groups if g.name in used]
+
+    def set_image(self, image: Image) -> None:
+        """Adds the image, or replaces the one of that id."""
+        self.task(image.task)
+        self._document.images = _replaced(self.images, image, key="id")
+
+    def add_images(self, images: list[Image]) -> None:
+        """Adds many images at once.
+
+        Raises:
+            ConfigurationError: an id is taken or a task is unknown; nothing was added.
+        """
+        ids = {i.id for i in self.images}
+        tasks = {t.name for t in self.tasks}
+        for image in images:
+            if image.id in ids:
+                raise ConfigurationError(f"there is an image with id {image.id!r} already")
+            if image.task not in tasks:
+                raise ConfigurationError(f"image {image.id!r}: no task named {image.task!r}")
+            ids.add(image.id)
+        self.images.extend(images)
+
+    def remove_images(self, ids: list[str]) -> None:
+        """Takes images out of the catalogue; no file of the user's is touched."""
+        gone, there = set(ids), {i.id for i in self.images}
+        for id in ids:
+            if id not in there:
+                self.image(id)
+        self._document.images = [i for i in self.images if i.id not in gone]
+
+    def set_refused(self, refused: list[Refused]) -> None:
+        """Replaces the list of what scans did not take."""
+        self._document.refused = refused
+
+    def _check_references(self) -> None:
+        for what, names in (
+            ("tasks", [t.name for t in self.tasks]),
+            ("groups", [g.name for g in self.groups]),
+            ("images", [i.id for i in self.images]),
+        ):
+            twice = [n for n, count in Counter(names).items() if count > 1]
+            if twice:
+                raise ConfigurationError(f"two {what} have the same name: {', '.join(sorted(twice))}")
+        tasks, groups = {t.name for t in self.tasks}, {g.name for g in self.groups}
+        for image in self.images:
+            if image.task not in tasks:
+                raise ConfigurationError(f"image {image.id!r} belongs to the unknown task {image.task!r}")
+        for task in self.tasks:
+            if task.group and task.group not in groups:
+                raise ConfigurationError(f"task {task.name!r} belongs to the unknown group {task.group!r}")
+
+
+def _replaced(records: list[Any], record: Any, key: str = "name") -> list[Any]:
+    kept = [record if getattr(r, key) == getattr(record, key) else r for r in records]
+    return kept if any(r is record for r in kept) else [*records, record]

@@ -1,0 +1,215 @@
+"""Reads the voxels of a catalogue's images and labels once, and writes into the records what cannot be used and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError
+from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
+from ..threads import in_threads
+from .catalogue import Catalogue, Image, LabelClass
+from .identity import stamp_of
+from .scan import Look, look_at, refresh
+from .sources import Candidate
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+MOST_CLASSES = 255
+"""A label map with more values is taken for an image."""
+
+
+@dataclass
+class CheckReport:
+    """What a check found."""
+
+    read: int = 0
+    """Images whose voxels were read."""
+    unchanged: int = 0
+    """Images that were checked before and have not changed."""
+    problems: list[tuple[str, str, str]] = field(default_factory=list)
+    """Id, path and reason of everything that cannot be used, found now or before."""
+    classes: dict[str, list[LabelClass]] = field(default_factory=dict)
+    """Classes given to tasks that had none, from the values in their labels."""
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the voxels of one record say. The record itself is not touched by the thread that reads them."""
+
+    id: str
+    image: str
+    label: str | None
+    look: Look | None
+    """None: the headers were known."""
+    problem: str | None
+    label_problem: str | None
+    label_values: list[int] | None
+    label_stamp: str
+    checked: str
+
+
+def check(catalogue: Catalogue, on_event: OnEvent = ignore, stop: Stop = never, task: str | None = None) -> CheckReport:
+    """Reads every image and label that is new or has changed, and writes the problems into the records (not saved).
+
+    Found are: missing, truncated or damaged files, NaN, constant and empty volumes, labels on another grid, empty
+    labels, and label values that are no class of the task. A task without classes gets them from its label values, as
+    "class 1", "class 2", …
+
+    Args:
+        catalogue: is changed.
+        on_event: receives Progress, and a Message for everything that cannot be used.
+        stop: what was read until then is kept.
+        task: only this task's images.
+
+    Raises:
+        ConfigurationError: there is no task of that name.
+    """
+    findings, unchanged, stopped = _read(catalogue, on_event, stop, task)
+    return _enter(catalogue, findings, unchanged, stopped, on_event, task)
+
+
+def check_workspace(
+    workspace: str | Path, on_event: OnEvent = ignore, stop: Stop = never, task: str | None = None
+) -> CheckReport:
+    """As `check`, on a workspace on disk; other processes may edit it while voxels are read.
+
+    Raises:
+        ConfigurationError: there is no task of that name.
+        WorkspaceError: there is no catalogue, or it cannot be written.
+        LockedError: another process kept the catalogue locked.
+    """
+    findings, unchanged, stopped = _read(Catalogue.load(workspace), on_event, stop, task)
+    with Catalogue.editing(workspace) as catalogue:
+        return _enter(catalogue, findings, unchanged, stopped, on_event, task)
+
+
+def _read(catalogue: Catalogue, on_event: OnEvent, stop: Stop, task: str | None) -> tuple[list[Finding], int, bool]:
+    if task is not None:
+        catalogue.task(task)
+    records = [i for i in catalogue.images if task is None or i.task == task]
+    pending = [i for i in records if not i.checked or i.checked != _stamps(catalogue, i)]
+    meter = ProgressMeter(on_event, "voxels", len(pending))
+    findings = []
+    for finding in in_threads(lambda image: _examine(catalogue, image), pending, stop):
+        findings.append(finding)
+        meter.update(len(findings), detail=finding.id)
+    return findings, len(records) - len(pending), len(findings) < len(pending)
+
+
+def _enter(
+    catalogue: Catalogue,
+    findings: list[Finding],
+    unchanged: int,
+    stopped: bool,
+    on_event: OnEvent,
+    task: str | None,
+) -> CheckReport:
+    report = CheckReport(read=len(findings), unchanged=unchanged, stopped=stopped)
+    records = {i.id: i for i in catalogue.images}
+    for finding in findings:
+        record = records.get(finding.id)
+        # Another process may have removed or re-labelled it while its voxels were read.
+        if record is None or (record.image, record.label) != (finding.image, finding.label):
+            continue
+        if finding.look is not None and finding.look.header is not None:
+            refresh(record, finding.look, record.label)
+        record.problem, record.label_problem = finding.problem, finding.label_problem
+        record.label_values, record.label_stamp = finding.label_values, finding.label_stamp
+        record.stamp, record.checked = finding.checked.split(" ")[0], finding.checked
+    chosen = [i for i in catalogue.images if task is None or i.task == task]
+    if not stopped:
+        report.classes = _fill_classes(catalogue, chosen)
+        for name, classes in report.classes.items():
+            on_event(
+                Message(text=f"task {name}: classes named after their values, {', '.join(c.name for c in classes)}")
+            )
+    values = {t.name: {c.value for c in t.classes} for t in catalogue.tasks}
+    for record in chosen:
+        _judge_values(record, values[record.task])
+        if record.problem:
+            report.problems.append((record.id, record.image, record.problem))
+        if record.label and record.label_problem:
+            report.problems.append((record.id, record.label, record.label_problem))
+    for _, path, reason in report.problems:
+        on_event(Message(level="warning", text=f"{path}: {reason}"))
+    return report
+
+
+def _examine(catalogue: Catalogue, record: Image) -> Finding:
+    from ..imaging.volumes import check_values, read_volume
+
+    path, label = catalogue.image_path(record), catalogue.label_path(record)
+    checked = _stamps(catalogue, record)
+    stamp, _, label_stamp = checked.partition(" ")
+    look, problem, label_problem, values = None, None, None, None
+    if stamp != record.stamp:
+        candidate = Candidate(str(path), str(label) if label else None, record.series, record.frame)
+        look = look_at(candidate)[0]
+        problem = look.reason or None
+    try:
+        if problem is None:
+            image = read_volume(path, record.series, record.frame)
+            check_values(image, path)
+            if label is not None:
+                label_problem, values = _label(label, image)
+    except InputError as error:
+        problem = error.reason
+    return Finding(record.id, record.image, record.label, look, problem, label_problem, values, label_stamp, checked)
+
+
+def _label(path: Path, image: sitk.Image) -> tuple[str | None, list[int] | None]:
+    import SimpleITK as sitk
+
+    from ..imaging.volumes import read_label_map
+
+    try:
+        label = read_label_map(path, like=image)
+    except InputError as error:
+        return error.reason, None
+    present = np.zeros(1 << 16, bool)
+    for part in sitk.GetArrayViewFromImage(label):
+        present[part] = True
+    values = [int(v) for v in np.flatnonzero(present) if v > 0]
+    if len(values) > MOST_CLASSES:
+        return f"has {len(values)} different values: an image, not a label map", None
+    return None, values
+
+
+def _stamps(catalogue: Catalogue, record: Image) -> str:
+    label = catalogue.label_path(record)
+    return f"{stamp_of(catalogue.image_path(record))} {stamp_of(label) if label else ''}"
+
+
+def _fill_classes(catalogue: Catalogue, images: list[Image]) -> dict[str, list[LabelClass]]:
+    filled = {}
+    for task in catalogue.tasks:
+        if task.classes:
+            continue
+        values = {v for i in images if i.task == task.name and i.label_values for v in i.label_values}
+        if values:
+            task.classes = [LabelClass(value=v, name=f"class {v}") for v in sorted(values)]
+            filled[task.name] = task.classes
+    return filled
+
+
+def _judge_values(record: Image, classes: set[int]) -> None:
+    if record.label is None or record.label_values is None:
+        return
+    unknown = sorted(set(record.label_values) - classes)
+    if not record.label_values:
+        record.label_problem = "is empty: no voxel is labelled"
+    elif unknown and classes:
+        record.label_problem = f"has values that are no class of the task: {_some(unknown)} (classes: {_some(classes)})"
+    else:
+        record.label_problem = None
+
+
+def _some(values: set[int] | list[int]) -> str:
+    shown = sorted(values)
+    return ", ".join(map(str, shown[:12])) + (", …" if len(shown) > 12 else "")

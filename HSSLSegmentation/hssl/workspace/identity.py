@@ -1,0 +1,71 @@
+"""What tells that a file has changed, and that two files are the same image, without reading them whole."""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..imaging.formats import stem_of, suffix_of
+
+_BLOCK = 16 * 1024
+_BLOCKS = 8
+
+_DETACHED = {".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz")}
+
+
+def stamp_of(path: str | Path) -> str:
+    """Returns size and modification time of a file, with the data file of a detached header, or of a folder's files.
+
+    "missing" for what is not there: a stamp that changes when it comes back.
+    """
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            hashed = hashlib.blake2b(digest_size=16)
+            for entry in sorted(os.scandir(path), key=lambda e: e.name):
+                if entry.is_file():
+                    one = entry.stat()
+                    hashed.update(f"{entry.name}\0{one.st_size}\0{one.st_mtime_ns}\0".encode(errors="surrogateescape"))
+            return hashed.hexdigest()
+    except (OSError, ValueError):
+        return "missing"
+    text = f"{status.st_size}-{status.st_mtime_ns}"
+    detached = _DETACHED.get(suffix_of(path))
+    if detached:
+        base = os.path.join(os.path.dirname(path), stem_of(path))
+        text += "".join(f"+{stamp_of(base + suffix)}" for suffix in detached if os.path.exists(base + suffix))
+    return text
+
+
+def content_of(files: Sequence[str | Path]) -> str:
+    """Returns a hash over the files' sizes and some blocks of each, from its first byte to its last.
+
+    A small file is hashed whole. The last bytes of a gzip file are the checksum of all its voxels. For the rest the
+    hash is a strong hint; `same_bytes` decides.
+    """
+    hashed = hashlib.blake2b(digest_size=16)
+    for path in files:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            hashed.update(f"{size}\0".encode())
+            if size <= _BLOCK * _BLOCKS:
+                hashed.update(file.read())
+                continue
+            for number in range(_BLOCKS):
+                file.seek((size - _BLOCK) * number // (_BLOCKS - 1))
+                hashed.update(file.read(_BLOCK))
+    return hashed.hexdigest()
+
+
+def same_bytes(one: Path, other: Path) -> bool:
+    """Tells whether two files are equal byte for byte; folders of slices are when their files are, in order of size."""
+    try:
+        if one.is_dir() and other.is_dir():
+            return True  # their slices carry unique ids, which the sampled blocks include
+        return filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False

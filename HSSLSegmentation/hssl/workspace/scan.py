@@ -1,0 +1,422 @@
+"""Brings candidates into the catalogue: headers first, refusals with their reason, nothing read twice."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError, encodable
+from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
+from ..imaging.formats import stem_of, suffix_of
+from ..threads import in_threads
+from .catalogue import Catalogue, Image, LabelClass, Refused, Task
+from .identity import content_of, same_bytes, stamp_of
+from .sources import Candidate, Source, modality_of
+
+if TYPE_CHECKING:  # SimpleITK takes a while to load, and a scan that finds nothing new does not need it
+    from ..imaging.dicom import Series
+    from ..imaging.volumes import Header
+
+
+@dataclass
+class ScanReport:
+    """What a scan did."""
+
+    added: list[str] = field(default_factory=list)
+    """Ids of new images."""
+    changed: list[str] = field(default_factory=list)
+    """Ids of images whose file or label is another one than before."""
+    refused: list[Refused] = field(default_factory=list)
+    """Files that were not taken, and labels that cannot be used, with the reason."""
+    duplicates: list[Refused] = field(default_factory=list)
+    """Files that are an image that the task has already; they are listed in the catalogue's `refused` too."""
+    unchanged: int = 0
+    """Candidates that were known and have not changed; their files were not opened."""
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen of a candidate: a header, or the reason why there is none."""
+
+    candidate: Candidate
+    stamp: str
+    header: Header | None = None
+    content: str = ""
+    reason: str = ""
+    label_stamp: str = ""
+    label_reason: str | None = None
+    alone: bool = True
+    """False: its folder has several series."""
+
+
+@dataclass
+class Examination:
+    """What the reading half of a scan found; `enter` brings it into a catalogue."""
+
+    looks: list[Look] = field(default_factory=list)
+    unchanged: int = 0
+    stopped: bool = False
+
+
+def scan(
+    catalogue: Catalogue,
+    candidates: Sequence[Candidate],
+    task: str,
+    on_event: OnEvent = ignore,
+    stop: Stop = never,
+) -> ScanReport:
+    """Reads the headers of the candidates and brings them into the catalogue, which is not saved.
+
+    Files that are known and have not changed (by size and modification time) are not opened. A file that cannot be
+    used is listed in `catalogue.refused` and the scan goes on.
+
+    Args:
+        catalogue: is changed.
+        candidates: as `sources.find` gives them.
+        task: name of the task that they belong to.
+        on_event: receives Progress and a Message for every file that is refused.
+        stop: what was read until then is kept.
+
+    Raises:
+        ConfigurationError: there is no task of that name.
+    """
+    return enter(catalogue, examine(catalogue, candidates, task, on_event, stop), task, on_event)
+
+
+def add(
+    workspace: str | Path, source: Source, task: Task, on_event: OnEvent = ignore, stop: Stop = never
+) -> ScanReport:
+    """Scans a source into a workspace on disk; other processes may edit it while headers are read.
+
+    A task of that name that is there already keeps what it has; what the new one says beyond it is filled in.
+
+    Args:
+        workspace: its folder.
+        source: as `sources.find` gives it.
+        task: name, and what is known of it; modality and classes of the source fill what it leaves open.
+        on_event: receives the events.
+        stop: what was read until then is kept.
+
+    Raises:
+        WorkspaceError: there is no catalogue, or it cannot be written.
+        LockedError: another process kept the catalogue locked.
+    """
+    known = Catalogue.load(workspace)
+    examined = examine(known, source.candidates, task.name, on_event, stop, task_is_new=True)
+    said = [Refused(path=known.relative(p), task=task.name, reason=r) for p, r in source.refused]
+    if (
+        not examined.looks
+        and _merged(known, task, source, examined) in known.tasks
+        and all(r in known.refused for r in said)
+    ):
+        return ScanReport(refused=said, unchanged=examined.unchanged, stopped=examined.stopped)
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.set_task(_merged(catalogue, task, source, examined))
+        report = enter(catalogue, examined, task.name, on_event)
+        _list_refused(catalogue, task.name, {one.path for one in said}, said)
+    for one in said:
+        on_event(Message(level="warning", text=f"{one.path}: {one.reason}"))
+    report.refused.extend(said)
+    return report
+
+
+def relabel(workspace: str | Path, id: str, label: str | Path | None) -> Image:
+    """Gives an image another label, or none, and saves.
+
+    Returns:
+        The record, with `label_problem` where the new label cannot be used.
+
+    Raises:
+        ConfigurationError: there is no image of that id.
+        InputError: the label does not exist.
+        WorkspaceError: there is no catalogue, or it cannot be written.
+    """
+    known = Catalogue.load(workspace)
+    record = known.image(id)
+    look = None
+    if label is not None:
+        label = Path(label).expanduser().absolute()
+        if not label.is_file():
+            raise InputError(label, "does not exist")
+        candidate = Candidate(str(known.image_path(record)), str(label), record.series, record.frame)
+        look = look_at(candidate)[0]
+    with Catalogue.editing(workspace) as catalogue:
+        record = catalogue.image(id)
+        record.checked, record.label_values = "", None
+        if look is None or label is None:
+            record.label, record.label_stamp, record.label_problem = None, "", None
+        elif look.header is None:
+            record.label, record.problem = catalogue.relative(label), look.reason
+        else:
+            refresh(record, look, catalogue.relative(label))
+    return record
+
+
+def examine(
+    catalogue: Catalogue,
+    candidates: Sequence[Candidate],
+    task: str,
+    on_event: OnEvent = ignore,
+    stop: Stop = never,
+    task_is_new: bool = False,
+) -> Examination:
+    """The half of a scan that reads files: opens those that are new or changed, and changes nothing.
+
+    Raises:
+        ConfigurationError: there is no task of that name and `task_is_new` is not set.
+    """
+    if not task_is_new:
+        catalogue.task(task)
+    known = _Known(catalogue, task)
+    examined = Examination()
+    pending = []
+    for candidate in candidates:
+        if known.unchanged(candidate):
+            examined.unchanged += 1
+        else:
+            pending.append(candidate)
+    if not pending:
+        return examined
+    meter = ProgressMeter(on_event, "headers", len(pending))
+    done = 0
+    for looks in in_threads(look_at, pending, stop):
+        examined.looks.extend(looks)
+        done += 1
+        meter.update(done, detail=os.path.basename(looks[0].candidate.image) if looks else "")
+    examined.stopped = done < len(pending)
+    return examined
+
+
+def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEvent = ignore) -> ScanReport:
+    """The half of a scan that changes the catalogue; it opens no file but to compare two that look the same."""
+    report = ScanReport(unchanged=examined.unchanged, stopped=examined.stopped)
+    known = _Known(catalogue, task)
+    same = {(i.content, i.frame): i for i in catalogue.images if i.task == task and i.content}
+    names = _Names(catalogue)
+    new: list[Image] = []
+    refused: list[Refused] = []
+    for look in examined.looks:
+        candidate = look.candidate
+        path = known.relative(candidate.image)
+        record = known.images.get((path, candidate.series, candidate.frame))
+        if look.header is None:
+            if record is not None:
+                record.problem, record.stamp, record.checked = look.reason, look.stamp, ""
+            refused.append(_refusal(path, task, look.reason, look))
+            continue
+        if record is not None:
+            before = record.content, record.label, record.label_stamp
+            refresh(record, look, known.relative(candidate.label) if candidate.label else None)
+            if before != (record.content, record.label, record.label_stamp):
+                report.changed.append(record.id)
+        else:
+            twin = same.get((look.content, candidate.frame))
+            if twin is not None and same_bytes(Path(candidate.image), catalogue.absolute(twin.image)):
+                report.duplicates.append(_refusal(path, task, f"is the same image as {twin.id} ({twin.image})", look))
+                continue
+            record = Image(id=names.new(candidate, look.alone), task=task, image=path)
+            record.series, record.frame = candidate.series, candidate.frame
+            refresh(record, look, known.relative(candidate.label) if candidate.label else None)
+            new.append(record)
+            known.images[path, candidate.series, candidate.frame] = record
+            report.added.append(record.id)
+        same[look.content, candidate.frame] = record
+        if look.label_reason is not None and record.label is not None:
+            report.refused.append(Refused(path=record.label, task=task, reason=look.label_reason))
+    catalogue.add_images(new)
+    looked_at = {known.relative(look.candidate.image) for look in examined.looks}
+    _list_refused(catalogue, task, looked_at, [*refused, *report.duplicates])
+    report.refused.extend(refused)
+    for one in (*report.refused, *report.duplicates):
+        on_event(Message(level="warning", text=f"{one.path}: {one.reason}"))
+    return report
+
+
+def look_at(candidate: Candidate) -> list[Look]:
+    """Reads the headers of a candidate and of its label; never raises for what is wrong with a file.
+
+    Returns:
+        One look, or one for each series of a folder.
+    """
+    from ..imaging import dicom, volumes
+
+    stamp = stamp_of(candidate.image)
+    try:
+        if not os.path.isdir(candidate.image):
+            header = volumes.read_header(candidate.image)
+            _check_frame(header, candidate.frame)
+            return [_with_label(candidate, stamp, header, content_of(_files(candidate.image)))]
+        found = dicom.series_in(candidate.image)
+        if candidate.series is not None:
+            found = [s for s in found if s.uid == candidate.series]
+        if not found:
+            return [Look(candidate, stamp, reason=f"has no DICOM series {candidate.series or ''}".rstrip())]
+    except InputError as error:
+        return [Look(candidate, stamp, reason=error.reason)]
+    except (OSError, ValueError) as error:
+        return [Look(candidate, stamp, reason=encodable(f"cannot be read: {error}"))]
+    alone = sum(1 for s in found if s.uid) == 1
+    return [_look_at_series(candidate, stamp, series, alone) for series in found]
+
+
+def refresh(record: Image, look: Look, label: str | None) -> None:
+    """Writes what a look has seen into the record; `label` is the label's path as the catalogue writes it."""
+    assert look.header is not None
+    record.size, record.spacing = look.header.size, look.header.spacing
+    record.origin, record.direction = look.header.origin, look.header.direction
+    record.content, record.stamp = look.content, look.stamp
+    record.modality = modality_of(look.header.modality or "") or record.modality
+    record.problem, record.checked = None, ""
+    if look.candidate.label is not None:
+        record.label, record.label_stamp = label, look.label_stamp
+        record.label_problem, record.label_values = look.label_reason, None
+
+
+class _Known:
+    """What the catalogue knows of files, by the path as it writes it."""
+
+    def __init__(self, catalogue: Catalogue, task: str):
+        self._catalogue = catalogue
+        self._folders: dict[str, str] = {}
+        self.images: dict[tuple[str, str | None, int | None], Image] = {}
+        self._by_path: dict[tuple[str, int | None], list[Image]] = {}
+        for image in catalogue.images:
+            if image.task == task:
+                self.images[image.image, image.series, image.frame] = image
+                self._by_path.setdefault((image.image, image.frame), []).append(image)
+        self._refused: dict[str, list[Refused]] = {}
+        for one in catalogue.refused:
+            if one.task == task and one.stamp:
+                self._refused.setdefault(one.path, []).append(one)
+
+    def relative(self, path: str) -> str:
+        folder, name = os.path.split(path)
+        if folder not in self._folders:  # thousands of files share few folders
+            self._folders[folder] = self._catalogue.relative(folder)
+        start = self._folders[folder]
+        return name if start == "." else f"{start}/{name}"
+
+    def unchanged(self, candidate: Candidate) -> bool:
+        path = self.relative(candidate.image)
+        images = self._by_path.get((path, candidate.frame), [])
+        if candidate.series is not None:
+            images = [i for i in images if i.series == candidate.series]
+        # The stamp of a refusal tells the frame that was asked for: another choice is another look.
+        chosen = _stamp_of_refused("", candidate)
+        refused = [r for r in self._refused.get(path, []) if r.stamp.partition(" ")[2] == chosen.strip()]
+        if not images and not refused:
+            return False
+        stamp = stamp_of(candidate.image)
+        if any(i.stamp != stamp for i in images):
+            return False
+        if any(r.stamp != _stamp_of_refused(stamp, candidate) for r in refused):
+            return False
+        return all(self._label_unchanged(i, candidate) for i in images)
+
+    def _label_unchanged(self, image: Image, candidate: Candidate) -> bool:
+        if image.label is None:
+            return candidate.label is None
+        absolute = os.path.normpath(os.path.join(self._catalogue.workspace, image.label))
+        return stamp_of(absolute) == image.label_stamp
+
+
+class _Names:
+    """Gives ids that nobody has: the file's name, numbered when it is taken."""
+
+    def __init__(self, catalogue: Catalogue):
+        self._taken = {i.id for i in catalogue.images}
+        self._next: dict[str, int] = {}
+
+    def new(self, candidate: Candidate, alone: bool) -> str:
+        name = candidate.name or stem_of(candidate.image)
+        if candidate.series is not None and not alone:
+            name += "-" + candidate.series.rsplit(".", 1)[-1]
+        if candidate.frame is not None:
+            name += f"-frame{candidate.frame}"
+        name = re.sub(r"[^\w.-]+", "_", name).strip("._") or "image"
+        id = name
+        while id in self._taken:
+            self._next[name] = self._next.get(name, 1) + 1
+            id = f"{name}-{self._next[name]}"
+        self._taken.add(id)
+        return id
+
+
+def _look_at_series(candidate: Candidate, stamp: str, series: Series, alone: bool) -> Look:
+    from ..imaging.volumes import header_of_series
+
+    one = Candidate(candidate.image, candidate.label if alone else None, series.uid or None, None, candidate.name)
+    try:
+        header = header_of_series(series)
+        _check_frame(header, candidate.frame)
+        return _with_label(one, stamp, header, content_of(series.files), alone)
+    except InputError as error:
+        return Look(one, stamp, reason=error.reason)
+    except OSError as error:
+        return Look(one, stamp, reason=encodable(f"cannot be read: {error}"))
+
+
+def _with_label(candidate: Candidate, stamp: str, header: Header, content: str, alone: bool = True) -> Look:
+    from ..imaging.volumes import grid_difference, read_header
+
+    if candidate.label is None:
+        return Look(candidate, stamp, header, content, alone=alone)
+    label_stamp, reason = stamp_of(candidate.label), None
+    try:
+        label = read_header(candidate.label)
+        _check_frame(label, None)
+        difference = grid_difference(label, header)
+        if difference:
+            reason = f"is on another grid than its image: {difference}"
+    except InputError as error:
+        reason = error.reason
+    except (OSError, ValueError) as error:
+        reason = encodable(f"cannot be read: {error}")
+    return Look(candidate, stamp, header, content, label_stamp=label_stamp, label_reason=reason, alone=alone)
+
+
+def _check_frame(header: Header, frame: int | None) -> None:
+    if frame is None and header.frames > 1:
+        raise InputError(header.path, f"has {header.frames} frames and none is chosen (choose one with --frame)")
+    if frame is not None and not 0 <= frame < header.frames:
+        raise InputError(header.path, f"has no frame {frame}: it has {header.frames}")
+
+
+def _files(path: str) -> list[Path]:
+    from ..imaging import voxel_data as storage
+
+    stored = storage.inspect(Path(path)) if suffix_of(path) in (".mhd", ".nhdr") else None
+    return [Path(path)] if stored is None or stored.file == stored.path else [stored.path, stored.file]
+
+
+def _refusal(path: str, task: str, reason: str, look: Look) -> Refused:
+    return Refused(path=path, task=task, reason=reason, stamp=_stamp_of_refused(look.stamp, look.candidate))
+
+
+def _stamp_of_refused(stamp: str, candidate: Candidate) -> str:
+    return stamp if candidate.frame is None else f"{stamp} frame {candidate.frame}"
+
+
+def _list_refused(catalogue: Catalogue, task: str, looked_at: set[str], new: list[Refused]) -> None:
+    """Replaces what the catalogue says of these paths in this task."""
+    kept = [one for one in catalogue.refused if one.task != task or one.path not in looked_at]
+    catalogue.set_refused([*kept, *new])
+
+
+def _merged(catalogue: Catalogue, task: Task, source: Source, examined: Examination) -> Task:
+    there = next((t for t in catalogue.tasks if t.name == task.name), None)
+    merged = (there or task).model_copy(deep=True)
+    said = [m for m in (task.modality, modality_of(source.modality)) if m and m != "unknown"]
+    said += [modality_of(x.header.modality) for x in examined.looks if x.header and x.header.modality]
+    if merged.modality in ("", "unknown") and said:
+        merged.modality = said[0]
+    merged.group = merged.group or task.group
+    merged.anatomy = merged.anatomy or task.anatomy
+    if not merged.classes:
+        merged.classes = task.classes or [LabelClass(value=v, name=n) for v, n in sorted(source.classes.items())]
+    return merged

@@ -1,0 +1,65 @@
+"""Suggestions of what to label next, as `suggestions/<task>.json` of a workspace keeps them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from ..errors import InputError
+from ..files import read_json, write_json
+from .catalogue import Catalogue
+
+
+class Suggestion(BaseModel):
+    """An image that is worth a label (see `hssl.jobs.suggest`)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    rank: int
+    """1 is to be labelled first."""
+    score: float
+    """0 to 1: the share of the unlabelled images, as uncertain as each is, that its label newly covers."""
+    uncertainty: float | None
+    """0 (sure) to 1; None without a fine-tuned model."""
+    novelty: float | None
+    """Distance to the nearest image that is labelled or has a better rank; None where there is none."""
+
+
+_rows = TypeAdapter(list[Suggestion])
+
+
+def suggestions_path(workspace: Path, task: str) -> Path:
+    """Returns where the suggestions for a task are kept."""
+    name = re.sub(r"[^\w.+-]+", "-", task).strip("-.") or "task"
+    return workspace / "suggestions" / f"{name}.json"
+
+
+def write_suggestions(workspace: Path, result: dict[str, Any]) -> Path:
+    """Keeps the result of `hssl.jobs.suggest`, whole or not at all; returns the file."""
+    path = suggestions_path(workspace, result["task"])
+    write_json(path, result)
+    return path
+
+
+def open_suggestions(catalogue: Catalogue, task: str) -> list[Suggestion]:
+    """Returns what was suggested last for a task and has not been labelled or removed since, best first.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = suggestions_path(catalogue.workspace, task)
+    if not path.exists():
+        return []
+    values = read_json(path)
+    if not isinstance(values, dict) or values.get("task") != task:
+        return []
+    try:
+        rows = _rows.validate_python(values.get("suggestions"))
+    except ValidationError as error:
+        raise InputError(path, "holds no suggestions", "Delete the file.") from error
+    waiting = {i.id for i in catalogue.usable(task, labelled=False)}
+    return [row for row in rows if row.id in waiting]

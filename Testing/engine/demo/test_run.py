@@ -1,0 +1,83 @@
+"""The whole demo, on tiny scans and for seconds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+
+from hssl.demo.run import LABELLED, PHASES, TASK, run_demo
+from hssl.workspace.catalogue import Catalogue
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    events = []
+    done = run_demo(tmp_path_factory.mktemp("demo"), events.append, minutes=0.05, size="tiny")
+    return done, events
+
+
+def test_the_phases_come_in_order_and_the_result_last(demo):
+    done, events = demo
+    assert tuple(e.name for e in events if e.event == "phase") == PHASES
+    assert events[-1] == done and [e.event for e in events].count("done") == 1
+
+
+def test_there_is_a_report_with_both_starts_and_pictures(demo):
+    page = Path(demo[0].result["report"]).read_text()
+    assert "% pretrained" in page and "% from scratch" in page
+    assert page.count('<figure class="slices">') >= 1
+
+
+def test_test_cases_are_seen_by_no_training(demo):
+    result = demo[0].result
+    runs = Path(result["workspace"]) / "runs"
+    tested = {path.name.removesuffix(".nii.gz") for path in (runs.parent / "predictions" / "truth").iterdir()}
+    pretraining = json.loads((runs / "pretraining" / "config.json").read_text())
+    assert tested and tested <= set(pretraining["exclude"])
+    for row in result["rows"]:
+        assert not tested & set(row["cases"]) and len(row["cases"]) <= LABELLED
+
+
+def test_both_starts_had_the_same_cases_and_predictions_lie_on_the_sources_grids(demo):
+    result = demo[0].result
+    assert {r["start"] for r in result["rows"]} == {"scratch", "pretrained"}
+    assert len({tuple(sorted(r["cases"])) for r in result["rows"]}) == 1
+    workspace = Path(result["workspace"])
+    catalogue = Catalogue.load(workspace)
+    for path in (workspace / "predictions" / "pretrained").iterdir():
+        source = catalogue.image_path(catalogue.image(path.name.removesuffix(".nii.gz")))
+        one, other = (sitk.ReadImage(str(p)) for p in (path, source))
+        assert one.GetSize() == other.GetSize()
+        assert one.GetSpacing() == pytest.approx(other.GetSpacing())
+        assert one.GetDirection() == pytest.approx(other.GetDirection(), abs=1e-5)
+
+
+def test_every_task_is_in_the_catalogue_with_its_group_and_classes(demo):
+    catalogue = Catalogue.load(demo[0].result["workspace"])
+    assert len(catalogue.tasks) >= 3 and not catalogue.refused
+    task = catalogue.task(TASK)
+    assert task.group == "brain MR" and [c.name for c in task.classes][0] == "lateral ventricle"
+    assert task.classes[0].terminology
+
+
+def test_a_stopped_demo_goes_on_where_it_was(tmp_path):
+    phases = []
+    stopped = run_demo(
+        tmp_path,
+        lambda e: phases.append(e.name) if e.event == "phase" else None,
+        stop=lambda: "pretraining" in phases,
+        minutes=0.05,
+        size="tiny",
+    )
+    assert stopped.stopped and not (tmp_path / "report.html").exists()
+    scan = next((tmp_path / "workspace").rglob("*_001.nii.gz"))
+    written = scan.stat().st_mtime_ns
+    phases.clear()
+    done = run_demo(
+        tmp_path, lambda e: phases.append(e.name) if e.event == "phase" else None, minutes=0.05, size="tiny"
+    )
+    assert not done.stopped and (tmp_path / "report.html").exists()
+    assert scan.stat().st_mtime_ns == written

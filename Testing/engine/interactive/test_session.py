@@ -1,0 +1,216 @@
+"""Learning from a few slices: the shape between them, the image where it knows better, and what was painted stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from hssl.configuration import NetworkConfig
+from hssl.errors import ConfigurationError
+from hssl.events import Stopped
+from hssl.interactive.session import InteractiveSession, _highest_around, _places_to_learn_from
+from hssl.interactive.slice_features import SliceFeatures
+from hssl.interactive.slice_priors import Plane
+from hssl.models.description import Fingerprint, ModelDescription
+from hssl.models.network import build_network
+from hssl.workspace.catalogue import Task
+
+
+def bent_tube(size=(24, 48, 48)) -> tuple[sitk.Image, np.ndarray]:
+    """A bright tube that wanders through the slices, in noise, and its true mask."""
+    rng = np.random.default_rng(0)
+    z, y, x = np.meshgrid(*map(np.arange, size), indexing="ij")
+    middle_y, middle_x = 24 + 9 * np.sin(z / 6), 20 + 0.4 * z
+    truth = (y - middle_y) ** 2 + (x - middle_x) ** 2 < (6 + 2 * np.sin(z / 4)) ** 2
+    volume = sitk.GetImageFromArray((100 * truth + rng.normal(0, 20, size)).astype(np.float32))
+    volume.SetSpacing((1.0, 1.0, 1.5))
+    volume.SetDirection((0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+    return volume, truth
+
+
+def painted(volume: sitk.Image, truth: np.ndarray, planes: list[Plane], value: int = 1) -> sitk.Image:
+    labels = np.zeros(truth.shape, np.uint8)
+    for plane in planes:
+        np.moveaxis(labels, plane.axis, 0)[plane.index] = value * np.moveaxis(truth, plane.axis, 0)[plane.index]
+    image = sitk.GetImageFromArray(labels)
+    image.CopyInformation(volume)
+    return image
+
+
+def dice(result: sitk.Image, truth: np.ndarray, value: int = 1) -> float:
+    found = sitk.GetArrayFromImage(result) == value
+    return 2 * (found & truth).sum() / (found.sum() + truth.sum())
+
+
+def model(norm: str = "instance") -> tuple[ModelDescription, dict[str, torch.Tensor]]:
+    network = NetworkConfig(norm=norm)
+    torch.manual_seed(0)
+    description = ModelDescription(
+        kind="pretrained", name="m", network=network, patch_size=(32, 32), tasks=[Task(name="t")], out_channels=3,
+        fingerprints={"t": Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="percentiles", median_size=(9, 9, 9))},
+    )  # fmt: skip
+    return description, build_network(network, 3).state_dict()
+
+
+SLICES = [Plane(0, i) for i in (1, 8, 15, 22)]
+
+
+@pytest.mark.parametrize("with_model", [False, True])
+def test_a_few_slices_fill_the_volume(with_model):
+    volume, truth = bent_tube()
+    session = InteractiveSession(volume, model() if with_model else None)
+    annotation = painted(volume, truth, SLICES)
+    preview = session.learn(annotation, SLICES)
+    assert dice(preview.label_map, truth) > 0.9
+    assert preview.label_map.GetDirection() == volume.GetDirection()
+    before, after = sitk.GetArrayFromImage(annotation), sitk.GetArrayFromImage(preview.label_map)
+    for plane in SLICES:
+        assert np.array_equal(before[plane.index], after[plane.index]), "what was painted stays"
+
+
+def test_slices_of_any_orientation_are_learned_from():
+    volume, truth = bent_tube()
+    for axis, indices in ((1, (14, 20, 26, 32)), (2, (14, 19, 24, 29, 34))):
+        planes = [Plane(axis, i) for i in indices]
+        preview = InteractiveSession(volume).learn(painted(volume, truth, planes), planes, whole_volume=True)
+        assert dice(preview.label_map, truth) > 0.75, axis
+        assert preview.next_slice.axis == axis and preview.next_slice not in planes
+
+
+def test_corrections_make_it_better():
+    volume, truth = bent_tube()
+    session = InteractiveSession(volume, model())
+    planes = [Plane(0, 1), Plane(0, 22)]
+    first = session.learn(painted(volume, truth, planes), planes)
+    planes = [*planes, first.next_slice]
+    second = session.learn(painted(volume, truth, planes), planes)
+    assert dice(second.label_map, truth) > dice(first.label_map, truth)
+    assert second.next_slice not in planes
+
+
+def test_two_segments_and_scribbles_need_no_complete_slice():
+    volume, truth = bent_tube()
+    labels = np.zeros(truth.shape, np.uint8)
+    for z in (2, 8, 14, 20):
+        y, x = (int(v.mean()) for v in np.nonzero(truth[z]))
+        labels[z, y - 2 : y + 3, x - 2 : x + 3] = 5
+        labels[z, 2:6, 2:40] = 9
+    annotation = sitk.GetImageFromArray(labels)
+    annotation.CopyInformation(volume)
+    preview = InteractiveSession(volume).learn(annotation, [], whole_volume=True)
+    assert dice(preview.label_map, truth, 5) > 0.8
+    assert set(np.unique(sitk.GetArrayFromImage(preview.label_map))) <= {0, 5, 9}
+
+
+def test_what_cannot_be_learned_from_is_refused_with_the_reason():
+    volume, truth = bent_tube()
+    empty = painted(volume, truth, [])
+    with pytest.raises(ConfigurationError, match="nothing is painted"):
+        InteractiveSession(volume).learn(empty, SLICES)
+    with pytest.raises(ConfigurationError, match="what is background"):
+        InteractiveSession(volume).learn(painted(volume, truth, SLICES), [])
+    with pytest.raises(ConfigurationError, match="the annotation has"):
+        InteractiveSession(volume).learn(sitk.Image((3, 3, 3), sitk.sitkUInt8), SLICES)
+
+
+def test_the_same_strokes_give_the_same_preview():
+    volume, truth = bent_tube()
+    annotation = painted(volume, truth, SLICES)
+    masks = [
+        sitk.GetArrayFromImage(InteractiveSession(volume, model()).learn(annotation, SLICES).label_map)
+        for _ in range(2)
+    ]
+    assert np.array_equal(*masks)
+
+
+@pytest.mark.parametrize("spacing", [1.0, 0.976562, 0.3])
+def test_nothing_is_filled_far_from_the_suggested_shape(spacing, monkeypatch):
+    """Noise elsewhere in the volume may look like the segment; slices that were annotated say where it is."""
+    volume, truth = bent_tube((24, 48, 110))
+    array = sitk.GetArrayFromImage(volume)
+    array[3:20, 10:40, 70:100] += 100  # as bright as the tube, more than 15 voxels away from it
+    bright = sitk.GetImageFromArray(array)
+    bright.SetSpacing((spacing, spacing, 1.5 * spacing))
+    asked, projected = [], SliceFeatures.projected
+    monkeypatch.setattr(
+        SliceFeatures, "projected", lambda s, at, weight: (asked.append(at), projected(s, at, weight))[1]
+    )
+    annotation = painted(bright, truth, SLICES)
+    found = (
+        sitk.GetArrayFromImage(InteractiveSession(bright).learn(annotation, SLICES, whole_volume=True).label_map) > 0
+    )
+    assert (found & truth).sum() > 0.7 * truth.sum()
+    assert not found[:, :, 60:].any()
+    assert not (torch.cat(asked) % 110 >= 60).any(), "nor is anything computed there"
+
+
+def test_a_shell_that_no_shape_suggests_is_filled_along_the_image():
+    """Between two caps and a ring interpolated distances say nothing; the shell's brightness leads from one to the other."""
+    size = (68, 68, 68)
+    away = np.linalg.norm(np.indices(size).T - 34, axis=-1).T
+    truth = (away > 26) & (away < 30)
+    noise = np.random.default_rng(0).normal(0, 20, size)
+    volume = sitk.GetImageFromArray((100 * truth + noise).astype(np.float32))
+    planes = [Plane(0, index) for index in (8, 34, 60)]
+    found = InteractiveSession(volume).learn(painted(volume, truth, planes), planes).label_map
+    assert dice(found, truth) > 0.85
+
+
+@pytest.mark.parametrize("size", [(1, 5, 9), (2, 4, 3), (12, 9, 14)])
+def test_the_highest_value_around_is_that_of_a_box(size):
+    values = torch.randint(-1, 5, size, generator=torch.Generator().manual_seed(0)).to(torch.int16)
+    pooled = torch.nn.functional.max_pool3d(values[None].float(), 5, 1, 2)[0]
+    assert torch.equal(_highest_around(values).float(), pooled)
+
+
+def test_a_session_that_began_with_one_slice_trusts_shapes_as_a_fresh_one_does():
+    volume, truth = bent_tube()
+    begun = InteractiveSession(volume)
+    begun.learn(painted(volume, truth, SLICES[1:2]), SLICES[1:2])
+    later = begun.learn(painted(volume, truth, SLICES), SLICES)
+    fresh = InteractiveSession(volume).learn(painted(volume, truth, SLICES), SLICES)
+    assert dice(later.label_map, truth) > dice(fresh.label_map, truth) - 0.01
+    assert begun._head.usual_doubt > 1
+
+
+def test_a_smaller_wish_after_a_larger_one_is_heard():
+    volume, truth = bent_tube((24, 48, 110))
+    one = [Plane(0, 8)]
+    annotation = painted(volume, truth, one)
+    session = InteractiveSession(volume)
+    session.learn(annotation, one, whole_volume=True)
+    found = sitk.GetArrayFromImage(session.learn(annotation, one).uncertainty)
+    assert found[8 - 7 : 8 + 8].any() and not found[:, :, 60:].any() and not found[17:].any()
+
+
+def test_a_stop_in_the_middle_gives_no_preview():
+    volume, truth = bent_tube()
+    asked = iter([False] * 5 + [True] * 100)
+    with pytest.raises(Stopped):
+        InteractiveSession(volume).learn(painted(volume, truth, SLICES), SLICES, stop=lambda: next(asked))
+
+
+def test_of_very_many_known_voxels_some_of_each_label_are_learned_from(monkeypatch):
+    monkeypatch.setattr("hssl.interactive.session.MOST_KNOWN", 500)
+    labels = torch.full((10, 20, 30), -1)
+    labels[2:8], labels[4, 5, 6:9] = 0, 1
+    places = _places_to_learn_from(labels, torch.Generator().manual_seed(0))
+    assert labels.reshape(-1)[places].bincount().tolist() == [500, 3]
+    assert torch.equal(places, places.unique())
+
+
+@pytest.mark.parametrize("whole_volume", [False, True])
+def test_nothing_is_filled_beyond_the_first_and_the_last_slice(whole_volume):
+    size = (60, 40, 40)
+    truth = np.zeros(size, bool)
+    truth[:, 15:25, 15:25] = True
+    volume = sitk.GetImageFromArray((100 * truth + np.random.default_rng(0).normal(0, 10, size)).astype(np.float32))
+    session = InteractiveSession(volume)
+    session.learn(painted(volume, truth, [Plane(0, 30)]), [Plane(0, 30)], whole_volume=whole_volume)
+    planes = [Plane(0, i) for i in (26, 30, 34)]
+    found = sitk.GetArrayFromImage(
+        session.learn(painted(volume, truth, planes), planes, whole_volume=whole_volume).label_map
+    )
+    assert set(np.flatnonzero(found.any((1, 2)))) == set(range(26, 35))

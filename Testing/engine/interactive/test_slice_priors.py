@@ -1,0 +1,136 @@
+"""Hints between annotated slices: shapes move along, labels grow along the image, and a slice can be left out."""
+
+from __future__ import annotations
+
+import heapq
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from hssl.interactive import slice_priors as slice_hints
+from hssl.interactive.slice_features import Region
+from hssl.interactive.slice_priors import Growth, Plane, Shape
+
+
+def everywhere(region: Region) -> torch.Tensor:
+    return torch.arange(int(np.prod(region.shape)))
+
+
+def test_the_shape_between_two_slices_moves_along_with_its_centre():
+    size = (11, 40, 40)
+    known = np.full(size, -1, np.int16)
+    for z, start in ((0, 5), (10, 25)):
+        known[z] = 0
+        known[z, start : start + 8, start : start + 8] = 1
+    region = Region((0, 0, 0), size, 0)
+    shape = Shape(known, [Plane(0, 0), Plane(0, 10)], 1, region, (1.0, 1.0, 1.0))
+    hints, doubt = shape.at(everywhere(region), without_own_plane=False)
+    inside = (hints[:, 0] > 0).reshape(size).numpy()
+    expected = np.zeros((40, 40), bool)
+    expected[15:23, 15:23] = True
+    assert (inside[5] & expected).sum() / expected.sum() > 0.9 and inside[5].sum() <= 1.15 * expected.sum()
+    doubt = doubt.reshape(size)
+    assert doubt[0].max() == doubt[10].max() == 0
+    assert torch.allclose(doubt[5], torch.tensor(25.0))
+
+
+def grown(array: np.ndarray, known: np.ndarray, planes: list[Plane], classes: int = 1) -> tuple[Growth, np.ndarray]:
+    region = Region((0, 0, 0), array.shape, 0)
+    labels = torch.from_numpy(known.astype(np.int64))
+    growth = Growth(array.astype(np.float32), labels, planes, classes, region, (1.0, 1.0, 1.0))
+    hints = growth.at(everywhere(region), without_own_plane=False)
+    return growth, hints.T.reshape(classes, *array.shape).numpy()
+
+
+def annotated(truth: np.ndarray, planes: list[Plane]) -> np.ndarray:
+    known = np.full(truth.shape, -1, np.int16)
+    for plane in planes:
+        np.moveaxis(known, plane.axis, 0)[plane.index] = np.moveaxis(truth, plane.axis, 0)[plane.index]
+    return known
+
+
+def test_labels_grow_along_what_looks_alike_and_not_across_a_border():
+    truth = np.zeros((15, 30, 30), np.int16)
+    for z in range(15):
+        truth[z, 4 + z : 12 + z, 6:14] = 1
+    alike = np.zeros(truth.shape, bool)
+    alike[:, :, 20:26] = True  # as bright, and known to be background
+    array = (truth + alike).astype(np.float32) + np.random.default_rng(0).normal(0, 0.05, truth.shape)
+    planes = [Plane(0, 0), Plane(0, 14)]
+    _, hints = grown(array, annotated(truth, planes), planes)
+    found = hints[0] > 0
+    assert 2 * (found & (truth > 0)).sum() / (found.sum() + (truth > 0).sum()) > 0.95
+    assert not found[alike].any()
+
+
+def cheapest(array: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """Costs of the cheapest paths from seeds to all voxels, by Dijkstra."""
+    costs = np.where(seeds, 0.0, np.inf)
+    queue = [(0.0, tuple(i)) for i in np.argwhere(seeds)]
+    while queue:
+        cost, at = heapq.heappop(queue)
+        if cost > costs[at]:
+            continue
+        for axis, step in product(range(3), (-1, 1)):
+            to = tuple(i + step * (a == axis) for a, i in enumerate(at))
+            if all(0 <= i < n for i, n in zip(to, array.shape, strict=True)):
+                further = cost + abs(float(array[to]) - float(array[at])) + slice_hints.STEP_COST
+                if further < costs[to]:
+                    costs[to] = further
+                    heapq.heappush(queue, (further, to))
+    return costs
+
+
+def test_costs_are_those_of_the_cheapest_paths():
+    rng = np.random.default_rng(3)
+    array = rng.random((6, 7, 8)).astype(np.float32)
+    known = annotated(rng.integers(0, 3, array.shape).astype(np.int16), [Plane(0, 0), Plane(0, 5)])
+    _, hints = grown(array, known, [Plane(0, 0), Plane(0, 5)], classes=2)
+    costs = np.stack([cheapest(array, known == n) for n in range(3)])
+    for n in (1, 2):
+        other = np.delete(costs, n, 0).min(0)
+        assert np.allclose(hints[n - 1], (other - costs[n]) / (other + costs[n] + 1e-3), atol=1e-3)
+
+
+@pytest.mark.parametrize("cells", [10**9, 300], ids=["every voxel", "coarse"])
+def test_what_a_slice_says_of_itself_is_left_out(cells, monkeypatch):
+    monkeypatch.setattr(slice_hints, "LARGEST_GRID", cells)
+    monkeypatch.setattr(slice_hints, "FOLDS", 3)
+    rng = np.random.default_rng(1)
+    array = rng.random((12, 14, 16))
+    truth = rng.integers(0, 2, array.shape).astype(np.int16)
+    planes = [Plane(0, 2), Plane(0, 6), Plane(0, 10), Plane(1, 7), Plane(2, 5)]
+    growth, whole = grown(array, annotated(truth, planes), planes)
+    for plane in planes:
+        own = torch.from_numpy(
+            np.moveaxis(np.arange(array.size).reshape(array.shape), plane.axis, 0)[plane.index].ravel()
+        )
+        crossed = torch.zeros(array.shape, dtype=torch.bool)
+        for other in planes:
+            if other.axis != plane.axis:
+                crossed.select(other.axis, other.index).fill_(True)
+        own = own[~crossed.reshape(-1)[own]]
+        changed = truth.copy()
+        np.moveaxis(changed, plane.axis, 0)[plane.index] ^= 1
+        for other in planes:
+            if other != plane:
+                np.moveaxis(changed, other.axis, 0)[other.index] = np.moveaxis(truth, other.axis, 0)[other.index]
+        otherwise, whole_otherwise = grown(array, annotated(changed, planes), planes)
+        without = growth.at(own, without_own_plane=True)
+        assert torch.equal(without, otherwise.at(own, without_own_plane=True))
+        assert without.abs().max() > 0
+        assert not np.array_equal(whole, whole_otherwise)
+
+
+def test_scribbles_beside_slices_are_seeds_but_no_lesson():
+    truth = np.zeros((9, 20, 20), np.int16)
+    truth[:, 5:15, 5:15] = 1
+    planes = [Plane(0, 0), Plane(0, 8)]
+    known = annotated(truth, planes)
+    known[4, 9:11, 9:11] = 1
+    growth, hints = grown(truth.astype(np.float32), known, planes)
+    scribble = torch.from_numpy(np.flatnonzero((known.ravel() >= 0) & (np.arange(known.size) // 400 == 4)))
+    assert (growth.at(scribble, without_own_plane=True) == 0).all()
+    assert (hints[0][4, 9:11, 9:11] > 0.99).all()

@@ -1,0 +1,253 @@
+"""The warm process behind the Segment Editor: real processes on tiny generated scans."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from hssl.configuration import NetworkConfig
+from hssl.models import model_file as modelfile
+from hssl.models.description import Fingerprint, ModelDescription
+from hssl.models.network import build_network
+from hssl.workspace.catalogue import Catalogue, LabelClass, Task
+
+ENGINE = Path(modelfile.__file__).parents[2]
+
+
+class Client:
+    """The other end of the worker's pipes."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(ENGINE), "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "hssl", "interactive-worker"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
+        )  # fmt: skip
+        self.events: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.seen: list[dict[str, Any]] = []
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.events.put(json.loads(line))
+        self.events.put(None)
+
+    def send(self, **command: Any) -> None:
+        self.say(json.dumps(command))
+
+    def say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def next(self, *kinds: str) -> dict[str, Any]:
+        """Returns the next event of one of the kinds."""
+        while True:
+            event = self.events.get(timeout=120)
+            assert event is not None, "the worker ended"
+            self.seen.append(event)
+            if event["event"] in kinds:
+                return event
+
+    def ask(self, **command: Any) -> dict[str, Any]:
+        """Sends a command and returns its Done or Failed."""
+        self.send(**command)
+        event = self.next("done", "failed")
+        assert event["command_id"] == command["id"]
+        return event
+
+    def end(self) -> int:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def client():
+    made = Client()
+    yield made
+    made.process.kill()
+    made.process.wait()
+
+
+@pytest.fixture
+def scan(shared_workspace: Path, tmp_path: Path) -> tuple[Path, sitk.Image, Path]:
+    """A volume, its true label map, and a label map with three annotated slices."""
+    image = Catalogue.load(shared_workspace).usable("liver_spleen_ct", labelled=True)[0]
+    volume = shared_workspace / image.image
+    truth = sitk.ReadImage(str(shared_workspace / image.label))
+    painted = sitk.GetArrayFromImage(truth)
+    kept = np.zeros_like(painted)
+    for index in PLANES:
+        kept[index] = painted[index]
+    annotation = sitk.GetImageFromArray(kept)
+    annotation.CopyInformation(truth)
+    file = tmp_path / "annotation.nrrd"
+    sitk.WriteImage(annotation, str(file))
+    return volume, truth, file
+
+
+PLANES = (2, 4, 7)
+LIVER = 1
+
+
+def model_file(path: Path, kind: str = "segmentation") -> Path:
+    """Writes a model with weights as they come."""
+    task = Task(name="brain", group="head", modality="MR", classes=[LabelClass(value=3, name="brain")])
+    description = ModelDescription(
+        kind=kind,
+        name="brain",
+        network=NetworkConfig(),
+        patch_size=(32, 32),
+        tasks=[task],
+        fingerprints={
+            "brain": Fingerprint(
+                spacing=(6.0, 6.0, 6.0), slice_axis=0, normalisation="percentiles", median_size=(12, 32, 32)
+            )
+        },
+        out_channels=2 if kind == "segmentation" else 3,
+    )
+    network = build_network(description.network, description.out_channels)
+    modelfile.write_model(path, description, network.state_dict())
+    return path
+
+
+def learning(number: int, annotation: Path, folder: Path, planes: tuple[int, ...] = PLANES) -> dict[str, Any]:
+    return {
+        "id": number,
+        "command": "learn",
+        "annotation": str(annotation),
+        "planes": [[0, index] for index in planes],
+        "label_map": str(folder / "labels.nii"),
+        "uncertainty": str(folder / "doubt.nii"),
+    }
+
+
+def dice(one: np.ndarray, other: np.ndarray, value: int) -> float:
+    return float(2 * ((one == value) & (other == value)).sum() / ((one == value).sum() + (other == value).sum()))
+
+
+def test_the_rest_of_the_volume_is_filled_and_a_second_round_goes_on_from_the_first(client, scan, tmp_path):
+    volume, truth, annotation = scan
+    model = model_file(tmp_path / "start.zip", "pretrained")
+    opened = client.ask(id=1, command="open", volume=str(volume), model=str(model), device="cpu", threads=1)
+    assert opened["result"]["size"] == list(truth.GetSize())
+    first = client.ask(**learning(2, annotation, tmp_path))
+    assert first["event"] == "done", first
+    labels = sitk.ReadImage(first["result"]["label_map"])
+    assert labels.GetDirection() == pytest.approx(truth.GetDirection(), abs=1e-5)
+    between = [index for index in range(min(PLANES), max(PLANES)) if index not in PLANES]
+    assert dice(sitk.GetArrayFromImage(labels)[between], sitk.GetArrayFromImage(truth)[between], LIVER) > 0.6
+    doubt = sitk.GetArrayFromImage(sitk.ReadImage(first["result"]["uncertainty"]))
+    assert doubt.min() >= 0 and doubt.max() <= 1 and doubt.any()
+    axis, index = first["result"]["next_slice"]
+    assert axis == 0 and index not in PLANES
+    client.ask(**learning(3, annotation, tmp_path))
+    assert [e["phase"] for e in client.seen if e["event"] == "progress" and e["command_id"] == 2][0] == "features"
+    assert not [
+        e for e in client.seen if e["event"] == "progress" and e["command_id"] == 3 and e["phase"] == "features"
+    ]
+
+
+def test_a_fine_tuned_model_predicts_the_open_volume_on_its_grid(client, scan, tmp_path):
+    volume, truth, _ = scan
+    model = model_file(tmp_path / "brain.zip")
+    client.ask(id=1, command="open", volume=str(volume), device="cpu")
+    asked = {"command": "predict", "model": str(model), "label_map": str(tmp_path / "p.nii")}
+    done = client.ask(id=2, **asked)
+    labels = sitk.ReadImage(done["result"]["label_map"])
+    assert labels.GetSize() == truth.GetSize() and set(np.unique(sitk.GetArrayFromImage(labels))) <= {0, 3}
+    assert "uncertainty" not in done["result"]
+    assert client.ask(id=3, **asked)["event"] == "done"
+
+
+def test_an_error_ends_its_command_and_not_the_worker(client, scan, tmp_path):
+    volume, _, annotation = scan
+    assert client.ask(**learning(1, annotation, tmp_path))["message"] == "no volume is open"
+    gone = client.ask(id=2, command="open", volume=str(tmp_path / "gone.nii"))
+    assert gone["event"] == "failed" and "gone.nii" in gone["message"]
+    assert client.ask(id=3, command="open", volume=str(volume), device="cpu")["event"] == "done"
+    other = sitk.Image(4, 4, 4, sitk.sitkUInt8)
+    sitk.WriteImage(other, str(tmp_path / "other.nrrd"))
+    assert "other.nrrd" in client.ask(**learning(4, tmp_path / "other.nrrd", tmp_path))["message"]
+    assert "no slice 99" in client.ask(**learning(5, annotation, tmp_path, (99,)))["message"]
+    pretrained = model_file(tmp_path / "start.zip", "pretrained")
+    refused = client.ask(id=6, command="predict", model=str(pretrained), label_map=str(tmp_path / "p.nii"))
+    assert "not a segmentation model" in refused["message"] and refused["hint"] == "Fine-tune it first."
+    assert client.ask(**learning(7, annotation, tmp_path))["event"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("line", "number", "why"),
+    [
+        ("no json", -1, "Invalid JSON"),
+        ('{"id": 7, "command": "dance"}', 7, "does not match any of the expected tags"),
+        ('{"id": 8, "command": "open"}', 8, "open.volume: Field required"),
+        ('{"id": 9, "command": "close", "force": true}', 9, "close.force: Extra inputs"),
+    ],
+)
+def test_a_line_that_is_no_command_is_told_with_the_reason(line, number, why):
+    from hssl.events import Event
+    from hssl.interactive.worker import serve
+
+    told: list[Event] = []
+    serve([line], told.append)
+    assert [e.event for e in told] == ["failed"] and told[0].command_id == number and why in told[0].message
+
+
+def test_a_cancelled_round_is_stopped_and_the_next_one_starts_afresh(client, scan, tmp_path):
+    volume, _, annotation = scan
+    model = model_file(tmp_path / "start.zip", "pretrained")
+    client.ask(id=1, command="open", volume=str(volume), model=str(model), device="cpu", threads=1)
+    client.send(**learning(2, annotation, tmp_path))
+    client.send(**learning(3, annotation, tmp_path))
+    client.next("progress")
+    client.send(id=4, command="cancel")
+    ends = [client.next("done", "failed") for _ in range(2)]
+    assert [(e["event"], e["command_id"], e["stopped"]) for e in ends] == [("done", 2, True), ("done", 3, True)]
+    assert not (tmp_path / "labels.nii").exists()
+    done = client.ask(**learning(5, annotation, tmp_path))
+    assert not done["stopped"] and (tmp_path / "labels.nii").exists()
+    assert [e for e in client.seen if e["event"] == "progress" and e["command_id"] == 5 and e["phase"] == "features"]
+
+
+def test_the_worker_ends_when_nobody_talks_to_it_any_more(client, scan, tmp_path):
+    volume, _, annotation = scan
+    client.ask(id=1, command="open", volume=str(volume), device="cpu")
+    client.send(**learning(2, annotation, tmp_path))
+    assert client.end() == 0
+
+
+def test_a_closed_volume_is_let_go(client, scan, tmp_path):
+    volume, _, annotation = scan
+    client.ask(id=1, command="open", volume=str(volume), device="cpu")
+    assert client.ask(id=2, command="close")["event"] == "done"
+    assert client.ask(**learning(3, annotation, tmp_path))["message"] == "no volume is open"
+
+
+def test_one_round_runs_from_the_command_line(scan, tmp_path):
+    from typer.testing import CliRunner
+
+    from hssl.cli import app
+
+    volume, truth, annotation = scan
+    output = tmp_path / "filled.nii.gz"
+    arguments = ["interactive", str(volume), str(annotation), "--output", str(output), "--device", "cpu"]
+    result = CliRunner().invoke(app, [*arguments, *(f"--plane=z:{index}" for index in PLANES)])
+    assert result.exit_code == 0, result.output
+    assert "Most uncertain" in result.output and "z:" in result.output
+    true = sitk.GetArrayFromImage(truth)
+    assert dice(sitk.GetArrayFromImage(sitk.ReadImage(str(output))), true, LIVER) > 0.6
+    wrong = CliRunner().invoke(app, [*arguments, "--plane", "q:1"])
+    assert wrong.exit_code == 2 and "'q:1'" in wrong.output

@@ -1,0 +1,273 @@
+"""Evaluation of label maps, against values computed by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from hssl.configuration import EvaluateConfig
+from hssl.errors import ConfigurationError, InputError
+from hssl.jobs.evaluate import evaluate, measure, summary_of
+from hssl.workspace.catalogue import LabelClass
+
+ONE = [LabelClass(value=1, name="box")]
+
+
+def label_map(array, spacing=(1.0, 1.0, 1.0)):
+    image = sitk.GetImageFromArray(np.asarray(array, np.uint8))
+    image.SetSpacing(spacing)
+    return image
+
+
+def box(shape, start, size, value=1):
+    array = np.zeros(shape, np.uint8)
+    array[tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))] = value
+    return array
+
+
+def ball(radius, spacing, extent):
+    """A ball in mm on an anisotropic grid; spacing x, y, z."""
+    axes = [np.arange(-extent, extent + 1e-6, s) for s in spacing[::-1]]
+    z, y, x = np.meshgrid(*axes, indexing="ij")
+    return (x**2 + y**2 + z**2 <= radius**2).astype(np.uint8)
+
+
+def write(folder, name, array, spacing=(1.0, 1.0, 1.0)):
+    folder.mkdir(exist_ok=True)
+    sitk.WriteImage(label_map(array, spacing), str(folder / name))
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two cases with classes 1 and 2, one prediction too many and one too few."""
+    a = box((8, 8, 8), (1, 1, 1), (4, 4, 4)) + box((8, 8, 8), (6, 6, 6), (2, 2, 2), 2)
+    b = box((8, 8, 8), (2, 2, 2), (4, 4, 4))
+    write(tmp_path / "truth", "a.nii.gz", a)
+    write(tmp_path / "truth", "b.nii.gz", b)
+    write(tmp_path / "truth", "c.nii.gz", b)
+    write(tmp_path / "found", "a.nii.gz", a)
+    write(tmp_path / "found", "b.mha", b)
+    write(tmp_path / "found", "d.nii.gz", b)
+    return EvaluateConfig(predictions=tmp_path / "found", references=tmp_path / "truth", output=tmp_path / "out")
+
+
+def test_equal_masks_have_a_dice_of_one_and_no_distance():
+    row = measure(
+        label_map(box((6, 6, 6), (1, 1, 1), (3, 3, 3))), label_map(box((6, 6, 6), (1, 1, 1), (3, 3, 3))), ONE
+    )[0]
+    assert (row.dice, row.hd95_mm, row.asd_mm, row.volume_error_ml, row.absent) == (1, 0, 0, 0, "")
+
+
+def test_a_box_shifted_along_z_is_measured_with_the_slice_thickness():
+    # 4×4×4 voxels, shifted by one slice of 5 mm: 48 of 64 voxels shared, so Dice = 2·48/128.
+    spacing = (0.5, 2.0, 5.0)
+    reference = label_map(box((10, 8, 8), (2, 2, 2), (4, 4, 4)), spacing)
+    prediction = label_map(box((10, 8, 8), (3, 2, 2), (4, 4, 4)), spacing)
+    row = measure(prediction, reference, ONE)[0]
+    assert row.dice == pytest.approx(0.75)
+    # The shared middle slices have rings of 12 border voxels in both masks; of the 16 voxels of the slice that only
+    # the prediction has, all are 5 mm away. That is more than 5 % of the border, so the 95th percentile is 5 mm.
+    assert row.hd95_mm == pytest.approx(5.0)
+    assert row.reference_ml == row.prediction_ml == pytest.approx(64 * 5.0 / 1000)
+    assert row.volume_error_ml == 0
+
+
+def test_the_mean_surface_distance_of_two_parallel_sheets_is_their_distance():
+    # Sheets of one slice, two slices of 3 mm apart: every border voxel is exactly 6 mm from the other sheet.
+    spacing = (1.0, 1.0, 3.0)
+    row = measure(
+        label_map(box((9, 6, 6), (5, 1, 1), (1, 4, 4)), spacing),
+        label_map(box((9, 6, 6), (3, 1, 1), (1, 4, 4)), spacing),
+        ONE,
+    )[0]
+    assert (row.dice, row.hd95_mm, row.asd_mm) == (0, pytest.approx(6), pytest.approx(6))
+
+
+def test_two_balls_with_one_centre_differ_by_the_difference_of_their_radii():
+    spacing = (0.5, 0.5, 1.0)
+    row = measure(label_map(ball(12, spacing, 14), spacing), label_map(ball(9, spacing, 14), spacing), ONE)[0]
+    assert row.asd_mm == pytest.approx(3, abs=0.3)
+    assert row.hd95_mm == pytest.approx(3, abs=0.6)
+    assert row.reference_ml == pytest.approx(4 / 3 * math.pi * 9**3 / 1000, rel=0.02)
+    assert row.volume_error_percent == pytest.approx(100 * (12**3 / 9**3 - 1), rel=0.03)
+    assert row.dice == pytest.approx(2 * 9**3 / (9**3 + 12**3), rel=0.02)
+
+
+def test_a_stray_voxel_does_not_move_the_95th_percentile():
+    reference = box((20, 20, 20), (4, 4, 4), (8, 8, 8))
+    prediction = reference.copy()
+    prediction[19, 19, 19] = 1
+    row = measure(label_map(prediction), label_map(reference), ONE)[0]
+    assert row.hd95_mm == 0 and row.asd_mm > 0
+
+
+def test_the_position_of_the_masks_in_the_volume_does_not_matter():
+    near = measure(
+        label_map(box((9, 9, 9), (0, 0, 0), (4, 4, 4))), label_map(box((9, 9, 9), (1, 0, 0), (4, 4, 4))), ONE
+    )
+    far = measure(
+        label_map(box((40, 30, 30), (20, 9, 9), (4, 4, 4))), label_map(box((40, 30, 30), (21, 9, 9), (4, 4, 4))), ONE
+    )
+    assert near == far
+
+
+@pytest.mark.parametrize(
+    ("predicted", "true", "absent", "dice", "percent"),
+    [(0, 1, "prediction", 0.0, -100.0), (1, 0, "reference", 0.0, None), (0, 0, "both", None, None)],
+)
+def test_a_class_that_is_absent_is_named_and_has_no_distance(predicted, true, absent, dice, percent):
+    shape = (5, 5, 5)
+    row = measure(
+        label_map(box(shape, (1, 1, 1), (2, 2, 2), predicted)), label_map(box(shape, (1, 1, 1), (2, 2, 2), true)), ONE
+    )[0]
+    assert (row.absent, row.dice, row.volume_error_percent) == (absent, dice, percent)
+    assert row.hd95_mm is None and row.asd_mm is None
+
+
+def test_another_grid_is_refused():
+    with pytest.raises(ConfigurationError, match="spacing"):
+        measure(label_map(np.ones((4, 4, 4))), label_map(np.ones((4, 4, 4)), (1, 1, 2)), ONE)
+
+
+def test_the_summary_has_mean_spread_and_median_and_counts_missed_classes_but_not_absent_ones():
+    shape = (6, 6, 6)
+    full, half, none = box(shape, (0, 0, 0), (4, 4, 4)), box(shape, (0, 0, 0), (2, 4, 4)), np.zeros(shape)
+    rows = [
+        *measure(label_map(full), label_map(full), ONE, "a"),  # Dice 1
+        *measure(label_map(half), label_map(full), ONE, "b"),  # 2·32/96
+        *measure(label_map(none), label_map(full), ONE, "c"),  # missed: 0
+        *measure(label_map(none), label_map(none), ONE, "d"),  # nowhere: not counted
+    ]
+    summary = summary_of(rows)
+    dice = summary["classes"]["box"]["dice"]
+    assert dice["count"] == 3
+    assert dice["mean"] == pytest.approx((1 + 2 / 3) / 3) == summary["mean_dice"]
+    assert dice["median"] == pytest.approx(2 / 3)
+    assert dice["std"] == pytest.approx(np.std([1, 2 / 3, 0], ddof=1))
+    assert summary["classes"]["box"]["hd95_mm"]["count"] == 2
+
+
+def test_cases_are_matched_by_name_without_suffix_and_those_on_one_side_are_listed(folders):
+    result = evaluate(folders).result
+    assert [(r["case"], r["class_name"], r["dice"]) for r in result["rows"]] == [
+        ("a", "1", 1.0),
+        ("a", "2", 1.0),
+        ("b", "1", 1.0),
+        ("b", "2", None),
+    ]
+    assert result["without_prediction"] == ["c"] and result["without_reference"] == ["d"]
+
+
+def test_what_is_written_is_what_is_returned(folders):
+    result = evaluate(folders).result
+    written = json.loads((folders.output / "evaluation.json").read_text())
+    assert written["rows"] == result["rows"] and written["summary"] == result["summary"]
+    with open(folders.output / "evaluation.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["case"] for line in lines] == ["a", "a", "b", "b"]
+    assert float(lines[0]["dice"]) == 1 and lines[3]["dice"] == "" and lines[3]["absent"] == "both"
+
+
+def test_images_in_the_manner_of_nnunet_match_their_labels(tmp_path):
+    array = box((5, 5, 5), (1, 1, 1), (2, 2, 2))
+    write(tmp_path / "found", "case_1_0000.nii.gz", array)
+    write(tmp_path / "truth", "case_1.nii.gz", array)
+    config = EvaluateConfig(predictions=tmp_path / "found", references=tmp_path / "truth", output=tmp_path)
+    assert [r["case"] for r in evaluate(config).result["rows"]] == ["case_1"]
+
+
+def test_probabilities_and_uncertainties_beside_a_label_map_are_no_cases(folders):
+    for name in ("a_uncertainty", "a_probability_liver"):
+        write(folders.predictions, f"{name}.nii.gz", np.ones((8, 8, 8)))
+    write(folders.predictions, "lonely_uncertainty.nii.gz", np.ones((8, 8, 8)))
+    assert evaluate(folders).result["without_reference"] == ["d", "lonely_uncertainty"]
+
+
+def test_two_files_can_be_compared(tmp_path):
+    array = box((5, 5, 5), (1, 1, 1), (2, 2, 2))
+    write(tmp_path / "found", "x.nii.gz", array)
+    write(tmp_path / "truth", "y.nii.gz", array)
+    config = EvaluateConfig(
+        predictions=tmp_path / "found" / "x.nii.gz", references=tmp_path / "truth" / "y.nii.gz", output=tmp_path
+    )
+    assert evaluate(config).result["rows"][0]["dice"] == 1
+
+
+def test_a_prediction_on_another_grid_is_refused_by_name_and_the_others_go_on(folders):
+    write(folders.predictions, "a.nii.gz", box((8, 8, 9), (1, 1, 1), (4, 4, 4)))
+    events = []
+    result = evaluate(folders, events.append).result
+    assert {r["case"] for r in result["rows"]} == {"b"}
+    assert result["failed"][0]["file"].endswith("found/a.nii.gz") and "size 9×8×8" in result["failed"][0]["reason"]
+    assert any(e.event == "message" and e.level == "error" and "a.nii.gz" in e.text for e in events)
+
+
+def test_a_damaged_file_is_refused_by_name_and_the_others_go_on(folders):
+    (folders.references / "b.nii.gz").write_bytes(b"not a volume")
+    result = evaluate(folders).result
+    assert {r["case"] for r in result["rows"]} == {"a"}
+    assert result["failed"][0]["file"].endswith("truth/b.nii.gz")
+
+
+def test_no_common_name_no_folder_and_the_same_name_twice_are_errors(folders, tmp_path):
+    with pytest.raises(InputError, match="is not a folder"):
+        evaluate(folders.model_copy(update={"predictions": tmp_path / "nowhere"}))
+    write(tmp_path / "other", "z.nii.gz", np.ones((3, 3, 3)))
+    with pytest.raises(InputError, match="none of its 1 volumes"):
+        evaluate(folders.model_copy(update={"predictions": tmp_path / "other"}))
+    write(folders.predictions, "a.nrrd", np.ones((3, 3, 3)))
+    with pytest.raises(InputError, match="both of the case a"):
+        evaluate(folders)
+
+
+def test_when_no_pair_can_be_compared_the_first_reason_is_raised_and_nothing_is_written(folders):
+    for name in ("a.nii.gz", "b.mha"):
+        (folders.predictions / name).write_bytes(b"")
+    with pytest.raises(InputError, match="empty"):
+        evaluate(folders)
+    assert not folders.output.exists()
+
+
+def test_a_stop_ends_without_a_result(folders):
+    done = evaluate(folders, stop=lambda: True)
+    assert done.stopped and not folders.output.exists()
+
+
+def test_the_last_event_is_the_result_and_progress_ends_full(folders):
+    events = []
+    done = evaluate(folders, events.append)
+    assert events[-1] == done
+    assert [e.fraction for e in events if e.event == "progress"][-1] == 1
+
+
+def test_a_model_names_the_classes_and_unknown_values_are_told(folders, tmp_path):
+    from hssl.configuration import NetworkConfig
+    from hssl.models.description import Fingerprint, ModelDescription
+    from hssl.workspace.catalogue import Task
+
+    description = ModelDescription(
+        kind="segmentation",
+        name="m",
+        network=NetworkConfig(),
+        patch_size=(32, 32),
+        tasks=[Task(name="t", classes=[LabelClass(value=1, name="liver")])],
+        fingerprints={
+            "t": Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="percentiles", median_size=(8, 8, 8))
+        },
+        out_channels=2,
+    )
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    import torch
+
+    torch.save({"description": description.model_dump(mode="json"), "network": {}}, folder / "last.pt")
+    events = []
+    result = evaluate(folders.model_copy(update={"model": folder}), events.append).result
+    assert {r["class_name"] for r in result["rows"]} == {"liver"}
+    assert any(e.event == "message" and "[2]" in e.text for e in events)

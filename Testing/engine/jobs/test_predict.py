@@ -1,0 +1,202 @@
+"""Prediction: on the source's own grid, bounded by slabs, one bad input never stops the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from hssl.configuration import Budget, FinetuneConfig, NetworkConfig, PredictConfig
+from hssl.errors import ConfigurationError, HSSLError, InputError
+from hssl.events import Message, Progress, Stopped
+from hssl.imaging.volumes import read_volume
+from hssl.jobs.finetune import finetune
+from hssl.jobs.predict import largest_components, predict, predict_volume, sources_in
+from hssl.models.find import find_model
+from hssl.models.inference import Segmenter
+from hssl.models.model_file import export_model, load_model
+from hssl.workspace.catalogue import Catalogue
+
+
+@pytest.fixture(scope="module")
+def trained(shared_workspace, tmp_path_factory) -> tuple[Path, Path]:
+    """A workspace and a run that has learned a little."""
+    import shutil
+
+    workspace = Path(shutil.copytree(shared_workspace, tmp_path_factory.mktemp("trained") / "workspace"))
+    task = Catalogue.load(workspace).tasks[0].name
+    config = FinetuneConfig(
+        workspace=workspace, task=task, run="model", budget=Budget(steps=30), patch_size=32, batch_size=4,
+        precision="float32", device="cpu", threads=1, mirror=True,
+    )  # fmt: skip
+    return workspace, Path(finetune(config).result["run"])
+
+
+def images(workspace: Path) -> list[Path]:
+    catalogue = Catalogue.load(workspace)
+    return [catalogue.image_path(i) for i in catalogue.usable(catalogue.tasks[0].name)]
+
+
+def test_a_label_map_lies_exactly_on_its_volumes_grid(trained, tmp_path):
+    workspace, run = trained
+    volumes = [read_volume(p) for p in images(workspace)[:2]]
+    odd = sitk.PermuteAxes(volumes[0], (2, 0, 1))
+    odd.SetSpacing((0.7, 2.3, 1.9))
+    odd.SetOrigin((-31.5, 12.25, 7))
+    angle = np.deg2rad(20)
+    odd.SetDirection((np.cos(angle), 0, -np.sin(angle), 0, -1, 0, -np.sin(angle), 0, -np.cos(angle)))
+    sitk.WriteImage(odd, str(tmp_path / "odd one.nrrd"))
+    sitk.WriteImage(volumes[1], str(tmp_path / "ünïcode.mha"))
+    done = predict(
+        PredictConfig(model=run, inputs=[tmp_path], output=tmp_path / "out", uncertainty=True, probabilities=True)
+    )
+    assert len(done.result["outputs"]) == 2 and not done.result["failed"]
+    for entry in done.result["outputs"]:
+        source = sitk.ReadImage(entry["input"])
+        files = [entry["label_map"], entry["uncertainty"], *entry["probabilities"].values()]
+        for file in files:
+            result = sitk.ReadImage(file)
+            assert result.GetSize() == source.GetSize()
+            assert np.allclose(result.GetSpacing(), source.GetSpacing())
+            assert np.allclose(result.GetOrigin(), source.GetOrigin(), atol=1e-4)
+            assert np.allclose(result.GetDirection(), source.GetDirection(), atol=1e-5)
+        labels = sitk.GetArrayFromImage(sitk.ReadImage(entry["label_map"]))
+        shares = np.stack([sitk.GetArrayFromImage(sitk.ReadImage(f)) for f in entry["probabilities"].values()])
+        values = [c.value for c in Catalogue.load(workspace).tasks[0].classes]
+        assert set(np.unique(labels)) <= {0, *values}
+        everything = np.concatenate([1 - shares.sum(0, keepdims=True), shares])
+        assert (labels == np.array([0, *values])[everything.argmax(0)]).mean() > 0.999
+        doubt = sitk.GetArrayFromImage(sitk.ReadImage(entry["uncertainty"]))
+        assert doubt.min() >= 0 and doubt.max() <= 1 + 1e-5 and doubt.std() > 0
+
+
+@pytest.mark.parametrize(("patch", "window"), [((48, 48), (64, 64)), ((64, 64), (80, 80)), ((128, 112), (160, 144))])
+def test_windows_of_norms_hold_the_patches_with_their_margin(trained, patch, window):
+    description, state = load_model(trained[1])
+    segmenter = Segmenter(description.model_copy(update={"patch_size": patch}), state, torch.device("cpu"))
+    assert segmenter.network.window == window
+
+
+def test_neither_slabs_nor_batches_change_the_mask(trained):
+    workspace, run = trained
+    volume = sitk.Expand(read_volume(images(workspace)[0]), (8, 8, 3))
+    masks = []
+    for batch, megabytes in ((8, 512), (3, 16)):
+        segmenter = Segmenter(*load_model(run), torch.device("cpu"), batch)
+        masks.append(sitk.GetArrayFromImage(predict_volume(volume, segmenter, slab_megabytes=megabytes).label_map))
+    assert (masks[0] != masks[1]).mean() < 1e-4
+
+
+def test_an_exported_model_gives_the_same_mask(trained, tmp_path):
+    workspace, run = trained
+    export_model(run, tmp_path / "model.zip", "CC0")
+    volume = read_volume(images(workspace)[0])
+    masks = [
+        sitk.GetArrayFromImage(predict_volume(volume, Segmenter(*load_model(m), torch.device("cpu"))).label_map)
+        for m in (run, tmp_path / "model.zip")
+    ]
+    assert np.array_equal(*masks)
+
+
+def test_one_bad_input_is_listed_and_the_others_go_on(trained, tmp_path):
+    workspace, run = trained
+    (tmp_path / "broken.nii.gz").write_bytes(b"no volume")
+    seen: list = []
+    inputs = [tmp_path / "broken.nii.gz", images(workspace)[0], tmp_path / "absent"]
+    done = predict(PredictConfig(model=run, inputs=inputs, output=tmp_path / "out"), seen.append)
+    assert len(done.result["outputs"]) == 1
+    assert {Path(f["input"]).name for f in done.result["failed"]} == {"broken.nii.gz", "absent"}
+    assert any(m.level == "error" and "broken.nii.gz" in m.text for m in seen if isinstance(m, Message))
+    assert any(isinstance(e, Progress) and e.phase == "prediction" for e in seen)
+    with pytest.raises(InputError, match="broken"):
+        predict(PredictConfig(model=run, inputs=inputs[:1], output=tmp_path / "out2"))
+
+
+def test_a_volume_whose_spacing_is_wrong_is_listed_with_the_reason(trained, tmp_path):
+    workspace, run = trained
+    huge = read_volume(images(workspace)[0])
+    huge.SetSpacing([1000 * s for s in huge.GetSpacing()])  # metres taken for millimetres
+    sitk.WriteImage(huge, str(tmp_path / "huge.nii.gz"))
+    sitk.WriteImage(read_volume(images(workspace)[1]), str(tmp_path / "good.nii.gz"))
+    done = predict(PredictConfig(model=run, inputs=[tmp_path], output=tmp_path / "out"))
+    assert len(done.result["outputs"]) == 1
+    assert "spacing or that one must be wrong" in done.result["failed"][0]["reason"]
+
+
+def test_two_inputs_of_one_name_do_not_overwrite_each_other(trained, tmp_path):
+    workspace, run = trained
+    path = images(workspace)[0]
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        sitk.WriteImage(read_volume(path), str(tmp_path / folder / "scan.nii.gz"))
+    names = [s.name for s in sources_in([tmp_path / "a", tmp_path / "b"])[0]]
+    assert names == ["scan", "scan_2"]
+
+
+def test_a_stop_ends_between_batches_of_slices(trained, tmp_path):
+    workspace, run = trained
+    segmenter = Segmenter(*load_model(run), torch.device("cpu"))
+    with pytest.raises(Stopped):
+        predict_volume(read_volume(images(workspace)[0]), segmenter, stop=lambda: True)
+    done = predict(PredictConfig(model=run, inputs=images(workspace)[:1], output=tmp_path / "out"), stop=lambda: True)
+    assert done.stopped and not list((tmp_path / "out").glob("*"))
+
+
+def test_flips_are_left_out_where_training_did_not_mirror(trained):
+    _, run = trained
+    description, state = load_model(run)
+    assert Segmenter(description, state, torch.device("cpu"), flips=True).flips
+    plain = description.model_copy(update={"mirrored": False})
+    assert not Segmenter(plain, state, torch.device("cpu"), flips=True).flips
+
+
+def test_a_pretrained_network_is_no_segmentation_model(trained, tmp_path):
+    _, run = trained
+    description, state = load_model(run)
+    from hssl.models.model_file import write_model
+
+    write_model(tmp_path / "p.zip", description.model_copy(update={"kind": "pretrained"}), state)
+    with pytest.raises(HSSLError, match="not a segmentation model"):
+        predict(PredictConfig(model=tmp_path / "p.zip", inputs=[tmp_path], output=tmp_path))
+
+
+def test_a_model_is_found_by_name_or_path_or_not_at_all(trained):
+    workspace, run = trained
+    assert find_model("model", workspace) == run and find_model(run) == run
+    with pytest.raises(ConfigurationError, match="neither a run that has trained nor a model file"):
+        find_model("nothing", workspace)
+
+
+def test_only_the_largest_component_stays():
+    channels = np.zeros((6, 6, 12), np.uint8)
+    channels[1:3, 1:3, 1:3] = 1
+    channels[1:5, 1:5, 6:9] = 1
+    channels[0, 0, 11] = 2
+    kept = largest_components(channels, 2)
+    assert (kept == 1).sum() == 4 * 4 * 3 and (kept == 2).sum() == 1
+    assert not kept[1:3, 1:3, 1:3].any()
+
+
+def test_a_network_of_volumes_is_validated_and_predicts(shared_workspace, tmp_path):
+    import shutil
+
+    workspace = Path(shutil.copytree(shared_workspace, tmp_path / "workspace"))
+    catalogue = Catalogue.load(workspace)
+    task = catalogue.tasks[0].name
+    held, *trained = [i.id for i in catalogue.usable(task, labelled=True)]
+    config = FinetuneConfig(
+        workspace=workspace, task=task, run="3d", budget=Budget(steps=2), patch_size=32, batch_size=1, threads=1,
+        network=NetworkConfig(spatial_dims=3, in_slices=1), cases=trained, validation=[held], precision="float32",
+        device="cpu",
+    )  # fmt: skip
+    done = finetune(config)
+    assert done.result["validation_dice"] is not None
+    source = images(workspace)[0]
+    found = predict(
+        PredictConfig(model=Path(done.result["run"]), inputs=[source], output=tmp_path / "out", device="cpu")
+    )
+    label_map = sitk.ReadImage(found.result["outputs"][0]["label_map"])
+    assert label_map.GetSize() == sitk.ReadImage(str(source)).GetSize()

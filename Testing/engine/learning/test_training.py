@@ -1,0 +1,351 @@
+"""Jobs that train: exact resume, one process or two, budgets, NaN, and that pretraining and fine-tuning learn."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import hssl.jobs.finetune
+from hssl.configuration import Budget, CompareConfig, FinetuneConfig, PretrainConfig, RunConfig
+from hssl.errors import ConfigurationError, LockedError, NumericalError
+from hssl.events import Losses, Message, Phase, Progress, Stopped
+from hssl.jobs.compare import compare
+from hssl.jobs.finetune import SegmentationModule, choose_cases, class_weights, finetune
+from hssl.jobs.pretrain import PretrainLearner, pretrain
+from hssl.learning.distributed import Processes
+from hssl.learning.patches import batch_size
+from hssl.learning.pretexts import pretext_named
+from hssl.learning.training_run import in_turn
+from hssl.locks import FolderLock
+from hssl.models.run_folder import RunFolder, all_runs, run_path
+from hssl.workspace.catalogue import Catalogue
+
+QUICK = {"patch_size": 32, "batch_size": 4, "precision": "float32", "device": "cpu", "threads": 1}
+
+
+def pretraining(workspace: Path, run: str, steps: int, **more) -> PretrainConfig:
+    return PretrainConfig.checked({"workspace": workspace, "run": run, "budget": Budget(steps=steps), **QUICK, **more})
+
+
+def finetuning(workspace: Path, run: str, steps: int, **more) -> FinetuneConfig:
+    task = Catalogue.load(workspace).tasks[0].name
+    return FinetuneConfig.checked(
+        {"workspace": workspace, "task": task, "run": run, "budget": Budget(steps=steps), **QUICK, **more}
+    )
+
+
+def losses(workspace: Path, run: str) -> list[dict[str, float]]:
+    rows = RunFolder(run_path(workspace, run)).read_metrics()
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def stopping_at(step: int):
+    """Returns a stop, and an on_event that makes it ask as soon as that step is done."""
+    reached = []
+
+    def watch(event):
+        if isinstance(event, Progress | Losses) and getattr(event, "phase", "training") == "training":
+            reached.extend([True] * (event.step >= step))
+
+    return lambda: bool(reached), watch
+
+
+@pytest.mark.parametrize("job", ["pretrain", "finetune", "mean-teacher"])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(workspace, job):
+    make, run = (pretraining, pretrain) if job == "pretrain" else (finetuning, finetune)
+    more = {"unlabelled": "mean-teacher"} if job == "mean-teacher" else {}
+    run(make(workspace, "whole", 20, **more))
+    stop, watch = stopping_at(8)
+    done = run(make(workspace, "parts", 20, **more), watch, stop)
+    assert done.stopped and 0 < done.result["steps"] < 20
+    assert not RunFolder(done.result["run"]).finished
+    done = run(make(workspace, "parts", 20, **more))
+    assert not done.stopped and done.result["steps"] == 20
+    assert losses(workspace, "whole") == losses(workspace, "parts")
+    whole, parts = (RunFolder(run_path(workspace, r)).load_checkpoint()["network"] for r in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_pretraining_lowers_every_loss(workspace):
+    seen = []
+    pretrain(pretraining(workspace, "run", 60, learning_rate=3e-3, batch_size=8), seen.append)
+    values = [e.values for e in seen if isinstance(e, Losses)]
+    assert set(values[0]) == {"image", "task", "group", "reconstruction", "dense", "position", "total"}
+    for name in ("image", "group", "reconstruction", "dense", "position", "total"):
+        assert np.mean([v[name] for v in values[-3:]]) < np.mean([v[name] for v in values[:3]]), name
+
+
+@pytest.mark.parametrize("off", ["image", "task", "group", "reconstruction", "dense", "position"])
+def test_a_loss_of_weight_zero_is_not_computed(workspace, off):
+    done = pretrain(pretraining(workspace, "run", 5, weights={off: 0}))
+    assert off not in done.result["losses"] and len(done.result["losses"]) == 6
+
+
+@pytest.mark.parametrize("pretext", ["simclr", "barlow", "mae", "position"])
+def test_every_pretext_trains_under_the_same_loop(workspace, pretext):
+    seen = []
+    pretrain(pretraining(workspace, "run", 20, pretext=pretext), seen.append)
+    totals = [e.values["total"] for e in seen if isinstance(e, Losses)]
+    assert set(seen[-2].values if isinstance(seen[-2], Losses) else {}) <= {*pretext_named(pretext).loss_names, "total"}
+    assert totals[-1] < totals[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True),
+        ({"weights": {"dense": 0, "position": 0, "image": 0}}, True),
+        ({"weights": {"reconstruction": 0}}, False),
+        ({"network": {"spatial_dims": 3, "in_slices": 1}}, True),
+        ({"pretext": "mae"}, True),
+        ({"pretext": "simclr"}, False),
+    ],
+)
+def test_pretraining_knows_whether_every_parameter_has_a_gradient(workspace, monkeypatch, changes, expected):
+    found = []
+
+    def look(learner, fraction):
+        found.append((learner.every_parameter, all(p.grad is not None for p in learner.module.parameters())))
+
+    monkeypatch.setattr(PretrainLearner, "after_step", look)
+    pretrain(pretraining(workspace, "run", 2, **changes))
+    assert found == [(expected, expected)] * 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"deep_supervision": False}, {"unlabelled": "mean-teacher"}, {"network": {"spatial_dims": 3, "in_slices": 1}}],
+)
+def test_every_parameter_has_a_gradient_in_fine_tuning(workspace, monkeypatch, changes):
+    found = []
+
+    def look(learner, fraction):
+        found.append(all(p.grad is not None for p in learner.module.parameters()))
+
+    monkeypatch.setattr(hssl.jobs.finetune.FinetuneLearner, "after_step", look)
+    finetune(finetuning(workspace, "run", 2, batch_size=2, **changes))
+    assert found == [True] * 2
+
+
+def test_volumes_train_by_the_same_code(workspace):
+    network = {"spatial_dims": 3, "in_slices": 1}
+    pretrained = pretrain(pretraining(workspace, "pre", 5, network=network, batch_size=2))
+    done = finetune(finetuning(workspace, "fine", 5, start="pre", batch_size=1))
+    assert done.result["tensors_loaded"] > 50 and pretrained.result["steps"] == 5
+
+
+def test_excluded_images_and_labels_are_never_read_in_pretraining(workspace):
+    catalogue = Catalogue.load(workspace)
+    gone = catalogue.usable()[0]
+    catalogue.image_path(gone).unlink()
+    for image in catalogue.images:
+        path = catalogue.label_path(image)
+        if path is not None:
+            path.unlink()
+    seen = []
+    pretrain(pretraining(workspace, "run", 2, exclude=[gone.id]), seen.append)
+    assert not [e for e in seen if isinstance(e, Message) and e.level == "warning"]
+
+
+def test_the_budget_in_minutes_ends_a_run(workspace):
+    seen = []
+    done = pretrain(
+        pretraining(workspace, "run", 10_000).model_copy(update={"budget": Budget(minutes=0.03)}), seen.append
+    )
+    assert not done.stopped and 0 < done.result["steps"] < 10_000
+    last = [e for e in seen if isinstance(e, Progress) and e.phase == "training"][-1]
+    assert last.fraction == 1 and last.total is None
+
+
+def test_a_training_without_a_limit_is_refused(workspace):
+    with pytest.raises(ConfigurationError, match="needs a limit"):
+        pretrain(pretraining(workspace, "run", 1).model_copy(update={"budget": Budget()}))
+
+
+def test_a_second_process_on_a_run_is_refused(workspace):
+    with FolderLock(run_path(workspace, "run")):
+        with pytest.raises(LockedError, match="another process"):
+            pretrain(pretraining(workspace, "run", 1))
+
+
+def test_a_run_of_that_name_with_other_settings_is_refused(workspace):
+    pretrain(pretraining(workspace, "run", 1))
+    with pytest.raises(ConfigurationError, match="another seed"):
+        pretrain(pretraining(workspace, "run", 1, seed=1))
+
+
+def test_nan_stops_with_the_last_good_checkpoint_and_names_the_batch(workspace, monkeypatch):
+    pretrain(pretraining(workspace, "run", 5))
+    before = RunFolder(run_path(workspace, "run")).load_checkpoint()
+    prepared = PretrainLearner.prepared
+
+    def poisoned(self, batch):
+        views = prepared(self, batch)
+        if batch.samples[0] >= 4 * 7:
+            views.changed[0][0] = float("nan")
+        return views
+
+    monkeypatch.setattr(PretrainLearner, "prepared", poisoned)
+    with pytest.raises(NumericalError, match=r"step 7: .*nan.*last good checkpoint is kept.*batch held") as caught:
+        pretrain(pretraining(workspace, "run", 20))
+    assert any(i.id in str(caught.value) for i in Catalogue.load(workspace).images)
+    kept = RunFolder(run_path(workspace, "run")).load_checkpoint()
+    assert kept["state"]["step"] == before["state"]["step"] == 5
+
+
+def in_two_processes(job: str, config: RunConfig, folder: Path) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps(config.model_dump(mode="json")))
+    environment = {**os.environ, "PYTHONPATH": str(Path(hssl.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone",
+         "-m", "hssl", job, "--config", str(file), "--json"],
+        check=True, env=environment, capture_output=True, timeout=300,
+    )  # fmt: skip
+
+
+def test_two_processes_give_the_curve_of_one_with_the_joint_batch(workspace, tmp_path):
+    pretrain(pretraining(workspace, "one", 10, batch_size=8))
+    in_two_processes("pretrain", pretraining(workspace, "two", 10, batch_size=8), tmp_path)
+    one, two = losses(workspace, "one"), losses(workspace, "two")
+    assert len(one) == len(two) == 2
+    for a, b in zip(one, two, strict=True):
+        for name in ("image", "task", "group", "reconstruction", "dense", "position", "total"):
+            assert a[name] == pytest.approx(b[name], rel=2e-3), name
+
+
+def test_two_processes_begin_with_the_head_of_one(workspace, tmp_path):
+    still = {"batch_size": 8, "learning_rate": 1e-12}
+    finetune(finetuning(workspace, "one", 1, **still))
+    in_two_processes("finetune", finetuning(workspace, "two", 1, **still), tmp_path)
+    one, two = (RunFolder(run_path(workspace, r)).load_checkpoint()["network"] for r in ("one", "two"))
+    for name in ("output_block.conv.conv.weight", "output_block.conv.conv.bias"):
+        assert torch.allclose(one[name], two[name], atol=1e-4), name
+
+
+def test_a_batch_that_processes_cannot_share_evenly_is_refused_and_the_usual_one_fits():
+    device = torch.device("cpu")
+    with pytest.raises(ConfigurationError, match="3 processes cannot share a batch of 16"):
+        batch_size(device, 2, 16, processes=3)
+    assert [batch_size(device, dims, 0, processes) for dims, processes in ((2, 1), (2, 3), (3, 4))] == [16, 18, 4]
+
+
+@pytest.mark.parametrize("stopped", [set(), {0}, {1}, {0, 1}])
+def test_processes_take_turns_and_stop_together(stopped):
+    barrier, flags, order = threading.Barrier(2), [False, False], []
+
+    class Two(Processes):
+        def wait(self):
+            barrier.wait(10)
+
+        def agreed(self, stop, seconds):
+            flags[self.rank] = stop
+            barrier.wait(10)
+            return any(flags), seconds
+
+    def work(rank):
+        order.append(rank)
+        if rank in stopped:
+            raise Stopped
+        return rank
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda r: in_turn(lambda: work(r), Two(r, 2, torch.device("cpu"))), (0, 1)))
+    assert order == [0, 1]
+    assert found == ([None, None] if stopped else [0, 1])
+
+
+def test_fine_tuning_learns_and_says_what_was_loaded(workspace):
+    pretrain(pretraining(workspace, "pre", 5))
+    seen = []
+    done = finetune(finetuning(workspace, "fine", 60, start="pre", learning_rate=5e-3), seen.append)
+    assert done.result["tensors_loaded"] == 58 and done.result["tensors_skipped"] == 2
+    assert any("58 tensors loaded" in e.text for e in seen if isinstance(e, Message))
+    dice = [e.values["dice"] for e in seen if isinstance(e, Losses)]
+    assert dice[-1] < dice[0] - 0.1
+
+
+def test_pretrained_and_scratch_draw_the_same_cases(workspace):
+    catalogue = Catalogue.load(workspace)
+    drawn = [
+        choose_cases(catalogue, finetuning(workspace, "x", 1, case_count=2, seed=seed, start=start))[0]
+        for seed in (0, 0, 1, 2, 3)
+        for start in ("scratch", "pre")
+    ]
+    assert drawn[0] == drawn[1] == drawn[2] == drawn[3]
+    assert len({tuple(i.id for i in d) for d in drawn}) > 1
+
+
+def test_a_case_without_a_usable_label_is_refused_by_name(workspace):
+    catalogue = Catalogue.load(workspace)
+    bare = next(i for i in catalogue.images if i.label is None and i.task == catalogue.tasks[0].name)
+    with pytest.raises(ConfigurationError, match="it has no label"):
+        finetune(finetuning(workspace, "x", 1, cases=[bare.id]))
+    with pytest.raises(ConfigurationError, match="were asked for"):
+        finetune(finetuning(workspace, "x", 1, case_count=1000))
+
+
+def test_one_labelled_case_is_enough(workspace):
+    done = finetune(finetuning(workspace, "one", 3, case_count=1, batch_size=1))
+    assert len(done.result["cases"]) == 1 and done.result["validation_dice"] is None
+    assert (Path(done.result["run"]) / "best.pt").exists()
+
+
+def test_named_validation_cases_give_a_dice_and_the_best_weights(workspace):
+    ids = [i.id for i in Catalogue.load(workspace).usable(Catalogue.load(workspace).tasks[0].name, labelled=True)]
+    done = finetune(finetuning(workspace, "v", 12, cases=ids[:1], validation=ids[1:2]))
+    assert 0 <= done.result["validation_dice"] <= 1
+    rows = [r for r in losses(workspace, "v") if "validation_dice" in r]
+    assert len(rows) == 5
+    assert done.result["validation_dice"] == pytest.approx(max(r["validation_dice"] for r in rows), abs=1e-5)
+
+
+def test_a_comparison_goes_on_where_it_was_stopped(workspace):
+    pretrain(pretraining(workspace, "pre", 5))
+    config = CompareConfig(finetune=finetuning(workspace, "", 6), start="pre", name="c", case_counts=[1], seeds=[0, 1])
+    stop, watch = stopping_at(6)
+    stopped = compare(config, watch, stop)
+    assert stopped.stopped and len(stopped.result["rows"]) < 4
+    phases = []
+    done = compare(config, lambda e: phases.append(e) if isinstance(e, Phase) else None)
+    assert len(done.result["rows"]) == 4 and len(phases) == 4
+    by_start = {(r["start"], r["seed"]): r["cases"] for r in done.result["rows"]}
+    assert by_start[("pretrained", 0)] == by_start[("scratch", 0)]
+    folder = Path(done.result["folder"])
+    assert (folder / "comparison.png").stat().st_size > 10_000
+    assert len((folder / "comparison.csv").read_text().splitlines()) == 5
+    assert len(all_runs(workspace)) == 5
+
+
+def test_a_small_class_weighs_more_and_an_absent_one_nothing():
+    labels = torch.tensor([[0] * 900 + [2] * 9])
+    assert class_weights(labels, 4, 0.0).tolist() == [1, 0, 1, 0]
+    weights = class_weights(labels, 4, 0.5)
+    assert float(weights[2] / weights[0]) == pytest.approx(10) and weights[[1, 3]].tolist() == [0, 0]
+
+
+def test_fine_tuning_sees_patches_of_several_sizes_and_ends_unweighted(workspace, monkeypatch):
+    sizes, balances = set(), []
+    forward = SegmentationModule.forward
+
+    def look(module, prepared):
+        sizes.add(tuple(prepared.images.shape))
+        balances.append(prepared.balance)
+        return forward(module, prepared)
+
+    monkeypatch.setattr(SegmentationModule, "forward", look)
+    # The generated slices are as small as the smallest patches, so that there would be no larger ones.
+    monkeypatch.setattr(hssl.jobs.finetune, "larger_patches", lambda patch, shapes, count, fewest: [((64, 48), 2)])
+    done = finetune(finetuning(workspace, "run", 20))
+    assert sizes == {(4, 3, 32, 32), (2, 3, 64, 48)}
+    assert balances[0] == 0.6 and sorted(balances, reverse=True) == balances and balances[-1] < 0.05
+    assert RunFolder(done.result["run"]).load_checkpoint()["description"]["patch_size"] == [64, 48]

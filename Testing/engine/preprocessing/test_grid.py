@@ -1,0 +1,141 @@
+"""The working grid: there and exactly back, whatever the orientation and spacing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hssl.models.description import Fingerprint
+from hssl.models.inference import from_slices_first, on_source
+from hssl.preprocessing.grid import labels_to_source, labels_to_working, orientation, to_working, working_grid
+from hssl.preprocessing.normalisation import fingerprint_of, measure
+
+
+def fingerprint(spacing: tuple[float, float, float], slice_axis: int) -> Fingerprint:
+    return Fingerprint(spacing=spacing, slice_axis=slice_axis, normalisation="percentiles", median_size=(1, 1, 1))
+
+
+def rotation(rng: np.random.Generator) -> np.ndarray:
+    q, r = np.linalg.qr(rng.normal(size=(3, 3)))
+    return q * np.sign(np.diag(r))
+
+
+def blobs(rng: np.random.Generator, size: tuple[int, int, int]) -> np.ndarray:
+    """A label map (z, y, x) of two boxes that keep some voxels of distance from each other and the border."""
+    z, y, x = size
+    array = np.zeros(size, np.uint8)
+    array[z // 5 : z // 2, y // 5 : y // 2, x // 5 : -x // 5] = 1
+    array[z // 2 + 2 : -z // 6, y // 3 : -y // 6, x // 5 : x // 2] = 2
+    return array
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.tuples(*[st.integers(14, 40)] * 3),
+    spacing=st.tuples(*[st.floats(0.3, 5.0)] * 3),
+    factor=st.tuples(*[st.floats(0.55, 1.8)] * 3),
+    slice_axis=st.integers(0, 2),
+    left_handed=st.booleans(),
+)
+def test_a_label_map_comes_back_from_the_working_grid_within_half_a_voxel(
+    seed, size, spacing, factor, slice_axis, left_handed
+):
+    rng = np.random.default_rng(seed)
+    direction = rotation(rng)
+    if left_handed:
+        direction[:, 0] *= -1
+    source = sitk.GetImageFromArray(blobs(rng, size))
+    source.SetSpacing(spacing)
+    source.SetOrigin(rng.uniform(-200, 200, 3).tolist())
+    source.SetDirection(direction.reshape(-1).tolist())
+    axes, _ = orientation(source.GetDirection())
+    wanted = [spacing[::-1][axes[a]] * factor[a] for a in range(3)]
+    grid = working_grid(size[::-1], spacing, source.GetDirection(), fingerprint(tuple(wanted), slice_axis))
+
+    working = labels_to_working(source, grid)
+    assert working.shape == grid.shape
+    shares = torch.nn.functional.one_hot(torch.from_numpy(working).long(), 3).movedim(-1, 0).float()
+    order = (slice_axis, *(a for a in range(3) if a != slice_axis))
+    back = np.zeros([grid.oriented_size[a] for a in order], np.uint8)
+    for first, last, slab in on_source(lambda a, b: shares[:, a:b], 3, grid, 16):
+        back[first:last] = slab.argmax(0).numpy()
+    result = labels_to_source(from_slices_first(back, slice_axis), grid, source)
+
+    assert result.GetSize() == source.GetSize()
+    assert result.GetSpacing() == source.GetSpacing()
+    assert result.GetOrigin() == source.GetOrigin()
+    assert result.GetDirection() == source.GetDirection()
+    before, after = sitk.GetArrayFromImage(source), sitk.GetArrayFromImage(result)
+    coarsening = max(max(factor), 1.0)
+    for value in (1, 2):
+        for axis in range(3):
+            rest = tuple(a for a in range(3) if a != axis)
+            there, found = (np.flatnonzero((array == value).any(rest)) for array in (before, after))
+            # Half a voxel of the coarser of the two grids, in source voxels; borders fall on whole voxels.
+            assert abs(there[0] - found[0]) <= np.ceil(coarsening / 2)
+            assert abs(there[-1] - found[-1]) <= np.ceil(coarsening / 2)
+        middle = [np.argwhere(array == value).mean(0) for array in (before, after)]
+        # Half a working voxel by rounding there, and half a source voxel by rounding back.
+        assert np.abs(middle[0] - middle[1]).max() <= 0.5 * (coarsening + 1)
+
+
+@pytest.mark.parametrize("slab_megabytes", [16, 64])
+def test_without_resampling_the_way_back_is_the_identity(slab_megabytes):
+    rng = np.random.default_rng(3)
+    source = sitk.GetImageFromArray(rng.integers(0, 3, (20, 31, 27)).astype(np.uint8))
+    source.SetDirection((0.0, -1.0, 0.0, 0.0, 0.0, 1.0, -1.0, 0.0, 0.0))
+    grid = working_grid(source.GetSize(), (1, 1, 1), source.GetDirection(), fingerprint((1.0, 1.0, 1.0), 2))
+    working = labels_to_working(source, grid)
+    shares = torch.nn.functional.one_hot(torch.from_numpy(working).long(), 3).movedim(-1, 0).float()
+    back = np.concatenate([s.argmax(0).numpy() for _, _, s in on_source(lambda a, b: shares[:, a:b], 3, grid, 16)])
+    result = labels_to_source(from_slices_first(back.astype(np.uint8), 2), grid, source)
+    assert (sitk.GetArrayFromImage(result) == sitk.GetArrayFromImage(source)).all()
+
+
+@pytest.mark.parametrize("spacing", [(1.7, 1.3, 1.3), (0.6, 1.0, 1.0), (1.0, 1.0, 1.0)])
+def test_slabs_do_not_change_the_result(spacing):
+    rng = np.random.default_rng(0)
+    grid = working_grid((64, 64, 300), (1, 1, 1), (1, 0, 0, 0, 1, 0, 0, 0, 1), fingerprint(spacing, 0))
+    shares = torch.from_numpy(rng.random((3, *grid.shape), np.float32))
+    slabs = [
+        torch.cat([s for _, _, s in on_source(lambda a, b: shares[:, a:b], 3, grid, megabytes)], 1)
+        for megabytes in (8, 4096)
+    ]
+    assert slabs[0].shape == (3, 300, 64, 64)
+    assert torch.allclose(*slabs, atol=1e-6)
+
+
+def test_intensities_keep_their_place_in_space():
+    array = np.zeros((30, 40, 50), np.float32)
+    array[8:12, 20:24, 10:14] = 1
+    source = sitk.GetImageFromArray(array)
+    source.SetDirection((-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0))
+    grid = working_grid(source.GetSize(), (1, 1, 1), source.GetDirection(), fingerprint((1.0, 2.0, 2.0), 0))
+    working = to_working(source, grid)
+    assert working.shape == (30, 20, 25)
+    z, y, x = (np.arange(n) for n in working.shape)
+    mass = working / working.sum()
+    centre = [(mass.sum((1, 2)) * z).sum(), (mass.sum((0, 2)) * y).sum(), (mass.sum((0, 1)) * x).sum()]
+    # Axes x and z run backwards in the source: voxel 9.5 of 30 from the other end is 19.5, and so on.
+    assert np.allclose(centre, [19.5, (21.5 + 0.5) / 2 - 0.5, (49 - 11.5 + 0.5) / 2 - 0.5], atol=0.1)
+
+
+def test_the_working_label_map_does_not_share_memory_with_an_image_that_may_be_gone():
+    source = sitk.GetImageFromArray(np.ones((8, 8, 8), np.uint8))
+    grid = working_grid(source.GetSize(), source.GetSpacing(), source.GetDirection(), fingerprint((1.0, 1.0, 1.0), 0))
+    labels = labels_to_working(source, grid)
+    assert not np.shares_memory(labels, sitk.GetArrayViewFromImage(source))
+
+
+def test_slices_are_taken_along_the_coarsest_axis():
+    volume = sitk.Image((20, 30, 10), sitk.sitkInt16)
+    volume.SetSpacing((1.0, 5.0, 1.0))
+    found = fingerprint_of([measure(volume + 7)], "MR")
+    assert found.slice_axis == 1
+    assert found.spacing == (1.0, 5.0, 1.0)
+    assert found.median_size == (10, 30, 20)

@@ -1,0 +1,163 @@
+"""The store: built once, rebuilt when something changed, never half; and what is drawn from it."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from hssl.configuration import NetworkConfig
+from hssl.errors import ConfigurationError
+from hssl.events import Message, ignore, never
+from hssl.learning.patches import larger_patches, patch_size
+from hssl.learning.sampling import Sampler, cut
+from hssl.preprocessing.store import Reader, build, task_fingerprint
+from hssl.workspace.catalogue import Catalogue, LabelClass
+
+
+def built(workspace, with_labels=False, on_event=ignore, names=None):
+    catalogue = Catalogue.load(workspace)
+    tasks = [t.name for t in catalogue.tasks if names is None or t.name in names]
+    prints = {name: task_fingerprint(catalogue, catalogue.task(name), [], on_event, never) for name in tasks}
+    images = [i for name in tasks for i in catalogue.usable(name, labelled=True if with_labels else None)]
+    return build(catalogue, images, prints, with_labels, on_event, never)
+
+
+def files(workspace):
+    return {p: p.stat().st_mtime_ns for p in (workspace / "store").rglob("*.np*")}
+
+
+def test_the_store_is_built_once(workspace):
+    volumes = built(workspace, with_labels=True)
+    before = files(workspace)
+    assert len(before) == 2 * len(volumes)
+    assert built(workspace, with_labels=True)[0].shape == volumes[0].shape
+    assert files(workspace) == before
+
+
+def test_a_changed_image_is_built_anew_and_the_others_are_not(workspace):
+    built(workspace)
+    before = files(workspace)
+    catalogue = Catalogue.load(workspace)
+    image = catalogue.usable()[0]
+    path = catalogue.image_path(image)
+    volume = sitk.ReadImage(str(path)) + 100
+    sitk.WriteImage(volume, str(path))
+    os.utime(path, ns=(1, 1))
+    catalogue_task = image.task
+    after_volumes = built(workspace, names=None)
+    new = set(files(workspace)) - set(before)
+    # The task's fingerprint is measured anew, so its images are too; other tasks' entries stay.
+    assert {v.path for v in after_volumes if v.path in new} == {
+        v.path for v in after_volumes if v.task == catalogue_task and v.path in new
+    }
+    assert any(v.id == image.id and v.path in new for v in after_volumes)
+
+
+def test_a_volume_without_its_description_is_not_there(workspace):
+    volume = built(workspace)[0]
+    volume.path.with_suffix(".json").unlink()
+    volume.path.write_bytes(volume.path.read_bytes()[:100])
+    again = next(v for v in built(workspace) if v.id == volume.id)
+    assert Reader().array(again.path).shape == volume.shape
+
+
+def test_labels_hold_channels_not_values(workspace):
+    catalogue = Catalogue.load(workspace)
+    task = catalogue.tasks[0]
+    values = [c.value for c in task.classes]
+    volumes = built(workspace, with_labels=True, names=[task.name])
+    channels = np.unique(np.concatenate([np.unique(Reader().array(v.label_path)) for v in volumes]))
+    assert channels.max() <= len(values)
+    for volume in volumes:
+        array = Reader().array(volume.label_path)
+        for channel, slices in enumerate(volume.classes, 1):
+            assert set(slices) == set(np.flatnonzero((array == channel).any((1, 2))))
+
+
+def test_an_image_whose_label_has_unknown_values_is_left_out_with_the_reason(workspace):
+    catalogue = Catalogue.load(workspace)
+    task = catalogue.tasks[0]
+    task.classes = [LabelClass(value=99, name="other")]
+    catalogue.save()
+    messages = []
+    with pytest.raises(ConfigurationError):
+        Sampler(built(workspace, True, messages.append, [task.name]), (32, 32), 4, 0, labelled=True)
+    assert any("no classes of task" in m.text for m in messages if isinstance(m, Message))
+
+
+def test_few_maps_stay_open(workspace):
+    volumes = built(workspace)
+    reader = Reader(mapped_bytes=2 * Reader().array(volumes[0].path).nbytes)
+    for volume in volumes:
+        reader.array(volume.path)
+    assert sum(m.nbytes for m in reader._maps.values()) <= reader._limit
+    assert len(volumes) > len(reader._maps) >= 1
+
+
+def test_every_task_has_its_share_of_every_batch(workspace):
+    volumes = built(workspace)
+    first = volumes[0].task
+    # One task with a single volume beside the others with all of theirs.
+    few = [v for v in volumes if v.task != first] + [volumes[0]]
+    sampler = Sampler(few, (32, 32), 4 * len({v.task for v in few}), 0)
+    for step in range(5):
+        counts = np.bincount(sampler.batch(step).tasks, minlength=len(sampler.tasks))
+        assert (counts == 4).all()
+
+
+def test_batches_depend_on_seed_and_step_alone(workspace):
+    volumes = built(workspace, with_labels=True)
+    one, other = (Sampler(volumes, (40, 24), 6, seed, 3, labelled=True) for seed in (0, 1))
+    batch = one.batch(7)
+    assert batch.images.shape == (6, 3, 40, 24) and batch.labels.shape == (6, 40, 24)
+    assert np.array_equal(batch.images, Sampler(volumes, (40, 24), 6, 0, 3, labelled=True).batch(7).images)
+    assert not np.array_equal(batch.images, other.batch(7).images)
+    parts = [one.batch(7, rank, 2) for rank in (0, 1)]
+    assert np.array_equal(np.concatenate([p.images for p in parts]), batch.images)
+    assert np.array_equal(np.concatenate([p.samples for p in parts]), batch.samples)
+
+
+def test_slices_of_pure_background_are_skipped(workspace):
+    from dataclasses import replace
+
+    volume = built(workspace)[0]
+    body = np.zeros_like(volume.body)
+    body[3] = 0.5
+    sampler = Sampler([replace(volume, body=body)], (32, 32), 8, 0)
+    centres = sampler.batch(0).positions[:, 0] * volume.shape[0] - 0.5
+    assert np.allclose(centres, 3)
+
+
+@pytest.mark.parametrize("start", [(-2, -3), (5, 6), (20, 20), (-30, 0)])
+def test_a_window_beyond_the_volume_is_padded_in_place(start):
+    array = np.arange(2 * 8 * 9, dtype=np.float16).reshape(2, 8, 9)
+    window = cut(array, (np.array([1, 0]), *start), (6, 7), -1.0)
+    assert window.shape == (2, 6, 7) and window.dtype == np.float32
+    for row in range(6):
+        for column in range(7):
+            y, x = start[0] + row, start[1] + column
+            expected = array[[1, 0], y, x] if 0 <= y < 8 and 0 <= x < 9 else [-1, -1]
+            assert np.array_equal(window[:, row, column], expected)
+
+
+def test_patches_hold_a_median_slice_and_are_multiples_of_sixteen():
+    network = NetworkConfig()
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    assert patch_size(network, [(10, 50, 90)] * 3, 0, gpu) == (64, 96)
+    assert patch_size(network, [(10, 500, 20)], 0, gpu) == (128, 48)
+    assert patch_size(network, [(10, 500, 20)], 0, cpu) == (64, 48)
+    assert patch_size(network, [], 128, cpu) == (128, 128)
+    with pytest.raises(ConfigurationError, match="multiple of 16"):
+        patch_size(network, [], 40, cpu)
+
+
+def test_a_segmentation_network_sees_larger_patches_too_up_to_the_whole_slice():
+    assert larger_patches((64, 64), [(10, 300, 300)], 16, 1) == [((96, 96), 7), ((128, 128), 4)]
+    assert larger_patches((64, 64), [(10, 100, 70)], 16, 1) == [((96, 80), 9), ((112, 80), 7)]
+    assert larger_patches((64, 64), [(10, 60, 60)], 16, 1) == []
+    assert larger_patches((64, 48), [(10, 300, 40)], 4, 3) == [((96, 48), 3), ((128, 48), 3)]
+    assert larger_patches((32, 64, 64), [(100, 300, 300)], 2, 1) == []

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from hssl.imaging.volumes import write_volume
+from hssl.workspace.catalogue import Catalogue, Task
+from hssl.workspace.grouping import appearance_of, difference, suggest_groups
+from hssl.workspace.scan import scan
+from hssl.workspace.sources import find
+
+
+def body(seed: int, edge: float, spacing: float, air: float = -1000, tissue: float = 40) -> sitk.Image:
+    """Draws a ball of tissue in air that fills half of a cube of `edge` mm."""
+    generator = np.random.default_rng(seed)
+    size = max(int(edge / spacing), 4)
+    axes = np.meshgrid(*[np.linspace(-1, 1, size)] * 3, indexing="ij")
+    inside = sum(a**2 for a in axes) < 0.8 + 0.05 * generator.normal()
+    values = np.where(inside, tissue, air) + generator.normal(0, abs(tissue) * 0.1, inside.shape)
+    image = sitk.GetImageFromArray(values.astype(np.int16))
+    image.SetSpacing((spacing,) * 3)
+    return image
+
+
+def textured(seed: int, edge: float, spacing: float) -> sitk.Image:
+    generator = np.random.default_rng(seed)
+    size = max(int(edge / spacing), 4)
+    image = sitk.GetImageFromArray(generator.normal(300, 80, (size,) * 3).astype(np.int16))
+    image.SetSpacing((spacing,) * 3)
+    return image
+
+
+@pytest.fixture
+def catalogue(tmp_path):
+    return Catalogue.create(tmp_path / "workspace")
+
+
+def fill(catalogue: Catalogue, task: Task, images: list[sitk.Image]) -> None:
+    root: Path = catalogue.workspace.parent / "data" / task.name
+    for number, image in enumerate(images):
+        root.mkdir(parents=True, exist_ok=True)
+        write_volume(image, root / f"{task.name}{number}.nrrd")
+    catalogue.set_task(task)
+    scan(catalogue, find(root).candidates, task.name)
+
+
+def test_tasks_that_look_alike_are_grouped_and_others_are_not(catalogue):
+    fill(catalogue, Task(name="liver", modality="CT"), [body(s, 320, 10) for s in range(3)])
+    fill(catalogue, Task(name="spleen", modality="CT"), [body(s + 10, 360, 12) for s in range(3)])
+    fill(catalogue, Task(name="tooth", modality="CT"), [body(s + 20, 40, 1.5) for s in range(3)])
+    groups = suggest_groups(catalogue)
+    assert groups["liver"] == groups["spleen"] != groups["tooth"]
+    assert set(groups.values()) == {"CT 1", "CT 2"}
+    assert all(t.group == "" for t in catalogue.tasks), "only a suggestion"
+
+
+def test_another_modality_is_another_group_however_alike_the_images_are(catalogue):
+    fill(catalogue, Task(name="a", modality="MR"), [body(1, 300, 10)])
+    fill(catalogue, Task(name="b", modality="CT"), [body(2, 300, 10)])
+    assert suggest_groups(catalogue) == {"a": "MR", "b": "CT"}
+
+
+def test_an_unknown_modality_counts_as_ct_when_there_is_air(catalogue):
+    fill(catalogue, Task(name="a", modality="CT"), [body(1, 300, 10)])
+    fill(catalogue, Task(name="b"), [body(2, 300, 10)])
+    fill(catalogue, Task(name="c"), [body(3, 300, 10, air=0, tissue=1040)])
+    groups = suggest_groups(catalogue)
+    assert groups["a"] == groups["b"] == "CT"
+    assert groups["c"] == "c"
+
+
+def test_a_stated_anatomy_goes_before_the_looks(catalogue):
+    fill(catalogue, Task(name="a", modality="MR", anatomy="Heart"), [body(1, 300, 10, 0)])
+    fill(catalogue, Task(name="b", modality="MR", anatomy="heart"), [textured(2, 100, 5)])
+    fill(catalogue, Task(name="c", modality="MR", anatomy="brain"), [body(3, 300, 10, 0)])
+    assert suggest_groups(catalogue) == {"a": "Heart MR", "b": "Heart MR", "c": "brain MR"}
+
+
+def test_a_group_set_by_hand_is_kept_and_joined_by_what_fits_all_of_it(catalogue):
+    fill(catalogue, Task(name="odd", modality="CT", group="mine"), [body(1, 40, 1.5)])
+    fill(catalogue, Task(name="pair", modality="CT", group="ours"), [body(2, 300, 10)])
+    fill(catalogue, Task(name="free", modality="CT"), [body(3, 320, 10)])
+    fill(catalogue, Task(name="other", modality="CT", group="mine"), [body(4, 300, 10)])
+    groups = suggest_groups(catalogue)
+    assert groups == {"odd": "mine", "other": "mine", "pair": "ours", "free": "ours"}
+
+
+def test_a_suggested_name_is_none_that_is_taken(catalogue):
+    fill(catalogue, Task(name="a", modality="CT", group="CT"), [body(1, 40, 1.5)])
+    fill(catalogue, Task(name="b", modality="CT"), [body(2, 300, 10)])
+    assert suggest_groups(catalogue) == {"a": "CT", "b": "CT 2"}
+
+
+def test_a_task_without_a_usable_image_is_left_out_and_told(catalogue):
+    fill(catalogue, Task(name="a", modality="CT"), [body(1, 40, 1.5)])
+    fill(catalogue, Task(name="b", modality="CT"), [sitk.Image(9, 9, 9, sitk.sitkInt16)])
+    catalogue.set_task(Task(name="c"))
+    events = []
+    assert suggest_groups(catalogue, events.append) == {"a": "CT"}
+    assert any("constant" in getattr(e, "text", "") for e in events)
+
+
+def test_contrast_and_brightness_do_not_change_the_appearance():
+    image = textured(0, 60, 2)
+    brighter = sitk.Cast(image, sitk.sitkFloat32) * 3.7 + 500
+    assert difference(appearance_of(image)[0], appearance_of(brighter)[0])[0] < 0.05
+
+
+def test_a_volume_of_one_slice_has_an_appearance():
+    flat = sitk.JoinSeries(textured(0, 60, 2)[:, :, 3])
+    look, _ = appearance_of(flat)
+    assert look.extent == pytest.approx(np.log2(60), abs=0.1)
