@@ -21,9 +21,10 @@ test: $(VENV)/harness check
 	$(PYTEST) Testing --ignore Testing/engine --ignore Testing/robustness
 
 check: $(VENV)/harness
-	$(BIN)/ruff check HSSLSegmentation Testing
-	$(BIN)/ruff format --check HSSLSegmentation Testing
+	$(BIN)/ruff check HSSLSegmentation Testing tools
+	$(BIN)/ruff format --check HSSLSegmentation Testing tools
 	$(BIN)/mypy
+	PYTHONPATH=HSSLSegmentation $(BIN)/lint-imports --no-logo
 
 # The pictures of the README, from a walk through the panel with the real engine.
 screenshots: $(VENV)/harness

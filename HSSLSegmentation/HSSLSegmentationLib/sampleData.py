@@ -31,9 +31,8 @@ def generate(source=None):
     """
     from pathlib import Path
 
-    from HSSLSegmentation import HSSLSegmentationLogic
-
     from . import settings
+    from .logic import HSSLSegmentationLogic
     from .scene import pictures as scenePictures
     from .workspace import contents as workspaceContents
 

@@ -55,7 +55,7 @@ def one_side(make: Callable[..., Callable[[], Measures]], *arguments: Any) -> Si
 
 
 def as_the_engine(make: Callable[..., Callable[[], Measures]], *arguments: Any) -> Callable[[], Measures]:
-    from hssl.learning.memory import keep_freed_memory
+    from hssl.models.device import keep_freed_memory
 
     keep_freed_memory()
     return make(*arguments)

@@ -77,10 +77,10 @@ def ours(run: Path, slices: int, threads: int, precision: str) -> Callable[[], M
     import torch
 
     from hssl.events import Progress
-    from hssl.jobs.predict import predict_volume
-    from hssl.learning.distributed import chosen_device
+    from hssl.models.device import chosen_device
     from hssl.models.inference import Segmenter
     from hssl.models.model_file import load_model
+    from hssl.models.prediction import predict_volume
 
     torch.set_num_threads(threads)
     volume, label = phantom(slices, 512, 0)

@@ -39,11 +39,12 @@ def first_prediction() -> Callable[[], Measures]:
     import torch
 
     from hssl.configuration import NetworkConfig
-    from hssl.jobs.predict import predict_volume
-    from hssl.learning.distributed import chosen_device
-    from hssl.models.description import Fingerprint, ModelDescription
+    from hssl.models.description import ModelDescription
+    from hssl.models.device import chosen_device
     from hssl.models.inference import Segmenter
     from hssl.models.network import build_network
+    from hssl.models.prediction import predict_volume
+    from hssl.preprocessing.fingerprint import Fingerprint
     from hssl.workspace.catalogue import LabelClass, Task
 
     network = NetworkConfig()

@@ -86,7 +86,7 @@ def learner(job: str, workspace: Path, batch: int, threads: int, device: str) ->
     from hssl.events import ignore, never
     from hssl.jobs.finetune import FinetuneLearner, Start, choose_cases
     from hssl.jobs.pretrain import PretrainLearner
-    from hssl.learning.distributed import chosen_device
+    from hssl.models.device import chosen_device
     from hssl.preprocessing.store import build, task_fingerprint
     from hssl.workspace.catalogue import Catalogue
 
@@ -140,9 +140,9 @@ def monai(job: str, workspace: Path, batch: int, steps: int, threads: int, worke
     from monai import transforms as T
     from monai.data import CacheDataset, DataLoader
 
-    from hssl.jobs.finetune import Prepared
     from hssl.learning import distributed as processes
     from hssl.learning.pretexts.pretext import Views
+    from hssl.learning.segmentation import Prepared
     from hssl.models import network as networks
     from hssl.preprocessing.store import Reader
 

@@ -391,7 +391,7 @@ def test_progress_is_shown_and_the_views_stay_free(played):
 
 
 def test_a_script_learns_from_slices_without_the_editor(painted):
-    from HSSLSegmentation import HSSLSegmentationLogic
+    from HSSLSegmentationLib.logic import HSSLSegmentationLogic
 
     logic = HSSLSegmentationLogic()
     before = painted.where("liver")
@@ -435,8 +435,9 @@ def segmentationModel(path, classes):
     """Writes a model with weights as they come."""
     from hssl.configuration import NetworkConfig
     from hssl.models import model_file as modelfile
-    from hssl.models.description import Fingerprint, ModelDescription
+    from hssl.models.description import ModelDescription
     from hssl.models.network import build_network
+    from hssl.preprocessing.fingerprint import Fingerprint
     from hssl.workspace.catalogue import Task
 
     description = ModelDescription(

@@ -30,7 +30,7 @@ class HSSLInSlicerTest(unittest.TestCase):
                 importlib.import_module(found.name)
 
     def test_the_logic_works_without_the_panel(self):
-        from HSSLSegmentation import HSSLSegmentationLogic
+        from HSSLSegmentationLib.logic import HSSLSegmentationLogic
 
         self.assertTrue(hasattr(HSSLSegmentationLogic(), "createWorkspace"))
 

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from ..errors import ConfigurationError
 from ..events import OnEvent, ProgressMeter, Stop, Stopped, ignore, never
-from ..models.description import Fingerprint, ModelDescription
+from ..models.description import ModelDescription
 from ..models.network import EncoderDecoder, build_network
+from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.normalisation import ANISOTROPY, normalised
 from .slice_features import Region, SliceFeatures, slice_features
 from .slice_priors import FARTHEST, Growth, Plane, Shape

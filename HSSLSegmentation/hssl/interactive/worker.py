@@ -23,13 +23,12 @@ from ..configuration import Configuration
 from ..errors import ConfigurationError, HSSLError, MemoryExhaustedError, ModelFileError
 from ..events import Done, Event, Failed, OnEvent, Phase, Stop, Stopped, ignore, never
 from ..imaging.volumes import check_values, read_label_map, read_volume, write_volume
-from ..jobs.predict import predict_volume
-from ..learning.distributed import chosen_device
-from ..learning.memory import out_of_memory
 from ..models.description import ModelDescription
+from ..models.device import chosen_device, out_of_memory
 from ..models.find import find_model
 from ..models.inference import Segmenter
 from ..models.model_file import load_model
+from ..models.prediction import predict_volume
 from .session import InteractiveSession
 from .slice_priors import Plane
 

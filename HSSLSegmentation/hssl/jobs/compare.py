@@ -17,16 +17,16 @@ from ..errors import ConfigurationError
 from ..events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop, Stopped, as_part, ignore, never
 from ..files import read_json, whole_file, write_json, write_text
 from ..imaging.volumes import read_label_map, read_volume
-from ..learning.distributed import chosen_device
 from ..locks import FolderLock
+from ..models.device import chosen_device
 from ..models.inference import Segmenter
 from ..models.model_file import load_model
+from ..models.prediction import predict_volume
 from ..models.run_folder import free_name, run_path
 from ..reporting.plots import dice_against_labels
 from ..workspace.catalogue import Catalogue, Image
 from .evaluate import Row, measure, summary_of
 from .finetune import Start, finetune
-from .predict import predict_volume
 
 RESULT = "comparison.json"
 

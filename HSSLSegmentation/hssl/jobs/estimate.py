@@ -5,9 +5,9 @@ from __future__ import annotations
 from ..configuration import PretrainConfig
 from ..errors import ConfigurationError
 from ..events import Done, OnEvent, Stop, ignore, never
-from ..learning.distributed import chosen_device
 from ..learning.memory import training_bytes
 from ..learning.patches import batch_size, patch_size
+from ..models.device import chosen_device
 from ..preprocessing.store import expected_shapes
 from ..workspace.catalogue import Catalogue
 

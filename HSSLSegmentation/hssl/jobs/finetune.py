@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from monai.losses.dice import DiceLoss
 from torch import Tensor, nn
 
 from ..configuration import FinetuneConfig, NetworkConfig
@@ -26,14 +24,16 @@ from ..learning.distributed import Processes, own_place
 from ..learning.linear_head import LinearDiscriminant
 from ..learning.patches import larger_patches, patch_size, window_size
 from ..learning.sampling import Batch, Sampler
+from ..learning.segmentation import Prepared, SegmentationModule, resized
 from ..learning.training import Rated
 from ..learning.training_run import in_run, in_turn, train_in_memory
-from ..models.description import Fingerprint, ModelDescription
+from ..models.description import ModelDescription
 from ..models.find import find_model
 from ..models.inference import Segmenter
 from ..models.model_file import load_model
-from ..models.network import DeepSupervision, EncoderDecoder, LoadReport, PointConvolution, build_network, load_matching
+from ..models.network import LoadReport, build_network, load_matching
 from ..models.run_folder import BEST, RunFolder
+from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.store import Reader, StoredVolume, build, clean, task_fingerprint
 from ..provenance import versions
 from ..workspace.catalogue import Catalogue, Image
@@ -196,69 +196,6 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
     return Done(stopped=stopped, result=result)
 
 
-class SegmentationModule(nn.Module):
-    """The network with its losses: Dice + cross-entropy at the output and at two coarser levels."""
-
-    def __init__(self, network: EncoderDecoder, config: NetworkConfig, out_channels: int, deep_supervision: bool):
-        super().__init__()
-        self.network = network
-        self.deep = DeepSupervision(config, out_channels) if deep_supervision else None
-        # Over the whole batch: a patch without a class would otherwise count as much as one full of it.
-        self.dice = DiceLoss(include_background=False, softmax=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
-
-    @property
-    def heads(self) -> list[PointConvolution]:
-        """Returns the convolutions that make the outputs, the finest first."""
-        found: list[nn.Module] = [self.network.head]
-        if self.deep is not None:
-            found += self.deep.heads
-        return [head for head in found if isinstance(head, PointConvolution)]
-
-    def forward(self, prepared: Prepared) -> dict[str, Tensor]:
-        """Returns "dice", "cross_entropy", with unlabelled images "consistency", and "total"."""
-        labelled = len(prepared.labels)
-        features = self.network.features(prepared.images)
-        logits = self.network.output_block(features.decoder[0])
-        outputs = [logits[:labelled]]
-        if self.deep is not None:
-            outputs += [output[:labelled] for output in self.deep(features)]
-        dice = cross = logits.new_zeros((), dtype=torch.float32)
-        weights = [0.5**n for n in range(len(outputs))]
-        for weight, output in zip(weights, outputs, strict=True):
-            labels = resized(prepared.labels, output.shape[2:])
-            output = output.float()
-            target = F.one_hot(labels, output.shape[1]).movedim(-1, 1).float()
-            dice = dice + weight / sum(weights) * self.dice(output, target)
-            weights_of_classes = class_weights(labels, output.shape[1], prepared.balance)
-            cross = cross + weight / sum(weights) * F.cross_entropy(output, labels, weights_of_classes)
-        losses = {"dice": dice, "cross_entropy": cross}
-        total = dice + cross
-        if prepared.teacher is not None:
-            student = logits[labelled:].float().softmax(1)
-            losses["consistency"] = F.mse_loss(student, prepared.teacher) * prepared.teacher.shape[1]
-            total = total + prepared.consistency_weight * losses["consistency"]
-        losses["total"] = total
-        return losses
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """An augmented batch: B labelled images first, unlabelled ones behind them.
-
-    Attributes:
-        images: (B + U) × C × spatial.
-        labels: B × spatial, int64 channel numbers.
-        teacher: U × classes × spatial probabilities of the averaged network; None without unlabelled images.
-        balance: how far small classes count more in the cross-entropy (see `class_weights`).
-    """
-
-    images: Tensor
-    labels: Tensor
-    teacher: Tensor | None = None
-    consistency_weight: float = 0.0
-    balance: float = 0.0
-
-
 @dataclass(frozen=True)
 class PatchKind:
     """Patches of one size, and where they are drawn from."""
@@ -274,19 +211,6 @@ class Read(NamedTuple):
     kind: PatchKind
     labelled: Batch
     others: Batch | None
-
-
-def resized(labels: Tensor, size: Sequence[int]) -> Tensor:
-    """Returns labels (B × spatial) on a grid of another size, by the nearest voxel."""
-    if labels.shape[1:] == tuple(size):
-        return labels
-    return F.interpolate(labels[:, None].float(), size=tuple(size), mode="nearest")[:, 0].long()
-
-
-def class_weights(labels: Tensor, channels: int, balance: float) -> Tensor:
-    """Returns a weight for each class: its number of voxels in `labels` to the power of −`balance`, 0 if it has none."""
-    counts = torch.bincount(labels.flatten(), minlength=channels).float()
-    return torch.where(counts > 0, counts.clamp_min(1) ** -balance, 0.0)
 
 
 class FinetuneLearner:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import SimpleITK as sitk
 import torch
 
 from ..configuration import PredictConfig
-from ..errors import ConfigurationError, HSSLError, InputError, MemoryExhaustedError, ModelFileError
-from ..events import Done, Message, OnEvent, Phase, ProgressMeter, Stop, Stopped, ignore, never
+from ..errors import ConfigurationError, HSSLError, InputError, ModelFileError
+from ..events import Done, Message, OnEvent, Phase, Stop, Stopped, ignore, never
 from ..files import remove_unfinished
 from ..imaging.volumes import READERS, check_values, read_volume, series_in, suffix_of, write_volume
-from ..learning.distributed import chosen_device
-from ..learning.memory import out_of_memory
+from ..models.device import chosen_device
 from ..models.find import find_model
-from ..models.inference import Segmenter, from_slices_first, on_source
+from ..models.inference import Segmenter
 from ..models.model_file import load_model
-from ..preprocessing.grid import labels_to_source, to_working, working_grid
-from ..preprocessing.normalisation import normalised
+from ..models.prediction import Prediction, predict_volume
 
 
 @dataclass(frozen=True)
@@ -32,21 +27,6 @@ class Source:
     path: Path
     name: str
     series: str | None = None
-
-
-@dataclass
-class Prediction:
-    """What is predicted of one volume, all on the source's grid.
-
-    Attributes:
-        label_map: uint8, the task's label values.
-        uncertainty: float32, entropy of the classes, 0 (sure) to 1 (all equally likely).
-        probabilities: float32, by class name.
-    """
-
-    label_map: sitk.Image
-    uncertainty: sitk.Image | None = None
-    probabilities: dict[str, sitk.Image] = field(default_factory=dict)
 
 
 def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
@@ -95,118 +75,6 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
     done = Done(stopped=stopped, result={"outputs": outputs, "failed": failed})
     on_event(done)
     return done
-
-
-def predict_volume(
-    volume: sitk.Image,
-    segmenter: Segmenter,
-    largest_component: bool = False,
-    probabilities: bool = False,
-    uncertainty: bool = False,
-    slab_megabytes: int = 512,
-    on_event: OnEvent = ignore,
-    stop: Stop = never,
-) -> Prediction:
-    """Predicts one volume in memory.
-
-    When memory runs out, batches and slabs are halved, and at last the CPU is used; each is told by an event.
-
-    Raises:
-        Stopped: `stop` asked for it.
-        InputError: on the model's spacing the volume has absurdly many voxels.
-        MemoryExhaustedError: not even the smallest slab fits.
-    """
-    while True:
-        try:
-            return _predicted(
-                volume, segmenter, largest_component, probabilities, uncertainty, slab_megabytes, on_event, stop
-            )
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            if segmenter.batch_size > 1:
-                segmenter.batch_size //= 2
-                text = f"going on with {segmenter.batch_size} at once"
-            elif slab_megabytes > 16:
-                slab_megabytes //= 2
-                text = f"going on with slabs of {slab_megabytes} MB"
-            elif segmenter.device.type != "cpu":
-                segmenter.device = torch.device("cpu")
-                segmenter.network.to("cpu")
-                text = "going on on the CPU"
-            else:
-                raise MemoryExhaustedError("the volume does not fit into memory", "Close other programs.") from error
-            on_event(Message(level="warning", text=f"Out of memory; {text}"))
-
-
-def _predicted(
-    volume: sitk.Image,
-    segmenter: Segmenter,
-    largest_component: bool,
-    probabilities: bool,
-    uncertainty: bool,
-    slab_megabytes: int,
-    on_event: OnEvent,
-    stop: Stop,
-) -> Prediction:
-    description = segmenter.description
-    task = description.tasks[0]
-    fingerprint = description.fingerprints[task.name]
-    grid = working_grid(volume.GetSize(), volume.GetSpacing(), volume.GetDirection(), fingerprint)
-    array = normalised(to_working(volume, grid), fingerprint).astype(np.float16)
-    low = float(array.min())
-    meter = ProgressMeter(on_event, "prediction", grid.shape[0])
-
-    def of_slices(first: int, last: int) -> torch.Tensor:
-        parts = []
-        for begin in range(first, last, step):
-            if stop():
-                raise Stopped
-            parts.append(segmenter.probabilities(array, low, begin, min(begin + step, last)))
-            meter.update(min(begin + step, last))
-        return torch.cat(parts, 1)
-
-    # A 3D network computes a margin around what it is asked for, so it is asked for a whole slab.
-    step = segmenter.slices_at_once(grid.shape[1:]) if description.network.spatial_dims == 2 else grid.shape[0]
-    order = [axis for axis in range(3) if axis != fingerprint.slice_axis]
-    shape = (grid.oriented_size[fingerprint.slice_axis], *(grid.oriented_size[axis] for axis in order))
-    channels = np.zeros(shape, np.uint8)
-    entropy = np.zeros(shape, np.float32) if uncertainty else None
-    shares = {c.name: np.zeros(shape, np.float32) for c in task.classes} if probabilities else {}
-    for first, last, slab in on_source(of_slices, description.out_channels, grid, slab_megabytes):
-        channels[first:last] = slab.max(0).indices.to(torch.uint8).numpy()
-        if entropy is not None:
-            entropy[first:last] = -(slab * slab.clamp_min(1e-8).log()).sum(0).numpy() / math.log(slab.shape[0])
-        for channel, name in enumerate(shares, 1):
-            shares[name][first:last] = slab[channel].numpy()
-    if largest_component:
-        channels = largest_components(channels, len(task.classes))
-    values = np.zeros(1 + len(task.classes), np.uint16 if max(c.value for c in task.classes) > 255 else np.uint8)
-    values[1:] = [c.value for c in task.classes]
-
-    def onto_source(result: np.ndarray) -> sitk.Image:
-        return labels_to_source(from_slices_first(result, fingerprint.slice_axis), grid, volume)
-
-    return Prediction(
-        onto_source(values[channels]),
-        None if entropy is None else onto_source(entropy),
-        {name: onto_source(share) for name, share in shares.items()},
-    )
-
-
-def largest_components(channels: np.ndarray, classes: int) -> np.ndarray:
-    """Keeps the largest connected component (26 neighbours) of each class; ties keep the first."""
-    kept = np.zeros_like(channels)
-    for channel in range(1, classes + 1):
-        mask = channels == channel
-        if not mask.any():
-            continue
-        components = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)
-        labels = sitk.GetArrayViewFromImage(components)
-        sizes = np.bincount(labels.reshape(-1))
-        sizes[0] = 0
-        kept[labels == sizes.argmax()] = channel
-    return kept
 
 
 def sources_in(inputs: list[Path]) -> tuple[list[Source], list[dict[str, str]]]:

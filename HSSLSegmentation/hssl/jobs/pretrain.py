@@ -19,9 +19,10 @@ from ..learning.pretexts.pretext import Views
 from ..learning.sampling import Batch, Sampler
 from ..learning.training import Rated, State
 from ..learning.training_run import in_run, in_turn, train_in_memory
-from ..models.description import Fingerprint, ModelDescription
+from ..models.description import ModelDescription
 from ..models.network import build_network
 from ..models.run_folder import RunFolder
+from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.store import StoredVolume, build, clean, task_fingerprint
 from ..provenance import versions
 from ..workspace.catalogue import Catalogue

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ..errors import ConfigurationError
-from .memory import keep_freed_memory
+from ..models.device import chosen_device
 
 
 @dataclass(frozen=True)
@@ -53,30 +53,6 @@ class Processes:
         shared = torch.tensor([float(stop), seconds if self.first else 0.0], dtype=torch.float64, device=self.device)
         dist.all_reduce(shared, dist.ReduceOp.MAX)
         return bool(shared[0]), float(shared[1])
-
-
-def chosen_device(name: str) -> torch.device:
-    """Returns the device of that name, ready to compute; "auto" is a GPU on which a convolution really runs, else the CPU.
-
-    Raises:
-        ConfigurationError: the device was asked for by name and is not there, or does not compute.
-    """
-    if name == "auto":
-        for candidate in ("cuda", "mps"):
-            try:
-                return chosen_device(candidate)
-            except ConfigurationError:
-                continue
-        return chosen_device("cpu")
-    try:
-        device = torch.device(name)
-        # is_available() answers yes for cards that torch has no kernels for; a small convolution does not.
-        torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4, device=device), torch.ones(1, 1, 3, 3, device=device)).cpu()
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigurationError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
-    if device.type == "cpu":
-        keep_freed_memory()
-    return device
 
 
 @contextmanager

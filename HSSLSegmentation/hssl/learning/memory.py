@@ -1,37 +1,11 @@
-"""Memory: how much a training step will take, telling that it ran out, and keeping what is freed for the next step."""
+"""Memory: how much a training step will take."""
 
 from __future__ import annotations
-
-import ctypes
-import sys
 
 import torch
 
 from ..configuration import NetworkConfig
 from ..models.network import build_network
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Returns whether an exception of torch or Python means that memory ran out."""
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
-    )
-
-
-def keep_freed_memory() -> None:
-    """Lets glibc keep what large tensors leave behind, where it would give it back to the system each time.
-
-    Paging it in anew costs up to half the time of a network on the CPU (malloc's manual, mallopt(3)). Elsewhere than
-    with glibc nothing happens.
-    """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        trim_threshold, mmap_max = -1, -4  # names of mallopt's parameters, from malloc.h
-        mallopt(mmap_max, 0)
-        mallopt(trim_threshold, -1)
 
 
 def training_bytes(network: NetworkConfig, patch: tuple[int, ...], images: int) -> int:

@@ -11,9 +11,9 @@ import torch
 from ..configuration import RunConfig
 from ..errors import ConfigurationError, MemoryExhaustedError
 from ..events import Done, Message, OnEvent, Stop, Stopped, ignore
+from ..models.device import chosen_device, out_of_memory
 from ..models.run_folder import RunFolder, free_name, opened
-from .distributed import Processes, chosen_device, joined
-from .memory import out_of_memory
+from .distributed import Processes, joined
 from .patches import batch_size
 from .training import Learner, State, train
 

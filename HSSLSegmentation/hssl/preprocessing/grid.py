@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..models.description import Fingerprint
+from .fingerprint import Fingerprint
 
 IN_PLANE_TOLERANCE = 0.05
 """An in-plane axis is resampled when its spacing differs by more than this share from the working spacing."""

@@ -1,4 +1,4 @@
-"""Measures the fingerprint of a task: working spacing, slice axis and normalisation; and applies the normalisation."""
+"""Measures the fingerprint of a task, and brings values to a common range by it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import ConfigurationError
-from ..models.description import Fingerprint
+from .fingerprint import Fingerprint
 from .grid import oriented_size, oriented_spacing
 
 ANISOTROPY = 1.25

@@ -22,8 +22,8 @@ from ..errors import ConfigurationError, InputError
 from ..events import Message, OnEvent, ProgressMeter, Stop, Stopped
 from ..files import read_json, remove_unfinished, sha256_of, whole_file, write_json
 from ..imaging.volumes import check_values, read_label_map, read_volume
-from ..models.description import Fingerprint
 from ..workspace.catalogue import Catalogue, Image, Task
+from .fingerprint import Fingerprint
 from .grid import labels_to_working, oriented_size, oriented_spacing, slices_first, to_working, working_grid
 from .normalisation import VolumeMeasure, body_mask, fingerprint_of, measure, normalised
 

@@ -13,8 +13,9 @@ from hssl.events import Stopped
 from hssl.interactive.session import InteractiveSession, _highest_around, _places_to_learn_from
 from hssl.interactive.slice_features import SliceFeatures
 from hssl.interactive.slice_priors import Plane
-from hssl.models.description import Fingerprint, ModelDescription
+from hssl.models.description import ModelDescription
 from hssl.models.network import build_network
+from hssl.preprocessing.fingerprint import Fingerprint
 from hssl.workspace.catalogue import Task
 
 

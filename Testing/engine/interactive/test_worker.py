@@ -17,8 +17,9 @@ import SimpleITK as sitk
 
 from hssl.configuration import NetworkConfig
 from hssl.models import model_file as modelfile
-from hssl.models.description import Fingerprint, ModelDescription
+from hssl.models.description import ModelDescription
 from hssl.models.network import build_network
+from hssl.preprocessing.fingerprint import Fingerprint
 from hssl.workspace.catalogue import Catalogue, LabelClass, Task
 
 ENGINE = Path(modelfile.__file__).parents[2]

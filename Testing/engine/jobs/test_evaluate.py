@@ -247,7 +247,8 @@ def test_the_last_event_is_the_result_and_progress_ends_full(folders):
 
 def test_a_model_names_the_classes_and_unknown_values_are_told(folders, tmp_path):
     from hssl.configuration import NetworkConfig
-    from hssl.models.description import Fingerprint, ModelDescription
+    from hssl.models.description import ModelDescription
+    from hssl.preprocessing.fingerprint import Fingerprint
     from hssl.workspace.catalogue import Task
 
     description = ModelDescription(

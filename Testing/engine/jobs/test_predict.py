@@ -14,10 +14,11 @@ from hssl.errors import ConfigurationError, HSSLError, InputError
 from hssl.events import Message, Progress, Stopped
 from hssl.imaging.volumes import read_volume
 from hssl.jobs.finetune import finetune
-from hssl.jobs.predict import largest_components, predict, predict_volume, sources_in
+from hssl.jobs.predict import predict, sources_in
 from hssl.models.find import find_model
 from hssl.models.inference import Segmenter
 from hssl.models.model_file import export_model, load_model
+from hssl.models.prediction import largest_components, predict_volume
 from hssl.workspace.catalogue import Catalogue
 
 

@@ -21,10 +21,12 @@ from hssl.errors import ConfigurationError, InputError
 from hssl.imaging.volumes import read_volume, write_volume
 from hssl.jobs.finetune import finetune
 from hssl.jobs.pretrain import pretrain
-from hssl.jobs.suggest import FeatureSpace, ranked, suggest, uncertainty_of
-from hssl.models.description import Fingerprint, ModelDescription
+from hssl.jobs.suggest import suggest
+from hssl.learning.acquisition import FeatureSpace, ranked, uncertainty_of
+from hssl.models.description import ModelDescription
 from hssl.models.inference import Segmenter
 from hssl.models.network import build_network
+from hssl.preprocessing.fingerprint import Fingerprint
 from hssl.workspace.catalogue import Catalogue, LabelClass, Task
 from hssl.workspace.scan import add
 from hssl.workspace.sources import find
@@ -116,7 +118,7 @@ def test_scores_fall_with_the_rank():
 def test_many_images_are_ranked_as_few_are(monkeypatch):
     names, features = [str(n) for n in range(40)], np.random.default_rng(0).normal(size=(40, 4))
     whole = ranked(names, features, features[:1], None, 5)
-    module = importlib.import_module("hssl.jobs.suggest")
+    module = importlib.import_module("hssl.learning.acquisition")
     reach = module._reach(torch.from_numpy(np.concatenate([features, features[:1]])))
     monkeypatch.setattr(module, "_reach", lambda images: reach)
     monkeypatch.setattr(module, "AT_ONCE", 7)
@@ -225,7 +227,7 @@ def test_the_uncertainty_of_a_real_network_does_not_depend_on_slabs(monkeypatch)
     segmenter = Segmenter(played.description, network.state_dict(), torch.device("cpu"))
     array = np.random.default_rng(0).normal(size=(20, 24, 24)).astype(np.float16)
     whole = uncertainty_of(segmenter, array, -3.0, [True, True])
-    monkeypatch.setattr("hssl.jobs.suggest.SLAB_SLICES", 7)
+    monkeypatch.setattr("hssl.learning.acquisition.SLAB_SLICES", 7)
     assert uncertainty_of(segmenter, array, -3.0, [True, True]) == pytest.approx(whole, abs=1e-5)
 
 

@@ -15,12 +15,12 @@ from hssl.errors import MemoryExhaustedError
 from hssl.events import Message
 from hssl.imaging.volumes import read_volume
 from hssl.jobs.finetune import FinetuneLearner, Read, finetune
-from hssl.jobs.predict import predict_volume
 from hssl.jobs.pretrain import PretrainLearner, pretrain
 from hssl.learning import training_run as training_job
 from hssl.learning.distributed import Processes
 from hssl.models.inference import Segmenter
 from hssl.models.model_file import load_model
+from hssl.models.prediction import predict_volume
 from hssl.workspace.catalogue import Catalogue
 
 QUICK = {"patch_size": 32, "batch_size": 8, "precision": "float32", "device": "cpu", "threads": 1}

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from hssl.models.description import Fingerprint, ModelDescription
+from hssl.models.description import ModelDescription
+from hssl.preprocessing.fingerprint import Fingerprint
 
 PERCENTILES = {
     "spacing": (1.0, 1.0, 1.0),

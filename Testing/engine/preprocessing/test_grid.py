@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hssl.models.description import Fingerprint
 from hssl.models.inference import from_slices_first, on_source
+from hssl.preprocessing.fingerprint import Fingerprint
 from hssl.preprocessing.grid import labels_to_source, labels_to_working, orientation, to_working, working_grid
 from hssl.preprocessing.normalisation import fingerprint_of, measure
 

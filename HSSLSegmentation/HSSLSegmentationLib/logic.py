@@ -1,0 +1,560 @@
+"""The module's logic: everything that the panel does, without the panel; and the state of the panel in the scene."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModuleLogic,
+)
+
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+
+from .jobs.job import Job
+from .jobs.process import JobProcess, QtProcess
+
+
+@parameterNodeWrapper
+class HSSLSegmentationParameterNode:
+    """The state of the panel; it is saved with the scene."""
+
+    workspace: str = ""
+
+    addFrom: str = "folder"
+    addFolder: str = ""
+    addLabelsFolder: str = ""
+    addVolume: vtkMRMLScalarVolumeNode
+    addSegmentation: vtkMRMLSegmentationNode
+    addTask: str = ""
+    addGroup: str = ""
+    addModality: str = ""
+    labelNextTask: str = ""
+
+    pretrainMinutes: Annotated[float, WithinRange(0, 10000)] = 30.0
+    pretrainSteps: Annotated[int, WithinRange(0, 10000000)] = 0
+    networkSize: str = "small"
+    imageLoss: bool = True
+    taskLoss: bool = True
+    groupLoss: bool = True
+    reconstructionLoss: bool = True
+    denseLoss: bool = True
+    positionLoss: bool = True
+    pretrainRun: str = ""
+
+    fineTuneTask: str = ""
+    fineTuneStart: str = "scratch"
+    fineTuneCases: str = "all"
+    fineTuneCaseCount: Annotated[int, WithinRange(1, 100000)] = 3
+    fineTuneMinutes: Annotated[float, WithinRange(0, 10000)] = 5.0
+    fineTuneSteps: Annotated[int, WithinRange(0, 10000000)] = 0
+    useUnlabelled: bool = False
+    mirror: bool = False
+
+    segmentWhat: str = "volume"
+    inputVolume: vtkMRMLScalarVolumeNode
+    inputFolder: str = ""
+    outputFolder: str = ""
+    outputSegmentation: vtkMRMLSegmentationNode
+    model: str = ""
+    flips: bool = False
+    largestComponent: bool = False
+    uncertainty: bool = False
+
+
+class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
+    """All that the panel does, without the panel.
+
+    Long work runs in a process of its own and returns a `Job`; with `waitForCompletion=True` the call waits, with the
+    application responsive, and raises `JobError` with the job's reason when it fails.
+
+    Args:
+        makeProcess: makes the process of a job; a test can give its own.
+
+    Example::
+
+        from HSSLSegmentation import HSSLSegmentationLogic
+        logic = HSSLSegmentationLogic()
+        logic.createWorkspace("/data/liver")
+        logic.addFolder("/data/liver", "/data/scans", task="Liver", group="Abdomen CT", modality="CT")
+        logic.addVolume("/data/liver", volumeNode, task="Liver", segmentationNode=segmentationNode)
+        logic.pretrain("/data/liver", minutes=30, waitForCompletion=True)
+        job = logic.fineTune("/data/liver", task="Liver", start="pretrained", minutes=10, waitForCompletion=True)
+        segmentationNode = logic.segment(volumeNode, model=job.model)
+    """
+
+    def __init__(self, parent=None, makeProcess: Callable[[], JobProcess] = QtProcess):
+        from .jobs.jobStarter import JobStarter
+
+        ScriptedLoadableModuleLogic.__init__(self, parent)
+        self.starter = JobStarter(makeProcess)
+
+    def getParameterNode(self):
+        """Returns the state of the panel in the scene."""
+        return HSSLSegmentationParameterNode(super().getParameterNode())
+
+    # Dataset -----------------------------------------------------------------------------------------------------
+
+    def createWorkspace(self, path: str | Path, name: str = "") -> Path:
+        """Makes a workspace: a folder with a catalogue of images, where runs and models will lie too.
+
+        Example::
+
+            logic.createWorkspace("/data/liver")
+        """
+        from hssl.workspace.catalogue import Catalogue
+
+        return Catalogue.create(path, name).workspace
+
+    def addFolder(
+        self,
+        path: str | Path,
+        folder: str | Path,
+        task: str,
+        group: str = "",
+        modality: str = "",
+        labelsFolder: str | Path | None = None,
+        waitForCompletion: bool = True,
+    ) -> Job:
+        """Adds all volumes (files and DICOM series) under a folder to the workspace; labels are matched by file name.
+
+        Example::
+
+            job = logic.addFolder("/data/liver", "/data/scans", task="Liver", group="Abdomen CT", modality="CT",
+                                  labelsFolder="/data/labels")
+            print(job.result["added"], job.result["refused"])
+        """
+        from .jobs import datasetJobs
+
+        return self._finished(
+            datasetJobs.addFolder(self.starter, path, folder, task, group, modality, labelsFolder), waitForCompletion
+        )
+
+    def addDicom(
+        self,
+        path: str | Path,
+        folder: str | Path,
+        task: str,
+        group: str = "",
+        modality: str = "",
+        waitForCompletion: bool = True,
+    ) -> Job:
+        """Adds all DICOM series under a folder to the workspace, as images without labels.
+
+        Example::
+
+            logic.addDicom("/data/liver", "/media/cd", task="Liver", group="Abdomen CT")
+        """
+        return self.addFolder(path, folder, task, group, modality, None, waitForCompletion)
+
+    def addVolume(
+        self,
+        path: str | Path,
+        volumeNode,
+        task: str,
+        segmentationNode=None,
+        group: str = "",
+        modality: str = "",
+    ) -> str:
+        """Copies a volume of the scene, with a segmentation as its label, into the workspace; returns the image's id.
+
+        The volume is written as it stands in the world: a linear transform is hardened into the copy.
+
+        Example::
+
+            volumeNode, segmentationNode = slicer.util.getNode("CT"), slicer.util.getNode("Liver seg")
+            imageId = logic.addVolume("/data/liver", volumeNode, "Liver", segmentationNode)
+        """
+        from .scene import cases as sceneCases
+
+        return sceneCases.addVolume(path, volumeNode, task, segmentationNode, group, modality)
+
+    def createSampleWorkspace(self, path: str | Path, size: str = "demo", waitForCompletion: bool = True) -> Job:
+        """Generates a small set of scans (no download) and makes a workspace of it.
+
+        Example::
+
+            logic.createSampleWorkspace("/tmp/hssl-sample")
+        """
+        from .jobs import datasetJobs
+
+        return self._finished(datasetJobs.createSampleWorkspace(self.starter, path, size), waitForCompletion)
+
+    def checkImages(self, path: str | Path, waitForCompletion: bool = True) -> Job:
+        """Reads every new or changed image and label once, and notes in the catalogue which cannot be used and why.
+
+        Example::
+
+            logic.checkImages("/data/liver").result["problems"]
+        """
+        from .jobs import datasetJobs
+
+        return self._finished(datasetJobs.checkImages(self.starter, path), waitForCompletion)
+
+    def suggestGroups(self, path: str | Path, waitForCompletion: bool = True) -> Job:
+        """Compares the tasks' images and suggests which tasks belong into one group; nothing is changed.
+
+        Example::
+
+            logic.suggestGroups("/data/liver").result["groups"]
+        """
+        from .jobs import datasetJobs
+
+        return self._finished(datasetJobs.suggestGroups(self.starter, path), waitForCompletion)
+
+    def suggest(
+        self,
+        path: str | Path,
+        task: str,
+        model: str | Path = "",
+        count: int = 5,
+        waitForCompletion: bool = True,
+    ) -> Job:
+        """Ranks the images of a task that have no label by what a label would teach.
+
+        Args:
+            path: the workspace.
+            task: what is to be segmented.
+            model: name or path of a fine-tuned model, or of a pretraining; empty takes the latest fine-tuning of the
+                task, or else the latest pretraining.
+            count: how many images to suggest.
+
+        Example::
+
+            for row in logic.suggest("/data/liver", task="Liver", count=3).result["suggestions"]:
+                print(row["rank"], row["id"], row["uncertainty"], row["novelty"])
+        """
+        from .jobs import datasetJobs
+
+        return self._finished(datasetJobs.suggest(self.starter, path, task, model, count), waitForCompletion)
+
+    def openForLabelling(self, path: str | Path, imageId: str):
+        """Opens an image in the Segment Editor, with an empty segment for each class of its task.
+
+        Returns:
+            The segmentation node.
+
+        Example::
+
+            segmentationNode = logic.openForLabelling("/data/liver", "scan_07")
+        """
+        from hssl.workspace.catalogue import Catalogue
+
+        from .scene import labelling
+
+        return labelling.open(Catalogue.load(path), imageId)
+
+    def setLabel(self, path: str | Path, imageId: str, volumeNode, segmentationNode) -> Path:
+        """Writes a segmentation as the label of an image of the workspace; returns the label's file.
+
+        Example::
+
+            volumeNode, segmentationNode = slicer.util.getNode("scan_07"), slicer.util.getNode("Segmentation")
+            logic.setLabel("/data/liver", "scan_07", volumeNode, segmentationNode)
+        """
+        from .scene import cases as sceneCases
+
+        return sceneCases.setLabel(path, imageId, volumeNode, segmentationNode)
+
+    def images(self, path: str | Path, task: str | None = None, labelled: bool | None = None) -> list[str]:
+        """Returns the ids of the usable images of a workspace.
+
+        Example::
+
+            logic.images("/data/liver", task="Liver", labelled=True)
+        """
+        from hssl.workspace.catalogue import Catalogue
+
+        return [image.id for image in Catalogue.load(path).usable(task, labelled)]
+
+    # Training ----------------------------------------------------------------------------------------------------
+
+    def pretrain(
+        self,
+        path: str | Path,
+        minutes: float | None = None,
+        steps: int | None = None,
+        run: str = "",
+        options: dict[str, Any] | None = None,
+        waitForCompletion: bool = False,
+    ) -> Job:
+        """Learns from all images of the workspace, without labels.
+
+        Args:
+            path: the workspace.
+            minutes, steps: when to end, at the first that is reached.
+            run: name of the run; empty lets HSSL choose one.
+            options: further fields of `hssl.configuration.PretrainConfig`, such as `{"network": {"size": "medium"}}`.
+
+        Example::
+
+            job = logic.pretrain("/data/liver", minutes=30)
+            print(job.progress, job.etaSeconds)
+            job.stop(); job.wait(); job = job.resume()
+        """
+        from .jobs import trainingJobs
+
+        return self._finished(
+            trainingJobs.pretrain(self.starter, path, minutes, steps, run, options), waitForCompletion
+        )
+
+    def estimateMemory(
+        self, path: str | Path, options: dict[str, Any] | None = None, waitForCompletion: bool = False
+    ) -> Job:
+        """Tells how much memory a pretraining with these options would take.
+
+        Example::
+
+            job = logic.estimateMemory("/data/liver", {"network": {"size": "large"}}, waitForCompletion=True)
+            print(job.result["bytes"] / 1e9, "GB on", job.result["device"])
+        """
+        from .jobs import trainingJobs
+
+        return self._finished(trainingJobs.estimateMemory(self.starter, path, options), waitForCompletion)
+
+    def fineTune(
+        self,
+        path: str | Path,
+        task: str,
+        start: str | Path = "scratch",
+        cases: list[str] | None = None,
+        caseCount: int = 0,
+        minutes: float | None = None,
+        steps: int | None = None,
+        run: str = "",
+        options: dict[str, Any] | None = None,
+        waitForCompletion: bool = False,
+    ) -> Job:
+        """Learns one task from its labelled images.
+
+        Args:
+            path: the workspace.
+            task: what to segment.
+            start: "scratch", "pretrained" (the latest finished pretraining), a run's name, or a model file.
+            cases: ids of the labelled images to learn from; None means `caseCount` of them, or all when that is 0.
+            minutes, steps: when to end, at the first that is reached.
+            options: further fields of `hssl.configuration.FinetuneConfig`.
+
+        Example::
+
+            job = logic.fineTune("/data/liver", task="Liver", start="pretrained", minutes=10, waitForCompletion=True)
+            print(job.result["validation_dice"], job.model)
+        """
+        from .jobs import trainingJobs
+
+        return self._finished(
+            trainingJobs.fineTune(self.starter, path, task, start, cases, caseCount, minutes, steps, run, options),
+            waitForCompletion,
+        )
+
+    def compare(
+        self,
+        path: str | Path,
+        task: str,
+        start: str | Path = "pretrained",
+        caseCounts: list[int] | None = None,
+        seeds: list[int] | None = None,
+        minutes: float | None = None,
+        steps: int | None = None,
+        options: dict[str, Any] | None = None,
+        waitForCompletion: bool = False,
+    ) -> Job:
+        """Fine-tunes from the start and from scratch with the same recipe; tests both on images that neither has seen.
+
+        Example::
+
+            job = logic.compare("/data/liver", task="Liver", caseCounts=[1, 3], minutes=5, waitForCompletion=True)
+            for row in job.result["rows"]:
+                print(row["start"], row["case_count"], row["dice"])
+        """
+        from .jobs import trainingJobs
+
+        return self._finished(
+            trainingJobs.compare(self.starter, path, task, start, caseCounts, seeds, minutes, steps, options),
+            waitForCompletion,
+        )
+
+    def resume(self, runFolder: str | Path, waitForCompletion: bool = False) -> Job:
+        """Goes on with a run that was stopped, in this session or an earlier one.
+
+        Example::
+
+            logic.resume(logic.runs("/data/liver")[-1].path)
+        """
+        from .jobs import trainingJobs
+
+        return self._finished(trainingJobs.resume(self.starter, runFolder), waitForCompletion)
+
+    def runs(self, path: str | Path) -> list:
+        """Returns the runs of a workspace, oldest first, with name, path, kind, state, task and result.
+
+        Example::
+
+            [run.name for run in logic.runs("/data/liver") if run.state == "unfinished"]
+        """
+        from .workspace import contents as workspaceContents
+
+        return workspaceContents.runs(path)
+
+    # Segmentation ------------------------------------------------------------------------------------------------
+
+    def segment(
+        self,
+        volumeNode,
+        model: str | Path,
+        outputSegmentation=None,
+        flips: bool = False,
+        largestComponent: bool = False,
+        uncertainty: bool = False,
+        waitForCompletion: bool = True,
+    ):
+        """Segments a volume of the scene.
+
+        Args:
+            volumeNode: the volume; a linear transform that it is under is taken into account.
+            model: a fine-tuning run's folder (`job.model`) or a model file.
+            outputSegmentation: the node to write into; None makes a new one.
+            flips: average over mirrored copies, where the model has learned from such: slower, a little better.
+            largestComponent: keep only the largest piece of each structure.
+            uncertainty: also show where the result is doubtful, as a volume over the image.
+
+        Returns:
+            The segmentation node; without waiting, the job, whose `segmentationNode` is set at the end.
+
+        Example::
+
+            segmentationNode = logic.segment(slicer.util.getNode("CT"), model="/data/liver/models/liver.zip")
+        """
+        from .jobs import segmentationJobs
+
+        job = segmentationJobs.segment(
+            self.starter, volumeNode, model, outputSegmentation, flips, largestComponent, uncertainty
+        )
+        return self._finished(job, True).segmentationNode if waitForCompletion else job
+
+    def learnFromSlices(
+        self,
+        volumeNode,
+        segmentationNode,
+        model: str | Path = "",
+        completeSlices: list[tuple[int, int]] | None = None,
+        wholeVolume: bool = False,
+        waitForCompletion: bool = True,
+    ):
+        """Learns the visible segments from the slices that are painted of them, and fills the rest of the volume.
+
+        The Segment Editor effect HSSL does the same with a preview, and goes on from round to round.
+
+        Args:
+            volumeNode: the volume; a linear transform that it is under is taken into account.
+            segmentationNode: the segments; hidden ones take no part. They are filled, as far as masking and overwrite
+                mode of the Segment Editor allow, when it edits this segmentation.
+            model: a run's folder or a model file whose features to start from; empty starts from the scan alone.
+            completeSlices: (axis of the array: k, j, i → 0, 1, 2; index) of the slices on which what is not painted is
+                background. None takes the fewest slices that hold all that is painted; an empty list none, so that only
+                painted voxels are learned from, which needs two segments at least.
+            wholeVolume: fill all of the volume, not only the surroundings of what is painted.
+
+        Returns:
+            The segmentation node; without waiting, the job, whose `writer` can undo the filling at the end.
+
+        Example::
+
+            segmentationNode = slicer.util.getNode("Segmentation")  # "Liver" is painted on axial slices 12, 30 and 48
+            logic.learnFromSlices(slicer.util.getNode("CT"), segmentationNode, model="/data/liver/runs/pretrain-1")
+        """
+        from .jobs import interactiveJobs
+
+        job = interactiveJobs.learnFromSlices(
+            self.starter, volumeNode, segmentationNode, model, completeSlices, wholeVolume
+        )
+        return self._finished(job, True).segmentationNode if waitForCompletion else job
+
+    def segmentFolder(
+        self,
+        folder: str | Path,
+        model: str | Path,
+        outputFolder: str | Path,
+        flips: bool = False,
+        largestComponent: bool = False,
+        uncertainty: bool = False,
+        waitForCompletion: bool = False,
+    ) -> Job:
+        """Segments every volume in a folder; the label maps are written into another folder.
+
+        Example::
+
+            model = "/data/liver/models/liver.zip"
+            job = logic.segmentFolder("/data/new", model, "/data/new-labels", waitForCompletion=True)
+            print(job.result["outputs"], job.result["failed"])
+        """
+        from .jobs import segmentationJobs
+
+        job = segmentationJobs.segmentFolder(
+            self.starter, folder, model, outputFolder, flips, largestComponent, uncertainty
+        )
+        return self._finished(job, waitForCompletion)
+
+    def evaluate(
+        self,
+        predictions: str | Path,
+        references: str | Path,
+        outputFolder: str | Path,
+        model: str | Path | None = None,
+        waitForCompletion: bool = True,
+    ) -> Job:
+        """Compares label maps with true ones, file by file of the same name.
+
+        Example::
+
+            job = logic.evaluate("/data/new-labels", "/data/true-labels", "/data/evaluation")
+            print(job.result["summary"])
+        """
+        from .jobs import segmentationJobs
+
+        return self._finished(
+            segmentationJobs.evaluate(self.starter, predictions, references, outputFolder, model), waitForCompletion
+        )
+
+    # Models ------------------------------------------------------------------------------------------------------
+
+    def models(self, path: str | Path) -> list:
+        """Returns the model files of a workspace, with name, path, kind and description.
+
+        Example::
+
+            [model.name for model in logic.models("/data/liver")]
+        """
+        from .workspace import contents as workspaceContents
+
+        return workspaceContents.models(path)
+
+    def exportModel(
+        self, model: str | Path, path: str | Path, licence: str = "", waitForCompletion: bool = True
+    ) -> Job:
+        """Writes a run as one file that holds weights, classes, terminology, licence and origin.
+
+        Example::
+
+            logic.exportModel(job.model, "/data/liver.zip", licence="CC BY 4.0")
+        """
+        from .jobs import modelJobs
+
+        return self._finished(modelJobs.exportModel(self.starter, model, path, licence), waitForCompletion)
+
+    def importModel(
+        self, file: str | Path, path: str | Path | None = None, name: str = "", waitForCompletion: bool = True
+    ) -> Job:
+        """Checks a model file and copies it into a workspace, the last used one unless another is named.
+
+        Example::
+
+            job = logic.importModel("/downloads/liver.zip", "/data/liver")
+            logic.segment(volumeNode, model=job.result["model"])
+        """
+        from .jobs import modelJobs
+
+        return self._finished(modelJobs.importModel(self.starter, file, path, name), waitForCompletion)
+
+    def _finished(self, job: Job, waitForCompletion: bool) -> Job:
+        return job.wait() if waitForCompletion else job

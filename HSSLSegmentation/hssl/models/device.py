@@ -1,0 +1,57 @@
+"""The device to compute on, and when its memory runs out."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+import torch
+
+from ..errors import ConfigurationError
+
+
+def chosen_device(name: str) -> torch.device:
+    """Returns the device of that name, ready to compute; "auto" is a GPU on which a convolution really runs, else the CPU.
+
+    Raises:
+        ConfigurationError: the device was asked for by name and is not there, or does not compute.
+    """
+    if name == "auto":
+        for candidate in ("cuda", "mps"):
+            try:
+                return chosen_device(candidate)
+            except ConfigurationError:
+                continue
+        return chosen_device("cpu")
+    try:
+        device = torch.device(name)
+        # is_available() answers yes for cards that torch has no kernels for; a small convolution does not.
+        torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4, device=device), torch.ones(1, 1, 3, 3, device=device)).cpu()
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigurationError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Returns whether an exception of torch or Python means that memory ran out."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    )
+
+
+def keep_freed_memory() -> None:
+    """Lets glibc keep what large tensors leave behind, where it would give it back to the system each time.
+
+    Paging it in anew costs up to half the time of a network on the CPU (malloc's manual, mallopt(3)). Elsewhere than
+    with glibc nothing happens.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        trim_threshold, mmap_max = -1, -4  # names of mallopt's parameters, from malloc.h
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, -1)

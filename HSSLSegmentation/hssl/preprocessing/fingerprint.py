@@ -1,0 +1,41 @@
+"""How the volumes of a task are brought to the working grid: measured once, carried with every model."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+
+class Fingerprint(BaseModel):
+    """How the volumes of a task are brought to the working grid, measured once and carried with every model.
+
+    Axes are those of the array after reorientation to LPS, in z, y, x order; `slice_axis` is the one along which
+    2D networks see slices. Values are normalised as (clip(v, lower, upper) − center) / scale, where for
+    "percentiles" the four numbers are measured on each image itself and these are None.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    spacing: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+    """Working spacing in mm, z, y, x."""
+    slice_axis: int = Field(ge=0, le=2)
+    normalisation: Literal["window", "percentiles"]
+    lower: float | None = None
+    upper: float | None = None
+    center: float | None = None
+    scale: float | None = None
+    median_size: tuple[PositiveInt, PositiveInt, PositiveInt]
+    """Median size on the working grid in voxels, z, y, x."""
+
+    @model_validator(mode="after")
+    def _window_is_usable(self) -> Self:
+        window = (self.lower, self.upper, self.center, self.scale)
+        if self.normalisation == "percentiles":
+            if any(number is not None for number in window):
+                raise ValueError("percentiles are measured on each image: lower, upper, center and scale must be null")
+        elif self.lower is None or self.upper is None or self.center is None or self.scale is None:
+            raise ValueError("a window needs lower, upper, center and scale")
+        elif not (self.lower < self.upper and self.scale > 0):
+            raise ValueError(f"a window needs lower < upper and scale > 0, got {window}")
+        return self
