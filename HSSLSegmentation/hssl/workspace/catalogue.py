@@ -47,6 +47,8 @@ class Task(_Record):
     group: str = ""
     """Name of the group; empty: a group of its own."""
     classes: list[LabelClass] = []
+    ignore_value: int | None = Field(default=None, ge=1)
+    """Value of voxels that nobody labelled (nnU-Net's `ignore`): left out of losses and measures, and no class."""
 
     @model_validator(mode="after")
     def _classes_differ(self) -> Self:
@@ -54,6 +56,8 @@ class Task(_Record):
             seen = [getattr(c, what) for c in self.classes]
             if len(set(seen)) != len(seen):
                 raise ValueError(f"task {self.name}: two classes have the same {what}: {seen}")
+        if any(c.value == self.ignore_value for c in self.classes):
+            raise ValueError(f"task {self.name}: value {self.ignore_value} is a class, and the one to be ignored")
         return self
 
 
@@ -79,6 +83,8 @@ class Image(_Record):
     """Series instance UID, when `image` is a folder."""
     frame: int | None = None
     """Chosen frame of a 4D file."""
+    patient: str = ""
+    """Whose image it is: images of one patient stay on one side of every split. Empty: a patient of its own."""
     modality: str = ""
     size: tuple[int, int, int] | None = None
     spacing: tuple[float, float, float] | None = None
@@ -88,6 +94,10 @@ class Image(_Record):
     """Identity of the bytes: tells the same image twice, and a file that changed."""
     problem: str | None = None
     """Why the image cannot be used; None: it can."""
+    doubt: str | None = None
+    """Why it is probably no image (such as "looks like a mask of case1"); it is not used until it is confirmed."""
+    confirmed: bool = False
+    """The user says that it is an image, whatever its content looks like."""
     label_problem: str | None = None
     """Why the label cannot be used (the image still can)."""
     label_values: list[int] | None = None
@@ -255,7 +265,7 @@ class Catalogue:
         raise ConfigurationError(f"no image with id {id!r} in {self.workspace}")
 
     def usable(self, task: str | None = None, labelled: bool | None = None) -> list[Image]:
-        """Returns the images without a problem, in the catalogue's order.
+        """Returns the images without a problem that are surely images, in the catalogue's order.
 
         Args:
             task: only this task's.
@@ -265,6 +275,7 @@ class Catalogue:
             image
             for image in self.images
             if image.problem is None
+            and (image.doubt is None or image.confirmed)
             and (task is None or image.task == task)
             and (labelled is None or labelled == (image.label is not None and image.label_problem is None))
         ]
@@ -298,7 +309,7 @@ class Catalogue:
         return sha256_of(
             [
                 [t.model_dump(mode="json") for t in self.tasks],
-                sorted([i.id, i.task, i.content, i.label or ""] for i in self.images if i.problem is None),
+                sorted([i.id, i.task, i.content, i.label or ""] for i in self.usable()),
             ]
         )
 
@@ -332,6 +343,28 @@ class Catalogue:
         self.set_task(self.task(task).model_copy(update={"group": group}))
         used = {t.group for t in self.tasks}
         self._document.groups = [g for g in self.groups if g.name in used]
+
+    def confirm_images(self, ids: list[str], confirmed: bool = True) -> None:
+        """Says that these are images although their content looks like a mask's, or takes that back.
+
+        Raises:
+            ConfigurationError: an id is unknown; nothing was changed.
+        """
+        for image in [self.image(id) for id in ids]:
+            image.confirmed = confirmed
+
+    def set_patient(self, ids: list[str], patient: str) -> None:
+        """Says whose images these are; "" makes each a patient of its own.
+
+        Raises:
+            ConfigurationError: an id is unknown; nothing was changed.
+        """
+        for image in [self.image(id) for id in ids]:
+            image.patient = patient
+
+    def patient_of(self, image: Image) -> str:
+        """Returns whose image it is; an image without a patient is one of its own."""
+        return image.patient or image.id
 
     def set_image(self, image: Image) -> None:
         """Adds the image, or replaces the one of that id."""

@@ -231,3 +231,34 @@ def test_any_text_in_names_survives_a_round_trip(tmp_path, task, group, path, la
     again = Catalogue.load(tmp_path)
     assert (again.tasks, again.images, again.groups) == (catalogue.tasks, catalogue.images, catalogue.groups)
     assert json.loads((tmp_path / FILE_NAME).read_text(encoding="utf-8"))["extra"] == extra
+
+
+def test_an_image_in_doubt_is_not_used_until_it_is_confirmed(tmp_path):
+    catalogue = Catalogue.create(tmp_path / "w")
+    catalogue.set_task(Task(name="t"))
+    catalogue.add_images([Image(id="a", task="t", image="a.nii"), Image(id="b", task="t", image="b.nii")])
+    catalogue.image("b").doubt = "looks like a mask of a"
+    before = catalogue.content_hash()
+    assert [i.id for i in catalogue.usable()] == ["a"]
+    catalogue.confirm_images(["b"])
+    assert [i.id for i in catalogue.usable()] == ["a", "b"]
+    assert catalogue.content_hash() != before
+    with pytest.raises(ConfigurationError, match="no image with id 'c'"):
+        catalogue.confirm_images(["a", "c"], False)
+    assert catalogue.image("b").confirmed
+
+
+def test_images_have_a_patient_or_are_one_of_their_own(tmp_path):
+    catalogue = Catalogue.create(tmp_path / "w")
+    catalogue.set_task(Task(name="t"))
+    catalogue.add_images([Image(id=i, task="t", image=f"{i}.nii") for i in ("left", "right", "other")])
+    catalogue.set_patient(["left", "right"], "p1")
+    assert [catalogue.patient_of(i) for i in catalogue.images] == ["p1", "p1", "other"]
+    with pytest.raises(ConfigurationError, match="no image"):
+        catalogue.set_patient(["other", "none"], "p2")
+    assert catalogue.image("other").patient == ""
+
+
+def test_a_value_to_be_ignored_is_no_class():
+    with pytest.raises(ValueError, match="to be ignored"):
+        Task(name="t", classes=[LabelClass(value=1, name="a")], ignore_value=1)
