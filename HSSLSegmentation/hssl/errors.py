@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
+
+WayOut = Literal["", "frame", "channel", "check", "create", "overwrite"]
+"""What a door of the program may offer as the way out of an error; each door has its own name for it."""
 
 
 def encodable(text: str) -> str:
@@ -18,14 +22,15 @@ class HSSLError(Exception):
 
     Attributes:
         exit_code: exit status of a process that ends with this error.
-        hint: what the user can do about it; empty when the message already says so.
+        hint: what the user can do about it, in words that fit every door; empty when the message already says so.
+        way_out: the option or action that does it; the door that tells the error adds its own name for it.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, hint: str = ""):
+    def __init__(self, message: str, hint: str = "", way_out: WayOut = ""):
         super().__init__(encodable(message))
-        self.hint = hint
+        self.hint, self.way_out = hint, way_out
 
 
 class ConfigurationError(HSSLError):
@@ -39,14 +44,14 @@ class InputError(HSSLError):
 
     exit_code = 4
 
-    def __init__(self, path: str | Path, reason: str, hint: str = ""):
-        super().__init__(f"{path}: {reason}", hint)
+    def __init__(self, path: str | Path, reason: str, hint: str = "", way_out: WayOut = ""):
+        super().__init__(f"{path}: {reason}", hint, way_out)
         self.path = Path(path)
         self.reason = encodable(reason)
 
 
 class WorkspaceError(InputError):
-    """A workspace folder is missing, damaged, read-only, or of a newer schema."""
+    """A workspace folder is missing, damaged, or of a newer schema."""
 
 
 class ModelFileError(InputError):
@@ -71,6 +76,17 @@ class MemoryExhaustedError(HSSLError):
     """The smallest batch does not fit on the device."""
 
     exit_code = 8
+
+
+class OutputError(HSSLError):
+    """A place cannot be written to, or writing there would replace what must stay; the message names it and why."""
+
+    exit_code = 9
+
+    def __init__(self, path: str | Path, reason: str, hint: str = "", way_out: WayOut = ""):
+        super().__init__(f"{path}: {reason}", hint, way_out)
+        self.path = Path(path)
+        self.reason = encodable(reason)
 
 
 STOPPED_EXIT_CODE = 10

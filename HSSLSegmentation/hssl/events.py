@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from .errors import HSSLError
+from .errors import HSSLError, WayOut
 
 
 class _Event(BaseModel):
@@ -87,12 +87,19 @@ class Failed(_Event):
     """Name of the error's class."""
     message: str
     hint: str = ""
+    way_out: WayOut = ""
     exit_code: int = 1
 
     @classmethod
     def of(cls, error: HSSLError) -> Self:
         """Tells an error that a user can mend."""
-        return cls(kind=type(error).__name__, message=str(error), hint=error.hint, exit_code=error.exit_code)
+        return cls(
+            kind=type(error).__name__,
+            message=str(error),
+            hint=error.hint,
+            way_out=error.way_out,
+            exit_code=error.exit_code,
+        )
 
 
 Event = Phase | Progress | Losses | Metrics | Message | Done | Failed

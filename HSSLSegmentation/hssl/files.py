@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from .errors import InputError
+from .errors import InputError, OutputError
 
 TEMPORARY_PREFIX = ".writing-"
 
@@ -27,7 +27,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     suffix, because image writers choose the format by it.
 
     Raises:
-        InputError: the folder cannot be written to, or the disk is full.
+        OutputError: the folder cannot be written to, or the disk is full.
     """
     path = Path(path)
     temporary = None
@@ -45,7 +45,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
-        raise InputError(path, f"cannot be written: {error.strerror or error}") from error
+        raise OutputError(path, f"cannot be written: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -79,13 +79,13 @@ def write_text(path: str | Path, text: str) -> None:
     """Writes UTF-8 text, whole or not at all.
 
     Raises:
-        InputError: as `whole_file`; also text that is not Unicode, such as a file name in another encoding.
+        OutputError: as `whole_file`; also text that is not Unicode, such as a file name in another encoding.
     """
     try:
         with whole_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except UnicodeEncodeError as error:
-        raise InputError(path, f"cannot be written: {error}") from error
+        raise OutputError(path, f"cannot be written: {error}") from error
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from .errors import LockedError, WorkspaceError
+from .errors import LockedError, OutputError
 
 
 class FolderLock:
@@ -16,7 +16,7 @@ class FolderLock:
 
     Raises:
         LockedError: another process holds the lock.
-        WorkspaceError: the folder cannot be written to.
+        OutputError: the folder cannot be written to.
     """
 
     def __init__(self, folder: str | Path, purpose: str = "this run"):
@@ -30,7 +30,7 @@ class FolderLock:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
-            raise WorkspaceError(self.folder, f"cannot be written: {error.strerror or error}") from error
+            raise OutputError(self.folder, f"cannot be written: {error.strerror or error}") from error
         try:
             _lock(self._file)
         except OSError as error:
@@ -50,7 +50,7 @@ class FolderLock:
         except OSError as error:
             os.close(self._file)
             self._file = None
-            raise WorkspaceError(self.folder, f"cannot be written: {error.strerror or error}") from error
+            raise OutputError(self.folder, f"cannot be written: {error.strerror or error}") from error
         return self
 
     def __exit__(

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from hssl.errors import InputError
+from hssl.errors import OutputError
 from hssl.files import remove_unfinished, whole_file, write_json, write_text
 
 WRITER = """
@@ -53,7 +53,7 @@ def test_a_failure_leaves_the_older_file_and_nothing_else(tmp_path):
     write_json(tmp_path / "a.json", {"x": 1})
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"x": float("nan")})
-    with pytest.raises(InputError, match="No space"), whole_file(tmp_path / "a.json") as temporary:
+    with pytest.raises(OutputError, match="No space"), whole_file(tmp_path / "a.json") as temporary:
         temporary.write_text("half")
         raise OSError(28, "No space left on device")
     assert [p.read_text() for p in tmp_path.iterdir()] == ['{\n "x": 1\n}\n']
@@ -62,6 +62,6 @@ def test_a_failure_leaves_the_older_file_and_nothing_else(tmp_path):
 def test_a_folder_in_the_way_is_named(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").mkdir()
-    with pytest.raises(InputError, match=r"a/b: cannot be written: "):
+    with pytest.raises(OutputError, match=r"a/b: cannot be written: "):
         write_text(tmp_path / "a" / "b", "x")
     assert list((tmp_path / "a").iterdir()) == [tmp_path / "a" / "b"]

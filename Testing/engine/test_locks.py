@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hssl.errors import LockedError, WorkspaceError
+from hssl.errors import LockedError, OutputError
 from hssl.locks import FolderLock
 
 HOLDER = """
@@ -38,6 +38,6 @@ def test_a_full_disk_is_told_and_leaves_the_folder_unlocked(tmp_path, monkeypatc
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", full)
-        with pytest.raises(WorkspaceError, match="No space left"), FolderLock(tmp_path):
+        with pytest.raises(OutputError, match="No space left"), FolderLock(tmp_path):
             pass
     subprocess.run([sys.executable, "-c", HOLDER.replace("60", "0"), tmp_path], check=True)

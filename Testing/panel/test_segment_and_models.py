@@ -12,7 +12,7 @@ from panel_fixtures import configurationOf, fakeRun
 
 import slicer
 from harness.fixtures import settle, waitUntil
-from hssl.errors import InputError
+from hssl.errors import OutputError
 from HSSLSegmentationLib import settings
 from HSSLSegmentationLib.scene import pictures as scenePictures
 
@@ -137,7 +137,7 @@ def test_a_full_disk_is_told_and_no_job_starts(ready, processes, slotErrors):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not processes and ready.job is None
     # Under test, Slicer raises what it would show.
-    assert "volume.nrrd: cannot be written (" in str(slotErrors.expect(InputError))
+    assert "volume.nrrd: cannot be written (" in str(slotErrors.expect(OutputError))
     ready.segment.ui.startButton.click()
     assert len(processes) == 1
 

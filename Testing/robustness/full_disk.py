@@ -24,7 +24,7 @@ from pathlib import Path
 
 from kills import NAMES, Failure, Forked, Ground, Place, finished, places
 
-from hssl.errors import InputError
+from hssl.errors import OutputError
 
 ROOM = 400
 """MiB of the file system."""
@@ -51,14 +51,14 @@ def failed_with_reason(place: Place, log: Path, reasons: tuple[str, ...]) -> boo
     """Runs a job that may fail; returns whether it did.
 
     Raises:
-        Failure: it failed in another way than with an InputError that gives one of the reasons.
+        Failure: it failed in another way than with an OutputError that gives one of the reasons.
     """
     process = Forked(place.job, log)
     code = process.wait()
     if code == 0:
         return False
     said = process.log.read_text()
-    if code != InputError.exit_code or not any(reason in said for reason in reasons):
+    if code != OutputError.exit_code or not any(reason in said for reason in reasons):
         raise Failure(f"the job ended with {code}:\n{said[-2500:]}")
     if process.orphans():
         raise Failure(f"processes are left: {process.orphans()}")

@@ -12,6 +12,7 @@ import slicer
 
 from .. import settings
 from ..jobs.process import JobProcess
+from ..jobs.wayOut import hintOf
 from ..scene import annotatedSlices
 from ..scene import segmentations as sceneSegmentations
 from ..scene import volumes as sceneVolumes
@@ -221,7 +222,7 @@ class InteractiveSession:
         else:
             self.busy = False
         # What follows a failed opening fails too, with a reason that says less.
-        self.problem = self.problem or "\n".join(text for text in (event.message, event.hint) if text)
+        self.problem = self.problem or "\n".join(text for text in (event.message, hintOf(event)) if text)
 
     def _take(self, whenDone: Callable[[dict], None], result: dict) -> None:
         try:

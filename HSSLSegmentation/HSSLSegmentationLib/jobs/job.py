@@ -14,6 +14,7 @@ import slicer
 
 from .interpreter import Command
 from .process import JobProcess
+from .wayOut import hintOf
 
 LONGEST_LINE = 1 << 20
 STOPPED_EXIT_CODE = 10
@@ -289,7 +290,7 @@ class Job:
             self.result = dict(outcome.result)
             self._end("stopped" if outcome.stopped else "done")
         elif outcome is not None:
-            self._end("failed", outcome.message, outcome.hint)
+            self._end("failed", outcome.message, hintOf(outcome))
         elif self._killed or self._terminated:
             self._end("stopped")
             self.detail = _("It had to be ended by force; it goes on from its last checkpoint.")

@@ -79,7 +79,7 @@ def writeVolume(volumeNode, path: str | Path) -> None:
 
     Raises:
         SceneVolumeError: the node cannot be used; see `reasonNotUsable`.
-        InputError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     check(volumeNode)
     writeArray(slicer.util.arrayFromVolume(volumeNode), worldMatrix(volumeNode), path, compress=False)
@@ -89,11 +89,11 @@ def writeArray(array: numpy.ndarray, ijkToRas: numpy.ndarray, path: str | Path, 
     """Writes an array in k, j, i order with its 4×4 matrix to RAS; files hold LPS.
 
     Raises:
-        InputError: the file cannot be written, for example since the disk is full.
+        OutputError: the file cannot be written, for example since the disk is full.
     """
     import SimpleITK
 
-    from hssl.errors import InputError
+    from hssl.errors import OutputError
     from hssl.files import whole_file
 
     ijkToLps = numpy.diag([-1.0, -1.0, 1.0, 1.0]) @ ijkToRas
@@ -106,7 +106,7 @@ def writeArray(array: numpy.ndarray, ijkToRas: numpy.ndarray, path: str | Path, 
             SimpleITK.WriteImage(image, str(temporary), compress)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
-            raise InputError(path, f"cannot be written ({reason})", "Is the disk full?") from error
+            raise OutputError(path, f"cannot be written ({reason})", "Is the disk full?") from error
 
 
 def readArray(path: str | Path, volumeNode) -> numpy.ndarray:

@@ -18,10 +18,19 @@ from rich.console import Console
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from ..events import Done, Event, OnEvent, Stop
+    from ..events import Done, Event, Failed, OnEvent, Stop
 
     Job = Callable[[OnEvent, Stop], Done]
 
+
+WAYS_OUT = {
+    "frame": "--frame",
+    "channel": "--channel",
+    "check": "hssl catalogue check",
+    "create": "hssl catalogue create",
+    "overwrite": "--overwrite",
+}
+"""What the command line calls the way out of an error."""
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -91,7 +100,7 @@ def run_job(
         if as_json:
             on_event(failed)
         else:
-            _print_error(failed.message, failed.hint)
+            _print_error(failed)
         sys.exit(failed.exit_code)
     assert done is not None
     if not as_json:
@@ -114,7 +123,7 @@ def errors_told(as_json: bool) -> Iterator[None]:
         if as_json:
             print(to_line(Failed.of(error)), flush=True)
         else:
-            _print_error(str(error), error.hint)
+            _print_error(Failed.of(error))
         sys.exit(error.exit_code)
 
 
@@ -123,12 +132,13 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
-def _print_error(message: str, hint: str) -> None:
+def _print_error(failed: Failed) -> None:
     from rich.markup import escape
 
-    err.print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)
-    if hint:
-        err.print(escape(hint), soft_wrap=True)
+    err.print(f"[bold red]Error:[/] {escape(failed.message)}", soft_wrap=True)
+    way_out = f"({WAYS_OUT[failed.way_out]})" if failed.way_out else ""
+    if failed.hint or way_out:
+        err.print(escape(f"{failed.hint} {way_out}".strip()), soft_wrap=True)
 
 
 class _Bars:

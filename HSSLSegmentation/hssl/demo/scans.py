@@ -166,7 +166,7 @@ def generate(
         The folder of each task, by its name.
 
     Raises:
-        InputError: the folder cannot be written to.
+        OutputError: the folder cannot be written to.
     """
     across, share, default_labelled, default_unlabelled = _SIZES[size]
     counts = (

@@ -34,7 +34,7 @@ def sample(
 
     Raises:
         WorkspaceError: there is something in the folder already.
-        InputError: the folder cannot be written to.
+        OutputError: the folder cannot be written to.
     """
     workspace = Path(workspace).expanduser().absolute()
     if workspace.exists() and (not workspace.is_dir() or any(workspace.iterdir())):

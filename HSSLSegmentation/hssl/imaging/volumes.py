@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import SimpleITK as sitk
 
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from ..files import whole_file
 from ..threads import itk_reads
 from . import dicom
@@ -149,7 +149,7 @@ def read_volume(path: str | Path, series: str | None = None, frame: int | None =
         return _read_series(path, series)
     header = read_header(path)
     if frame is None and header.frames > 1:
-        raise InputError(path, f"has {header.frames} frames and none is chosen", "Choose one with --frame.")
+        raise InputError(path, f"has {header.frames} frames and none is chosen", "Choose one.", "frame")
     if frame is not None and not 0 <= frame < header.frames:
         raise InputError(path, f"has no frame {frame}: it has {header.frames}")
     _check_memory(path, math.prod(header.size) * (header.components if header.dimension < 4 else 1))
@@ -245,25 +245,25 @@ def write_volume(image: sitk.Image, path: str | Path) -> None:
     """Writes a volume or label map, compressed, whole or not at all.
 
     Raises:
-        InputError: the format is none of .nii, .nii.gz, .nrrd, .mha, or the file cannot be written.
+        OutputError: the format is none of .nii, .nii.gz, .nrrd, .mha, or the file cannot be written.
     """
     path = Path(path)
     if "float" in image.GetPixelIDTypeAsString() and not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
-        raise InputError(path, "cannot be written: the volume has voxels that are NaN or infinite")
+        raise OutputError(path, "cannot be written: the volume has voxels that are NaN or infinite")
     if suffix_of(path) not in WRITTEN:
-        raise InputError(path, f"cannot be written: the format must be one of {', '.join(WRITTEN)}")
+        raise OutputError(path, f"cannot be written: the format must be one of {', '.join(WRITTEN)}")
     with whole_file(path) as temporary:
         try:
             sitk.WriteImage(image, str(temporary), suffix_of(path) != ".nii")
         except RuntimeError as error:
-            raise InputError(path, f"cannot be written: {dicom.reason_of(error)}") from error
+            raise OutputError(path, f"cannot be written: {dicom.reason_of(error)}") from error
         # ITK writes NIfTI without looking whether the disk took it all.
         try:
             written = storage.inspect(temporary)
             if written is not None:
                 storage.verify(written)
         except InputError as error:
-            raise InputError(path, f"cannot be written: what arrived on the disk {error.reason}") from error
+            raise OutputError(path, f"cannot be written: what arrived on the disk {error.reason}") from error
 
 
 def _opened(path: Path) -> sitk.ImageFileReader:

@@ -140,7 +140,7 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
     catalogue = Catalogue.load(config.workspace)
     task = catalogue.task(config.task)
     if not task.classes:
-        raise ConfigurationError(f"task {task.name!r} has no classes", "`hssl catalogue check` finds them in labels.")
+        raise ConfigurationError(f"task {task.name!r} has no classes", "A check finds them in the labels.", "check")
     cases, validation = choose_cases(catalogue, config)
     start = Start.of(config)
     on_event(Phase(name="store", index=1, count=2))

@@ -63,8 +63,6 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
             )  # fmt: skip
             outputs.append({"input": str(source.path), **_write(result, config.output, source.name)})
         except InputError as error:
-            if "cannot be written" in error.reason:
-                raise
             on_event(Message(level="error", text=f"{source.path}: {error.reason}"))
             failed.append({"input": str(source.path), "reason": error.reason})
         except Stopped:

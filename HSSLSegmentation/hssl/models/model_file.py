@@ -78,7 +78,7 @@ def write_model(path: str | Path, description: ModelDescription, state: dict[str
     Raises:
         ModelFileError: the weights do not belong to that network or are not finite, or the description is one that
             `read_model` would refuse.
-        InputError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     import safetensors.torch
 
@@ -124,7 +124,8 @@ def export_model(run_folder: str | Path, path: str | Path, licence: str = "") ->
         The description that was written.
 
     Raises:
-        InputError: the run has no checkpoint or a damaged one, or the file cannot be written.
+        InputError: the run has no checkpoint or a damaged one.
+        OutputError: the file cannot be written.
     """
     description, state = load_model(run_folder)
     if licence:
@@ -147,7 +148,7 @@ def install_model(path: str | Path, workspace: str | Path, name: str = "") -> Pa
     Raises:
         ModelFileError: the file is not a whole, harmless model file, or another model has the name.
         WorkspaceError: the folder is not a workspace.
-        InputError: the workspace cannot be written to.
+        OutputError: the workspace cannot be written to.
     """
     path = Path(path)
     if not (Path(workspace) / FILE_NAME).is_file():
@@ -368,7 +369,7 @@ def _check_frame(file: BinaryIO, shown: Path) -> int:
     file.seek(0)
     start = file.read(4)
     if start[:1] == b"\x80":
-        raise ModelFileError(shown, "is a pickle, which could execute code", "Only files by `hssl export` are read.")
+        raise ModelFileError(shown, "is a pickle, which could execute code", "Only files that HSSL exported are read.")
     if start != b"PK\x03\x04":
         raise ModelFileError(shown, "is not a model file (not a zip)")
     tail_size = _END_RECORD.size + _ZIP64_LOCATOR_SIZE
@@ -405,7 +406,7 @@ def _checked_infos(infos: list[zipfile.ZipInfo], size: int, shown: Path) -> dict
             raise ModelFileError(
                 shown,
                 f"its member {said} is a pickle, which could execute code",
-                "Only files by `hssl export` are read.",
+                "Only files that HSSL exported are read.",
             )
         if rest not in MEMBERS or not _FOLDER.fullmatch(folder) or info.filename != name:
             raise ModelFileError(shown, f"its member {said} does not belong into a model file")

@@ -108,7 +108,7 @@ def task_fingerprint(
             on_event(Message(level="warning", text=f"{task.name}: {error}; left out"))
         meter.update(number, detail=task.name)
     if not measures:
-        raise ConfigurationError(f"task {task.name!r} has no usable image to measure", "Run `hssl catalogue check`.")
+        raise ConfigurationError(f"task {task.name!r} has no usable image to measure", "Check the images.", "check")
     fingerprint = fingerprint_of(measures, task.modality)
     # Read again: another process may have added its own meanwhile.
     known = read_json(path) if path.exists() else {}
@@ -153,8 +153,6 @@ def build(
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for number, result in enumerate(pool.map(one, images), 1):
             if isinstance(result, InputError):
-                if "cannot be written" in result.reason:
-                    raise result
                 on_event(Message(level="warning", text=f"{result}; left out"))
             else:
                 stored.append(result)

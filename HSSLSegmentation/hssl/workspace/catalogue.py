@@ -145,7 +145,8 @@ class Catalogue:
         """Makes the folder with an empty catalogue.
 
         Raises:
-            WorkspaceError: there is a catalogue already, or the folder cannot be written to.
+            WorkspaceError: there is a catalogue already.
+            OutputError: the folder cannot be written to.
         """
         workspace = Path(workspace).expanduser().absolute()
         if (workspace / FILE_NAME).exists():
@@ -164,9 +165,7 @@ class Catalogue:
         workspace = Path(workspace).expanduser().absolute()
         path = workspace / FILE_NAME
         if not path.exists():
-            raise WorkspaceError(
-                workspace, f"is not a workspace: it has no {FILE_NAME}", "Create one with `hssl catalogue create`."
-            )
+            raise WorkspaceError(workspace, f"is not a workspace: it has no {FILE_NAME}", "Create one.", "create")
         values = read_json(path)
         schema = values.get("schema") if isinstance(values, dict) else None
         if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:

@@ -81,7 +81,8 @@ def check_workspace(
 
     Raises:
         ConfigurationError: there is no task of that name.
-        WorkspaceError: there is no catalogue, or it cannot be written.
+        WorkspaceError: there is no catalogue.
+        OutputError: it cannot be written.
         LockedError: another process kept the catalogue locked.
     """
     findings, unchanged, stopped = _read(Catalogue.load(workspace), on_event, stop, task)

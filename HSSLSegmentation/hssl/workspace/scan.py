@@ -103,7 +103,8 @@ def add(
         stop: what was read until then is kept.
 
     Raises:
-        WorkspaceError: there is no catalogue, or it cannot be written.
+        WorkspaceError: there is no catalogue.
+        OutputError: it cannot be written.
         LockedError: another process kept the catalogue locked.
     """
     known = Catalogue.load(workspace)
@@ -134,7 +135,8 @@ def relabel(workspace: str | Path, id: str, label: str | Path | None) -> Image:
     Raises:
         ConfigurationError: there is no image of that id.
         InputError: the label does not exist.
-        WorkspaceError: there is no catalogue, or it cannot be written.
+        WorkspaceError: there is no catalogue.
+        OutputError: it cannot be written.
     """
     known = Catalogue.load(workspace)
     record = known.image(id)
@@ -382,7 +384,7 @@ def _with_label(candidate: Candidate, stamp: str, header: Header, content: str, 
 
 def _check_frame(header: Header, frame: int | None) -> None:
     if frame is None and header.frames > 1:
-        raise InputError(header.path, f"has {header.frames} frames and none is chosen (choose one with --frame)")
+        raise InputError(header.path, f"has {header.frames} frames and none is chosen", "Choose one.", "frame")
     if frame is not None and not 0 <= frame < header.frames:
         raise InputError(header.path, f"has no frame {frame}: it has {header.frames}")
 

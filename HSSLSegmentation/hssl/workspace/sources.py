@@ -84,7 +84,9 @@ def find(
     if description.name == "dataset.json" and description.is_file() and not pattern:
         return _dataset(description, frame, channel)
     if channel is not None:
-        raise ConfigurationError("--channel belongs to MSD and nnU-Net datasets", "Use --frame for a 4D file.")
+        raise ConfigurationError(
+            "a channel belongs to MSD and nnU-Net datasets", "Choose a frame of a 4D file.", "frame"
+        )
     if path.is_file():
         label = None
         if labels is not None:
@@ -358,7 +360,7 @@ def _names(description: Path, values: Any, what: str) -> list[str]:
 def _one_modality(description: Path, channels: list[str], channel: int | None) -> str:
     if len(channels) > 1 and channel is None:
         listed = ", ".join(f"{number} {name}" for number, name in enumerate(channels))
-        raise InputError(description, f"has {len(channels)} channels: {listed}", "Choose one with --channel.")
+        raise InputError(description, f"has {len(channels)} channels: {listed}", "Choose one.", "channel")
     if channel is not None and not 0 <= channel < max(len(channels), 1):
         raise InputError(description, f"has no channel {channel}")
     return modality_of(channels[channel or 0]) if channels else ""

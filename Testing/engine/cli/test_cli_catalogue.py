@@ -86,7 +86,7 @@ def test_what_is_refused_is_told_and_the_rest_is_added(workspace, data):
         (["add", "{workspace}", "{data}", "--class", "liver"], 3, "1=liver"),
         (["add", "{workspace}", "{data}", "--class", "1=a", "--class", "1=b"], 3, "same value"),
         (["add", "{workspace}", "{data}", "--pattern", "x"], 3, "id"),
-        (["add", "{workspace}", "{data}", "--channel", "1"], 3, "--channel"),
+        (["add", "{workspace}", "{data}", "--channel", "1"], 3, "a channel belongs"),
         (["list", "{workspace}", "--task", "x"], 3, "no task named"),
         (["check", "{workspace}", "--task", "x"], 3, "no task named"),
         (["check", "{workspace}"], 4, "no usable image"),
