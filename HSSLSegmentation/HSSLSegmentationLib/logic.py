@@ -91,7 +91,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
     def getParameterNode(self):
         """Returns the state of the panel in the scene."""
-        return HSSLSegmentationParameterNode(super().getParameterNode())
+        return HSSLSegmentationParameterNode(super().getParameterNode())  # type: ignore[call-arg]  # the wrapper's
 
     # Dataset -----------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,10 @@
 """What holds on this computer for every scene: Python of the jobs, device, threads, memory, last workspace."""
 
+from typing import Any
+
 import slicer
 
-_DEFAULTS = {"python": "", "device": "auto", "threads": 0, "slabMegabytes": 512, "lastWorkspace": ""}
+_DEFAULTS: dict[str, Any] = {"python": "", "device": "auto", "threads": 0, "slabMegabytes": 512, "lastWorkspace": ""}
 
 
 def value(name: str):

@@ -239,7 +239,8 @@ class InteractiveSession:
         inSlice = numpy.moveaxis(doubt, axis, 0)[index]
         place = [int(i) for i in numpy.unravel_index(int(inSlice.argmax()), inSlice.shape)]
         place.insert(axis, index)
-        self.proposal = Proposal(labels, classes, segmentIds, tuple(place))
+        k, j, i = place
+        self.proposal = Proposal(labels, classes, segmentIds, (k, j, i))
 
     def _died(self, reason: str) -> None:
         self.end()

@@ -25,7 +25,7 @@ class InteractiveWorker:
         self._process = process
         self._onDeath = onDeath
         self._lines = Lines()
-        self._listeners: dict[int, Callable[[object], None]] = {}
+        self._listeners: dict[int | None, Callable[[object], None]] = {}
         self._count = 0
         self._ended = False
 

@@ -22,9 +22,9 @@ class MemoryEstimate:
     def __init__(self, logic, label):
         self._logic = logic
         self._label = label
-        self._asked: tuple | None = None
+        self._asked: tuple = ()
         self._job: Job | None = None
-        self._options: tuple | None = None
+        self._options: tuple = ()
         # The user may click through several options: only the last one is asked about.
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
@@ -51,7 +51,7 @@ class MemoryEstimate:
         if self._job is not None:
             return
         self._asked = self._options
-        workspace, _count, networkSize, _device = self._asked
+        workspace, _count, networkSize, _device = self._options
         self._job = self._logic.estimateMemory(workspace, options={"network": {"size": networkSize}})
         self._job.addObserver(self._told)
 

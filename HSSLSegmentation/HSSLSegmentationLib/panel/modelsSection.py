@@ -133,7 +133,7 @@ class ModelsSection:
         lines = []
         if entry.kind == "finetune":
             catalogue = self.panel.catalogue
-            classes = next((t.classes for t in catalogue.tasks if t.name == entry.task), [])
+            classes: list = next((t.classes for t in catalogue.tasks if t.name == entry.task), [])
             lines.append(_("Structures: {names}").format(names=", ".join(c.name for c in classes)))
             lines.append(_("Started from: {start}").format(start=Path(entry.start).name))
         if entry.result:

@@ -77,7 +77,7 @@ class SegmentSection:
 
     def _models(self) -> list[tuple]:
         runs = [r for r in reversed(self.panel.runs) if r.kind == "finetune" and r.state in ("finished", "unfinished")]
-        items = []
+        items: list[tuple] = []
         for run in runs:
             text = (
                 f"{run.name}"

@@ -54,4 +54,4 @@ def corrected(before: Annotation, applied: numpy.ndarray, present: numpy.ndarray
 def isCorrection(before: Annotation, applied: numpy.ndarray, present: numpy.ndarray) -> bool:
     """Tells whether the segments are the applied result with changes; otherwise it was undone."""
     changes = numpy.count_nonzero(present != applied)
-    return changes < numpy.count_nonzero(present != before.labels)
+    return bool(changes < numpy.count_nonzero(present != before.labels))
