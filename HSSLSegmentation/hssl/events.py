@@ -125,10 +125,10 @@ def never() -> bool:
 
 
 def as_part(on_event: OnEvent) -> OnEvent:
-    """Returns an `on_event` for a job that is part of another: its phases and its end are not told as the whole's."""
+    """Returns an `on_event` for a job that is part of another: its phases are not told as the whole's."""
 
     def tell(event: Event) -> None:
-        if not isinstance(event, Phase | Done):
+        if not isinstance(event, Phase):
             on_event(event)
 
     return tell

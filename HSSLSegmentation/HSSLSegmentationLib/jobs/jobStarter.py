@@ -42,25 +42,17 @@ class JobStarter:
             ConfigurationError: the configuration does not fit; the message lists what.
             InterpreterError: there is no Python for the jobs.
         """
-        from hssl import configuration as configurations
+        from hssl.jobs import JOBS
 
-        checked = {
-            "pretrain": configurations.PretrainConfig,
-            "estimate": configurations.PretrainConfig,
-            "finetune": configurations.FinetuneConfig,
-            "compare": configurations.CompareConfig,
-            "predict": configurations.PredictConfig,
-            "evaluate": configurations.EvaluateConfig,
-            "suggest": configurations.SuggestConfig,
-        }[kind].checked(configuration)
+        checked = JOBS[kind].configuration.checked(configuration)
         folder = folder or self.newFolder()
         file = folder / "config.json"
         file.write_text(checked.model_dump_json(indent=1), encoding="utf-8")
         startAgain = None
         if resumable:
             startAgain = lambda: self.configured(kind, configuration, None, run, whenDone, True)  # noqa: E731
-        arguments, stopFile = [kind, "--config", str(file), "--json"], None
-        if kind != "estimate":  # it is over in seconds, and takes no such option
+        arguments, stopFile = [JOBS[kind].command, "--config", str(file), "--json"], None
+        if JOBS[kind].stoppable:
             stopFile = folder / "stop"
             arguments += ["--stop-file", str(stopFile)]
         return self.start(kind, arguments, folder, stopFile, run, whenDone, startAgain)

@@ -88,7 +88,7 @@ def add(
         if check and not report.stopped:
             checked = check_workspace(workspace, on_event, stop, new.name)
             report.stopped, problems = checked.stopped, checked.problems
-        done = Done(
+        return Done(
             stopped=report.stopped,
             result={
                 "task": new.name,
@@ -100,8 +100,6 @@ def add(
                 "problems": [dict(zip(("id", "path", "reason"), p, strict=True)) for p in problems],
             },
         )
-        on_event(done)
-        return done
 
     def summary(done: Done) -> None:
         counts = [f"{len(done.result[k])} {k}" for k in ("added", "changed", "refused", "duplicates") if done.result[k]]
@@ -185,7 +183,7 @@ def check(workspace: Workspace, task: TaskName = None, json: Json = False) -> No
         usable, labelled = catalogue.usable(task), catalogue.usable(task, labelled=True)
         if not usable and not report.stopped:
             raise InputError(workspace, "has no usable image", "See `hssl catalogue list --problems`.")
-        done = Done(
+        return Done(
             stopped=report.stopped,
             result={
                 "read": report.read,
@@ -196,8 +194,6 @@ def check(workspace: Workspace, task: TaskName = None, json: Json = False) -> No
                 "classes": {t: [c.model_dump(mode="json") for c in many] for t, many in report.classes.items()},
             },
         )
-        on_event(done)
-        return done
 
     def summary(done: Done) -> None:
         r = done.result
@@ -240,9 +236,7 @@ def group(
                 with Catalogue.editing(workspace) as catalogue:
                     for name in [t.name for t in catalogue.tasks if not t.group and t.name in groups]:
                         catalogue.set_group(name, groups[name])
-        done = Done(stopped=stopped, result={"groups": groups, "written": written})
-        on_event(done)
-        return done
+        return Done(stopped=stopped, result={"groups": groups, "written": written})
 
     def summary(done: Done) -> None:
         _table("Groups", ("task", "group"), list(done.result["groups"].items()))
@@ -361,9 +355,7 @@ def _at_once(work: Callable[[], dict[str, Any]], as_json: bool, show: Callable[[
     def job(on_event: OnEvent, stop: Stop) -> Done:
         from ..events import Done
 
-        done = Done(result=work())
-        on_event(done)
-        return done
+        return Done(result=work())
 
     run_job(job, as_json, show=lambda done: show(done.result))
 

@@ -55,7 +55,7 @@ class _StopRequest:
 def run_job(
     job: Job, as_json: bool, show: Callable[[Done], None] | None = None, stop_file: Path | None = None
 ) -> NoReturn:
-    """Runs a job and ends the process with its exit code: 0 done, 10 stopped, otherwise the error's.
+    """Runs a job, tells its end, and ends the process with its exit code: 0 done, 10 stopped, otherwise the error's.
 
     Args:
         job: called with `on_event` and `stop`.
@@ -103,11 +103,14 @@ def run_job(
             _print_error(failed)
         sys.exit(failed.exit_code)
     assert done is not None
-    if not as_json:
-        if done.stopped:
-            out.print("[yellow]Stopped.[/] The same command goes on from here.")
-        elif show is not None:
-            show(done)
+    if as_json:
+        # Of the processes that torchrun started the first speaks for all.
+        if os.environ.get("RANK", "0") == "0":
+            on_event(done)
+    elif done.stopped:
+        out.print("[yellow]Stopped.[/] The same command goes on from here.")
+    elif show is not None:
+        show(done)
     sys.exit(STOPPED_EXIT_CODE if done.stopped else 0)
 
 

@@ -58,11 +58,9 @@ def interactive(
         )  # fmt: skip
         try:
             worker.do(opening, on_event, stop)
-            done = worker.do(learning, on_event, stop)
+            return worker.do(learning, on_event, stop)
         except Stopped:
-            done = Done(stopped=True)
-        on_event(done)
-        return done
+            return Done(stopped=True)
 
     def show(done: Done) -> None:
         axis, index = done.result["next_slice"]

@@ -11,7 +11,6 @@ import typer
 from .console import run_job
 
 if TYPE_CHECKING:
-    from ..configuration import Configuration
     from ..events import Done
 
 Workspace = Annotated[Path | None, typer.Argument(help="Folder of the workspace.", show_default=False)]
@@ -93,7 +92,7 @@ def pretrain(
             "threads": threads,
         }
 
-    _run("pretrain", "PretrainConfig", config, values, json, stop_file, _show_run)
+    _run("pretrain", config, values, json, stop_file, _show_run)
 
 
 def finetune(
@@ -151,7 +150,7 @@ def finetune(
             "threads": threads,
         }
 
-    _run("finetune", "FinetuneConfig", config, values, json, stop_file, _show_run)
+    _run("finetune", config, values, json, stop_file, _show_run)
 
 
 def compare(
@@ -197,7 +196,7 @@ def compare(
     def show(done: Done) -> None:
         typer.echo(f"Table, plot and figures: {done.result['folder']}")
 
-    _run("compare", "CompareConfig", config, values, json, stop_file, show)
+    _run("compare", config, values, json, stop_file, show)
 
 
 def predict(
@@ -244,7 +243,7 @@ def predict(
         for entry in done.result["failed"]:
             typer.echo(f"failed: {entry['input']}: {entry['reason']}", err=True)
 
-    _run("predict", "PredictConfig", config, values, json, stop_file, show)
+    _run("predict", config, values, json, stop_file, show)
 
 
 def evaluate(
@@ -276,7 +275,7 @@ def evaluate(
         Console().print(table)
         typer.echo(done.result["csv"])
 
-    _run("evaluate", "EvaluateConfig", config, values, json, stop_file, show)
+    _run("evaluate", config, values, json, stop_file, show)
 
 
 def suggest(
@@ -321,7 +320,7 @@ def suggest(
         Console().print(table)
         typer.echo(done.result["file"])
 
-    _run("suggest", "SuggestConfig", config, values, json, stop_file, show)
+    _run("suggest", config, values, json, stop_file, show)
 
 
 def demo(
@@ -371,11 +370,10 @@ def estimate(
         size = " × ".join(map(str, found["patch_size"]))
         typer.echo(f"{found['bytes'] / 2**30:.1f} GB for {found['batch_size']} patches of {size} on {found['device']}")
 
-    _run("estimate", "PretrainConfig", config, values, json, None, show)
+    _run("estimate", config, values, json, None, show)
 
 
 def _run(
-    name: str,
     kind: str,
     config: Path | None,
     values: Callable[[], dict[str, Any]],
@@ -384,18 +382,14 @@ def _run(
     show: Callable[[Done], None],
 ) -> NoReturn:
     def job(on_event: Any, stop: Any) -> Done:
-        from importlib import import_module
-
-        from .. import configuration
         from ..errors import ConfigurationError
         from ..files import read_json
+        from ..jobs import JOBS
 
         given = read_json(config) if config is not None else {}
         if not isinstance(given, dict):
             raise ConfigurationError(f"{config}: a configuration is a JSON object")
-        checked: Configuration = getattr(configuration, kind).checked(_merged(given, _given(values())))
-        done: Done = getattr(import_module(f"hssl.jobs.{name}"), name)(checked, on_event, stop)
-        return done
+        return JOBS[kind].run(_merged(given, _given(values())), on_event, stop)
 
     run_job(job, as_json, show, stop_file)
 

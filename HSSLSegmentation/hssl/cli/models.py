@@ -34,9 +34,7 @@ def export(
         from ..models.model_file import export_model
 
         description = export_model(run, file, licence)
-        done = Done(result={"file": str(file), "name": description.name})
-        on_event(done)
-        return done
+        return Done(result={"file": str(file), "name": description.name})
 
     run_job(job, json, show=lambda done: typer.echo(done.result["file"]))
 
@@ -53,9 +51,7 @@ def import_(
         from ..events import Done
         from ..models.model_file import install_model
 
-        done = Done(result={"file": str(install_model(file, workspace, name))})
-        on_event(done)
-        return done
+        return Done(result={"file": str(install_model(file, workspace, name))})
 
     run_job(job, json, show=lambda done: typer.echo(done.result["file"]))
 
@@ -70,9 +66,7 @@ def info(
         from ..events import Done
         from ..models.model_file import describe
 
-        done = Done(result=describe(model))
-        on_event(done)
-        return done
+        return Done(result=describe(model))
 
     def show(done: Done) -> None:
         from rich.console import Console

@@ -59,11 +59,9 @@ def run_demo(
         HSSLError: with the reason.
     """
     try:
-        done = Done(result=_ran(Path(folder).expanduser().absolute(), on_event, stop, minutes, size, seed))
+        return Done(result=_ran(Path(folder).expanduser().absolute(), on_event, stop, minutes, size, seed))
     except Stopped:
-        done = Done(stopped=True, result={"workspace": str(Path(folder).expanduser().absolute() / "workspace")})
-    on_event(done)
-    return done
+        return Done(stopped=True, result={"workspace": str(Path(folder).expanduser().absolute() / "workspace")})
 
 
 def _ran(

@@ -50,11 +50,8 @@ def sample(
             scan.add(unfinished, sources.find(folders[task.name]), task, on_event, stop)
     if stop():
         shutil.rmtree(unfinished)
-        done = Done(stopped=True)
-    else:
-        if workspace.exists():
-            workspace.rmdir()
-        unfinished.rename(workspace)
-        done = Done(result={"workspace": str(workspace), "images": len(Catalogue.load(workspace).images)})
-    on_event(done)
-    return done
+        return Done(stopped=True)
+    if workspace.exists():
+        workspace.rmdir()
+    unfinished.rename(workspace)
+    return Done(result={"workspace": str(workspace), "images": len(Catalogue.load(workspace).images)})

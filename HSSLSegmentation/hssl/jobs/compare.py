@@ -76,9 +76,7 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
             done = finetune(FinetuneConfig.checked(values), as_part(on_event), stop)
             row = None if done.stopped else _tested(done, recipe, catalogue, test, on_event, stop)
             if row is None:
-                stopped = Done(stopped=True, result={"folder": str(folder), "rows": rows})
-                on_event(stopped)
-                return stopped
+                return Done(stopped=True, result={"folder": str(folder), "rows": rows})
             rows.append({"start": kind, "case_count": count, "seed": seed, **row})
             write_json(folder / RESULT, {"task": recipe.task, "test": [i.id for i in test], "rows": rows})
             on_event(Metrics(step=number, values={f"dice {title}": row["dice"]}))
@@ -87,9 +85,7 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
             dice_against_labels(rows).savefig(temporary, format="png", dpi=160, facecolor="white")
     for text in gains(rows):
         on_event(Message(text=text))
-    done = Done(result={"folder": str(folder), "rows": rows})
-    on_event(done)
-    return done
+    return Done(result={"folder": str(folder), "rows": rows})
 
 
 def gains(rows: Sequence[dict[str, Any]]) -> list[str]:

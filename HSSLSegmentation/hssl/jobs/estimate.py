@@ -29,7 +29,7 @@ def estimate(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
     device = chosen_device(config.device)
     patch = patch_size(config.network, shapes, config.patch_size, device)
     size = batch_size(device, config.network.spatial_dims, config.batch_size)
-    done = Done(
+    return Done(
         result={
             "bytes": training_bytes(config.network, patch, 2 * size),
             "patch_size": list(patch),
@@ -38,5 +38,3 @@ def estimate(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
             "device": str(device),
         }
     )
-    on_event(done)
-    return done

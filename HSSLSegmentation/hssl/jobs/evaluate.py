@@ -198,9 +198,7 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
     meter = ProgressMeter(on_event, "evaluation", len(pairs))
     for done, (case, (predicted, true)) in enumerate(pairs.items()):
         if stop():
-            result = Done(stopped=True)
-            on_event(result)
-            return result
+            return Done(stopped=True)
         meter.update(done, detail=case)
         try:
             measured, unknown = _measured(predicted, true, classes, case)
@@ -219,20 +217,17 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
         raise InputError(failed[0]["file"], failed[0]["reason"])
 
     rows = _with_absent(rows)
-    result = Done(
-        result={
-            "rows": [asdict(row) for row in rows],
-            "summary": summary_of(rows),
-            "failed": failed,
-            "without_prediction": without_prediction,
-            "without_reference": without_reference,
-            "csv": str(config.output / "evaluation.csv"),
-            "json": str(config.output / "evaluation.json"),
-        }
-    )
-    _write(config, result.result, rows)
-    on_event(result)
-    return result
+    result = {
+        "rows": [asdict(row) for row in rows],
+        "summary": summary_of(rows),
+        "failed": failed,
+        "without_prediction": without_prediction,
+        "without_reference": without_reference,
+        "csv": str(config.output / "evaluation.csv"),
+        "json": str(config.output / "evaluation.json"),
+    }
+    _write(config, result, rows)
+    return Done(result=result)
 
 
 def _classes_of(model: Path | None) -> list[LabelClass]:

@@ -70,9 +70,7 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
             break
     if failed and not outputs and not stopped:
         raise InputError(failed[0]["input"], failed[0]["reason"], f"{len(failed)} of {len(failed)} inputs failed.")
-    done = Done(stopped=stopped, result={"outputs": outputs, "failed": failed})
-    on_event(done)
-    return done
+    return Done(stopped=stopped, result={"outputs": outputs, "failed": failed})
 
 
 def sources_in(inputs: list[Path]) -> tuple[list[Source], list[dict[str, str]]]:

@@ -37,15 +37,13 @@ def suggest(config: SuggestConfig, on_event: OnEvent = ignore, stop: Stop = neve
     if config.threads:
         torch.set_num_threads(config.threads)
     try:
-        done = _suggested(config, on_event, stop)
+        return _suggested(config, on_event, stop)
     except Stopped:
-        done = Done(stopped=True, result={"task": config.task, "suggestions": []})
+        return Done(stopped=True, result={"task": config.task, "suggestions": []})
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
         raise MemoryExhaustedError("a volume does not fit on the device", "Choose the CPU as the device.") from error
-    on_event(done)
-    return done
 
 
 def _suggested(config: SuggestConfig, on_event: OnEvent, stop: Stop) -> Done:

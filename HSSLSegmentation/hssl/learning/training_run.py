@@ -46,9 +46,7 @@ def in_run(
                 raise ConfigurationError("several processes need the run's name")
             config = config.model_copy(update={"run": free_name(config.workspace, wish)})
         with opened(config, on_event, write=processes.first) as (run, tell):
-            done = work(config, run, processes, tell, stop)
-    on_event(done)
-    return done
+            return work(config, run, processes, tell, stop)
 
 
 def in_turn(work: Callable[[], AThing], processes: Processes) -> AThing | None:
