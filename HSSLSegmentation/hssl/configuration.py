@@ -121,6 +121,11 @@ class PretrainConfig(RunConfig):
         pretext: name in the registry `hssl.learning.pretexts`.
         tasks: names of the tasks to take part; empty means all.
         exclude: ids of images that must not be seen (test cases).
+
+    Example:
+        >>> config = PretrainConfig(workspace="five", run="night", budget={"minutes": 480}, weights={"group": 0})
+        >>> config.budget.minutes, config.weights.group, config.weights.reconstruction
+        (480.0, 0.0, 50.0)
     """
 
     budget: Budget = Budget(minutes=30)
@@ -144,6 +149,12 @@ class FinetuneConfig(RunConfig):
         start: "scratch", the name of a pretraining run of the workspace, or a path of a run or of a model file.
         network: the network of a start from scratch; a pretrained start brings its own.
         unlabelled: how the task's images without label take part: "none" or "mean-teacher".
+
+    Example:
+        >>> config = FinetuneConfig(workspace="five", task="Hippocampus", start="night", case_count=5)
+        >>> FinetuneConfig.checked({**config.model_dump(), "case_count": -1})
+        Traceback (most recent call last):
+        hssl.errors.ConfigurationError: case_count: Input should be greater than or equal to 0
     """
 
     budget: Budget = Budget(minutes=5)

@@ -42,6 +42,14 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
 
     Raises:
         HSSLError: a leg failed, or there are not enough labelled cases.
+
+    Example:
+        >>> from hssl import FinetuneConfig, compare
+        >>> from hssl.configuration import CompareConfig
+        >>> recipe = FinetuneConfig(workspace=workspace, task="brain_mr", budget={"steps": 2})
+        >>> done = compare(CompareConfig(finetune=recipe, start="night", case_counts=[1]))
+        >>> [row["start"] for row in done.result["rows"]]
+        ['pretrained', 'scratch']
     """
     recipe = config.finetune
     catalogue = Catalogue.load(recipe.workspace)

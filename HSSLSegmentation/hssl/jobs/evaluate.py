@@ -185,6 +185,14 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
     Raises:
         InputError: a folder cannot be read, two files of it have the same name, no name is on both sides, or no
             pair could be compared.
+
+    Example:
+        >>> from hssl import evaluate
+        >>> from hssl.configuration import EvaluateConfig
+        >>> truth = workspace / "scans" / "brain_mr" / "labels"
+        >>> config = EvaluateConfig(predictions=truth, references=truth, output=workspace / "figures")
+        >>> evaluate(config).result["summary"]["mean_dice"]
+        1.0
     """
     on_event(Phase(name="evaluation", index=1, count=1))
     classes = _classes_of(config.model)

@@ -66,6 +66,14 @@ def finetune(config: FinetuneConfig, on_event: OnEvent = ignore, stop: Stop = ne
 
     Raises:
         HSSLError: with the reason; what was trained so far is kept.
+
+    Example:
+        >>> from hssl import FinetuneConfig, finetune
+        >>> config = FinetuneConfig(workspace=workspace, task="brain_mr", start="night", case_count=1, run="brain",
+        ...                         budget={"steps": 2})
+        >>> done = finetune(config)
+        >>> len(done.result["cases"])
+        1
     """
     return in_run(config, f"finetune-{config.task}", _finetuned, on_event, stop)
 

@@ -38,6 +38,16 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
 
     Raises:
         HSSLError: the model cannot be used, or every input failed.
+
+    Example:
+        >>> from hssl import Catalogue, predict
+        >>> from hssl.configuration import PredictConfig
+        >>> catalogue = Catalogue.load(workspace)
+        >>> scan = catalogue.image_path(catalogue.usable("brain_mr")[0])
+        >>> config = PredictConfig(model=workspace / "runs" / "brain", inputs=[scan], output=workspace / "found")
+        >>> done = predict(config)
+        >>> [Path(output["label_map"]).name for output in done.result["outputs"]]
+        ['brain_mr_001.nii.gz']
     """
     if config.threads:
         torch.set_num_threads(config.threads)

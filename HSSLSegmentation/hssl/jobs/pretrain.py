@@ -43,6 +43,12 @@ def pretrain(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
 
     Raises:
         HSSLError: with the reason; what was trained so far is kept.
+
+    Example:
+        >>> from hssl import PretrainConfig, pretrain
+        >>> done = pretrain(PretrainConfig(workspace=workspace, run="night", budget={"steps": 2}))
+        >>> done.result["steps"]
+        2
     """
     return in_run(config, f"pretrain-{config.pretext}", _pretrained, on_event, stop)
 

@@ -33,6 +33,13 @@ def suggest(config: SuggestConfig, on_event: OnEvent = ignore, stop: Stop = neve
 
     Raises:
         HSSLError: a model cannot be used for the task, or every image of it is labelled.
+
+    Example:
+        >>> from hssl import suggest
+        >>> from hssl.configuration import SuggestConfig
+        >>> done = suggest(SuggestConfig(workspace=workspace, task="brain_mr", model="brain", count=1))
+        >>> [row["rank"] for row in done.result["suggestions"]]
+        [1]
     """
     if config.threads:
         torch.set_num_threads(config.threads)

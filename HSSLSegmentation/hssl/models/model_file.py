@@ -205,6 +205,12 @@ def load_model(path: str | Path) -> tuple[ModelDescription, dict[str, torch.Tens
 
     Raises:
         InputError: it is neither, or damaged.
+
+    Example:
+        >>> from hssl import load_model
+        >>> description, weights = load_model(workspace / "runs" / "brain")
+        >>> description.kind, [c.name for c in description.tasks[0].classes]
+        ('segmentation', ['lateral ventricle', 'thalamus', 'putamen'])
     """
     path = Path(path)
     if not path.is_dir():

@@ -134,6 +134,12 @@ class Catalogue:
 
     Args:
         workspace: the folder. Use `create` for a new one and `load` for an existing one.
+
+    Example:
+        >>> from hssl import Catalogue
+        >>> catalogue = Catalogue.load(workspace)
+        >>> len(catalogue.usable("brain_mr")), len(catalogue.usable("brain_mr", labelled=True))
+        (5, 3)
     """
 
     def __init__(self, workspace: Path, document: _Document):
