@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -11,8 +12,11 @@ from typing import Any
 import psutil
 import torch
 
-from hssl.files import write_json
+from hssl.files import write_text
 from hssl.provenance import versions
+
+LINE = 110
+"""Characters of an object that is written in one line, at most."""
 
 
 def circumstances() -> dict[str, Any]:
@@ -40,7 +44,20 @@ def circumstances() -> dict[str, Any]:
 def record(path: Path, result: dict[str, Any]) -> None:
     """Writes a result together with its circumstances, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {**result, **circumstances()})
+    write_text(path, as_text({**result, **circumstances()}) + "\n")
+
+
+def as_text(value: Any, indent: int = 0) -> str:
+    """Returns JSON for people and for diffs: a row of a table a line, and short objects in one line."""
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    inner = " " * (indent + 1)
+    if isinstance(value, dict) and indent + len(line) > LINE:
+        parts = [f"{json.dumps(key, ensure_ascii=False)}: {as_text(item, indent + 1)}" for key, item in value.items()]
+        return f"{{\n{inner}" + f",\n{inner}".join(parts) + f"\n{' ' * indent}}}"
+    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        rows = [json.dumps(item, ensure_ascii=False, allow_nan=False) for item in value]
+        return f"[\n{inner}" + f",\n{inner}".join(rows) + f"\n{' ' * indent}]"
+    return line
 
 
 def _processor() -> str:

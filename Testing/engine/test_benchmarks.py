@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from experiments.data import draw, patient_of  # noqa: E402
 from experiments.intervals import Differences, bootstrap, paired_t  # noqa: E402
 from experiments.paired import comparison, differences  # noqa: E402
 from experiments.tables import interval, of_comparison, spread  # noqa: E402
+from recording import as_text, record  # noqa: E402
 
 CARDIAC = ["scd1_ph07", "scd1_ph18", "scd4_ph06", "scd4_ph19", "scd5_ph06", "scd5_ph19"]
 
@@ -158,3 +160,21 @@ def test_tables_show_a_dash_for_what_was_not_measured():
     text = of_comparison(comparison([row("scratch", 0, 0, [0.5])], "scratch"), {"task": "source", "count": "labelled"})
     assert text.splitlines()[2] == "| t | 1 | 50.0 |"
     assert (interval(None), spread(None)) == ("–", "–")
+
+
+def test_results_have_one_row_a_line_and_keep_their_values(tmp_path):
+    rows = [{"case": f"c{n}", "dice": 0.1 + n / 3, "classes": {"a": n, "b": None}} for n in range(20)]
+    result = {"experiment": "é", "figures": {"rows": rows, "steps": [1, 2, 3], "none": []}, "sizes": {"name": "cpu"}}
+    record(tmp_path / "deep" / "result.json", result)
+    text = (tmp_path / "deep" / "result.json").read_text(encoding="utf-8")
+    found = json.loads(text)
+    assert {key: found[key] for key in result} == result
+    assert {*found} - {*result} == {"hardware", "versions", "commit"}
+    assert sum('"case"' in line for line in text.splitlines()) == 20
+    assert text.count('"name": "cpu"') == 1 and ' "sizes": {"name": "cpu"},' in text.splitlines()
+
+
+def test_all_results_are_written_like_that():
+    for path in sorted((BENCHMARKS / "results").glob("*.json")):
+        text = path.read_text(encoding="utf-8")
+        assert text == as_text(json.loads(text)) + "\n", path.name
