@@ -13,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 from dicom_files import write_series
 
-from hssl.errors import InputError
+from hssl.errors import InputError, OutputError
 from hssl.imaging.volumes import (
     check_values,
     grid_difference,
@@ -48,8 +48,8 @@ def plain_nifti(path: Path, kind=np.float32) -> bytearray:
     return bytearray(path.read_bytes())
 
 
-def reason(function, *arguments, **named) -> str:
-    with pytest.raises(InputError) as caught:
+def reason(function, *arguments, kind=InputError, **named) -> str:
+    with pytest.raises(kind) as caught:
         function(*arguments, **named)
     assert str(arguments[0]) in str(caught.value), "the message must name the file"
     return caught.value.reason
@@ -314,14 +314,14 @@ def test_a_volume_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "a.nii.gz"
     write_volume(volume(), path)
     before = path.read_bytes()
-    assert "format" in reason(lambda p: write_volume(volume(), p), tmp_path / "a.png")
+    assert "format" in reason(lambda p: write_volume(volume(), p), tmp_path / "a.png", kind=OutputError)
 
     def fail_half_way(image, name, compressed):
         Path(name).write_bytes(b"half")
         raise RuntimeError("ITK ERROR: no space left")
 
     monkeypatch.setattr(sitk, "WriteImage", fail_half_way)
-    assert "no space left" in reason(lambda p: write_volume(volume(), p), path)
+    assert "no space left" in reason(lambda p: write_volume(volume(), p), path, kind=OutputError)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["a.nii.gz"]
 

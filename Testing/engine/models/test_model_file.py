@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hssl.errors import InputError, ModelFileError, WorkspaceError
+from hssl.errors import InputError, ModelFileError, OutputError, WorkspaceError
 from hssl.files import write_json
 from hssl.models.description import ModelDescription
 from hssl.models.model_file import (
@@ -233,7 +233,7 @@ def test_an_export_that_fails_leaves_the_older_file_and_nothing_else(tmp_path, m
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
-    with pytest.raises(InputError, match="No space left"):
+    with pytest.raises(OutputError, match="No space left"):
         write_model(model, description(), weights(description(), seed=1))
     assert model.read_bytes() == before and list(tmp_path.iterdir()) == [model]
 
