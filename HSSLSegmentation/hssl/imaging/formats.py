@@ -34,6 +34,11 @@ def stem_of(path: str | Path) -> str:
     return name[: -len(suffix)] if suffix else name
 
 
+def is_volume(name: str) -> bool:
+    """Tells whether a file of that name is a volume; `._a.nii.gz` and other hidden files are none."""
+    return not name.startswith(".") and bool(suffix_of(name))
+
+
 def is_dicom(path: str | Path) -> bool:
     """Tells whether the file's suffix or first bytes are those of DICOM."""
     name = os.path.basename(path)

@@ -187,12 +187,13 @@ def check_values(image: sitk.Image, path: str | Path) -> None:
         raise InputError(path, f"is constant: every voxel is {low:g}")
 
 
-def read_label_map(path: str | Path, like: sitk.Image | Header | None = None) -> sitk.Image:
+def read_label_map(path: str | Path, like: sitk.Image | Header | None = None, frame: int | None = None) -> sitk.Image:
     """Reads a label map; floating-point voxels with whole values are accepted.
 
     Args:
         path: the file.
         like: the image that it labels; a label map on another grid is refused.
+        frame: which label map of a file that has several, counted from 0.
 
     Returns:
         A 3D image of 8- or 16-bit unsigned integers, on exactly the grid of `like`.
@@ -200,7 +201,7 @@ def read_label_map(path: str | Path, like: sitk.Image | Header | None = None) ->
     Raises:
         InputError: as `read_volume`; also values that are no whole numbers from 0 to 65535, or another grid.
     """
-    label = read_volume(path)
+    label = read_volume(path, frame=frame)
     values = sitk.GetArrayViewFromImage(label)
     low, high = values.min(), values.max()
     if not (np.isfinite(low) and np.isfinite(high)):

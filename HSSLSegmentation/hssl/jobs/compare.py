@@ -16,7 +16,7 @@ from ..configuration import CompareConfig, FinetuneConfig
 from ..errors import ConfigurationError
 from ..events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop, Stopped, as_part, ignore, never
 from ..files import read_json, whole_file, write_json, write_text
-from ..imaging.volumes import read_label_map, read_volume
+from ..imaging.volumes import read_volume
 from ..locks import FolderLock
 from ..models.device import chosen_device
 from ..models.inference import Segmenter
@@ -25,6 +25,7 @@ from ..models.prediction import predict_volume
 from ..models.run_folder import free_name, run_path
 from ..reporting.plots import dice_against_labels
 from ..workspace.catalogue import Catalogue, Image
+from ..workspace.labels import read_label
 from .evaluate import Row, measure, summary_of
 from .finetune import Start, finetune
 
@@ -128,9 +129,7 @@ def test_rows(
     rows: list[Row] = []
     for number, image in enumerate(images, 1):
         volume = read_volume(catalogue.image_path(image), series=image.series, frame=image.frame)
-        label = catalogue.label_path(image)
-        assert label is not None
-        reference = read_label_map(label, like=volume)
+        reference = read_label(catalogue, image, volume)
         found = predict_volume(volume, segmenter, stop=stop).label_map
         rows += measure(found, reference, description.tasks[0].classes, image.id)
         meter.update(number)

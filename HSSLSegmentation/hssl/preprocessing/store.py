@@ -21,8 +21,10 @@ import SimpleITK as sitk
 from ..errors import ConfigurationError, InputError
 from ..events import Message, OnEvent, ProgressMeter, Stop, Stopped
 from ..files import read_json, remove_unfinished, sha256_of, whole_file, write_json
-from ..imaging.volumes import check_values, read_label_map, read_volume
+from ..imaging.volumes import check_values, read_volume
 from ..workspace.catalogue import Catalogue, Image, Task
+from ..workspace.identity import stamp_of
+from ..workspace.labels import read_label
 from .fingerprint import Fingerprint
 from .grid import labels_to_working, oriented_size, oriented_spacing, slices_first, to_working, working_grid
 from .normalisation import VolumeMeasure, body_mask, fingerprint_of, measure, normalised
@@ -232,7 +234,7 @@ def _stored(catalogue: Catalogue, image: Image, fingerprint: Fingerprint, with_l
     def label_array() -> tuple[np.ndarray, dict[str, object]]:
         assert label is not None
         grid = working_grid(source().GetSize(), source().GetSpacing(), source().GetDirection(), fingerprint, path)
-        channels = channels_of(read_label_map(label, like=source()), catalogue.task(image.task), label)
+        channels = channels_of(read_label(catalogue, image, source()), catalogue.task(image.task), label)
         array = labels_to_working(channels, grid)
         present = [
             np.flatnonzero((array == channel).any((1, 2))).tolist()
@@ -251,9 +253,9 @@ def _stored(catalogue: Catalogue, image: Image, fingerprint: Fingerprint, with_l
     )
     if label is None:
         return stored
-    # The classes' values decide the channels, so they belong to the key.
-    values = [c.value for c in catalogue.task(image.task).classes]
-    label_key = sha256_of([key, _content(label, ""), values])[:24]
+    # Values decide the channels, names which masks of a folder are joined: both belong to the key.
+    classes = [[c.value, c.name] for c in catalogue.task(image.task).classes]
+    label_key = sha256_of([key, stamp_of(label), classes])[:24]
     labelled = _entry(folder, label_key, label_array)
     return replace(
         stored, label_path=folder / f"{label_key}.npy", classes=tuple(tuple(slices) for slices in labelled["classes"])

@@ -24,6 +24,7 @@ from ..files import read_json, write_text
 from ..imaging.volumes import read_label_map, read_volume
 from ..models.run_folder import CONFIG, RESULT, RunFolder
 from ..workspace.catalogue import Catalogue, LabelClass, Task
+from ..workspace.labels import read_label
 from . import plots
 
 NOT_LOSSES = ("step", "seconds", "learning_rate", "validation_dice")
@@ -145,9 +146,8 @@ def _catalogue(catalogue: Catalogue) -> dict[str, Any]:
         )
         if images:
             chosen = (labelled or images)[0]
-            label_path = catalogue.label_path(chosen) if labelled else None
             image = read_volume(catalogue.image_path(chosen), chosen.series, chosen.frame)
-            label = None if label_path is None else read_label_map(label_path, like=image)
+            label = read_label(catalogue, chosen, image) if labelled else None
             view = plots.SliceView(image, label, task.modality, zoom=False)
             gallery.append({"task": task.name, "picture": _jpeg(plots.pictures({"": view.gray}, view.aspect))})
     refused = [{"path": r.path, "reason": r.reason} for r in catalogue.refused]

@@ -13,6 +13,7 @@ from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
 from ..threads import in_threads
 from .catalogue import Catalogue, Image, LabelClass
 from .identity import stamp_of
+from .labels import read_label
 from .scan import Look, look_at, refresh
 from .sources import Candidate
 
@@ -158,19 +159,17 @@ def _examine(catalogue: Catalogue, record: Image) -> Finding:
             image = read_volume(path, record.series, record.frame)
             check_values(image, path)
             if label is not None:
-                label_problem, values = _label(label, image)
+                label_problem, values = _label(catalogue, record, image)
     except InputError as error:
         problem = error.reason
     return Finding(record.id, record.image, record.label, look, problem, label_problem, values, label_stamp, checked)
 
 
-def _label(path: Path, image: sitk.Image) -> tuple[str | None, list[int] | None]:
+def _label(catalogue: Catalogue, record: Image, image: sitk.Image) -> tuple[str | None, list[int] | None]:
     import SimpleITK as sitk
 
-    from ..imaging.volumes import read_label_map
-
     try:
-        label = read_label_map(path, like=image)
+        label = read_label(catalogue, record, image)
     except InputError as error:
         return error.reason, None
     present = np.zeros(1 << 16, bool)

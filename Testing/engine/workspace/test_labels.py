@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from hssl.errors import InputError
+from hssl.imaging.volumes import read_volume
+from hssl.workspace.catalogue import Catalogue, Image, LabelClass, Task
+from hssl.workspace.check import check
+from hssl.workspace.labels import masks_in, read_label
+
+SHAPE = (4, 6, 8)
+
+
+def write(path: Path, values: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(sitk.GetImageFromArray(values, isVector=False), str(path))
+    return path
+
+
+def box(x: int) -> np.ndarray:
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[1:3, 2:4, x : x + 2] = 1
+    return mask
+
+
+@pytest.fixture
+def catalogue(tmp_path):
+    catalogue = Catalogue.create(tmp_path / "workspace")
+    catalogue.set_task(
+        Task(name="t", classes=[LabelClass(value=3, name="liver"), LabelClass(value=5, name="spleen")]),
+    )
+    values = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    image = write(tmp_path / "data" / "ct.nii.gz", values)
+    catalogue.add_images([Image(id="a", task="t", image=str(image))])
+    return catalogue
+
+
+def read(catalogue: Catalogue) -> np.ndarray:
+    image = catalogue.image("a")
+    volume = read_volume(catalogue.image_path(image), image.series, image.frame)
+    return sitk.GetArrayFromImage(read_label(catalogue, image, volume))
+
+
+def test_a_folder_of_masks_is_joined_by_the_names_of_the_classes(catalogue, tmp_path):
+    folder = tmp_path / "data" / "segmentations"
+    write(folder / "liver.nii.gz", box(0))
+    write(folder / "spleen.nii.gz", box(4) * 255)
+    write(folder / "brain.nii.gz", box(0) * 0)
+    write(folder / "._liver.nii.gz", box(0))
+    catalogue.image("a").label = str(folder)
+    assert sorted(masks_in(folder)) == ["brain", "liver", "spleen"]
+    assert np.array_equal(read(catalogue), box(0) * 3 + box(4) * 5)
+    check(catalogue)
+    assert (catalogue.image("a").label_problem, catalogue.image("a").label_values) == (None, [3, 5])
+    write(folder / "spleen.nii.gz", box(6))
+    assert check(catalogue).read == 1
+
+
+def test_masks_that_overlap_or_fit_no_class_are_refused_with_the_reason(catalogue, tmp_path):
+    folder = tmp_path / "data" / "segmentations"
+    write(folder / "spleen.nii.gz", box(1))
+    write(folder / "liver.nii.gz", box(0))
+    catalogue.image("a").label = str(folder)
+    with pytest.raises(InputError, match="overlap: spleen and liver"):
+        read(catalogue)
+    catalogue.task("t").classes = [LabelClass(value=1, name="heart")]
+    with pytest.raises(InputError, match=r"no mask of a class of the task \(classes: heart\)"):
+        read(catalogue)
+
+
+def test_a_label_with_frames_gives_the_frame_of_its_image(catalogue, tmp_path):
+    frames = [sitk.GetImageFromArray(box(x) * 3) for x in (0, 2, 4)]
+    sitk.WriteImage(sitk.JoinSeries(frames), str(tmp_path / "gt.nii.gz"))
+    scans = [sitk.GetImageFromArray(np.random.default_rng(n).normal(size=SHAPE)) for n in range(3)]
+    sitk.WriteImage(sitk.JoinSeries(scans), str(tmp_path / "data" / "cine.nii.gz"))
+    image = catalogue.image("a")
+    image.image, image.label, image.frame = str(tmp_path / "data" / "cine.nii.gz"), str(tmp_path / "gt.nii.gz"), 2
+    assert np.array_equal(read(catalogue), box(4) * 3)
