@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import warnings
 from pathlib import Path
 from types import TracebackType
 
 from .errors import LockedError, OutputError
 
+_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, getattr(errno, "EDEADLOCK", errno.EACCES))
+"""What the operating system answers when somebody else holds the lock; anything else means that it has no locks."""
+
 
 class FolderLock:
     """Context manager that holds `folder/.lock`; a second process is refused with the first one's process id.
 
-    The lock is the operating system's (flock, or msvcrt on Windows), so a killed process leaves none behind.
+    The lock is the operating system's (flock, or msvcrt on Windows), so a killed process leaves none behind. On a share
+    that has no locks the work goes on with a warning, unprotected.
 
     Raises:
         LockedError: another process holds the lock.
@@ -34,6 +40,14 @@ class FolderLock:
         try:
             _lock(self._file)
         except OSError as error:
+            if error.errno not in _HELD:
+                warnings.warn(
+                    f"{self.folder}: is on a disk without locks ({error.strerror or error}); "
+                    f"see to it that no other process is working on {self.purpose}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+                return self
             holder = os.pread(self._file, 20, 1).decode(errors="replace").strip() if hasattr(os, "pread") else ""
             os.close(self._file)
             self._file = None

@@ -1,12 +1,14 @@
 """Files are whole or absent, whatever happens while they are written."""
 
+import errno
+import os
 import subprocess
 import sys
 
 import pytest
 
 from hssl.errors import OutputError
-from hssl.files import remove_unfinished, whole_file, write_json, write_text
+from hssl.files import read_json, remove_unfinished, whole_file, write_json, write_text
 
 WRITER = """
 import sys, time
@@ -65,3 +67,22 @@ def test_a_folder_in_the_way_is_named(tmp_path):
     with pytest.raises(OutputError, match=r"a/b: cannot be written: "):
         write_text(tmp_path / "a" / "b", "x")
     assert list((tmp_path / "a").iterdir()) == [tmp_path / "a" / "b"]
+
+
+def test_a_share_that_takes_no_modes_and_no_flushing_is_written_to_all_the_same(tmp_path, monkeypatch):
+    def refuse(*arguments, code):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "chmod", lambda *a: refuse(code=errno.EPERM))
+    monkeypatch.setattr(os, "fsync", lambda *a: refuse(code=errno.EINVAL))
+    write_text(tmp_path / "a.txt", "whole")
+    assert (tmp_path / "a.txt").read_text() == "whole"
+    monkeypatch.setattr(os, "fsync", lambda *a: refuse(code=errno.EIO))
+    with pytest.raises(OutputError, match="Input/output"):
+        write_text(tmp_path / "a.txt", "lost")
+    assert (tmp_path / "a.txt").read_text() == "whole"
+
+
+def test_json_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"x": 1}')
+    assert read_json(tmp_path / "a.json") == {"x": 1}

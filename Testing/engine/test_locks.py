@@ -1,11 +1,13 @@
 """A lock on a folder is held by a living process only."""
 
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
 
+from hssl import locks
 from hssl.errors import LockedError, OutputError
 from hssl.locks import FolderLock
 
@@ -41,3 +43,23 @@ def test_a_full_disk_is_told_and_leaves_the_folder_unlocked(tmp_path, monkeypatc
         with pytest.raises(OutputError, match="No space left"), FolderLock(tmp_path):
             pass
     subprocess.run([sys.executable, "-c", HOLDER.replace("60", "0"), tmp_path], check=True)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL])
+def test_a_share_without_locks_is_worked_on_with_a_warning(tmp_path, monkeypatch, code):
+    def refuse(file):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(locks, "_lock", refuse)
+    with pytest.warns(RuntimeWarning, match="a disk without locks"), FolderLock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("code", [errno.EWOULDBLOCK, errno.EACCES])
+def test_what_the_system_answers_for_a_held_lock_is_a_conflict(tmp_path, monkeypatch, code):
+    def refuse(file):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(locks, "_lock", refuse)
+    with pytest.raises(LockedError), FolderLock(tmp_path):
+        pass

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from .console import run_job
+from .ids import read_ids
 
 if TYPE_CHECKING:
     from ..events import Done
@@ -82,7 +83,7 @@ def pretrain(
             "weights": _pairs(weight, float),
             "levels": _pairs(level, lambda text: int(text) if text.isdigit() else text),
             "tasks": task,
-            "exclude": _ids(exclude),
+            "exclude": read_ids(exclude),
             "network": _network(size, dims, slices),
             "batch_size": batch_size,
             "patch_size": patch_size,
@@ -103,8 +104,12 @@ def finetune(
         str | None, typer.Option(help="scratch, the name of a pretraining run, or a model file. [default: scratch]")
     ] = None,
     labels: Annotated[int | None, typer.Option(help="Number of labelled cases to draw. [default: all]")] = None,
-    case: Annotated[list[str] | None, typer.Option(help="Id of a labelled case to train on; may be repeated.")] = None,
-    validation: Annotated[list[str] | None, typer.Option(help="Id of a case to validate on; may be repeated.")] = None,
+    case: Annotated[
+        list[str] | None, typer.Option(help="Id of a labelled case to train on, or @FILE; may be repeated.")
+    ] = None,
+    validation: Annotated[
+        list[str] | None, typer.Option(help="Id of a case to validate on, or @FILE; may be repeated.")
+    ] = None,
     exclude: Exclude = None,
     unlabelled: Annotated[str | None, typer.Option(help="Images without label: none or mean-teacher.")] = None,
     mirror: Annotated[
@@ -134,9 +139,9 @@ def finetune(
             "task": task,
             "start": start,
             "case_count": labels,
-            "cases": case,
-            "validation": validation,
-            "exclude": _ids(exclude),
+            "cases": read_ids(case),
+            "validation": read_ids(validation),
+            "exclude": read_ids(exclude),
             "unlabelled": unlabelled,
             "mirror": mirror,
             "run": run,
@@ -180,12 +185,12 @@ def compare(
             "name": name,
             "case_counts": labels,
             "seeds": seeds,
-            "test": _ids(test),
+            "test": read_ids(test),
             "finetune": _given(
                 {
                     "workspace": workspace,
                     "task": task,
-                    "exclude": _ids(exclude),
+                    "exclude": read_ids(exclude),
                     "budget": _budget(minutes, steps, None),
                     "device": device,
                     "threads": threads,
@@ -304,7 +309,7 @@ def suggest(
             "model": model,
             "features": features,
             "count": count,
-            "exclude": _ids(exclude),
+            "exclude": read_ids(exclude),
             "device": device,
             "threads": threads,
         }
@@ -417,6 +422,8 @@ def _network(size: str | None, dims: int | None, slices: int | None) -> dict[str
 
 
 def _pairs(texts: list[str] | None, convert: Callable[[str], Any]) -> dict[str, Any]:
+    from ..errors import ConfigurationError
+
     pairs = {}
     for text in texts or []:
         name, equals, value = text.partition("=")
@@ -425,23 +432,8 @@ def _pairs(texts: list[str] | None, convert: Callable[[str], Any]) -> dict[str, 
         except ValueError:
             equals = ""
         if not equals:
-            raise typer.BadParameter(f"{text!r} is not of the form name=value")
+            raise ConfigurationError(f"{text!r} is not of the form name=value")
     return pairs
-
-
-def _ids(values: list[str] | None) -> list[str] | None:
-    if values is None:
-        return None
-    ids: list[str] = []
-    for value in values:
-        if not value.startswith("@"):
-            ids.append(value)
-            continue
-        try:
-            ids += Path(value[1:]).read_text(encoding="utf-8").split()
-        except OSError as error:
-            raise typer.BadParameter(f"{value[1:]}: {error.strerror}") from error
-    return ids
 
 
 def _show_run(done: Done) -> None:

@@ -30,9 +30,10 @@ def sample(
 
     def job(on_event: OnEvent, stop: Stop) -> Done:
         from ..demo import workspace as samples
+        from ..errors import ConfigurationError
 
         if size not in ("demo", "tiny"):
-            raise typer.BadParameter(f"size is demo or tiny, got {size!r}")
+            raise ConfigurationError(f"size is demo or tiny, got {size!r}")
         return samples.sample(workspace, "tiny" if size == "tiny" else "demo", seed, on_event, stop)
 
     run_job(job, json, stop_file=stop_file, show=lambda done: typer.echo(done.result["workspace"]))

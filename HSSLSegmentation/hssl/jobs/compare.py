@@ -154,6 +154,8 @@ def _tested(
 
 
 def _test_cases(catalogue: Catalogue, config: CompareConfig) -> list[Image]:
+    catalogue.require(config.finetune.exclude, "to be left out")
+    catalogue.require(config.test, "to test on")
     labelled = catalogue.usable(config.finetune.task, labelled=True)
     if config.test:
         known = {i.id: i for i in labelled}

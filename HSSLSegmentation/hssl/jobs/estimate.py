@@ -19,10 +19,12 @@ def estimate(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
         The Done event, whose result has "bytes", "patch_size", "batch_size", "images" and "device".
 
     Raises:
-        ConfigurationError: there is no usable image.
+        ConfigurationError: there is no usable image, or a task or an id is unknown.
     """
     catalogue = Catalogue.load(config.workspace)
-    images = [i for i in catalogue.usable() if not config.tasks or i.task in config.tasks]
+    catalogue.require(config.exclude, "to be left out")
+    names = [catalogue.task(name).name for name in config.tasks] or [t.name for t in catalogue.tasks]
+    images = [i for i in catalogue.usable() if i.task in names and i.id not in config.exclude]
     shapes = expected_shapes(catalogue, images)
     if not shapes:
         raise ConfigurationError(f"{config.workspace}: there is no usable image to pretrain on")

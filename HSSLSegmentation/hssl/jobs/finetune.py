@@ -111,13 +111,14 @@ def choose_cases(catalogue: Catalogue, config: FinetuneConfig) -> tuple[list[Ima
     no validation is named and at least `ENOUGH_TO_HOLD_OUT` are left, one in `HELD_OUT` of them is held out for it.
 
     Raises:
-        ConfigurationError: there are not enough labelled images, or a named one has no usable label.
+        ConfigurationError: there are not enough labelled images, an id is unknown, or a named one has no usable label.
     """
+    catalogue.require(config.exclude, "to be left out")
     labelled = {i.id: i for i in catalogue.usable(config.task, labelled=True)}
     for id in [*config.cases, *config.validation]:
         if id not in labelled:
             image = catalogue.image(id)
-            why = image.problem or image.label_problem or (
+            why = image.problem or image.label_problem or image.doubt or (
                 f"it belongs to task {image.task!r}" if image.task != config.task else "it has no label"
             )  # fmt: skip
             raise ConfigurationError(f"case {id!r} cannot be used: {why}")

@@ -56,6 +56,7 @@ def pretrain(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
 def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop) -> Done:
     catalogue = Catalogue.load(config.workspace)
     names = config.tasks or [t.name for t in catalogue.tasks if catalogue.usable(t.name)]
+    catalogue.require(config.exclude, "to be left out")
     excluded = set(config.exclude)
     images = [i for name in names for i in catalogue.usable(catalogue.task(name).name) if i.id not in excluded]
     if not images:

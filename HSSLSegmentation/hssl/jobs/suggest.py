@@ -56,6 +56,7 @@ def suggest(config: SuggestConfig, on_event: OnEvent = ignore, stop: Stop = neve
 def _suggested(config: SuggestConfig, on_event: OnEvent, stop: Stop) -> Done:
     catalogue = Catalogue.load(config.workspace)
     task = catalogue.task(config.task)
+    catalogue.require(config.exclude, "to be left out")
     excluded = set(config.exclude)
     labelled = [i for i in catalogue.usable(task.name, labelled=True) if i.id not in excluded]
     unlabelled = [i for i in catalogue.usable(task.name, labelled=False) if i.id not in excluded]

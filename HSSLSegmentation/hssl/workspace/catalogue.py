@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
@@ -268,6 +269,24 @@ class Catalogue:
             if image.id == id:
                 return image
         raise ConfigurationError(f"no image with id {id!r} in {self.workspace}")
+
+    def require(self, ids: Iterable[str], purpose: str) -> None:
+        """Checks that there is an image of each id: one that is mistyped must not be passed over in silence.
+
+        Args:
+            ids: as the user gave them.
+            purpose: what they are for, such as "to be left out".
+
+        Raises:
+            ConfigurationError: some are unknown; the message lists them, with the nearest id of each.
+        """
+        known = {i.id for i in self.images}
+        unknown = sorted(set(ids) - known)
+        if unknown:
+            near = {id: get_close_matches(id, known, 1) for id in unknown[:5]}
+            listed = ", ".join(f"{id!r}" + (f" (there is {near[id][0]!r})" if near[id] else "") for id in near)
+            more = f" and {len(unknown) - len(near)} more" if len(unknown) > len(near) else ""
+            raise ConfigurationError(f"no image {purpose} with id {listed}{more} in {self.workspace}")
 
     def usable(self, task: str | None = None, labelled: bool | None = None) -> list[Image]:
         """Returns the images without a problem that are surely images, in the catalogue's order.

@@ -262,3 +262,15 @@ def test_images_have_a_patient_or_are_one_of_their_own(tmp_path):
 def test_a_value_to_be_ignored_is_no_class():
     with pytest.raises(ValueError, match="to be ignored"):
         Task(name="t", classes=[LabelClass(value=1, name="a")], ignore_value=1)
+
+
+def test_ids_that_nobody_has_are_named_with_what_was_probably_meant(tmp_path):
+    catalogue = Catalogue.create(tmp_path / "w")
+    catalogue.set_task(Task(name="t"))
+    catalogue.add_images([Image(id="case_01", task="t", image="a.nii")])
+    catalogue.require([], "to be left out")
+    catalogue.require(["case_01"], "to be left out")
+    with pytest.raises(ConfigurationError, match=r"no image to be left out with id 'case_1' \(there is 'case_01'\)"):
+        catalogue.require(["case_01", "case_1"], "to be left out")
+    with pytest.raises(ConfigurationError, match="and 4 more"):
+        catalogue.require([str(n) for n in range(9)], "to be left out")
