@@ -7,17 +7,22 @@ BIN := $(VENV)/bin
 SYSTEM_PACKAGES := libegl1 libgl1 libgl1-mesa-dri libxkbcommon0 libdbus-1-3 libfontconfig1 libxrender1 libxcursor1 fonts-dejavu-core
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: demo test check screenshots clean
+.PHONY: demo test test-engine test-module check screenshots clean
 
 demo: $(VENV)/engine
 	$(BIN)/hssl demo demo
 
-# The engine and the Slicer side have a worker process each: a crash in Qt, VTK or torch fails the test that it
-# belongs to, by name, and does not take the others with it.
-PYTEST = PYTHONUTF8=1 OMP_NUM_THREADS=2 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest --numprocesses 1
+# The engine and the Slicer side run at the same time, each with a thread of its own in a worker process of its own: a
+# crash in Qt, VTK or torch fails the test that it belongs to, by name, and does not take the others with it.
+PYTEST = PYTHONUTF8=1 OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest --numprocesses 1
 
-test: $(VENV)/harness check
+test: check
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-engine test-module
+
+test-engine: $(VENV)/harness
 	$(PYTEST) Testing/engine Testing/robustness
+
+test-module: $(VENV)/harness
 	$(PYTEST) Testing --ignore Testing/engine --ignore Testing/robustness
 
 check: $(VENV)/harness
