@@ -128,6 +128,8 @@ class PretrainConfig(RunConfig):
         (480.0, 0.0, 50.0)
     """
 
+    kind: Literal["pretrain"] = "pretrain"
+    """Tells the runs of a workspace apart."""
     budget: Budget = Budget(minutes=30)
     pretext: str = "hssl"
     network: NetworkConfig = NetworkConfig()
@@ -157,6 +159,7 @@ class FinetuneConfig(RunConfig):
         hssl.errors.ConfigurationError: case_count: Input should be greater than or equal to 0
     """
 
+    kind: Literal["finetune"] = "finetune"
     budget: Budget = Budget(minutes=5)
     learning_rate: float = Field(default=3e-3, gt=0)
     task: str

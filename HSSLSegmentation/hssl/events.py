@@ -11,6 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from .errors import HSSLError, WayOut
 
+PhaseName = Literal[
+    "generate", "scans", "scan", "headers", "voxels", "grouping", "fingerprint", "store", "pretraining", "fine-tuning",
+    "training", "comparison", "test", "prediction", "evaluation", "suggestion", "report", "open", "features", "learn",
+    "learning", "predict",
+]  # fmt: skip
+"""What a job can be busy with. Doors have words of their own for each, so that a new one is told to them here."""
+
 
 class _Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -22,20 +29,22 @@ class _Event(BaseModel):
 
 
 class Phase(_Event):
-    """The job enters a phase, such as "store", "training" or "prediction"."""
+    """The job enters a phase."""
 
     event: Literal["phase"] = "phase"
-    name: str
+    name: PhaseName
     index: int
     """Counted from 1."""
     count: int
+    detail: str = ""
+    """What it is about, such as the name of the volume that is predicted."""
 
 
 class Progress(_Event):
     """`step` of `total` units of the present phase are done."""
 
     event: Literal["progress"] = "progress"
-    phase: str
+    phase: PhaseName
     step: int
     total: int | None = None
     """None when the end is a matter of minutes, not steps; `fraction` then tells how far."""
@@ -161,12 +170,14 @@ class ProgressMeter:
 
     Args:
         on_event: receives the events.
-        phase: name of the phase.
+        phase: what the job is busy with.
         total: number of units, or None when only a fraction is known.
         done: fraction that was done before (a resumed run); it does not count for the rate.
     """
 
-    def __init__(self, on_event: OnEvent, phase: str, total: int | None, done: float = 0.0, interval: float = 0.5):
+    def __init__(
+        self, on_event: OnEvent, phase: PhaseName, total: int | None, done: float = 0.0, interval: float = 0.5
+    ):
         self.on_event, self.phase, self.total, self.interval = on_event, phase, total, interval
         self._start = time.monotonic()
         self._first_fraction = done

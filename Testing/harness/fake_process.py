@@ -14,7 +14,7 @@ class FakeProcess:
         process = FakeProcess()
         logic = HSSLSegmentationLogic(makeProcess=lambda: process)
         job = logic.pretrain(workspace, minutes=1)
-        process.say({"event": "phase", "name": "Pretraining", "index": 1, "count": 1})
+        process.say({"event": "phase", "name": "training", "index": 1, "count": 1})
         process.end(0)
     """
 

@@ -13,6 +13,8 @@ import slicer
 from harness import loadModule
 from harness.fake_process import FakeProcess
 from harness.fixtures import settle
+from hssl.configuration import FinetuneConfig, PretrainConfig
+from hssl.models.run_folder import CONFIG, LAST, RESULT
 
 MODULE = Path(__file__).resolve().parent.parent.parent / "HSSLSegmentation" / "HSSLSegmentation.py"
 
@@ -71,11 +73,12 @@ def configurationOf(process: FakeProcess) -> dict:
 
 
 def fakeRun(root: Path, name: str, result: dict | None = None, **config) -> Path:
-    """Writes the files of a run that the panel reads; without a result it is an unfinished one."""
+    """Writes the files of a run that the panel reads: a fine-tuning when it has a task, unfinished without a result."""
     folder = root / "runs" / name
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "last.pt").write_bytes(b"")
+    kind = FinetuneConfig if "task" in config else PretrainConfig
+    (folder / CONFIG).write_text(kind.checked({"workspace": root, "run": name, **config}).model_dump_json())
+    (folder / LAST).write_bytes(b"")
     if result is not None:
-        (folder / "result.json").write_text(json.dumps(result))
+        (folder / RESULT).write_text(json.dumps({"steps": 1, "minutes": 0.5, **result}))
     return folder

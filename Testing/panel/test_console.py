@@ -73,8 +73,8 @@ def test_a_setting_that_does_not_exist_is_refused_before_anything_starts(logicCl
 def test_pretrained_means_the_latest_finished_pretraining(logicClass, workspace):
     process = FakeProcess()
     logic = logicClass(makeProcess=lambda: process)
-    fakeRun(workspace, "first", {"steps": 1}, pretext="hssl")
-    fakeRun(workspace, "unfinished", pretext="hssl")
+    fakeRun(workspace, "first", {"steps": 1})
+    fakeRun(workspace, "unfinished")
     job = logic.fineTune(workspace, "brain_mr", start="pretrained", caseCount=2, minutes=1)
     assert isinstance(job, Job)
     configuration = configurationOf(process)
@@ -89,7 +89,7 @@ def test_a_model_for_import_needs_a_workspace(logicClass, tmp_path):
 
 
 def test_a_pretraining_cannot_segment(logicClass, workspace):
-    run = fakeRun(workspace, "first", {"steps": 1}, pretext="hssl")
+    run = fakeRun(workspace, "first", {"steps": 1})
     volume = slicer.util.addVolumeFromArray(numpy.zeros((4, 4, 4)), name="CT")
     with pytest.raises(ValueError, match="fine-tune it for a task first"):
         logicClass(makeProcess=FakeProcess).segment(volume, run)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import qt
 
 import slicer
 from harness.fake_process import FakeProcess
 from harness.fixtures import waitUntil
+from hssl.events import PhaseName
 from HSSLSegmentationLib.jobs.interpreter import Command
 from HSSLSegmentationLib.jobs.job import Job, JobError, Lines, runningJobs
+from HSSLSegmentationLib.panel import wording
 
 DONE = {"event": "done", "result": {"answer": 42}}
 
@@ -169,3 +173,8 @@ def test_the_application_that_goes_takes_the_process_with_it(process, job):
     assert not job.isRunning()
     assert not runningJobs()
     slicer.app.processEvents()
+
+
+def test_every_phase_of_the_engine_has_words():
+    for name in get_args(PhaseName):
+        assert wording.phase(name), name

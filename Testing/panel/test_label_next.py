@@ -34,7 +34,7 @@ def waiting(panel) -> list[str]:
 @pytest.fixture
 def next(panel, workspace):
     """The part of the panel, with a finished fine-tuning of the task."""
-    fakeRun(workspace, "first", {"steps": 1}, pretext="hssl")
+    fakeRun(workspace, "first", {"steps": 1})
     fakeRun(workspace, "tuned", {"steps": 1}, task=TASK, start="first")
     panel.forget()
     panel.parameterNode.labelNextTask = TASK

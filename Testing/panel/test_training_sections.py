@@ -69,7 +69,7 @@ def test_progress_curves_and_the_end_are_shown(panel, processes, workspace):
         "images apart"
     ]
     assert not ui.plotView.isHidden()
-    run = fakeRun(workspace, "pretrain", {"steps": 10, "minutes": 2.0}, pretext="hssl")
+    run = fakeRun(workspace, "pretrain", {"steps": 10, "minutes": 2.0})
     finish(process, str(run), steps=10, minutes=2.0)
     assert panel.parameterNode.pretrainRun == "pretrain"
     assert panel.parameterNode.fineTuneStart == "pretrain"
@@ -81,7 +81,7 @@ def test_a_stop_keeps_what_was_learned_and_resume_goes_on_with_the_same_run(pane
     section = panel.pretrain
     section.ui.startButton.click()
     first = configurationOf(processes[-1])
-    run = fakeRun(workspace, first["run"], pretext="hssl")
+    run = fakeRun(workspace, first["run"])
     section.jobView.ui.stopButton.click()
     assert not section.jobView.ui.stopButton.enabled
     processes[-1].say({"event": "done", "stopped": True, "result": {"run": str(run)}})
@@ -94,7 +94,7 @@ def test_a_stop_keeps_what_was_learned_and_resume_goes_on_with_the_same_run(pane
 
 
 def test_a_run_of_an_earlier_session_can_be_resumed(panel, processes, workspace):
-    fakeRun(workspace, "old", pretext="hssl", workspace="/where/it/was", run="old")
+    fakeRun(workspace, "old", workspace="/where/it/was", run="old")
     panel.forget()
     panel.parameterNode.pretrainRun = "old"
     settle()
@@ -133,7 +133,7 @@ def test_a_missing_python_is_told_and_nothing_starts(panel, slotErrors):
 
 
 def test_fine_tuning_is_started_with_task_cases_and_start(panel, processes, workspace):
-    fakeRun(workspace, "pretrain", {"steps": 9, "minutes": 1}, pretext="hssl")
+    fakeRun(workspace, "pretrain", {"steps": 9, "minutes": 1})
     panel.forget()
     panel.refresh()
     ui, parameters = panel.fineTune.ui, panel.parameterNode
@@ -179,7 +179,7 @@ def test_volumes_with_a_segmentation_in_the_scene_become_cases(panel, processes)
 
 @pytest.mark.parametrize(("start", "words"), [("scratch", "Choose a pretraining"), ("pretrain", "")])
 def test_a_comparison_needs_something_to_compare_with(panel, workspace, start, words):
-    fakeRun(workspace, "pretrain", {"steps": 9, "minutes": 1}, pretext="hssl")
+    fakeRun(workspace, "pretrain", {"steps": 9, "minutes": 1})
     panel.forget()
     panel.parameterNode.fineTuneStart = start
     panel.refresh()
@@ -189,7 +189,7 @@ def test_a_comparison_needs_something_to_compare_with(panel, workspace, start, w
 
 
 def test_a_comparison_ends_in_a_table_of_the_scene_and_in_plain_words(panel, processes, workspace):
-    fakeRun(workspace, "pretrain", {"steps": 9, "minutes": 1}, pretext="hssl")
+    fakeRun(workspace, "pretrain", {"steps": 9, "minutes": 1})
     panel.forget()
     panel.parameterNode.fineTuneStart = "pretrain"
     panel.refresh()

@@ -261,7 +261,7 @@ class Job:
         self.events.append(event)
         if event.event == "phase":
             self.phase, self.phaseIndex, self.phaseCount = event.name, event.index, event.count
-            self.progress, self.etaSeconds, self.detail = 0.0, None, ""
+            self.progress, self.etaSeconds, self.detail = 0.0, None, event.detail
         elif event.event == "progress":
             self.progress, self.etaSeconds, self.detail = event.fraction, event.eta_seconds, event.detail
             if not self.phaseCount:  # short jobs have no phases of their own

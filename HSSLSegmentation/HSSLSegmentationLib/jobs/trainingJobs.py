@@ -79,14 +79,13 @@ def estimateMemory(starter: JobStarter, workspace: str | Path, options: dict[str
 
 def resume(starter: JobStarter, runFolder: str | Path) -> Job:
     """Goes on with a run of this or an earlier session; see `HSSLSegmentationLogic.resume`."""
-    from hssl.files import read_json
+    from hssl.models.run_folder import RunFolder
 
     run = Path(runFolder)
-    configuration = read_json(run / "config.json")
+    configuration = RunFolder(run).read_config().model_dump(mode="json")
     # The workspace may have been moved or renamed since, and this computer may have another device.
     configuration |= {"workspace": str(run.parent.parent), "run": run.name, "device": settings.value("device")}
-    kind = "pretrain" if "pretext" in configuration else "finetune"
-    return starter.configured(kind, configuration, run=run, resumable=True)
+    return starter.configured(configuration["kind"], configuration, run=run, resumable=True)
 
 
 def startOf(workspace: str | Path, start: str | Path) -> str:

@@ -6,6 +6,7 @@ from slicer.i18n import tr as _
 def phase(name: str) -> str:
     """Returns what a job is doing, by the engine's name of the phase."""
     return {
+        "scans": _("Making sample scans"),
         "scan": _("Reading the scans"),
         "headers": _("Reading the scans"),
         "voxels": _("Checking the scans"),
@@ -13,7 +14,12 @@ def phase(name: str) -> str:
         "generate": _("Making sample scans"),
         "fingerprint": _("Measuring the scans"),
         "store": _("Preparing the scans"),
+        "pretraining": _("Pretraining"),
+        "fine-tuning": _("Fine-tuning"),
         "training": _("Learning"),
+        "comparison": _("Comparing the starts"),
+        "test": _("Segmenting the test scans"),
+        "report": _("Writing the report"),
         "prediction": _("Segmenting"),
         "open": _("Reading the scan"),
         "features": _("Looking at the scan"),
@@ -22,7 +28,7 @@ def phase(name: str) -> str:
         "predict": _("Segmenting"),
         "evaluation": _("Comparing"),
         "suggestion": _("Looking at the scans"),
-    }.get(name, name[:1].upper() + name[1:])
+    }.get(name, "")
 
 
 def job(kind: str) -> str:

@@ -18,16 +18,16 @@ def classesOfModel(model: str | Path) -> list[SegmentClass]:
 
 def taskOfModel(model: str | Path):
     """Returns the task (`hssl.workspace.catalogue.Task`) that a model segments; see `classesOfModel`."""
-    from hssl.files import read_json
     from hssl.models.model_file import read_description
+    from hssl.models.run_folder import RunFolder
     from hssl.workspace.catalogue import Catalogue
 
     model = Path(model)
     if model.is_dir():
-        config = read_json(model / "config.json")
-        if "task" not in config:
+        config = RunFolder(model).read_config()
+        if config.kind == "pretrain":
             raise ValueError(_("{model} is a pretraining: fine-tune it for a task first.").format(model=model.name))
-        return Catalogue.load(model.parent.parent).task(config["task"])
+        return Catalogue.load(model.parent.parent).task(config.task)
     description = read_description(model)
     if description.kind != "segmentation":
         raise ValueError(_("{model} is a pretrained model: fine-tune it for a task first.").format(model=model.name))

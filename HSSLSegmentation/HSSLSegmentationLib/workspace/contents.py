@@ -52,22 +52,20 @@ def runs(workspace: str | Path) -> list[RunInfo]:
     """Returns the runs of a workspace, oldest first."""
     from hssl.errors import InputError
     from hssl.files import read_json
-    from hssl.models.run_folder import CONFIG, RESULT, all_runs
+    from hssl.models.run_folder import RESULT, all_runs
 
     found = []
     for folder in all_runs(Path(workspace)):
         try:
-            config = read_json(folder.path / CONFIG)
+            config = folder.read_config()
             result = read_json(folder.path / RESULT) if folder.finished else {}
         except InputError:
             # A damaged run is listed, so that the user sees it; it just cannot be chosen.
             found.append(RunInfo(folder.path.name, folder.path, "", "empty"))
             continue
         state = "finished" if folder.finished else "unfinished" if folder.can_resume else "empty"
-        kind = "pretrain" if "pretext" in config else "finetune"
-        found.append(
-            RunInfo(folder.path.name, folder.path, kind, state, config.get("task", ""), config.get("start", ""), result)
-        )
+        task, start = (config.task, config.start) if config.kind == "finetune" else ("", "")
+        found.append(RunInfo(folder.path.name, folder.path, config.kind, state, task, start, result))
     return found
 
 

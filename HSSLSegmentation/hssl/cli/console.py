@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
@@ -114,27 +112,6 @@ def run_job(
     sys.exit(STOPPED_EXIT_CODE if done.stopped else 0)
 
 
-@contextmanager
-def errors_told(as_json: bool) -> Iterator[None]:
-    """Tells an error of the commands that are no jobs, and ends the process with its exit code."""
-    from ..errors import HSSLError
-    from ..events import Failed, to_line
-
-    try:
-        yield
-    except HSSLError as error:
-        if as_json:
-            print(to_line(Failed.of(error)), flush=True)
-        else:
-            _print_error(Failed.of(error))
-        sys.exit(error.exit_code)
-
-
-def print_json(value: Any) -> None:
-    """Prints a value as one line of JSON."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
-
-
 def _print_error(failed: Failed) -> None:
     from rich.markup import escape
 
@@ -167,7 +144,7 @@ class _Bars:
 
         if event.event == "phase":
             self.bars.clear()
-            self.detail = ""
+            self.detail = event.detail
         elif event.event == "progress":
             if event.phase not in self.bars:
                 self.bars[event.phase] = self.progress.add_task(escape(event.phase), total=1.0, eta="", detail="")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..configuration import Budget, CompareConfig, EvaluateConfig, FinetuneConfig, PredictConfig, PretrainConfig
-from ..events import Done, OnEvent, Phase, Stop, Stopped, as_part, ignore, never
+from ..events import Done, OnEvent, Phase, PhaseName, Stop, Stopped, as_part, ignore, never
 from ..jobs.compare import RESULT, compare
 from ..jobs.evaluate import evaluate
 from ..jobs.predict import predict
@@ -17,7 +17,7 @@ from ..reporting.report import Downstream, Picture, write_report
 from ..workspace.catalogue import FILE_NAME, Catalogue, Image
 from .workspace import sample
 
-PHASES = ("scans", "pretraining", "fine-tuning", "prediction", "evaluation", "report")
+PHASES: tuple[PhaseName, ...] = ("scans", "pretraining", "fine-tuning", "prediction", "evaluation", "report")
 TASK = "brain_mr"
 """What is segmented with few labels."""
 LABELLED = 3
@@ -69,7 +69,7 @@ def _ran(
 ) -> dict[str, Any]:
     tell = as_part(on_event)
 
-    def enter(phase: str) -> None:
+    def enter(phase: PhaseName) -> None:
         if stop():
             raise Stopped
         on_event(Phase(name=phase, index=PHASES.index(phase) + 1, count=len(PHASES)))

@@ -125,7 +125,8 @@ class InteractiveWorker:
             HSSLError: it cannot be done.
             Stopped: `stop` asked for it; what a round had learned until then is dropped.
         """
-        on_event(Phase(name=command.command, index=1, count=1))
+        if isinstance(command, OpenCommand | LearnCommand | PredictCommand):
+            on_event(Phase(name=command.command, index=1, count=1))
         match command:
             case OpenCommand():
                 return self._open(command)

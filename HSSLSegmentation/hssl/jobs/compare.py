@@ -67,7 +67,7 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
         legs = [(kind, n, s) for s in config.seeds for n in config.case_counts for kind in ("pretrained", "scratch")]
         for number, (kind, count, seed) in enumerate(legs, 1):
             title = f"{kind}, {count} labelled, seed {seed}"
-            on_event(Phase(name=title, index=number, count=len(legs)))
+            on_event(Phase(name="comparison", index=number, count=len(legs), detail=title))
             if (kind, count, seed) in done_legs:
                 continue
             values = {

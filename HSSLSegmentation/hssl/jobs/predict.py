@@ -63,7 +63,7 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
     outputs: list[dict[str, object]] = []
     stopped = False
     for number, source in enumerate(sources, 1):
-        on_event(Phase(name=f"prediction of {source.name}", index=number, count=len(sources)))
+        on_event(Phase(name="prediction", index=number, count=len(sources), detail=source.name))
         try:
             volume = read_volume(source.path, series=source.series)
             check_values(volume, source.path)

@@ -9,18 +9,30 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..configuration import RunConfig
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..configuration import FinetuneConfig, PretrainConfig, RunConfig
 from ..errors import ConfigurationError, InputError
 from ..events import Event, Message, OnEvent, Phase
 from ..files import read_json, remove_unfinished, whole_file, write_json, write_text
 from ..locks import FolderLock
 
-if TYPE_CHECKING:
-    from .description import ModelDescription
-
 LAST, BEST, CONFIG, METRICS, RESULT, LOG = "last.pt", "best.pt", "config.json", "metrics.csv", "result.json", "log.txt"
+
+
+class RunResult(BaseModel):
+    """What a run that came to its end says of itself, in `result.json`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    steps: int
+    minutes: float
+    validation_dice: float | None = None
+    """None where nothing was validated on, and for a pretraining."""
+    cases: list[str] = []
+    """Ids of the labelled images that a fine-tuning trained on."""
 
 
 class RunFolder:
@@ -38,6 +50,26 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the run came to its end."""
         return (self.path / RESULT).exists()
+
+    def read_config(self) -> PretrainConfig | FinetuneConfig:
+        """Returns the configuration that the run was started with; its `kind` tells what the run is.
+
+        Raises:
+            InputError: it is absent, damaged, or of another version of HSSL.
+        """
+        path = self.path / CONFIG
+        values = read_json(path)
+        kind = values.get("kind") if isinstance(values, dict) else None
+        configs: dict[Any, type[PretrainConfig] | type[FinetuneConfig]] = {
+            "pretrain": PretrainConfig,
+            "finetune": FinetuneConfig,
+        }
+        if kind not in configs:
+            raise InputError(path, "does not say what kind of run this is")
+        try:
+            return configs[kind].checked(values)
+        except ConfigurationError as error:
+            raise InputError(path, f"is no configuration of this version of HSSL: {error}") from error
 
     def save_checkpoint(self, content: dict[str, Any], name: str = LAST) -> None:
         """Writes tensors and plain values as a torch file, whole or not at all."""
@@ -68,12 +100,6 @@ class RunFolder:
             raise InputError(path, "is not a checkpoint of HSSL")
         return content
 
-    def description(self, name: str = LAST) -> ModelDescription:
-        """Returns the model description in a checkpoint."""
-        from .description import ModelDescription
-
-        return ModelDescription.model_validate(self.load_checkpoint(name)["description"])
-
     def write_metrics(self, columns: list[str], rows: list[dict[str, float]]) -> None:
         """Writes `metrics.csv` anew, whole or not at all."""
         text = io.StringIO()
@@ -94,10 +120,25 @@ class RunFolder:
         """Writes `result.json`, which says that the run came to its end."""
         write_json(self.path / RESULT, result)
 
+    def read_result(self) -> RunResult:
+        """Returns the result of a finished run.
+
+        Raises:
+            InputError: it is absent or damaged.
+        """
+        path = self.path / RESULT
+        try:
+            return RunResult.model_validate(read_json(path))
+        except ValidationError as error:
+            raise InputError(path, f"is not the result of a run: {error.errors()[0]['msg']}") from error
+
     def log(self, event: Event) -> None:
         """Appends messages and phases to `log.txt`, with the time of day."""
         if isinstance(event, Message | Phase):
-            text = event.text if isinstance(event, Message) else f"{event.name} ({event.index} of {event.count})"
+            if isinstance(event, Message):
+                text = event.text
+            else:
+                text = f"{event.name} ({event.index} of {event.count}) {event.detail}".rstrip()
             with open(self.path / LOG, "a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 

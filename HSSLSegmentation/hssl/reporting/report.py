@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import importlib.metadata
 import io
-import json
 import os
 import platform
 import statistics
@@ -22,7 +21,7 @@ from matplotlib.figure import Figure
 from .. import __version__
 from ..files import read_json, write_text
 from ..imaging.volumes import read_label_map, read_volume
-from ..models.run_folder import CONFIG, RESULT, RunFolder
+from ..models.run_folder import RunFolder
 from ..workspace.catalogue import Catalogue, LabelClass, Task
 from ..workspace.labels import read_label
 from . import plots
@@ -157,26 +156,27 @@ def _catalogue(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def _pretraining(run: RunFolder, catalogue: Catalogue) -> dict[str, Any]:
-    rows, config = run.read_metrics(), read_json(run.path / CONFIG)
+    rows, config = run.read_metrics(), run.read_config()
+    assert config.kind == "pretrain"
     losses = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in NOT_LOSSES]
-    tasks = config["tasks"] or [task.name for task in catalogue.tasks]
-    images = [i for task in tasks for i in catalogue.usable(task) if i.id not in config["exclude"]]
-    network = config["network"]
+    tasks = config.tasks or [task.name for task in catalogue.tasks]
+    images = [i for task in tasks for i in catalogue.usable(task) if i.id not in config.exclude]
+    network = config.network
     steps, minutes = _extent(run)
     sentence = (
         f"{steps:,} steps in {minutes:.1f} minutes by the pretext "
-        f"“{config['pretext']}” on {len(images)} volumes of {len(tasks)} tasks; the labels were not read. "
-        f"{network['size'].capitalize()} {network['spatial_dims']}D network, {network['in_slices']} neighbouring "
-        f"slices in, {network['norm']} norm."
+        f"“{config.pretext}” on {len(images)} volumes of {len(tasks)} tasks; the labels were not read. "
+        f"{network.size.capitalize()} {network.spatial_dims}D network, {network.in_slices} neighbouring "
+        f"slices in, {network.norm} norm."
     )
-    if config["exclude"]:
-        sentence += f" Kept out as test volumes: {len(config['exclude'])}."
-    weights = {name: weight for name, weight in config["weights"].items() if weight and name in losses}
+    if config.exclude:
+        sentence += f" Kept out as test volumes: {len(config.exclude)}."
+    weights = {name: weight for name, weight in config.weights if weight and name in losses}
     shown = ["total", *weights] if "total" in losses and weights else losses
     return {
         "sentence": sentence,
         "curves": _themed(lambda dark: plots.loss_curves(rows, shown, dark)) if shown else None,
-        "config": json.dumps(config, indent=1, ensure_ascii=False),
+        "config": config.model_dump_json(indent=1),
     }
 
 
@@ -348,8 +348,8 @@ def _start(name: str) -> str:
 def _extent(run: RunFolder) -> tuple[int, float]:
     """Returns the steps and minutes of a run: its result's, or those of the last row of an unfinished one."""
     if run.finished:
-        result = read_json(run.path / RESULT)
-        return result["steps"], result["minutes"]
+        result = run.read_result()
+        return result.steps, result.minutes
     last = (run.read_metrics() or [{"step": 0, "seconds": 0}])[-1]
     return int(last["step"]), last["seconds"] / 60
 

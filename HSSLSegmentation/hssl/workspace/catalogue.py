@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -390,11 +390,6 @@ class Catalogue:
         """Returns whose image it is; an image without a patient is one of its own."""
         return image.patient or image.id
 
-    def set_image(self, image: Image) -> None:
-        """Adds the image, or replaces the one of that id."""
-        self.task(image.task)
-        self._document.images = _replaced(self.images, image, key="id")
-
     def add_images(self, images: list[Image]) -> None:
         """Adds many images at once.
 
@@ -441,6 +436,6 @@ class Catalogue:
                 raise ConfigurationError(f"task {task.name!r} belongs to the unknown group {task.group!r}")
 
 
-def _replaced(records: list[Any], record: Any, key: str = "name") -> list[Any]:
-    kept = [record if getattr(r, key) == getattr(record, key) else r for r in records]
-    return kept if any(r is record for r in kept) else [*records, record]
+def _replaced(tasks: list[Task], task: Task) -> list[Task]:
+    kept = [task if t.name == task.name else t for t in tasks]
+    return kept if any(t is task for t in kept) else [*tasks, task]

@@ -28,15 +28,17 @@ def catalogue_of(workspace: Path, folders: dict[str, Path]) -> Catalogue:
             if path.parent.name != "labels":
                 label = path.parent.parent / "labels" / path.name
                 image = sitk.ReadImage(str(path))
-                catalogue.set_image(
-                    Image(
-                        id=path.name.removesuffix(".nii.gz"),
-                        task=task.name,
-                        image=catalogue.relative(path),
-                        label=catalogue.relative(label) if label.exists() else None,
-                        size=image.GetSize(),
-                        spacing=image.GetSpacing(),
-                    )
+                catalogue.add_images(
+                    [
+                        Image(
+                            id=path.name.removesuffix(".nii.gz"),
+                            task=task.name,
+                            image=catalogue.relative(path),
+                            label=catalogue.relative(label) if label.exists() else None,
+                            size=image.GetSize(),
+                            spacing=image.GetSpacing(),
+                        )
+                    ]
                 )
     catalogue.save()
     return catalogue
