@@ -1,6 +1,5 @@
 """Volumes of the scene, with segmentations as their labels, become images of a workspace."""
 
-import re
 from pathlib import Path
 
 from slicer.i18n import tr as _
@@ -98,7 +97,9 @@ def _withClasses(task, added: list[SegmentClass]):
 
 
 def _freeName(folder: Path, wish: str) -> str:
-    wish = re.sub(r"[^\w.+-]+", "_", wish).strip("._") or _("volume")
+    from hssl.names import safe_name
+
+    wish = safe_name(wish, _("volume"))
     number, name = 1, wish
     while any(folder.glob(f"{name}.*")):
         number += 1

@@ -20,6 +20,8 @@ import numpy as np
 
 from ..errors import InputError
 
+AIR_HU = -500.0
+"""In CT air lies below this value, in Hounsfield units, and everything of the body above it."""
 DEFLATE_LIMIT = 1032
 """No deflate stream holds more than this many bytes in one (zlib technical details, "Maximum Compression Factor")."""
 

@@ -23,7 +23,7 @@ from ..events import OnEvent, ProgressMeter, Stop, Stopped, ignore, never
 from ..models.description import ModelDescription
 from ..models.network import EncoderDecoder, build_network
 from ..preprocessing.fingerprint import Fingerprint
-from ..preprocessing.normalisation import ANISOTROPY, normalised
+from ..preprocessing.normalisation import ANISOTROPY, normalised, slice_axis_of
 from .slice_features import Region, SliceFeatures, slice_features
 from .slice_priors import FARTHEST, Growth, Plane, Shape
 
@@ -172,11 +172,9 @@ class InteractiveSession:
 
     def _wanted_region(self, known: np.ndarray, planes: Sequence[Plane], whole: bool) -> Region:
         size = known.shape
-        spacing = np.array(self._spacing)
-        if spacing.max() >= ANISOTROPY * spacing.min() or not planes:
-            slice_axis = int(spacing.argmax()) if spacing.max() >= ANISOTROPY * spacing.min() else 0
-        else:
-            slice_axis = _usual_axis(planes)
+        spacing = self._spacing
+        isotropic = max(spacing) < ANISOTROPY * min(spacing)
+        slice_axis = _usual_axis(planes) if isotropic and planes else slice_axis_of(spacing)
         if whole:
             return Region((0, 0, 0), (size[0], size[1], size[2]), slice_axis)
         foreground = known > 0

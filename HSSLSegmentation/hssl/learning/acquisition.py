@@ -33,6 +33,7 @@ from ..models.description import ModelDescription
 from ..models.inference import SLICES_AT_ONCE, Segmenter, padding
 from ..models.network import FILTERS, MULTIPLE, SMALLEST, EncoderDecoder, build_network
 from ..preprocessing.normalisation import body_mask
+from ..spread import evenly
 from ..workspace.suggestions import Suggestion
 
 LOOKED_AT = 32
@@ -218,6 +219,4 @@ class FeatureSpace:
 
 
 def _spread(indices: np.ndarray) -> np.ndarray:
-    if len(indices) <= LOOKED_AT:
-        return indices
-    return indices[np.linspace(0, len(indices) - 1, LOOKED_AT).round().astype(int)]
+    return indices[evenly(len(indices), LOOKED_AT)]

@@ -34,6 +34,7 @@ from pydantic import ValidationError
 
 from ..errors import HSSLError, InputError, ModelFileError, WorkspaceError
 from ..files import read_json, remove_unfinished, sha256, whole_file
+from ..names import safe_name
 from ..workspace.catalogue import FILE_NAME
 from . import bundle
 from .description import MODEL_SCHEMA, ModelDescription
@@ -168,8 +169,7 @@ def install_model(path: str | Path, workspace: str | Path, name: str = "") -> Pa
 
 def folder_name(name: str) -> str:
     """Returns the name as it can stand in a path of a zip or of any file system."""
-    plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.-")[:100]
-    return plain or "model"
+    return safe_name(name.replace("+", "_"), "model", ascii_only=True)
 
 
 # Reading ---------------------------------------------------------------------------------------------------------

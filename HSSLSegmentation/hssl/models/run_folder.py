@@ -18,6 +18,7 @@ from ..errors import ConfigurationError, InputError
 from ..events import Event, Message, OnEvent, Phase
 from ..files import read_json, remove_unfinished, whole_file, write_json, write_text
 from ..locks import FolderLock
+from ..names import safe_name
 
 LAST, BEST, CONFIG, METRICS, RESULT, LOG = "last.pt", "best.pt", "config.json", "metrics.csv", "result.json", "log.txt"
 
@@ -156,7 +157,7 @@ def run_path(workspace: Path, run: str) -> Path:
 
 def free_name(workspace: Path, wish: str) -> str:
     """Returns `wish`, or `wish-2`, `wish-3`… when that run exists already."""
-    wish = re.sub(r"[^\w.+-]+", "-", wish).strip("-") or "run"
+    wish = safe_name(wish, "run")
     number, name = 1, wish
     while run_path(workspace, name).exists():
         number += 1

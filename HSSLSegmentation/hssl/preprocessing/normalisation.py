@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import ConfigurationError
+from ..imaging.voxel_data import AIR_HU
 from .fingerprint import Fingerprint
 from .grid import oriented_size, oriented_spacing
 
 ANISOTROPY = 1.25
 """Slices are taken along the coarsest axis when it is this much coarser than the finest; else along z (axial)."""
-AIR_HU = -500.0
-"""CT voxels above this belong to the body."""
+BODY = 0.1
+"""In images of arbitrary values the body begins at this share of the range above its lower end."""
 
 
 class VolumeMeasure(NamedTuple):
@@ -54,7 +55,7 @@ def fingerprint_of(measures: Iterable[VolumeMeasure], modality: str) -> Fingerpr
     spacing = np.median([v.spacing for v in volumes], axis=0)
     # A finite number of digits: the fingerprint's text is the key of the store.
     spacing = np.array([float(f"{s:.5g}") for s in spacing])
-    slice_axis = int(np.argmax(spacing)) if spacing.max() >= ANISOTROPY * spacing.min() else 0
+    slice_axis = slice_axis_of(spacing)
     size = np.median([np.array(v.size) * v.spacing / spacing for v in volumes], axis=0)
     fingerprint = Fingerprint(
         spacing=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
@@ -78,11 +79,22 @@ def fingerprint_of(measures: Iterable[VolumeMeasure], modality: str) -> Fingerpr
     return fingerprint.model_copy(update=window)
 
 
+def slice_axis_of(spacing: Sequence[float] | np.ndarray) -> int:
+    """Returns the axis along which slices are taken, from the spacing along an array's axes (see `ANISOTROPY`).
+
+    Example:
+        >>> slice_axis_of((1.0, 1.1, 1.0)), slice_axis_of((0.9, 3.0, 0.9))
+        (0, 1)
+    """
+    coarsest = int(np.argmax(spacing))
+    return coarsest if spacing[coarsest] >= ANISOTROPY * min(spacing) else 0
+
+
 def normalised(array: np.ndarray, fingerprint: Fingerprint) -> np.ndarray:
     """Normalises intensities to about zero mean and unit deviation.
 
     "window": by the fingerprint's numbers. "percentiles": values are clipped at the image's 0.5 and 99.5 percentiles;
-    mean and deviation are those of the voxels a tenth of the range above the lower one, i.e. of the body.
+    mean and deviation are those of the body, i.e. of the voxels more than `BODY` of the range above the lower one.
 
     Args:
         array: float32, any shape.
@@ -99,12 +111,12 @@ def normalised(array: np.ndarray, fingerprint: Fingerprint) -> np.ndarray:
     if not upper > lower:
         return np.zeros_like(array, dtype=np.float32)
     thinned = np.clip(thinned, lower, upper)
-    body = thinned[thinned > lower + 0.1 * (upper - lower)]
+    body = thinned[thinned > lower + BODY * (upper - lower)]
     body = body if len(body) > 1 else thinned
     return ((np.clip(array, lower, upper) - body.mean()) / max(float(body.std()), 1e-6)).astype(np.float32)
 
 
 def body_mask(array: np.ndarray) -> np.ndarray:
-    """Returns where a normalised array shows more than background: a tenth of its range above its minimum."""
+    """Returns where a normalised array shows more than background: more than `BODY` of its range above its minimum."""
     low, high = float(array.min()), float(array.max())
-    return array > low + 0.1 * (high - low)
+    return array > low + BODY * (high - low)

@@ -22,6 +22,7 @@ from ..errors import ConfigurationError, InputError
 from ..events import Message, OnEvent, ProgressMeter, Stop, Stopped
 from ..files import read_json, remove_unfinished, sha256_of, whole_file, write_json
 from ..imaging.volumes import check_values, read_volume
+from ..spread import evenly
 from ..workspace.catalogue import Catalogue, Image, Task
 from ..workspace.identity import stamp_of
 from ..workspace.labels import read_label
@@ -92,8 +93,7 @@ def task_fingerprint(
         ConfigurationError: the task has no image that can be read.
     """
     images = [i for i in catalogue.usable(task.name) if i.id not in set(exclude)]
-    if len(images) > MEASURED_VOLUMES:
-        images = [images[i] for i in np.linspace(0, len(images) - 1, MEASURED_VOLUMES).round().astype(int)]
+    images = [images[i] for i in evenly(len(images), MEASURED_VOLUMES)]
     key = sha256_of([FORMAT, task.modality, [_identity(catalogue, i) for i in images]])
     path = catalogue.workspace / "store" / "fingerprints.json"
     known = read_json(path) if path.exists() else {}

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..preprocessing.normalisation import slice_axis_of
 from ..workspace.catalogue import LabelClass
 
 # Okabe and Ito's colours, which people who see colours differently can tell apart, in a darker and a lighter tone.
@@ -222,7 +223,7 @@ class SliceView:
         values = sitk.GetArrayViewFromImage(image)
         mask = None if reference is None else self._oriented(reference) > 0
         spacing = image.GetSpacing()[::-1]
-        self._axis = int(np.argmax([round(s, 1) for s in spacing]))
+        self._axis = slice_axis_of(spacing)
         rest = [axis for axis in range(3) if axis != self._axis]
         if mask is not None and mask.any():
             self._index = int(mask.sum(axis=tuple(rest)).argmax())

@@ -11,14 +11,13 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
 from ..imaging.volumes import check_values, read_volume
+from ..imaging.voxel_data import AIR_HU
+from ..spread import evenly
 from ..threads import in_threads
 from .catalogue import Catalogue, Image, Task
 
 SAMPLES = 6
 """Images that are read of each task, evenly spread over it."""
-
-HOUNSFIELD_AIR = -500.0
-"""An image of unknown modality whose first percentile lies below this is taken for CT."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def appearance_of(volume: sitk.Image) -> tuple[Appearance, float]:
     """
     array = sitk.GetArrayViewFromImage(volume)
     # A few slices say enough, and keep the memory bounded.
-    planes = array[np.linspace(0, len(array) - 1, min(len(array), 24)).round().astype(int)].astype(np.float32)
+    planes = array[evenly(len(array), 24)].astype(np.float32)
     low, first, middle, third, high = np.percentile(planes[:, ::2, ::2], [1, 25, 50, 75, 99])
     width = max(float(high - low), 1e-6)
     clipped = np.clip(planes, low, high)
@@ -128,7 +127,7 @@ def _measure(catalogue: Catalogue, image: Image) -> tuple[Appearance, float] | s
 
 
 def _spread(images: Sequence[Image]) -> list[Image]:
-    return [images[round(i)] for i in np.linspace(0, len(images) - 1, min(len(images), SAMPLES))]
+    return [images[i] for i in evenly(len(images), SAMPLES)]
 
 
 def _median(looks: list[Appearance]) -> Appearance:
@@ -138,7 +137,7 @@ def _median(looks: list[Appearance]) -> Appearance:
 def _kind(task: Task, darkest: float) -> str:
     if task.modality and task.modality != "unknown":
         return task.modality
-    return "CT" if darkest < HOUNSFIELD_AIR else "unknown"
+    return "CT" if darkest < AIR_HU else "unknown"
 
 
 def _grouped(tasks: list[Task], looks: dict[str, Appearance], kinds: dict[str, str]) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError, encodable
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
 from ..imaging.formats import stem_of, suffix_of
+from ..names import safe_name
 from ..threads import in_threads
 from .catalogue import Catalogue, Image, LabelClass, Refused, Task
 from .identity import content_of, same_bytes, stamp_of
@@ -340,7 +340,7 @@ class _Names:
             name += "-" + candidate.series.rsplit(".", 1)[-1]
         if candidate.frame is not None:
             name += f"-frame{candidate.frame}"
-        name = re.sub(r"[^\w.-]+", "_", name).strip("._") or "image"
+        name = safe_name(name, "image")
         id = name
         while id in self._taken:
             self._next[name] = self._next.get(name, 1) + 1

@@ -19,7 +19,7 @@ from hssl.interactive.slice_priors import Plane
 from hssl.models.description import ModelDescription
 from hssl.models.model_file import load_model
 from hssl.models.network import build_network
-from hssl.preprocessing.normalisation import ANISOTROPY
+from hssl.preprocessing.normalisation import slice_axis_of
 
 from .filling import filled
 from .intervals import paired_t
@@ -54,8 +54,7 @@ def rows_of(lab: Laboratory, task: str, case: str, starts: dict[str, Model | Non
     path = lab.data.catalogue.label_path(record)
     assert path is not None
     labels = sitk.GetArrayFromImage(read_label_map(path, like=volume))
-    spacing = np.array(volume.GetSpacing()[::-1])
-    axis = int(spacing.argmax()) if spacing.max() >= ANISOTROPY * spacing.min() else 0
+    axis = slice_axis_of(volume.GetSpacing()[::-1])
     array, classes = sitk.GetArrayFromImage(volume), lab.data.catalogue.task(task).classes
     rows: list[dict[str, Any]] = []
     for structure in classes:

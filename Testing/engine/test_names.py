@@ -1,0 +1,54 @@
+"""Names that every file system takes, and evenly spread samples."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hssl.names import LONGEST, safe_name
+from hssl.spread import evenly
+
+
+@given(st.text(), st.booleans())
+def test_any_text_becomes_a_name_that_every_file_system_takes(text, ascii_only):
+    name = safe_name(text, "task", ascii_only)
+    assert re.fullmatch(r"[\w.+-]+", name) and 0 < len(name) <= LONGEST + 1
+    assert not name.startswith((".", "-")) and not name.endswith(".")
+    assert name.isascii() or not ascii_only
+    assert safe_name(name, "task", ascii_only) == name
+
+
+@pytest.mark.parametrize(
+    ("wish", "expected"),
+    [
+        ("liver", "liver"),
+        ("Head & neck", "Head_neck"),
+        ("../../etc/passwd", "etc_passwd"),
+        ("Leber größer", "Leber_größer"),
+        ("a+b-c_d.e", "a+b-c_d.e"),
+        ("con", "con_"),
+        ("Aux.1", "Aux.1_"),
+        ("console", "console"),
+        ("...", "task"),
+        ("", "task"),
+        ("-rf", "rf"),
+    ],
+)
+def test_names(wish, expected):
+    assert safe_name(wish, "task") == expected
+
+
+def test_archives_get_ascii_alone():
+    assert safe_name("Leber größer", "model", ascii_only=True) == "Leber_gr_er"
+
+
+@given(st.integers(0, 500), st.integers(1, 50))
+def test_a_spread_holds_both_ends_at_even_distances(count, most):
+    found = evenly(count, most)
+    assert len(found) == min(count, most) == len({*found})
+    if len(found) > 1:
+        steps = [b - a for a, b in zip(found, found[1:], strict=False)]
+        assert (found[0], found[-1]) == (0, count - 1) and max(steps) - min(steps) <= 1
