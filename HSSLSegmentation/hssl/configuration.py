@@ -56,7 +56,8 @@ class LossWeights(Configuration):
     """Weights λ of the losses (paper: λ1 = λ2 = λ3, λ4 = 50); 0 switches a loss off.
 
     `dense` and `position` are ours, below the image in the hierarchy: a contrast between corresponding points of two
-    views, and where in its volume a point lies.
+    views, and where in its volume a point lies. `segmentation` is of the labels, and counts only where they are asked
+    for (`PretrainConfig.with_labels`).
     """
 
     image: float = Field(default=1.0, ge=0)
@@ -65,6 +66,7 @@ class LossWeights(Configuration):
     reconstruction: float = Field(default=50.0, ge=0)
     dense: float = Field(default=1.0, ge=0)
     position: float = Field(default=5.0, ge=0)
+    segmentation: float = Field(default=1.0, ge=0)
 
 
 class HeadLevels(Configuration):
@@ -96,6 +98,8 @@ class RunConfig(Configuration):
         threads: CPU threads of torch; 0 leaves torch's own choice.
         patch_size: side of the square (cube) patches in voxels of the working grid; 0 chooses it from the images. A 2D
             network that is fine-tuned sees larger ones too.
+        planes: "all" lets a 2D network learn slices along every axis whose spacing allows it, "one" along the task's slice
+            axis alone.
         checkpoint_minutes: a checkpoint is written at least this often.
     """
 
@@ -108,6 +112,7 @@ class RunConfig(Configuration):
     budget: Budget = Budget()
     batch_size: int = Field(default=0, ge=0)
     patch_size: int = Field(default=0, ge=0)
+    planes: Literal["all", "one"] = "all"
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     gradient_clip: float = Field(default=12.0, gt=0)
@@ -115,10 +120,15 @@ class RunConfig(Configuration):
 
 
 class PretrainConfig(RunConfig):
-    """Pretraining on all images of the workspace, labelled or not; labels are never read.
+    """Pretraining on all images of the workspace, labelled or not; labels are read only `with_labels`.
 
     Attributes:
         pretext: name in the registry `hssl.learning.pretexts`.
+        start: "scratch", the name of a run of the workspace, or a path of a run or of a model file, from whose weights
+            to go on; it brings its network.
+        with_labels: a further loss of the labels that there are (pretext "hssl"), with a light head for each task.
+        generated: share of the windows that show generated shapes instead of the image, painted anew in each view.
+        remapped: probability with which a view's intensities go through a random curve, as if of another modality.
         tasks: names of the tasks to take part; empty means all.
         exclude: ids of images that must not be seen (test cases).
 
@@ -136,6 +146,10 @@ class PretrainConfig(RunConfig):
     weights: LossWeights = LossWeights()
     levels: HeadLevels = HeadLevels()
     temperature: float = Field(default=0.1, gt=0)
+    start: str = "scratch"
+    with_labels: bool = False
+    generated: float = Field(default=0.0, ge=0, le=1)
+    remapped: float = Field(default=0.0, ge=0, le=1)
     tasks: list[str] = []
     exclude: list[str] = []
 
@@ -186,6 +200,7 @@ class PredictConfig(Configuration):
         inputs: volume files, DICOM series folders, or folders of volumes.
         output: folder for `<name>.nii.gz` label maps on each source's own grid.
         flips: average with the mirrored image, where the model was trained with mirroring.
+        fast: predict in one slice plane only, where the model was trained in all three; a third of the time.
         largest_component: keep the largest connected component of each class.
         probabilities, uncertainty: write those volumes too.
         slab_megabytes: bound on the memory of one slab of probabilities.
@@ -195,6 +210,7 @@ class PredictConfig(Configuration):
     inputs: list[Path] = Field(min_length=1)
     output: Path
     flips: bool = False
+    fast: bool = False
     largest_component: bool = False
     probabilities: bool = False
     uncertainty: bool = False

@@ -84,8 +84,9 @@ def learner(job: str, workspace: Path, batch: int, threads: int, device: str) ->
     import torch
 
     from hssl.events import ignore, never
-    from hssl.jobs.finetune import FinetuneLearner, Start, choose_cases
+    from hssl.jobs.finetune import FinetuneLearner, choose_cases
     from hssl.jobs.pretrain import PretrainLearner
+    from hssl.learning.start import SCRATCH, Start
     from hssl.models.device import chosen_device
     from hssl.preprocessing.store import build, task_fingerprint
     from hssl.workspace.catalogue import Catalogue
@@ -93,16 +94,15 @@ def learner(job: str, workspace: Path, batch: int, threads: int, device: str) ->
     torch.set_num_threads(threads)
     settings = config(job, workspace, "bare", 1, batch, threads, "float32", device)
     catalogue, where = Catalogue.load(workspace), chosen_device(device)
+    scratch = Start.named(SCRATCH, workspace)
     prints = {t.name: task_fingerprint(catalogue, t, [], ignore, never) for t in catalogue.tasks}
     if job == "pretrain":
         volumes = build(catalogue, catalogue.usable(), prints, False, ignore, never)
-        made: Any = PretrainLearner(settings, catalogue, volumes, prints, batch, where)
+        made: Any = PretrainLearner(settings, catalogue, scratch, volumes, prints, batch, where)
     else:
         cases, _ = choose_cases(catalogue, settings)
         volumes = build(catalogue, cases, prints, True, ignore, never)
-        made = FinetuneLearner(
-            settings, catalogue, Start(None, {}), volumes, [], [], prints[settings.task], batch, where
-        )
+        made = FinetuneLearner(settings, catalogue, scratch, volumes, [], [], prints[settings.task], batch, where)
     made.module.to(where).train()
     return made
 

@@ -33,6 +33,14 @@ Rate = Annotated[float | None, typer.Option("--learning-rate", help="Highest lea
 Size = Annotated[str | None, typer.Option(help="Network: small, medium or large. [default: small]", show_default=False)]
 Dims = Annotated[int | None, typer.Option(help="2 for slices or 3 for volumes. [default: 2]", show_default=False)]
 Slices = Annotated[int | None, typer.Option(help="Neighbouring slices that a 2D network sees (1, 3, 5).")]
+Planes = Annotated[
+    str | None,
+    typer.Option(
+        help="Slices along all axes whose spacing allows it, or one. [default: all]",
+        show_default=False,
+        metavar="all|one",
+    ),
+]
 Exclude = Annotated[
     list[str] | None, typer.Option(help="Id of an image to leave out, or @FILE with one a line; may be repeated.")
 ]
@@ -58,8 +66,17 @@ def pretrain(
     level: Annotated[
         list[str] | None, typer.Option(help="Feature level of a head, such as group=bottleneck or task=3.")
     ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Go on from a run or a model file. [default: scratch]", show_default=False)
+    ] = None,
+    with_labels: Annotated[
+        bool | None, typer.Option("--with-labels", help="Learn from the labels of all tasks too, where there are any.")
+    ] = None,
+    generated: Annotated[float | None, typer.Option(help="Share of generated shapes among the windows.")] = None,
+    remapped: Annotated[float | None, typer.Option(help="Probability of a random curve of intensities.")] = None,
     task: Annotated[list[str] | None, typer.Option(help="Only this task; may be repeated.")] = None,
     exclude: Exclude = None,
+    planes: Planes = None,
     size: Size = None,
     dims: Dims = None,
     slices: Slices = None,
@@ -82,8 +99,13 @@ def pretrain(
             "pretext": pretext,
             "weights": _pairs(weight, float),
             "levels": _pairs(level, lambda text: int(text) if text.isdigit() else text),
+            "start": start,
+            "with_labels": with_labels,
+            "generated": generated,
+            "remapped": remapped,
             "tasks": task,
             "exclude": read_ids(exclude),
+            "planes": planes,
             "network": _network(size, dims, slices),
             "batch_size": batch_size,
             "patch_size": patch_size,
@@ -119,6 +141,7 @@ def finetune(
     minutes: Minutes = None,
     steps: Steps = None,
     epochs: Epochs = None,
+    planes: Planes = None,
     size: Size = None,
     dims: Dims = None,
     slices: Slices = None,
@@ -144,6 +167,7 @@ def finetune(
             "exclude": read_ids(exclude),
             "unlabelled": unlabelled,
             "mirror": mirror,
+            "planes": planes,
             "run": run,
             "budget": _budget(minutes, steps, epochs),
             "network": _network(size, dims, slices),

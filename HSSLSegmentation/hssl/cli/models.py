@@ -25,6 +25,9 @@ def export(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     file: Annotated[Path, typer.Argument(help="The model file to write (.zip).")],
     licence: Annotated[str, typer.Option(help="Licence under which the model is passed on.")] = "",
+    half: Annotated[
+        bool, typer.Option("--half", help="Store weights as float16: half the size, three digits.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Write a run's model into one file: weights, configuration, classes, provenance."""
@@ -33,7 +36,7 @@ def export(
         from ..events import Done
         from ..models.model_file import export_model
 
-        description = export_model(run, file, licence)
+        description = export_model(run, file, licence, half)
         return Done(result={"file": str(file), "name": description.name})
 
     run_job(job, json, show=lambda done: typer.echo(done.result["file"]))

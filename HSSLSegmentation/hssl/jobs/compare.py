@@ -17,6 +17,7 @@ from ..errors import ConfigurationError
 from ..events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop, Stopped, as_part, ignore, never
 from ..files import read_json, whole_file, write_json, write_text
 from ..imaging.volumes import read_volume
+from ..learning.start import Start
 from ..locks import FolderLock
 from ..models.device import chosen_device
 from ..models.inference import Segmenter
@@ -27,7 +28,7 @@ from ..reporting.plots import dice_against_labels
 from ..workspace.catalogue import Catalogue, Image
 from ..workspace.labels import read_label
 from .evaluate import Row, measure, summary_of
-from .finetune import Start, finetune
+from .finetune import finetune
 
 RESULT = "comparison.json"
 
@@ -59,7 +60,7 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
     run_path(catalogue.workspace, name)  # refuses names that are no folder names
     with FolderLock(folder, "this comparison"):
         test = _test_cases(catalogue, config)
-        start = Start.of(recipe.model_copy(update={"start": config.start}))
+        start = Start.named(config.start, recipe.workspace)
         if start.description is None:
             raise ConfigurationError("a comparison needs a pretrained start to compare with scratch")
         rows: list[dict[str, Any]] = read_json(folder / RESULT)["rows"] if (folder / RESULT).exists() else []

@@ -7,7 +7,6 @@ only: loaded tensors can move at a rate of their own.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,24 +15,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..configuration import FinetuneConfig, NetworkConfig
+from ..configuration import FinetuneConfig
 from ..errors import ConfigurationError
 from ..events import Done, Message, OnEvent, Phase, Stop, ignore, never
 from ..learning.augmentation import FINETUNING, Strength, change_intensities, draw_warp, generators
+from ..learning.averaging import AveragedNetwork
 from ..learning.distributed import Processes, own_place
 from ..learning.linear_head import LinearDiscriminant
-from ..learning.patches import larger_patches, patch_size, window_size
+from ..learning.patches import larger_patches, patch_size, shapes_in_planes, window_size
 from ..learning.sampling import Batch, Sampler
 from ..learning.segmentation import Prepared, SegmentationModule, resized
+from ..learning.start import Start, loaded_text
 from ..learning.training import Rated
 from ..learning.training_run import in_run, in_turn, train_in_memory
 from ..models.description import ModelDescription
-from ..models.find import find_model
 from ..models.inference import Segmenter
-from ..models.model_file import load_model
-from ..models.network import LoadReport, build_network, load_matching
+from ..models.network import build_network
 from ..models.run_folder import BEST, RunFolder
 from ..preprocessing.fingerprint import Fingerprint
+from ..preprocessing.planes import planes_of
 from ..preprocessing.store import Reader, StoredVolume, build, clean, task_fingerprint
 from ..provenance import versions
 from ..workspace.catalogue import Catalogue, Image
@@ -76,32 +76,6 @@ def finetune(config: FinetuneConfig, on_event: OnEvent = ignore, stop: Stop = ne
         1
     """
     return in_run(config, f"finetune-{config.task}", _finetuned, on_event, stop)
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where the weights come from: description and state of a model, or None for scratch."""
-
-    description: ModelDescription | None
-    state: dict[str, Tensor]
-
-    @classmethod
-    def of(cls, config: FinetuneConfig) -> Start:
-        """Reads the start that the configuration names."""
-        if config.start == "scratch":
-            return cls(None, {})
-        return cls(*load_model(find_model(config.start, config.workspace)))
-
-    def network(self, config: FinetuneConfig) -> NetworkConfig:
-        """Returns the start's architecture; scratch takes the configuration's."""
-        return config.network if self.description is None else self.description.network
-
-    def fingerprint(self, task: str, modality: str) -> Fingerprint | None:
-        """Returns the fingerprint under which the start has seen this task, so that resolutions match."""
-        if self.description is None:
-            return None
-        known = {t.name: t.modality for t in self.description.tasks}
-        return self.description.fingerprints.get(task) if known.get(task) == modality else None
 
 
 def choose_cases(catalogue: Catalogue, config: FinetuneConfig) -> tuple[list[Image], list[Image]]:
@@ -151,7 +125,7 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
     if not task.classes:
         raise ConfigurationError(f"task {task.name!r} has no classes", "A check finds them in the labels.", "check")
     cases, validation = choose_cases(catalogue, config)
-    start = Start.of(config)
+    start = Start.named(config.start, config.workspace)
     on_event(Phase(name="store", index=1, count=2))
     excluded = {*config.exclude, *(i.id for i in validation)}
     extra = [i for i in catalogue.usable(task.name) if i.id not in excluded] if config.unlabelled != "none" else []
@@ -172,17 +146,17 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
     if stored is None:
         return Done(stopped=True, result={"run": str(run.path), "steps": 0, "minutes": 0.0})
     fingerprint, trained, held, unlabelled = stored
-    absent = [c.name for n, c in enumerate(task.classes) if not any(v.classes[n] for v in trained)]
+    absent = [c.name for n, c in enumerate(task.classes) if not any(v.holds(n + 1) for v in trained)]
     if absent:
         on_event(Message(level="warning", text=f"No label of the training cases holds {', '.join(absent)}"))
     on_event(Phase(name="training", index=2, count=2))
     if not held:
         on_event(Message(text="No validation: all labels are trained on, and the last weights are the result"))
-    dims = start.network(config).spatial_dims
+    dims = start.network(config.network).spatial_dims
 
     def make(size: int, device: torch.device) -> FinetuneLearner:
         learner = FinetuneLearner(config, catalogue, start, trained, held, unlabelled, fingerprint, size, device)
-        on_event(Message(text=learner.loaded_text()))
+        on_event(Message(text=loaded_text(learner.report)))
         return learner
 
     learner, state, stopped = train_in_memory(make, dims, 1, config, run, processes, on_event, stop)
@@ -241,25 +215,28 @@ class FinetuneLearner:
     ):
         self.config, self.device, self.held = config, device, list(held)
         task = catalogue.task(config.task)
-        network = start.network(config)
-        shapes = [v.shape for v in trained]
+        network = start.network(config.network)
+        planes = {task.name: planes_of(fingerprint, network.spatial_dims, config.planes)}
+        shapes = [shape for v in trained for shape in shapes_in_planes(v.shape, planes[task.name])]
         usual = patch_size(network, shapes, config.patch_size, device)
         _, fewest = own_place(1)  # one window for each process
         self.kinds = []
         for patch, count in [(usual, size), *larger_patches(usual, shapes, size, fewest)]:
             common = (window_size(patch), count)
-            labelled = Sampler(trained, *common, config.seed, network.in_slices, labelled=True)
-            others = Sampler(unlabelled, *common, config.seed + 1, network.in_slices) if unlabelled else None
+            labelled = Sampler(trained, *common, config.seed, network.in_slices, labelled=True, planes=planes)
+            others = None
+            if unlabelled:
+                others = Sampler(unlabelled, *common, config.seed + 1, network.in_slices, planes=planes)
             self.kinds.append(PatchKind(patch, labelled, others))
         self.loss_names = ("dice", "cross_entropy", *(["consistency"] if unlabelled else []))
         self.strength = Strength(**{**FINETUNING.__dict__, "flip": 0.5 if config.mirror else 0.0})
         channels = 1 + len(task.classes)
         torch.manual_seed(config.seed)
         body = build_network(network, channels)
-        self.report: LoadReport | None = load_matching(body, start.state) if start.state else None
+        self.report = start.load(body, same_output=False)
         self.module: nn.Module = SegmentationModule(body, network, channels, config.deep_supervision)
-        self.average = copy.deepcopy(body).to(device).requires_grad_(False)
-        self.steps, self.fraction = 0, 0.0
+        self.average = AveragedNetwork(body, device, config.ema_decay)
+        self.fraction = 0.0
         self._reader = Reader()
         self.description = ModelDescription(
             kind="segmentation",
@@ -269,6 +246,7 @@ class FinetuneLearner:
             tasks=[task],
             fingerprints={task.name: fingerprint},
             out_channels=channels,
+            planes=planes,
             mirrored=config.mirror,
             provenance={
                 "catalogue": catalogue.content_hash(),
@@ -280,13 +258,6 @@ class FinetuneLearner:
                 "versions": versions(),
             },
         )
-
-    def loaded_text(self) -> str:
-        """Returns how many tensors the start gave, in a sentence."""
-        if self.report is None:
-            return "Starting from scratch"
-        loaded, skipped = len(self.report.loaded), self.report.skipped
-        return f"{loaded} tensors loaded, {len(skipped)} start anew ({'; '.join(skipped[:4])})"
 
     @property
     def steps_per_epoch(self) -> int:
@@ -314,7 +285,7 @@ class FinetuneLearner:
             return Prepared(images, labels, balance=balance)
         clean, _ = self._augmented(kind, others, change=False)
         with torch.no_grad():
-            teacher = self.average(clean).float().softmax(1)
+            teacher = self.average.network(clean).float().softmax(1)
         rngs = generators(self.config.seed, others.samples, 3)
         changed = change_intensities(clean, rngs, self.strength)
         return Prepared(torch.cat([images, changed]), labels, teacher, self._consistency_weight(), balance)
@@ -369,33 +340,28 @@ class FinetuneLearner:
             head.weight.copy_(weight.view_as(head.weight))
             assert head.bias is not None
             head.bias.copy_(bias)
-        self.average.load_state_dict(network.state_dict())
+        self.average.restart(network)
 
     def after_step(self, fraction: float) -> None:
-        self.steps, self.fraction = self.steps + 1, fraction
-        # The average forgets quickly at first, when there is nothing worth remembering.
-        decay = min(self.config.ema_decay, self.steps / (self.steps + 9))
+        self.fraction = fraction
         assert isinstance(self.module, SegmentationModule)
-        with torch.no_grad():
-            own = [t for t in self.average.state_dict().values() if t.is_floating_point()]
-            other = [t for t in self.module.network.state_dict().values() if t.is_floating_point()]
-            torch._foreach_lerp_(own, other, 1 - decay)
+        self.average.follow(self.module.network)
 
     def state(self) -> dict[str, Any]:
-        progress = {"learner_steps": self.steps, "learner_fraction": self.fraction}
-        return {"network": self.average.state_dict(), "module": self.module.state_dict(), **progress}
+        progress = {"learner_steps": self.average.steps, "learner_fraction": self.fraction}
+        return {"network": self.average.network.state_dict(), "module": self.module.state_dict(), **progress}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.average.load_state_dict(state["network"])
+        self.average.network.load_state_dict(state["network"])
         self.module.load_state_dict(state["module"])
-        self.steps, self.fraction = state["learner_steps"], state["learner_fraction"]
+        self.average.steps, self.fraction = state["learner_steps"], state["learner_fraction"]
 
     def measure_at(self) -> tuple[float, ...]:
         return MEASURED_AT if self.held else ()
 
     def measure(self) -> dict[str, float]:
         """Measures the Dice of the averaged network on the held-out cases, on the working grid."""
-        segmenter = Segmenter(self.description, self.average.state_dict(), self.device)
+        segmenter = Segmenter(self.description, self.average.network.state_dict(), self.device)
         dice = []
         for volume in self.held:
             array = self._reader.array(volume.path)

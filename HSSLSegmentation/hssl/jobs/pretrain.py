@@ -1,8 +1,12 @@
-"""Pretraining: from the images of a workspace, labelled or not, to an encoder–decoder. Labels are never read."""
+"""Pretraining: from the images of a workspace, labelled or not, to an encoder–decoder.
+
+Labels are read only where the configuration says `with_labels`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,22 +14,29 @@ from torch import Tensor, nn
 
 from ..configuration import PretrainConfig
 from ..errors import ConfigurationError
-from ..events import Done, OnEvent, Phase, Stop, ignore, never
+from ..events import Done, Message, OnEvent, Phase, Stop, ignore, never
 from ..learning.augmentation import PRETRAINING, change_intensities, draw_warp, generators
+from ..learning.averaging import AveragedNetwork
 from ..learning.distributed import Processes
-from ..learning.patches import patch_size, typical_shapes, window_size
+from ..learning.generated import label_maps, painted
+from ..learning.patches import patch_size, shapes_in_planes, typical_shapes, window_size
 from ..learning.pretexts import pretext_named
-from ..learning.pretexts.pretext import Views
-from ..learning.sampling import Batch, Sampler
+from ..learning.pretexts.pretext import Pretext, TaskTable, Views
+from ..learning.sampling import UNLABELLED, Batch, Sampler
+from ..learning.start import Start, loaded_text
 from ..learning.training import Rated, State
 from ..learning.training_run import in_run, in_turn, train_in_memory
 from ..models.description import ModelDescription
 from ..models.network import build_network
 from ..models.run_folder import RunFolder
 from ..preprocessing.fingerprint import Fingerprint
+from ..preprocessing.planes import planes_of
 from ..preprocessing.store import StoredVolume, build, clean, task_fingerprint
 from ..provenance import versions
 from ..workspace.catalogue import Catalogue
+
+AVERAGED = 0.998
+"""Decay of the average of the weights, which is the result of a pretraining at whatever step it is looked at."""
 
 
 def pretrain(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
@@ -61,28 +72,43 @@ def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on
     images = [i for name in names for i in catalogue.usable(catalogue.task(name).name) if i.id not in excluded]
     if not images:
         raise ConfigurationError(f"{config.workspace}: there is no usable image to pretrain on")
+    start = Start.named(config.start, config.workspace)
+    config = config.model_copy(update={"network": start.network(config.network)})
     on_event(Phase(name="store", index=1, count=2))
 
     def build_store() -> tuple[dict[str, Fingerprint], list[StoredVolume]]:
         if processes.first:
             clean(config.workspace)
         fingerprints = {
-            name: task_fingerprint(catalogue, catalogue.task(name), config.exclude, on_event, stop)
+            name: start.fingerprint(name, catalogue.task(name).modality)
+            or task_fingerprint(catalogue, catalogue.task(name), config.exclude, on_event, stop)
             for name in names
             if any(i.task == name for i in images)
         }
-        volumes = build(catalogue, images, fingerprints, with_labels=False, on_event=on_event, stop=stop)
-        return fingerprints, volumes
+        volumes: list[StoredVolume] = []
+        if config.with_labels:
+            labelled = {i.id for name in names for i in catalogue.usable(name, labelled=True)}
+            own = [i for i in images if i.id in labelled]
+            volumes += build(catalogue, own, fingerprints, with_labels=True, on_event=on_event, stop=stop)
+        # An image whose label cannot be used is still an image.
+        known = {v.id for v in volumes}
+        others = [i for i in images if i.id not in known]
+        volumes += build(catalogue, others, fingerprints, with_labels=False, on_event=on_event, stop=stop)
+        return fingerprints, sorted(volumes, key=lambda v: (v.task, v.id))
 
     stored = in_turn(build_store, processes)
     if stored is None:
         return Done(stopped=True, result={"run": str(run.path), "steps": 0, "minutes": 0.0, "losses": {}})
     fingerprints, volumes = stored
     on_event(Phase(name="training", index=2, count=2))
-    _, state, stopped = train_in_memory(
-        lambda size, device: PretrainLearner(config, catalogue, volumes, fingerprints, size, device),
-        config.network.spatial_dims, 2, config, run, processes, on_event, stop,
-    )  # fmt: skip
+
+    def make(size: int, device: torch.device) -> PretrainLearner:
+        learner = PretrainLearner(config, catalogue, start, volumes, fingerprints, size, device)
+        on_event(Message(text=loaded_text(learner.report)))
+        return learner
+
+    dims = config.network.spatial_dims
+    _, state, stopped = train_in_memory(make, dims, 2, config, run, processes, on_event, stop)
     result = {"run": str(run.path), "steps": state.step, "minutes": state.seconds / 60, "losses": last_losses(state)}
     if processes.first and not stopped:
         run.write_result(result)
@@ -104,6 +130,7 @@ class PretrainLearner:
         self,
         config: PretrainConfig,
         catalogue: Catalogue,
+        start: Start,
         volumes: Sequence[StoredVolume],
         fingerprints: dict[str, Fingerprint],
         size: int,
@@ -111,28 +138,51 @@ class PretrainLearner:
     ):
         self.config, self.device = config, device
         network = config.network
-        shapes = typical_shapes([v.shape for v in volumes], [v.task for v in volumes])
+        planes = {
+            name: planes_of(fingerprint, network.spatial_dims, config.planes)
+            for name, fingerprint in fingerprints.items()
+        }
+        seen = [(shape, v.task) for v in volumes for shape in shapes_in_planes(v.shape, planes[v.task])]
+        shapes = typical_shapes([shape for shape, _ in seen], [task for _, task in seen])
         self.patch = patch_size(network, shapes, config.patch_size, device)
         self.window = window_size(self.patch)
-        self.sampler = Sampler(volumes, self.window, size, config.seed, network.in_slices)
-        groups = [catalogue.group_of(task) for task in self.sampler.tasks]
-        group_of_task = [sorted(set(groups)).index(group) for group in groups]
+        self.sampler = Sampler(
+            volumes, self.window, size, config.seed, network.in_slices, labelled=config.with_labels, planes=planes
+        )
+        tasks = [catalogue.task(task) for task in self.sampler.tasks]
+        groups = [catalogue.group_of(task.name) for task in tasks]
+        with_labels = {v.task for v in volumes if v.label_path is not None}
+        table = TaskTable(
+            groups=[sorted(set(groups)).index(group) for group in groups],
+            channels=[1 + len(task.classes) if task.name in with_labels else 0 for task in tasks],
+        )
+        self.strength = replace(PRETRAINING, remapped=config.remapped)
         torch.manual_seed(config.seed)
         kind = pretext_named(config.pretext)
-        pretext = kind(config, build_network(network, network.in_slices), group_of_task)
+        if config.with_labels and not kind.reads_labels:
+            raise ConfigurationError(f"the pretext {config.pretext!r} has no loss of labels", "Leave labels out.")
+        body = build_network(network, network.in_slices)
+        pretrained = start.description is not None and start.description.kind == "pretrained"
+        self.report = start.load(body, same_output=pretrained)
+        pretext = kind(config, body, table)
+        self.average = AveragedNetwork(body, device, AVERAGED)
         self.module: nn.Module = pretext
-        self.loss_names, self.every_parameter = kind.loss_names, pretext.every_parameter
+        self.loss_names, self.every_parameter = pretext.loss_names, pretext.every_parameter
         self.description = ModelDescription(
             kind="pretrained",
             name=config.run,
             network=network,
             patch_size=self.patch,
-            tasks=[catalogue.task(task) for task in self.sampler.tasks],
+            tasks=tasks,
             fingerprints=fingerprints,
+            planes=planes,
             out_channels=network.in_slices,
             provenance={
                 "catalogue": catalogue.content_hash(),
                 "images": len(volumes),
+                "labels": sum(v.label_path is not None for v in volumes),
+                "start": config.start,
+                "started_from": start.description.provenance if start.description else None,
                 "configuration": config.model_dump(mode="json", exclude={"workspace"}),
                 "versions": versions(),
             },
@@ -150,23 +200,53 @@ class PretrainLearner:
 
     def prepared(self, batch: Batch) -> Views:
         windows = torch.from_numpy(batch.images).to(self.device, non_blocking=True)
-        clean, changed, warps = [], [], []
+        labels = None
+        if batch.labels is not None:
+            labels = torch.from_numpy(batch.labels).to(self.device)[:, None].float()
+        shown = self._generated(batch, windows.shape[1:])
+        clean, changed, warps, warped, shapes = [], [], [], [], []
         for view in (0, 1):
             rngs = generators(self.config.seed, batch.samples, view)
             warp = draw_warp(rngs, self.window, self.patch, PRETRAINING, self.device)
-            clean.append(warp(windows))
-            changed.append(change_intensities(clean[-1], rngs, PRETRAINING))
+            image = warp(windows)
+            if shown is not None:
+                chosen, maps = shown
+                drawn = warp.of(chosen)(maps, mode="nearest")
+                image = image.index_copy(0, chosen, painted(drawn, [rngs[n] for n in chosen.tolist()]))
+                shapes.append(torch.full_like(image, -1).index_copy(0, chosen, drawn))
+            clean.append(image)
+            changed.append(change_intensities(image, rngs, self.strength))
             warps.append(warp)
+            if labels is not None:
+                warped.append(warp(labels, mode="nearest")[:, 0].long())
+                if shown is not None:
+                    warped[-1][shown[0]] = UNLABELLED
+        volumes = torch.from_numpy(batch.volumes).to(self.device)
+        if shown is not None:
+            # Generated windows are of no volume: numbers that no other window of any process has.
+            volumes[shown[0]] = -1 - torch.from_numpy(batch.samples % self.sampler.batch_size).to(self.device)[shown[0]]
         return Views(
             clean=(clean[0], clean[1]),
             changed=(changed[0], changed[1]),
             warps=(warps[0], warps[1]),
             tasks=torch.from_numpy(batch.tasks).to(self.device),
-            volumes=torch.from_numpy(batch.volumes).to(self.device),
+            volumes=volumes,
+            axes=torch.from_numpy(batch.axes).to(self.device),
             positions=torch.from_numpy(batch.positions).to(self.device),
             extents=torch.from_numpy(batch.extents).to(self.device),
             rngs=generators(self.config.seed, batch.samples, 2),
+            labels=(warped[0], warped[1]) if warped else None,
+            shapes=shapes[0] if shapes else None,
         )
+
+    def _generated(self, batch: Batch, size: torch.Size) -> tuple[Tensor, Tensor] | None:
+        """Returns which windows show generated shapes instead of their image, and the shapes; None where none does."""
+        rngs = generators(self.config.seed, batch.samples, 4)
+        chosen = [n for n, rng in enumerate(rngs) if rng.random() < self.config.generated]
+        if not chosen:
+            return None
+        maps = label_maps([rngs[n] for n in chosen], tuple(size), self.device)
+        return torch.tensor(chosen, device=self.device), maps
 
     def rated(self) -> list[Rated]:
         return [Rated(list(self.module.parameters()), 1.0, self.config.weight_decay)]
@@ -175,19 +255,22 @@ class PretrainLearner:
         pass
 
     def after_step(self, fraction: float) -> None:
-        pass
+        assert isinstance(self.module, Pretext)
+        self.average.follow(self.module.network)
 
     def state(self) -> dict[str, Any]:
-        module = self.module.state_dict()
-        prefix = "network."
-        return {
-            "network": {k.removeprefix(prefix): v for k, v in module.items() if k.startswith(prefix)},
-            "heads": {k: v for k, v in module.items() if not k.startswith(prefix)},
-        }
+        average = {"network": self.average.network.state_dict(), "learner_steps": self.average.steps}
+        return {**average, "module": self.module.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        merged: dict[str, Tensor] = {f"network.{k}": v for k, v in state["network"].items()}
-        self.module.load_state_dict({**merged, **state["heads"]})
+        if "module" not in state:
+            raise ConfigurationError(
+                "a pretraining by an earlier version cannot be continued",
+                "Begin another run, with this one as its start.",
+            )
+        self.module.load_state_dict(state["module"])
+        self.average.network.load_state_dict(state["network"])
+        self.average.steps = state["learner_steps"]
 
     def measure(self) -> dict[str, float]:
         return {}

@@ -174,4 +174,4 @@ def _for_segmenter(
 def _expected(model_task: Task, task: Task, labelled: Sequence[StoredVolume]) -> list[bool]:
     """For each class of the model, whether every labelled image holds it; so it is where nothing is labelled."""
     places = {c.name: n for n, c in enumerate(task.classes)}
-    return [c.name not in places or all(v.classes[places[c.name]] for v in labelled) for c in model_task.classes]
+    return [c.name not in places or all(v.holds(places[c.name] + 1) for v in labelled) for c in model_task.classes]

@@ -15,6 +15,8 @@ from torch import Tensor
 
 CONTROL_POINTS = 5
 """Control points an axis of elastic deformations and of bias fields."""
+CURVE_POINTS = 6
+"""Points that a random curve of intensities goes through, from the darkest to the brightest."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class Strength:
     elastic: float = 0.03
     intensity: float = 1.0
     """Scales contrast, brightness, gamma, bias field, noise, blur and low resolution together; 0 switches them off."""
+    remapped: float = 0.0
+    """Probability that intensities go through a random curve, which need not rise: the same shapes as if of another
+    modality (Models Genesis, Zhou et al. 2021)."""
 
 
 PRETRAINING = Strength(rotation=20.0, scale=0.25, shift=0.1, flip=0.0, elastic=0.0, intensity=1.0)
@@ -51,6 +56,10 @@ class Warp:
     def __call__(self, windows: Tensor, mode: str = "bilinear") -> Tensor:
         """Samples windows (B × C × spatial) at the patch's voxels; beyond the window its border goes on."""
         return F.grid_sample(windows, self.grid, mode=mode, padding_mode="border", align_corners=False)
+
+    def of(self, chosen: Tensor) -> Warp:
+        """Returns the warp of some windows of the batch, by their indices."""
+        return Warp(self.matrix[chosen], self.grid[chosen])
 
 
 def generators(seed: int, samples: np.ndarray, view: int) -> list[np.random.Generator]:
@@ -99,6 +108,8 @@ def change_intensities(images: Tensor, rngs: list[np.random.Generator], strength
         images: B × C × spatial, normalised; neighbouring slices (C) change alike, apart from noise.
     """
     amount = strength.intensity
+    if strength.remapped:
+        images = _remapped(images, rngs, strength.remapped)
     if not amount:
         return images
     device, dims = images.device, images.ndim - 2
@@ -148,6 +159,25 @@ def change_intensities(images: Tensor, rngs: list[np.random.Generator], strength
         index = torch.from_numpy(chosen).to(device)
         images = images.index_add(0, index, noise * sigma)
     return images
+
+
+def _remapped(images: Tensor, rngs: list[np.random.Generator], probability: float) -> Tensor:
+    draws = [(rng.random(), rng.random(CURVE_POINTS)) for rng in rngs]
+    chosen = [n for n, (chance, _) in enumerate(draws) if chance < probability]
+    if not chosen:
+        return images
+    index = torch.tensor(chosen, device=images.device)
+    part = images[index].float()
+    span = tuple(range(1, images.ndim))
+    low, high = part.amin(span, keepdim=True), part.amax(span, keepdim=True)
+    curves = torch.from_numpy(np.stack([draws[n][1] for n in chosen]).astype(np.float32)).to(images.device)
+    # The whole range stays in use, or a flat curve would leave an image without contrast.
+    curves = (curves - curves.amin(1, keepdim=True)) / (curves.amax(1, keepdim=True) - curves.amin(1, keepdim=True))
+    places = ((part - low) / (high - low).clamp_min(1e-6)).flatten(1) * (CURVE_POINTS - 1)
+    below = places.floor().long().clamp(0, CURVE_POINTS - 2)
+    share = places - below
+    unit = curves.gather(1, below) * (1 - share) + curves.gather(1, below + 1) * share
+    return images.index_copy(0, index, (unit.view_as(part) * (high - low) + low).to(images.dtype))
 
 
 def _rotation(rng: np.random.Generator, dims: int, degrees: float) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 from ..configuration import NetworkConfig
 from ..errors import ConfigurationError
 from ..models.network import MULTIPLE, SMALLEST
+from ..preprocessing.planes import Planes, in_plane
 
 MARGIN = 1.2
 """Windows are this much larger than patches, so that rotated patches find image at their corners."""
@@ -93,6 +94,11 @@ def typical_shapes(shapes: Sequence[tuple[int, int, int]], tasks: Sequence[str])
         median = np.median([s for s, t in zip(shapes, tasks, strict=True) if t == task], axis=0)
         found.append((int(median[0]), int(median[1]), int(median[2])))
     return found
+
+
+def shapes_in_planes(shape: tuple[int, int, int], planes: Planes) -> list[tuple[int, int, int]]:
+    """Returns the shapes (slices, rows, columns) in which a volume is seen along each of its planes."""
+    return [in_plane(shape, axis) for axis in planes]
 
 
 def window_size(patch: tuple[int, ...]) -> tuple[int, ...]:

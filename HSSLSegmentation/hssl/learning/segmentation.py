@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from monai.losses.dice import DiceLoss
 from torch import Tensor, nn
 
 from ..configuration import NetworkConfig
 from ..models.network import DeepSupervision, EncoderDecoder, PointConvolution
+from .losses.segmentation import dice_and_cross_entropy
 
 
 class SegmentationModule(nn.Module):
@@ -21,8 +21,6 @@ class SegmentationModule(nn.Module):
         super().__init__()
         self.network = network
         self.deep = DeepSupervision(config, out_channels) if deep_supervision else None
-        # Over the whole batch: a patch without a class would otherwise count as much as one full of it.
-        self.dice = DiceLoss(include_background=False, softmax=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
 
     @property
     def heads(self) -> list[PointConvolution]:
@@ -44,11 +42,9 @@ class SegmentationModule(nn.Module):
         weights = [0.5**n for n in range(len(outputs))]
         for weight, output in zip(weights, outputs, strict=True):
             labels = resized(prepared.labels, output.shape[2:])
-            output = output.float()
-            target = F.one_hot(labels, output.shape[1]).movedim(-1, 1).float()
-            dice = dice + weight / sum(weights) * self.dice(output, target)
-            weights_of_classes = class_weights(labels, output.shape[1], prepared.balance)
-            cross = cross + weight / sum(weights) * F.cross_entropy(output, labels, weights_of_classes)
+            found = dice_and_cross_entropy(output, labels, prepared.balance)
+            dice = dice + weight / sum(weights) * found[0]
+            cross = cross + weight / sum(weights) * found[1]
         losses = {"dice": dice, "cross_entropy": cross}
         total = dice + cross
         if prepared.teacher is not None:
@@ -82,9 +78,3 @@ def resized(labels: Tensor, size: Sequence[int]) -> Tensor:
     if labels.shape[1:] == tuple(size):
         return labels
     return F.interpolate(labels[:, None].float(), size=tuple(size), mode="nearest")[:, 0].long()
-
-
-def class_weights(labels: Tensor, channels: int, balance: float) -> Tensor:
-    """Returns a weight for each class: its number of voxels in `labels` to the power of −`balance`, 0 if it has none."""
-    counts = torch.bincount(labels.flatten(), minlength=channels).float()
-    return torch.where(counts > 0, counts.clamp_min(1) ** -balance, 0.0)

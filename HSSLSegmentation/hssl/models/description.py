@@ -30,6 +30,9 @@ class ModelDescription(BaseModel):
     """One for each task, by its name."""
     out_channels: int = Field(ge=1, le=2**16)
     """1 + number of classes of a segmentation: channel 0 is background, channel i the task's i-th class."""
+    planes: dict[str, tuple[int, ...]] = {}
+    """For each task the axes of its working arrays (0 is its slice axis) along which a 2D network has learned slices; a
+    task without an entry was learned along the first alone, as models of earlier versions were."""
     mirrored: bool = False
     """Whether training mirrored the last axis (left and right in axial slices), so that test-time flips make sense."""
     provenance: dict[str, Any] = {}
@@ -45,6 +48,9 @@ class ModelDescription(BaseModel):
         names = [task.name for task in self.tasks]
         if len(set(names)) != len(names) or set(names) != set(self.fingerprints):
             raise ValueError(f"each task needs one fingerprint: tasks {names}, fingerprints {list(self.fingerprints)}")
+        for task_name, planes in self.planes.items():
+            if task_name not in names or planes[:1] != (0,) or planes != tuple(sorted({*planes} & {0, 1, 2})):
+                raise ValueError(f"planes of {task_name!r} are {planes}, not 0 and further axes of a known task")
         if self.kind == "segmentation":
             if len(self.tasks) != 1:
                 raise ValueError(f"a segmentation has one task, got {len(self.tasks)}")

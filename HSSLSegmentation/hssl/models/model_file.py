@@ -61,23 +61,28 @@ _END_RECORD = struct.Struct("<4s4H2LH")
 _ZIP64_LOCATOR_SIZE = 20
 _MOMENT = (1980, 1, 1, 0, 0, 0)
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-_DTYPES = {"float32": "F32", "int64": "I64"}
+_DTYPES = {"float32": "F32", "float16": "F16", "int64": "I64"}
 """What safetensors calls the types that networks here have."""
+_HALF = {"F32": "F16"}
+"""What a type may be stored as, at half the bytes; it is read as the network's own type."""
 
 
 # Writing ---------------------------------------------------------------------------------------------------------
 
 
-def write_model(path: str | Path, description: ModelDescription, state: dict[str, torch.Tensor]) -> None:
+def write_model(
+    path: str | Path, description: ModelDescription, state: dict[str, torch.Tensor], half: bool = False
+) -> None:
     """Writes a model file, whole or not at all; the same arguments give the same bytes.
 
     Args:
         path: the file to write.
         description: travels with the weights. Fields that another program added to its tasks are left out.
         state: state dict of the network that the description builds.
+        half: store weights as float16, at half the size and with three digits; they are read as float32 again.
 
     Raises:
-        ModelFileError: the weights do not belong to that network or are not finite, or the description is one that
+        ModelFileError: the weights do not belong to that network or are not finite (as float16), or the description is one that
             `read_model` would refuse.
         OutputError: the file cannot be written.
     """
@@ -87,6 +92,8 @@ def write_model(path: str | Path, description: ModelDescription, state: dict[str
     description = ModelDescription.model_validate(_without_unknown_fields(description))
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     _check_weights({name: _type_and_shape(tensor) for name, tensor in tensors.items()}, description, path)
+    if half:
+        tensors = {n: t.half() if _type_and_shape(t)[0] in _HALF else t for n, t in tensors.items()}
     _check_finite(tensors, path)
 
     texts = {
@@ -113,13 +120,14 @@ def write_model(path: str | Path, description: ModelDescription, state: dict[str
             file.writestr(info, contents[name])
 
 
-def export_model(run_folder: str | Path, path: str | Path, licence: str = "") -> ModelDescription:
+def export_model(run_folder: str | Path, path: str | Path, licence: str = "", half: bool = False) -> ModelDescription:
     """Writes the model file of a run from its best checkpoint, or its last one where there is no best.
 
     Args:
         run_folder: folder of a pretraining or fine-tuning run.
         path: the file to write.
         licence: name or text of the licence under which the model is passed on; empty keeps the checkpoint's.
+        half: as in `write_model`.
 
     Returns:
         The description that was written.
@@ -131,7 +139,7 @@ def export_model(run_folder: str | Path, path: str | Path, licence: str = "") ->
     description, state = load_model(run_folder)
     if licence:
         description = description.model_copy(update={"licence": licence})
-    write_model(path, description, state)
+    write_model(path, description, state, half)
     return description
 
 
@@ -276,7 +284,8 @@ def _read(path: Path, shown: Path) -> tuple[ModelDescription, dict[str, torch.Te
     if {name: _type_and_shape(tensor) for name, tensor in tensors.items()} != header:
         raise ModelFileError(shown, f"{WEIGHTS} has an ambiguous header")
     _check_finite(tensors, shown)
-    return description, {name: tensors[name] for name in header}
+    whole = {name: tensors[name] for name in header}
+    return description, {n: t.float() if _type_and_shape(t)[0] in _HALF.values() else t for n, t in whole.items()}
 
 
 class _Members:
@@ -518,7 +527,8 @@ def _check_weights(found: dict[str, tuple[str, list[int]]], description: ModelDe
     for name, type_and_shape in found.items():
         if name not in wanted:
             raise ModelFileError(shown, f"{WEIGHTS}: the network has no tensor {_short(name)!r}")
-        if type_and_shape != wanted[name]:
+        dtype, shape = wanted[name]
+        if type_and_shape not in ((dtype, shape), (_HALF.get(dtype, dtype), shape)):
             raise ModelFileError(
                 shown,
                 f"{WEIGHTS}: {name} has type and shape {_short(type_and_shape)}, the network's has {wanted[name]}",

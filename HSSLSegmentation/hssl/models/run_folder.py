@@ -195,7 +195,8 @@ def opened(config: RunConfig, on_event: OnEvent, write: bool = True) -> Iterator
         values = config.model_dump(mode="json")
         path = folder.path / CONFIG
         if path.exists() and folder.can_resume:
-            _same(read_json(path), values, path)
+            default = type(config).model_construct().model_dump(mode="json")
+            _same({**default, **_EARLIER, **read_json(path)}, values, path)
         # The budget may grow from one session to the next; everything else stays.
         write_json(path, values)
 
@@ -206,6 +207,8 @@ def opened(config: RunConfig, on_event: OnEvent, write: bool = True) -> Iterator
         yield folder, tell
 
 
+_EARLIER = {"planes": "one"}
+"""What runs of earlier versions did, where a configuration does not say it and today's default is another."""
 _MAY_CHANGE = {"budget", "workspace", "device", "threads", "checkpoint_minutes", "batch_size", "precision"}
 
 

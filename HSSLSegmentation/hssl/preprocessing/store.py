@@ -30,12 +30,25 @@ from .fingerprint import Fingerprint
 from .grid import labels_to_working, oriented_size, oriented_spacing, slices_first, to_working, working_grid
 from .normalisation import VolumeMeasure, body_mask, fingerprint_of, measure, normalised
 
-FORMAT = 3
+FORMAT = 4
 """Changes when what the store holds changes, so that old entries are built anew."""
 MEASURED_VOLUMES = 48
 """A fingerprint is measured on at most this many volumes of the task, evenly spread over the catalogue."""
 MAPPED_BYTES = 192 * 2**20
 """At most this much of the store stays mapped into one process, so that memory does not grow with the data."""
+
+
+@dataclass(frozen=True)
+class SliceContents:
+    """What the slices along one axis of a working array hold.
+
+    Attributes:
+        body: share of body voxels of each slice.
+        classes: for each class the slices that hold it; empty without a label.
+    """
+
+    body: np.ndarray
+    classes: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,8 +58,7 @@ class StoredVolume:
     Attributes:
         shape: slices, rows, columns on the working grid.
         low: smallest value, used to pad beyond the volume.
-        body: share of body voxels of each slice.
-        classes: for each class value the slices that hold it; empty without a label.
+        along: what the slices along each axis of the working array hold.
     """
 
     id: str
@@ -54,9 +66,12 @@ class StoredVolume:
     path: Path
     shape: tuple[int, int, int]
     low: float
-    body: np.ndarray
+    along: tuple[SliceContents, SliceContents, SliceContents]
     label_path: Path | None = None
-    classes: tuple[tuple[int, ...], ...] = ()
+
+    def holds(self, channel: int) -> bool:
+        """Returns whether the label has a voxel of a class, by its channel (from 1 on)."""
+        return bool(self.along[0].classes[channel - 1])
 
 
 class Reader:
@@ -228,28 +243,29 @@ def _stored(catalogue: Catalogue, image: Image, fingerprint: Fingerprint, with_l
     def image_array() -> tuple[np.ndarray, dict[str, object]]:
         grid = working_grid(source().GetSize(), source().GetSpacing(), source().GetDirection(), fingerprint, path)
         array = normalised(to_working(source(), grid), fingerprint).astype(np.float16)
-        body = body_mask(array).mean((1, 2))
-        return array, {"low": float(array.min()), "body": [round(float(b), 4) for b in body]}
+        body = body_mask(array)
+        shares = [[round(float(b), 4) for b in body.mean(_others(axis))] for axis in range(3)]
+        return array, {"low": float(array.min()), "body": shares}
 
     def label_array() -> tuple[np.ndarray, dict[str, object]]:
         assert label is not None
         grid = working_grid(source().GetSize(), source().GetSpacing(), source().GetDirection(), fingerprint, path)
         channels = channels_of(read_label(catalogue, image, source()), catalogue.task(image.task), label)
         array = labels_to_working(channels, grid)
-        present = [
-            np.flatnonzero((array == channel).any((1, 2))).tolist()
-            for channel in range(1, 1 + len(catalogue.task(image.task).classes))
-        ]
+        channels = range(1, 1 + len(catalogue.task(image.task).classes))
+        masks = [array == channel for channel in channels]
+        present = [[np.flatnonzero(mask.any(_others(axis))).tolist() for mask in masks] for axis in range(3)]
         return array, {"classes": present}
 
     known = _entry(folder, key, image_array)
+    z, y, x = (SliceContents(np.array(body, np.float32)) for body in known["body"])
     stored = StoredVolume(
         id=image.id,
         task=image.task,
         path=folder / f"{key}.npy",
         shape=tuple(known["shape"]),
         low=known["low"],
-        body=np.array(known["body"], np.float32),
+        along=(z, y, x),
     )
     if label is None:
         return stored
@@ -257,9 +273,11 @@ def _stored(catalogue: Catalogue, image: Image, fingerprint: Fingerprint, with_l
     classes = [[c.value, c.name] for c in catalogue.task(image.task).classes]
     label_key = sha256_of([key, stamp_of(label), classes])[:24]
     labelled = _entry(folder, label_key, label_array)
-    return replace(
-        stored, label_path=folder / f"{label_key}.npy", classes=tuple(tuple(slices) for slices in labelled["classes"])
+    z, y, x = (
+        replace(contents, classes=tuple(tuple(slices) for slices in classes))
+        for contents, classes in zip(stored.along, labelled["classes"], strict=True)
     )
+    return replace(stored, label_path=folder / f"{label_key}.npy", along=(z, y, x))
 
 
 def _entry(folder: Path, key: str, make: Callable[[], tuple[np.ndarray, dict[str, object]]]) -> dict:
@@ -271,6 +289,11 @@ def _entry(folder: Path, key: str, make: Callable[[], tuple[np.ndarray, dict[str
                 np.save(file, array, allow_pickle=False)
         write_json(description, {"shape": array.shape, **known})
     return read_json(description)
+
+
+def _others(axis: int) -> tuple[int, int]:
+    first, second = (a for a in range(3) if a != axis)
+    return first, second
 
 
 def channels_of(label_map: sitk.Image, task: Task, path: Path) -> sitk.Image:

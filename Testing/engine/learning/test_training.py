@@ -22,9 +22,10 @@ from hssl.jobs.compare import compare
 from hssl.jobs.finetune import choose_cases, finetune
 from hssl.jobs.pretrain import PretrainLearner, pretrain
 from hssl.learning.distributed import Processes
+from hssl.learning.losses.segmentation import class_weights
 from hssl.learning.patches import batch_size
 from hssl.learning.pretexts import pretext_named
-from hssl.learning.segmentation import SegmentationModule, class_weights
+from hssl.learning.segmentation import SegmentationModule
 from hssl.learning.training_run import in_turn
 from hssl.locks import FolderLock
 from hssl.models.run_folder import RunFolder, all_runs, run_path

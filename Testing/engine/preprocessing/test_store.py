@@ -74,7 +74,7 @@ def test_labels_hold_channels_not_values(workspace):
     assert channels.max() <= len(values)
     for volume in volumes:
         array = Reader().array(volume.label_path)
-        for channel, slices in enumerate(volume.classes, 1):
+        for channel, slices in enumerate(volume.along[0].classes, 1):
             assert set(slices) == set(np.flatnonzero((array == channel).any((1, 2))))
 
 
@@ -125,9 +125,10 @@ def test_slices_of_pure_background_are_skipped(workspace):
     from dataclasses import replace
 
     volume = built(workspace)[0]
-    body = np.zeros_like(volume.body)
+    body = np.zeros_like(volume.along[0].body)
     body[3] = 0.5
-    sampler = Sampler([replace(volume, body=body)], (32, 32), 8, 0)
+    along = (replace(volume.along[0], body=body), *volume.along[1:])
+    sampler = Sampler([replace(volume, along=along)], (32, 32), 8, 0)
     centres = sampler.batch(0).positions[:, 0] * volume.shape[0] - 0.5
     assert np.allclose(centres, 3)
 

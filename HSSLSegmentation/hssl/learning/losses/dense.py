@@ -13,12 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..augmentation import Warp
-from ..distributed import own_place
+from ..distributed import gathered, own_place
 from .contrast import info_nce
 
 POINTS = 48
 """At most so many points an image."""
 FEWEST_POINTS = 8
+MOST_SHAPES = 256
+"""More than the shapes that a generated window has."""
 PLACES = 1024
 """Points of a batch, over all processes: time and memory of their contrast grow with the square."""
 
@@ -67,10 +69,35 @@ def sampled(features: Tensor, points: Tensor) -> Tensor:
     return values.flatten(2).transpose(1, 2)
 
 
-def dense_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+def same_shape(shapes: Tensor, points: Tensor) -> Tensor:
+    """Returns a number for each point, the same for points that lie on one generated shape.
+
+    Args:
+        shapes: label maps, B × C × spatial, −1 in windows that show no generated shapes.
+        points: B × N × d, −1 to 1.
+
+    Returns:
+        B × N, int64. All points of other windows have numbers of their own, as have the shapes of all processes.
+    """
+    dims, (batch, count) = points.shape[2], points.shape[:2]
+    grid = points.reshape(batch, count, *[1] * (dims - 1), dims)
+    middle = shapes[:, shapes.shape[1] // 2 : shapes.shape[1] // 2 + 1]
+    labels = F.grid_sample(middle, grid, mode="nearest", align_corners=False).reshape(batch, count).round().long()
+    begin, total = own_place(batch)
+    window = begin + torch.arange(batch, device=points.device)[:, None]
+    own = window * count + torch.arange(count, device=points.device)
+    return torch.where(labels >= 0, total * count + window * MOST_SHAPES + labels, own)
+
+
+def dense_loss(first: Tensor, second: Tensor, temperature: float, alike: Tensor | None = None) -> Tensor:
     """Returns the contrastive loss between places.
 
     Args:
         first, second: projections at corresponding points of the two views, B × N × C.
+        alike: B × N, points of one number are no negatives of each other; None where all are.
     """
-    return info_nce(first.flatten(0, 1), second.flatten(0, 1), temperature)
+    ignored = None
+    if alike is not None:
+        every = gathered(alike.flatten().double()).long()
+        ignored = torch.eq(every.unsqueeze(0), every.unsqueeze(1))
+    return info_nce(first.flatten(0, 1), second.flatten(0, 1), temperature, ignored)

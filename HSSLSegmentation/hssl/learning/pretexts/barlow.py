@@ -9,7 +9,7 @@ from ...configuration import PretrainConfig
 from ...models.network import EncoderDecoder
 from ..distributed import gathered
 from . import register
-from .pretext import PooledHead, Pretext, Views, both
+from .pretext import PooledHead, Pretext, TaskTable, Views, both
 
 REDUNDANCY = 5e-3
 
@@ -20,8 +20,8 @@ class BarlowTwins(Pretext):
 
     loss_names = ("redundancy",)
 
-    def __init__(self, config: PretrainConfig, network: EncoderDecoder, group_of_task: list[int]):
-        super().__init__(config, network, group_of_task)
+    def __init__(self, config: PretrainConfig, network: EncoderDecoder, tasks: TaskTable):
+        super().__init__(config, network, tasks)
         self.head = PooledHead(config, "bottleneck", 256)
 
     def forward(self, views: Views) -> dict[str, Tensor]:

@@ -8,46 +8,56 @@ from torch import Tensor
 
 from ...configuration import PretrainConfig
 from ...models.network import EncoderDecoder
-from ..losses.dense import corresponding_points, dense_loss, points_of, sampled
+from ..losses.dense import corresponding_points, dense_loss, points_of, same_shape, sampled
 from ..losses.group import group_loss
 from ..losses.image import image_loss
 from ..losses.position import places_in_volume, position_loss
 from ..losses.reconstruction import masked, reconstruction_loss
+from ..losses.segmentation import LabelHeads
 from ..losses.task import task_loss
 from . import register
-from .pretext import PointHead, PooledHead, Pretext, Views, both
+from .pretext import PointHead, PooledHead, Pretext, TaskTable, Views, both
 
 PROJECTION = 128
 
 
 @register("hssl")
 class HierarchicalPretext(Pretext):
-    """The four losses of the paper, dense contrast and position, jointly; a loss of weight 0 costs nothing."""
+    """The four losses of the paper, dense contrast and position, jointly; a loss of weight 0 costs nothing.
 
-    loss_names = ("image", "task", "group", "reconstruction", "dense", "position")
+    With labels there is a seventh: "segmentation", by a light head for each task that has any.
+    """
+
+    loss_names: tuple[str, ...] = ("image", "task", "group", "reconstruction", "dense", "position", "segmentation")
+    reads_labels = True
     group_of_task: Tensor
 
-    def __init__(self, config: PretrainConfig, network: EncoderDecoder, group_of_task: list[int]):
-        super().__init__(config, network, group_of_task)
+    def __init__(self, config: PretrainConfig, network: EncoderDecoder, tasks: TaskTable):
+        super().__init__(config, network, tasks)
         weights = config.weights.model_dump()
-        groups = len(set(group_of_task))
+        groups = len(set(tasks.groups))
         # With one task or one group there is nothing to tell apart.
-        weights["task"] *= len(group_of_task) > 1
+        weights["task"] *= len(tasks.groups) > 1
         weights["group"] *= groups > 1
+        weights["segmentation"] *= any(tasks.channels)
         self.weights = {name: weight for name, weight in weights.items() if weight}
-        self.every_parameter = "reconstruction" in self.weights  # otherwise nothing asks for the network's output
-        self.register_buffer("group_of_task", torch.tensor(group_of_task), persistent=False)
+        # Without reconstruction nothing asks for the network's output, and a batch may lack the labels of a task.
+        self.every_parameter = "reconstruction" in self.weights and "segmentation" not in self.weights
+        self.loss_names = tuple(self.weights)
+        self.register_buffer("group_of_task", torch.tensor(tasks.groups), persistent=False)
         levels = config.levels
         if "image" in self.weights:
             self.image_head = PooledHead(config, levels.image, PROJECTION)
         if "task" in self.weights:
-            self.task_head = PooledHead(config, levels.task, len(group_of_task))
+            self.task_head = PooledHead(config, levels.task, len(tasks.groups))
         if "group" in self.weights:
             self.group_head = PooledHead(config, levels.group, groups)
         if "dense" in self.weights:
             self.dense_head = PointHead(config, levels.dense)
         if "position" in self.weights:
             self.position_head = PointHead(config, levels.position, 3)
+        if "segmentation" in self.weights:
+            self.label_heads = LabelHeads(config, tasks.channels)
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Returns the losses that have a weight, and "total"."""
@@ -60,11 +70,11 @@ class HierarchicalPretext(Pretext):
         if "image" in self.weights:
             first, second = self.image_head(features).chunk(2)
             losses["image"] = image_loss(first, second, views.volumes, config.temperature)
-        tasks = views.tasks.repeat(2)
+        tasks, real = views.tasks.repeat(2), views.real
         if "task" in self.weights:
-            losses["task"] = task_loss(self.task_head(features), tasks)
+            losses["task"] = task_loss(self.task_head(features), tasks, real.repeat(2))
         if "group" in self.weights:
-            losses["group"] = group_loss(self.group_head(features), tasks, self.group_of_task)
+            losses["group"] = group_loss(self.group_head(features), tasks, self.group_of_task, real.repeat(2))
         if "reconstruction" in self.weights:
             restored = self.network.output_block(features.decoder[0])
             losses["reconstruction"] = reconstruction_loss(restored, both(views.clean))
@@ -74,13 +84,17 @@ class HierarchicalPretext(Pretext):
             at_points = {level: sampled(features.level(level), torch.cat(places)) for level in set(level_of.values())}
         if "dense" in self.weights:
             first, second = self.dense_head(at_points[level_of["dense"]]).chunk(2)
-            losses["dense"] = dense_loss(first, second, config.temperature)
+            alike = None if views.shapes is None else same_shape(views.shapes, places[0])
+            losses["dense"] = dense_loss(first, second, config.temperature, alike)
         if "position" in self.weights:
             found = self.position_head(at_points[level_of["position"]])
             where = [
-                places_in_volume(warp, points, views.positions, views.extents)
+                places_in_volume(warp, points, views.positions, views.extents, views.axes)
                 for warp, points in zip(views.warps, places, strict=True)
             ]
-            losses["position"] = position_loss(found, torch.cat(where))
+            losses["position"] = position_loss(found, torch.cat(where), real.repeat(2))
+        if "segmentation" in self.weights:
+            assert views.labels is not None
+            losses["segmentation"] = self.label_heads(features, torch.cat(views.labels), tasks)
         losses["total"] = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
         return losses

@@ -10,7 +10,7 @@ from ...configuration import PretrainConfig
 from ...models.network import EncoderDecoder
 from ..distributed import gathered, own_place
 from . import register
-from .pretext import PooledHead, Pretext, Views, both
+from .pretext import PooledHead, Pretext, TaskTable, Views, both
 
 NEAR = 0.1
 """Two slices of one task are partners when their relative positions differ by less than this."""
@@ -22,14 +22,18 @@ class PositionContrast(Pretext):
 
     loss_names = ("position",)
 
-    def __init__(self, config: PretrainConfig, network: EncoderDecoder, group_of_task: list[int]):
-        super().__init__(config, network, group_of_task)
+    def __init__(self, config: PretrainConfig, network: EncoderDecoder, tasks: TaskTable):
+        super().__init__(config, network, tasks)
         self.head = PooledHead(config, "bottleneck", 128)
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Returns "position" and "total"."""
         vectors = F.normalize(self.head(self.network.features(both(views.changed))).float(), dim=1)
-        places = torch.stack([views.tasks.float(), views.positions[:, 0]], 1).repeat(2, 1)
+        # A generated window is at no place, and slices along different axes have none in common.
+        of_stack = torch.where(
+            views.real, 3 * views.tasks + views.axes, -1 - torch.arange(len(views.tasks), device=vectors.device)
+        )
+        places = torch.stack([of_stack.float(), views.positions[:, 0]], 1).repeat(2, 1)
         every, where = gathered(vectors), gathered(places)
         begin, total = own_place(len(vectors))
         itself = torch.eye(total, dtype=torch.bool, device=vectors.device)[begin : begin + len(vectors)]

@@ -22,9 +22,13 @@ class Views:
         changed: the same after it.
         warps: how each was cut from its window.
         tasks, volumes: B, indices.
+        axes: B, axis of the working array that the window's slices lie along; positions and extents are in its order.
         positions: B × 3, centre of the window in its volume (slice, row, column), 0 to 1.
         extents: B × 3, extent of the window in lengths of its volume.
-        rngs: one generator a window, for what a pretext draws itself.
+        rngs: one generator per window, for what a pretext draws itself.
+        labels: the labels of the two views, B × spatial, int64, `UNLABELLED` where there is none; None without labels.
+        shapes: of the windows that show generated shapes, the label maps of the first view, B × C × spatial, −1 in
+            all other windows; None where nothing is generated. Such a window has neither task nor position nor label.
     """
 
     clean: tuple[Tensor, Tensor]
@@ -32,9 +36,32 @@ class Views:
     warps: tuple[Warp, Warp]
     tasks: Tensor
     volumes: Tensor
+    axes: Tensor
     positions: Tensor
     extents: Tensor
     rngs: list[np.random.Generator]
+    labels: tuple[Tensor, Tensor] | None = None
+    shapes: Tensor | None = None
+
+    @property
+    def real(self) -> Tensor:
+        """Returns which windows show an image: B, bool."""
+        if self.shapes is None:
+            return torch.ones_like(self.tasks, dtype=torch.bool)
+        return self.shapes.flatten(1)[:, 0] >= 0
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """What a pretext knows of the tasks, in the sampler's order.
+
+    Attributes:
+        groups: index of each task's group.
+        channels: 1 + number of classes of each task that has labels to learn from, 0 of the others.
+    """
+
+    groups: list[int]
+    channels: list[int]
 
 
 class Pretext(nn.Module):
@@ -43,14 +70,16 @@ class Pretext(nn.Module):
     Args:
         config: the pretraining's configuration.
         network: the encoder–decoder to train; its output has as many channels as its input.
-        group_of_task: for each task (in the sampler's order) the index of its group.
+        tasks: what there is to know of the tasks.
     """
 
     loss_names: tuple[str, ...] = ()
     every_parameter = False
     """Whether each step gives each parameter a gradient."""
+    reads_labels = False
+    """Whether there is a loss of labels."""
 
-    def __init__(self, config: PretrainConfig, network: EncoderDecoder, group_of_task: list[int]):
+    def __init__(self, config: PretrainConfig, network: EncoderDecoder, tasks: TaskTable):
         super().__init__()
         self.config = config
         self.network = network

@@ -8,7 +8,7 @@ from ...configuration import PretrainConfig
 from ...models.network import EncoderDecoder
 from ..losses.contrast import info_nce
 from . import register
-from .pretext import PooledHead, Pretext, Views, both
+from .pretext import PooledHead, Pretext, TaskTable, Views, both
 
 
 @register("simclr")
@@ -17,8 +17,8 @@ class SimCLR(Pretext):
 
     loss_names = ("image",)
 
-    def __init__(self, config: PretrainConfig, network: EncoderDecoder, group_of_task: list[int]):
-        super().__init__(config, network, group_of_task)
+    def __init__(self, config: PretrainConfig, network: EncoderDecoder, tasks: TaskTable):
+        super().__init__(config, network, tasks)
         self.head = PooledHead(config, "bottleneck", 128)
 
     def forward(self, views: Views) -> dict[str, Tensor]:

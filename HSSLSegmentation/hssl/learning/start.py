@@ -1,0 +1,61 @@
+"""The start of a training: scratch, or the weights of any run or model file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ..configuration import NetworkConfig
+from ..models.description import ModelDescription
+from ..models.find import find_model
+from ..models.model_file import load_model
+from ..models.network import EncoderDecoder, LoadReport, load_matching
+from ..preprocessing.fingerprint import Fingerprint
+
+SCRATCH = "scratch"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the weights come from: description and state of a model, or None for scratch."""
+
+    description: ModelDescription | None
+    state: dict[str, Tensor]
+
+    @classmethod
+    def named(cls, name: str, workspace: Path) -> Start:
+        """Reads the start of that name (see `hssl.models.find.find_model`); "scratch" is none."""
+        if name == SCRATCH:
+            return cls(None, {})
+        return cls(*load_model(find_model(name, workspace)))
+
+    def network(self, otherwise: NetworkConfig) -> NetworkConfig:
+        """Returns the start's architecture; scratch takes the one that is given."""
+        return otherwise if self.description is None else self.description.network
+
+    def fingerprint(self, task: str, modality: str) -> Fingerprint | None:
+        """Returns the fingerprint under which the start has seen this task, so that resolutions match."""
+        if self.description is None:
+            return None
+        known = {t.name: t.modality for t in self.description.tasks}
+        return self.description.fingerprints.get(task) if known.get(task) == modality else None
+
+    def load(self, network: EncoderDecoder, same_output: bool) -> LoadReport | None:
+        """Takes over all tensors that fit; from scratch none, and None is returned.
+
+        Args:
+            same_output: the network's output means what the start's did, so that its head is taken over too.
+        """
+        if self.description is None:
+            return None
+        return load_matching(network, self.state, () if same_output else ("output_block",))
+
+
+def loaded_text(report: LoadReport | None) -> str:
+    """Returns how many tensors the start gave, in a sentence."""
+    if report is None:
+        return "Starting from scratch"
+    skipped = report.skipped
+    return f"{len(report.loaded)} tensors loaded, {len(skipped)} start anew ({'; '.join(skipped[:4])})"
