@@ -17,6 +17,7 @@ from hssl.learning.generated import MOST_LABELS, label_maps, painted
 from hssl.learning.losses.dense import same_shape
 from hssl.learning.losses.position import places_in_volume
 from hssl.learning.sampling import UNLABELLED, Sampler
+from hssl.models.model_file import load_model
 from hssl.models.run_folder import RunFolder
 from hssl.preprocessing.fingerprint import Fingerprint
 from hssl.preprocessing.planes import in_plane, planes_of, slices_along
@@ -161,8 +162,8 @@ def test_labels_take_part_in_pretraining_only_when_asked(workspace, monkeypatch)
     done = pretrain(config, seen.append)
     values = [e.values["segmentation"] for e in seen if isinstance(e, Losses)]
     assert np.mean(values[-1:]) < 0.9 * np.mean(values[:1])
-    assert not (~torch.stack([views.real for views in batches[-20:]])).float().mean().isclose(torch.tensor(0.0))
-    description = RunFolder(done.result["run"]).description()
+    assert not all(views.real.all() for views in batches[-20:])  # some windows show generated shapes
+    description = load_model(done.result["run"])[0]
     assert description.provenance["labels"] > 0
     assert set(description.planes) == {task.name for task in description.tasks}
 
@@ -182,6 +183,6 @@ def test_pretraining_goes_on_from_any_start(workspace):
     before, after = (RunFolder(d.result["run"]).load_checkpoint()["network"] for d in (first, done))
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
     assert any(text.endswith("0 start anew ()") for text in texts)
-    description = RunFolder(done.result["run"]).description()
+    description = load_model(done.result["run"])[0]
     assert description.network.in_slices == 5 and description.provenance["start"] == "first"
     assert PRETRAINING.remapped == 0
