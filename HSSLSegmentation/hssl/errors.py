@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-WayOut = Literal["", "frame", "channel", "check", "create", "overwrite"]
+WayOut = Literal["", "frame", "channel", "check", "create", "overwrite", "spacing", "structures"]
 """What a door of the program may offer as the way out of an error; each door has its own name for it."""
 
 

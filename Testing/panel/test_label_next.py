@@ -12,7 +12,8 @@ from panel_fixtures import configurationOf, fakeRun
 
 import slicer
 from harness.fixtures import settle, waitUntil
-from hssl.imaging.volumes import read_label_map, read_volume
+from hssl.imaging.labels import read_label_map
+from hssl.imaging.volumes import read_volume
 from hssl.workspace.catalogue import Catalogue
 from hssl.workspace.suggestions import suggestions_path
 from HSSLSegmentationLib import settings

@@ -11,5 +11,7 @@ def hintOf(event) -> str:
         "check": _("Dataset, Actions, or logic.checkImages"),
         "create": _("Dataset, Create, or logic.createWorkspace"),
         "overwrite": _("overwrite"),
+        "spacing": _("spacing"),
+        "structures": _("structures"),
     }.get(event.way_out)
     return f"{event.hint} ({name})".strip() if name else event.hint

@@ -27,6 +27,8 @@ WAYS_OUT = {
     "check": "hssl catalogue check",
     "create": "hssl catalogue create",
     "overwrite": "--overwrite",
+    "spacing": "--spacing",
+    "structures": "--structure",
 }
 """What the command line calls the way out of an error."""
 

@@ -1,59 +1,152 @@
-"""DICOM series: which there are in a folder, in which order their slices stand, and which slices are missing."""
+"""DICOM folders: which series of images there are, in which order their slices stand, and what else lies there."""
 
 from __future__ import annotations
 
+import filecmp
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..errors import InputError, encodable
-from ..threads import itk_reads
 from .formats import is_dicom
+from .stacks import MARKS, Plane, Stack, largest, stacks_of
+
+if TYPE_CHECKING:  # pydicom takes a while to load, and most files are none of its
+    from pydicom.dataset import Dataset
+
+TAGS = (
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
+    *("Modality", "PatientID", "InstanceNumber"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
+    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation"),
+    *("PhotometricInterpretation", "RescaleSlope", "RescaleIntercept"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("DetectorInformationSequence", "SliceVector"),
+    *MARKS,
+)
+"""The only elements of an image's header that are read (for labels see `dicom_labels.TAGS`).
+
+None of them but the patient's ID tells who the patient is, and that alone goes into a catalogue: images of one patient
+belong on one side of a split.
+"""
+
+NO_IMAGES = frozenset(
+    {
+        *("ANN", "ASMT", "AU", "DOC", "ECG", "EPS", "FID", "HD", "KER", "KO", "LEN", "M3D", "OAM", "PLAN", "PR", "REG"),
+        *("RESP", "RTDOSE", "RTIMAGE", "RTINTENT", "RTPLAN", "RTRAD", "RTRECORD", "RTSEGANN", "RTSTRUCT", "RWV", "SEG"),
+        *("SMR", "SR", "SRF", "STAIN", "TEXTUREMAP", "VA", "XAPROTOCOL"),
+    }
+)
+"""Modalities (DICOM PS3.3 C.7.3.1.1.1) whose objects are no volumes to learn from, even where they have pixels."""
+
+Kind = Literal["image", "segmentation", "structures", "other"]
+
+_KINDS: dict[str, Kind] = {
+    "1.2.840.10008.5.1.4.1.1.66.4": "segmentation",
+    "1.2.840.10008.5.1.4.1.1.66.7": "segmentation",  # label map segmentation
+    "1.2.840.10008.5.1.4.1.1.481.3": "structures",
+}
 
 
 @dataclass(frozen=True)
 class Series:
-    """The slices of one series in one folder, in the order of their positions.
-
-    `size`, `spacing` (mm), `origin` (mm, LPS) and `direction` (row-major 3×3) are in x, y, z order, as in SimpleITK.
-    """
+    """The images of one series in one folder."""
 
     folder: Path
     uid: str
     """Series instance UID; "" for files that are no slices."""
     files: tuple[Path, ...]
+    """Each once, in the order of the slices of its volumes."""
     modality: str = ""
     problem: str | None = None
-    """Why the series cannot be read as a volume; None: it can, and the geometry below is known."""
-    size: tuple[int, int, int] = (0, 0, 0)
-    spacing: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    direction: tuple[float, ...] = ()
-    components: int = 1
-    pixel_type: str = ""
+    """Why nothing of the series can be read."""
+    patient: str = ""
+    """PatientID, "" where there is none."""
+    study: str = ""
+    frame_of_reference: str = ""
+    stacks: tuple[Stack, ...] = ()
+    """The volumes in it, the one of most slices first; a choice of `frame` counts them from 0."""
+    remarks: tuple[str, ...] = ()
+    """What a user should know of how the series was taken."""
+
+    def stack(self, frame: int | None = None) -> Stack:
+        """Returns the volume of that number, or the one that has more slices than any other.
+
+        Raises:
+            InputError: the series or the volume has a problem, the number is unknown, or there is no largest one.
+        """
+        if self.problem:
+            raise InputError(self.folder, self._named(self.problem))
+        chosen = largest(self.stacks) if frame is None else frame
+        if chosen is None:
+            listed = "; ".join(f"{n}: {s.description}" for n, s in enumerate(self.stacks))
+            raise InputError(
+                self.folder,
+                self._named(f"has {len(self.stacks)} volumes and none is chosen: {listed}"),
+                "Choose one.",
+                "frame",
+            )
+        if not 0 <= chosen < len(self.stacks):
+            raise InputError(self.folder, self._named(f"has no frame {chosen}: it has {len(self.stacks)}"))
+        stack = self.stacks[chosen]
+        if stack.problem:
+            raise InputError(self.folder, self._named(stack.problem))
+        return stack
+
+    def _named(self, reason: str) -> str:
+        return f"series {self.uid}: {reason}" if self.uid else reason
+
+
+@dataclass(frozen=True)
+class Object:
+    """A DICOM file that is no image: a segmentation, a structure set, a dose, a report."""
+
+    file: Path
+    kind: Kind
+    modality: str
+    patient: str = ""
+    study: str = ""
+    frame_of_reference: str = ""
 
 
 @dataclass
-class _Slice:
-    file: Path
+class Contents:
+    """What lies in a folder, or in a list of files."""
+
+    series: list[Series] = field(default_factory=list)
+    objects: list[Object] = field(default_factory=list)
+
+
+@dataclass
+class _File:
+    path: Path
+    kind: Kind
     uid: str
+    instance: str
     modality: str
-    size: tuple[int, ...]
-    spacing: tuple[float, ...]
-    origin: np.ndarray
-    direction: tuple[float, ...]
-    components: int
-    pixel_type: str
-    along: float = field(default=0.0)
-    """Position along the normal of the slices, mm."""
+    patient: str
+    study: str
+    frame_of_reference: str
+    planes: list[Plane]
 
 
 def series_in(folder: str | Path) -> list[Series]:
-    """Finds the series whose slices lie in this folder (not in folders below it).
+    """Finds the series of images whose slices lie in this folder (not in folders below it).
 
     Files that claim to be DICOM and are no readable slices come as a series of their own with UID "".
+
+    Raises:
+        InputError: the folder cannot be listed.
+    """
+    return contents_of(folder).series
+
+
+def contents_of(folder: str | Path) -> Contents:
+    """Finds the series of images in a folder as `series_in`, and the DICOM objects beside them that are no images.
 
     Raises:
         InputError: the folder cannot be listed.
@@ -63,21 +156,20 @@ def series_in(folder: str | Path) -> list[Series]:
         files = sorted(p for p in folder.iterdir() if p.is_file() and is_dicom(p))
     except OSError as error:
         raise InputError(folder, f"cannot be read: {error.strerror or error}") from error
-    slices: dict[str, list[_Slice]] = {}
-    unreadable: dict[Path, str] = {}
-    for file in files:
-        try:
-            one = _read_slice(file)
-        except RuntimeError as error:
-            unreadable[file] = reason_of(error)
-            continue
-        slices.setdefault(one.uid, []).append(one)
-    found = [_series(folder, uid, members) for uid, members in sorted(slices.items())]
-    if unreadable:
-        first, why = next(iter(unreadable.items()))
-        problem = f"{len(unreadable)} DICOM files are no readable images, the first is {first.name}: {why}"
-        found.append(Series(folder, "", tuple(unreadable), problem=problem))
-    return found
+    return _contents(folder, files)
+
+
+def series_of_file(file: str | Path) -> Series:
+    """Returns the series that one file makes alone.
+
+    Raises:
+        InputError: it is no image.
+    """
+    file = Path(file)
+    found = _contents(file, [file])
+    if found.objects:
+        raise InputError(file, f"is a DICOM object of modality {found.objects[0].modality or 'unknown'}, no image")
+    return found.series[0]
 
 
 def find_series(folder: str | Path, uid: str | None) -> Series:
@@ -86,13 +178,15 @@ def find_series(folder: str | Path, uid: str | None) -> Series:
     Raises:
         InputError: there is none or, without a UID, more than one; or the series has a problem.
     """
-    found = series_in(folder)
-    readable = [s for s in found if s.uid]
+    found = contents_of(folder)
+    readable = [s for s in found.series if s.uid]
     if uid is not None:
         readable = [s for s in readable if s.uid == uid]
     if not readable:
         reason = f"has no series {uid}" if uid is not None else "has no DICOM series"
-        broken = next((s.problem for s in found if not s.uid), None)
+        broken = next((s.problem for s in found.series if not s.uid), None)
+        if broken is None and found.objects:
+            broken = "of images, only " + ", ".join(sorted({o.modality or "unknown" for o in found.objects}))
         raise InputError(folder, f"{reason} ({broken})" if broken else reason)
     if len(readable) > 1:
         raise InputError(folder, f"has {len(readable)} series, choose one: {', '.join(s.uid for s in readable)}")
@@ -113,98 +207,280 @@ def reason_of(error: Exception) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def tag(reader: sitk.ImageFileReader, key: str) -> str:
-    """Returns the text of a DICOM tag such as "0008|0060", or "" when it is absent."""
-    return encodable(reader.GetMetaData(key).strip("\0 ")) if reader.HasMetaDataKey(key) else ""
+def header_of(file: Path, tags: Sequence[str]) -> Dataset:
+    """Reads the named elements of a DICOM file, with or without preamble; never its pixels.
+
+    Raises:
+        InputError: it is no DICOM file, or its header is damaged.
+    """
+    import pydicom
+
+    try:
+        with pydicom.config.disable_value_validation():  # odd values are common, and of no concern here
+            dataset = pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(tags))
+            for _ in dataset.iterall():  # values are understood when they are first looked at
+                pass
+    except OSError as error:
+        raise InputError(file, f"cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # pydicom raises whatever a damaged value makes it stumble over
+        raise InputError(file, f"is no DICOM file that can be read: {encodable(str(error))[:200]}") from error
+    return dataset
 
 
-def _read_slice(file: Path) -> _Slice:
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(file))
-    with itk_reads:
-        reader.ReadImageInformation()
-    return _Slice(
-        file=file,
-        uid=tag(reader, "0020|000e") or "unknown",
-        modality=tag(reader, "0008|0060"),
-        size=reader.GetSize(),
-        spacing=reader.GetSpacing(),
-        origin=np.array(reader.GetOrigin()[:3]),
-        direction=reader.GetDirection(),
-        components=reader.GetNumberOfComponents(),
-        pixel_type=sitk.GetPixelIDValueAsString(reader.GetPixelID()),
+def text_of(dataset: Dataset, keyword: str) -> str:
+    """Returns an element as text, "" where it is absent or empty."""
+    value = dataset.get(keyword)
+    return "" if value is None else encodable(str(value)).strip("\0 ")
+
+
+def kind_of(dataset: Dataset) -> Kind:
+    """Tells what a DICOM object is, from its SOP class, or its modality where that is unknown."""
+    from pydicom.uid import UID
+
+    sop, modality = text_of(dataset, "SOPClassUID"), text_of(dataset, "Modality").upper()
+    if sop in _KINDS:
+        return _KINDS[sop]
+    by_modality: dict[str, Kind] = {"SEG": "segmentation", "RTSTRUCT": "structures"}
+    if modality in by_modality:
+        return by_modality[modality]
+    name = UID(sop).name if sop else ""
+    if modality in NO_IMAGES or (name != sop and "Image Storage" not in name):
+        return "other"
+    return "image" if "Rows" in dataset or name != sop else "other"
+
+
+# Reading -------------------------------------------------------------------------------------------------------
+
+
+def _contents(folder: Path, files: Iterable[Path]) -> Contents:
+    found = Contents()
+    series: dict[str, list[_File]] = {}
+    unreadable: dict[Path, str] = {}
+    for path in files:
+        try:
+            one = _read(path)
+        except InputError as error:
+            unreadable[path] = error.reason
+            continue
+        if one.kind == "image":
+            series.setdefault(one.uid, []).append(one)
+        else:
+            found.objects.append(Object(path, one.kind, one.modality, one.patient, one.study, one.frame_of_reference))
+    found.series = [_series(folder, uid, members) for uid, members in sorted(series.items())]
+    if unreadable:
+        first, why = next(iter(unreadable.items()))
+        problem = f"{len(unreadable)} DICOM files are no readable images, the first is {first.name}: {why}"
+        found.series.append(Series(folder, "", tuple(unreadable), problem=problem))
+    return found
+
+
+def _read(path: Path) -> _File:
+    dataset = header_of(path, TAGS)
+    kind = kind_of(dataset)
+    if "Rows" not in dataset and (kind == "image" or not text_of(dataset, "SOPClassUID")):
+        raise InputError(path, "cannot be read: it has no DICOM header of an image, or a truncated one")
+    planes = []
+    if kind == "image":
+        try:
+            planes = _planes(path, dataset)
+        except (TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
+            raise InputError(path, f"has a damaged header: {encodable(str(error))[:200]}") from error
+        _check_length(path, dataset, planes[0])
+    return _File(
+        path,
+        kind,
+        text_of(dataset, "SeriesInstanceUID") or "unknown",
+        text_of(dataset, "SOPInstanceUID"),
+        text_of(dataset, "Modality"),
+        text_of(dataset, "PatientID"),
+        text_of(dataset, "StudyInstanceUID"),
+        text_of(dataset, "FrameOfReferenceUID"),
+        planes,
     )
 
 
-def _series(folder: Path, uid: str, slices: list[_Slice]) -> Series:
-    first = slices[0]
-    files = tuple(s.file for s in slices)
-    if any(len(s.size) != 3 for s in slices):
-        return Series(folder, uid, files, first.modality, f"{first.file.name} has {len(first.size)} dimensions")
-    if len(slices) > 1:
-        axes = np.array(first.direction).reshape(3, 3)
-        normal = np.cross(axes[:, 0], axes[:, 1])
-        for one in slices:
-            one.along = float(one.origin @ normal)
-        slices.sort(key=lambda s: (s.along, s.file))
-        files = tuple(s.file for s in slices)
-        problem = _differing(slices) or _uneven(slices, normal)
-        if problem:
-            return Series(folder, uid, files, first.modality, problem)
-        first = slices[0]
-        step = (slices[-1].along - first.along) / (len(slices) - 1)
-        direction = tuple(np.column_stack([axes[:, 0], axes[:, 1], normal]).ravel().tolist())
-    else:
-        step, direction = first.spacing[2], first.direction
+def _check_length(path: Path, dataset: Dataset, plane: Plane) -> None:
+    """Refuses a file that is shorter than its uncompressed pixels, which GDCM would fill up."""
+    syntax = getattr(dataset, "file_meta", {}).get("TransferSyntaxUID")
+    if syntax is not None and (not syntax.is_transfer_syntax or syntax.is_compressed or syntax.is_deflated):
+        return
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    expected = plane.size[0] * plane.size[1] * plane.components * frames * plane.bits // 8
+    present = os.path.getsize(path)
+    if present < expected:
+        raise InputError(path, f"is truncated: its pixels are {expected} bytes, the whole file has {present}")
+
+
+def _planes(path: Path, dataset: Dataset) -> list[Plane]:
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
+    if per_frame is not None and len(per_frame) != frames:
+        raise ValueError(f"it announces {frames} frames and describes {len(per_frame)}")
+    common = {} if shared is None else flat(shared)
+    if per_frame is None and frames > 1:
+        return _classic_frames(path, dataset, frames)
+    planes = []
+    for frame in range(frames):
+        own = {} if per_frame is None else flat(per_frame[frame])
+        values = {**{e.keyword: e.value for e in dataset if e.VR != "SQ"}, **common, **own}
+        planes.append(_plane(path, values, frame if "NumberOfFrames" in dataset else -1))
+    for plane in planes:
+        plane.read_as = planes[0].rescale
+    return planes
+
+
+def flat(group: Dataset) -> dict[str, Any]:
+    """Returns the elements of a functional group's items, which are as many sequences of one item each."""
+    values: dict[str, Any] = {}
+    for element in group:
+        if element.VR == "SQ" and element.value:
+            if not element.tag.is_private:
+                values.update({e.keyword: e.value for e in element.value[0] if e.VR != "SQ" and e.keyword})
+    return values
+
+
+def _classic_frames(path: Path, dataset: Dataset, frames: int) -> list[Plane]:
+    """The frames of an object from before functional groups: nuclear medicine says in vectors what each is."""
+    values = {e.keyword: e.value for e in dataset if e.VR != "SQ"}
+    for item in dataset.get("DetectorInformationSequence") or []:
+        values = {**values, **{e.keyword: e.value for e in item if e.VR != "SQ" and e.keyword}}
+        break
+    step = float(values.get("SpacingBetweenSlices") or values.get("SliceThickness") or 0)
+    tomographic = "RECON TOMO" in [str(v) for v in values.get("ImageType") or []] or "SliceVector" in values
+    vectors = {k: list(v) for k, v in values.items() if k.endswith("Vector") and v and len(v) == frames}
+    planes = []
+    for frame in range(frames):
+        plane = _plane(path, {**values, **{k: v[frame] for k, v in vectors.items()}}, frame)
+        if plane.position is not None and step and tomographic:
+            place = int(vectors["SliceVector"][frame]) - 1 if "SliceVector" in vectors else frame
+            plane.position = plane.position + place * step * plane.axes[:, 2]
+        else:
+            plane.position = None
+        planes.append(plane)
+    return planes
+
+
+def _plane(path: Path, values: dict[str, Any], frame: int) -> Plane:
+    position, orientation = values.get("ImagePositionPatient"), values.get("ImageOrientationPatient")
+    spacing, axes = values.get("PixelSpacing"), np.eye(3)
+    if orientation is not None and len(orientation) == 6:
+        row, column = np.array(orientation[:3], float), np.array(orientation[3:], float)
+        normal = np.cross(row, column)
+        if not np.isfinite(normal).all() or np.linalg.norm(normal) < 0.5:
+            raise ValueError(f"its orientation is {', '.join(map(str, orientation))}")
+        axes = np.column_stack([row, column, normal])
+    thickness = values.get("SpacingBetweenSlices") or values.get("SliceThickness") or 0
+    rescale = (float(values.get("RescaleSlope") or 1), float(values.get("RescaleIntercept") or 0))
+    palette = values.get("PhotometricInterpretation") == "PALETTE COLOR"
+    return Plane(
+        file=path,
+        frame=frame,
+        size=(int(values["Columns"]), int(values["Rows"])),
+        spacing=None if not spacing else (float(spacing[1]), float(spacing[0])),
+        position=None if position is None or len(position) != 3 else np.array(position, float),
+        axes=axes,
+        thickness=abs(float(thickness)),
+        components=3 if palette else _whole(values, "SamplesPerPixel", 1),
+        bits=_whole(values, "BitsAllocated", 16),
+        stored=_whole(values, "BitsStored", _whole(values, "BitsAllocated", 16)),
+        signed=_whole(values, "PixelRepresentation", 0) == 1,
+        rescale=rescale,
+        read_as=rescale,
+        number=frame if frame >= 0 else _whole(values, "InstanceNumber", 0),
+        marks={k: _plain(values[k]) for k in MARKS if values.get(k) not in (None, "")},
+    )
+
+
+def _whole(values: dict[str, Any], keyword: str, missing: int) -> int:
+    value = values.get(keyword)
+    return missing if value in (None, "") else int(value)
+
+
+def _plain(value: Any) -> Any:
+    """Returns an element's value as a number, a text, or a tuple of texts."""
+    if isinstance(value, int | float):
+        return float(value)
+    if isinstance(value, str):
+        return encodable(value)
+    return tuple(encodable(str(v)) for v in value) if hasattr(value, "__iter__") else encodable(str(value))
+
+
+def values_of(stack: Stack, read: Callable[[Path], np.ndarray]) -> np.ndarray:
+    """Puts the slices of a volume together (z, y, x), each with its own slope and intercept.
+
+    Args:
+        stack: the volume.
+        read: returns the pixels of a file (frames, rows, columns), all with the slope and intercept of its first
+            frame, as GDCM gives them.
+    """
+    first = stack.planes[0]
+    values = np.empty((len(stack.planes), first.size[1], first.size[0]), pixel_type(stack))
+    file, frames = None, np.empty(0)
+    for number, plane in enumerate(stack.planes):
+        if plane.file != file:
+            file, frames = plane.file, read(plane.file)
+        pixels = frames[max(plane.frame, 0)]
+        if plane.read_as != plane.rescale:
+            raw = np.rint((pixels - plane.read_as[1]) / plane.read_as[0])
+            pixels = raw * plane.rescale[0] + plane.rescale[1]
+        values[number] = pixels
+    return values
+
+
+def pixel_type(stack: Stack) -> np.dtype:
+    """Returns the smallest type that holds what any of the slices can hold, once its slope was applied."""
+    planes = stack.planes
+    low = min(min(_ends(p)) for p in planes)
+    high = max(max(_ends(p)) for p in planes)
+    if any(not v.is_integer() for p in planes for v in p.rescale):
+        return np.dtype(np.float32 if max(p.bits for p in planes) <= 16 else np.float64)
+    kinds = ("u1", "i1", "u2", "i2", "u4", "i4")
+    return np.dtype(next((k for k in kinds if np.iinfo(k).min <= low and high <= np.iinfo(k).max), "f8"))
+
+
+def _ends(plane: Plane) -> tuple[float, float]:
+    slope, intercept = plane.rescale
+    bits = plane.bits if plane.rescale == (1.0, 0.0) else plane.stored
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if plane.signed else (0, 2**bits - 1)
+    return low * slope + intercept, high * slope + intercept
+
+
+def _series(folder: Path, uid: str, members: list[_File]) -> Series:
+    first = members[0]
+    kept, dropped = _without_copies(members)
+    stacks = stacks_of([p for one in kept for p in one.planes])
+    remarks = []
+    if dropped:
+        names = ", ".join(f.name for f in dropped[:3]) + (", …" if len(dropped) > 3 else "")
+        remarks.append(f"{len(dropped)} file(s) are copies of others and left out ({names})")
+    if len(stacks) > 1 and largest(stacks) is not None:
+        others = "; ".join(f"{n}: {s.description}" for n, s in enumerate(stacks) if n)
+        remarks.append(f"the largest of {len(stacks)} volumes is taken, 0: {stacks[0].description}; there are {others}")
     return Series(
         folder,
-        uid,
-        files,
+        encodable(uid),
+        tuple(dict.fromkeys(file for stack in stacks for file in stack.files)),
         first.modality,
-        size=(first.size[0], first.size[1], len(slices) if len(slices) > 1 else first.size[2]),
-        spacing=(first.spacing[0], first.spacing[1], step),
-        origin=(float(first.origin[0]), float(first.origin[1]), float(first.origin[2])),
-        direction=direction,
-        components=first.components,
-        pixel_type=first.pixel_type,
+        None,
+        first.patient,
+        first.study,
+        first.frame_of_reference,
+        tuple(stacks),
+        tuple(remarks),
     )
 
 
-def _differing(slices: list[_Slice]) -> str | None:
-    first = slices[0]
-    for one in slices:
-        for what, here, there in (
-            ("size", one.size, first.size),
-            ("pixel type", (one.pixel_type, one.components), (first.pixel_type, first.components)),
-        ):
-            if here != there:
-                return f"its slices differ in {what}: {first.file.name} has {there}, {one.file.name} has {here}"
-        if not np.allclose(one.direction, first.direction, atol=1e-3):
-            return f"its slices differ in orientation: {first.file.name} and {one.file.name}"
-        if not np.allclose(one.spacing[:2], first.spacing[:2], rtol=1e-3):
-            return f"its slices differ in spacing: {first.file.name} and {one.file.name}"
-    if first.size[2] != 1:
-        return f"it has several volumes of {first.size[2]} slices each, {len(slices)} files"
-    return None
-
-
-def _uneven(slices: list[_Slice], normal: np.ndarray) -> str | None:
-    steps = np.diff([s.along for s in slices])
-    usual = float(np.sort(steps)[(len(steps) - 1) // 2])  # a gap among few slices must not shift it
-    twice = [i for i, step in enumerate(steps) if step < 1e-3]
-    if twice:
-        names = ", ".join(f"{slices[i].file.name} and {slices[i + 1].file.name}" for i in twice[:3])
-        return f"{len(twice)} slices have the position of another one ({names}): duplicates, phases or echoes"
-    wide = [i for i, step in enumerate(steps) if step > 1.5 * usual]
-    if wide:
-        names = "; ".join(f"between {slices[i].file.name} and {slices[i + 1].file.name}" for i in wide[:3])
-        missing = sum(round(float(steps[i]) / usual) - 1 for i in wide)
-        return f"{missing} slices are missing, {names}"
-    if np.abs(steps - usual).max() > max(0.05 * usual, 0.02):
-        return f"its slices are unevenly spaced, {steps.min():.3f} to {steps.max():.3f} mm"
-    shift = slices[-1].origin - slices[0].origin
-    across = shift - (shift @ normal) * normal
-    if np.linalg.norm(across) > 0.5 * min(slices[0].spacing[:2]):
-        return f"its slices are shifted by {np.linalg.norm(across):.1f} mm against each other (tilted gantry)"
-    return None
+def _without_copies(members: list[_File]) -> tuple[list[_File], list[Path]]:
+    """Drops files that are another one of the same instance byte for byte."""
+    kept: list[_File] = []
+    dropped: list[Path] = []
+    known: dict[str, list[_File]] = {}
+    for one in members:
+        twins = known.setdefault(one.instance or str(one.path), [])
+        if any(filecmp.cmp(twin.path, one.path, shallow=False) for twin in twins):
+            dropped.append(one.path)
+        else:
+            twins.append(one)
+            kept.append(one)
+    return kept, dropped

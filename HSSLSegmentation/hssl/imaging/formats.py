@@ -8,17 +8,28 @@ from pathlib import Path
 READERS = {
     ".nii.gz": "NiftiImageIO",
     ".nii": "NiftiImageIO",
+    ".hdr": "NiftiImageIO",
     ".nrrd": "NrrdImageIO",
     ".nhdr": "NrrdImageIO",
     ".mha": "MetaImageIO",
     ".mhd": "MetaImageIO",
     ".mgz": "MGHImageIO",
     ".mgh": "MGHImageIO",
+    ".tif": "TIFFImageIO",
+    ".tiff": "TIFFImageIO",
 }
-"""ITK's reader for each suffix; not every build of SimpleITK has the last one."""
+"""ITK's reader for each suffix; not every build of SimpleITK has that of FreeSurfer's. `.hdr` is Analyze or NIfTI."""
 
 VOLUME_SUFFIXES = tuple(READERS)
+UNSCALED_SUFFIXES = (".tif", ".tiff")
+"""Formats that do not say how large a voxel is: the user does."""
+DATA_SUFFIXES = (".img", ".img.gz", ".raw", ".raw.gz", ".zraw")
+"""Voxels of which a header beside them tells."""
 DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
+
+_VALUE_REPRESENTATIONS = frozenset(
+    b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
+)
 
 
 def suffix_of(path: str | Path) -> str:
@@ -40,7 +51,7 @@ def is_volume(name: str) -> bool:
 
 
 def is_dicom(path: str | Path) -> bool:
-    """Tells whether the file's suffix or first bytes are those of DICOM."""
+    """Tells whether the file's suffix or first bytes are those of DICOM, with or without its preamble of 128 bytes."""
     name = os.path.basename(path)
     if name.upper() == "DICOMDIR":
         return False
@@ -48,6 +59,15 @@ def is_dicom(path: str | Path) -> bool:
         return True
     try:
         with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            head = file.read(132)
+            size = os.fstat(file.fileno()).st_size
     except OSError:
         return False
+    return head[128:] == b"DICM" or _begins_with_an_element(head, size)
+
+
+def _begins_with_an_element(head: bytes, size: int) -> bool:
+    """Tells whether these are a first element (group 2 or 8, low number) as DICOM writes it, explicitly or not."""
+    if len(head) < 16 or head[:2] not in (b"\x02\x00", b"\x08\x00") or int.from_bytes(head[2:4], "little") > 0x20:
+        return False
+    return head[4:6] in _VALUE_REPRESENTATIONS or 0 < int.from_bytes(head[4:8], "little") <= min(size, 256)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +16,19 @@ import SimpleITK as sitk
 
 from ..errors import InputError, OutputError
 from ..files import whole_file
-from ..threads import itk_reads
+from ..threads import itk_io
 from . import dicom
 from . import voxel_data as storage
 from .dicom import Series, series_in
-from .formats import READERS, is_dicom, suffix_of
+from .formats import READERS, UNSCALED_SUFFIXES, is_dicom, suffix_of
 
 __all__ = [
     "Header",
     "Series",
     "check_values",
+    "chosen_frame",
     "grid_difference",
     "read_header",
-    "read_label_map",
     "read_volume",
     "series_in",
     "write_volume",
@@ -37,9 +40,17 @@ MOST_VOXELS = 1 << 33
 """2048³. A header that announces more is taken for a damaged one."""
 
 _PERPENDICULAR = 1e-3
+_COLOURS = (3, 4)
+_PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
 _READERS_THERE = frozenset(sitk.ImageFileReader().GetRegisteredImageIOs())
-_GRID_TOLERANCE = 0.1
+GRID_TOLERANCE = 0.1
 """Two grids are one when no corner is off by more than this part of a voxel."""
+
+_TYPE_NAMES = {
+    **{f"u{n}": f"{8 * n}-bit unsigned integer" for n in (1, 2, 4, 8)},
+    **{f"i{n}": f"{8 * n}-bit signed integer" for n in (1, 2, 4, 8)},
+    **{f"f{n}": f"{8 * n}-bit float" for n in (4, 8)},
+}
 
 # ITK's warnings repeat for every file of a batch what is raised as an InputError where it matters.
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -64,78 +75,102 @@ class Header:
     """Volumes in the file; more than one needs a choice."""
     modality: str | None = None
     """Of a DICOM series."""
+    patient: str = ""
+    """PatientID of a DICOM series."""
+    remarks: tuple[str, ...] = ()
+    """What the user should know of how the file was understood."""
+    other_form: tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]] | None = None
+    """Spacing, origin and direction by the other of a NIfTI's two forms, where they contradict each other."""
+
+    def by_other_form(self) -> Header:
+        """Returns the header with the place that the form gives that was not taken."""
+        if self.other_form is None:
+            return self
+        spacing, origin, direction = self.other_form
+        return replace(self, spacing=_three(spacing, 1.0), origin=_three(origin, 0.0), direction=direction)
 
 
-def read_header(path: str | Path, series: str | None = None) -> Header:
+def read_header(
+    path: str | Path,
+    series: str | None = None,
+    frame: int | None = None,
+    spacing: Sequence[float] | None = None,
+) -> Header:
     """Reads the header of a file, or of a DICOM series in a folder, without its voxels.
 
     Args:
         path: a file, or the folder of a DICOM series.
         series: the series' instance UID where the folder has several.
+        frame: which volume of a DICOM series that has several, counted from 0, the one of most slices first.
+        spacing: mm in x, y, z, for a file that does not say it (TIFF); no other file is changed by it.
 
     Raises:
-        InputError: unreadable, empty, truncated, impossible size, spacing or direction, colour.
+        InputError: unreadable, empty, truncated, impossible size, spacing or direction, colour, or unknown spacing.
     """
     path = Path(path)
     if path.is_dir():
-        return header_of_series(dicom.find_series(path, series))
-    reader = _opened(path)
-    dimension = reader.GetDimension()
-    size, spacing, origin = reader.GetSize(), reader.GetSpacing(), reader.GetOrigin()
-    matrix = np.array(reader.GetDirection()).reshape(dimension, dimension)
-    components, kind = reader.GetNumberOfComponents(), reader.GetPixelID()
-    frames = size[3] if dimension == 4 else 1
-    if components > 1 and frames == 1 and kind != sitk.sitkVectorUInt8:
-        frames = components  # Slicer's sequences keep their frames so
-    spatial = min(dimension, 3)
-    direction = np.eye(3)
-    direction[:spatial, :spatial] = matrix[:spatial, :spatial]
-    return _checked(
-        Header(
-            path=path,
-            size=_three(size, 1),
-            spacing=_three(spacing, 1.0),
-            origin=_three(origin, 0.0),
-            direction=tuple(direction.ravel().tolist()),
-            components=components,
-            dimension=dimension,
-            pixel_type=sitk.GetPixelIDValueAsString(kind),
-            frames=frames,
-            modality=dicom.tag(reader, "0008|0060") or None,
-        )
-    )
+        return header_of_series(dicom.find_series(path, series), frame, spacing)
+    if not suffix_of(_named(path)) and is_dicom(path):
+        return header_of_series(dicom.series_of_file(path), frame, spacing)
+    return open_volume(path, spacing).header
 
 
-def header_of_series(series: Series) -> Header:
-    """Returns the header of a DICOM series that was found.
+def header_of_series(series: Series, frame: int | None = None, spacing: Sequence[float] | None = None) -> Header:
+    """Returns the header of a DICOM series that was found; `frame` and `spacing` as in `read_header`.
 
     Raises:
-        InputError: the series has a problem, an impossible geometry, or colour.
+        InputError: the series has a problem, several volumes of which none is chosen, an impossible geometry, or
+            colour.
     """
-    if series.problem:
-        raise InputError(series.folder, f"series {series.uid}: {series.problem}" if series.uid else series.problem)
+    stack = series.stack(frame)
+    first, count = stack.planes[0], len(stack.planes)
+    step = (stack.planes[-1].along - first.along) / (count - 1) if count > 1 else first.thickness or 1.0
+    position = np.zeros(3) if first.position is None else first.position
+    steps = None if first.spacing is None else (*first.spacing, step)
     return _checked(
         Header(
             path=series.folder,
-            size=series.size,
-            spacing=series.spacing,
-            origin=series.origin,
-            direction=series.direction,
-            components=series.components,
+            size=(*first.size, count),
+            spacing=_stated(series.folder, "DICOM images without pixel spacing", spacing) if steps is None else steps,
+            origin=(float(position[0]), float(position[1]), float(position[2])),
+            direction=tuple(first.axes.ravel().tolist()),
+            components=first.components,
             dimension=3,
-            pixel_type=series.pixel_type,
+            pixel_type=_TYPE_NAMES[dicom.pixel_type(stack).str[1:]],
+            frames=1 if frame is None else len(series.stacks),
             modality=series.modality or None,
+            patient=series.patient,
+            remarks=series.remarks if frame is None else (),
         )
     )
 
 
-def read_volume(path: str | Path, series: str | None = None, frame: int | None = None) -> sitk.Image:
+def chosen_frame(header: Header, frame: int | None) -> int:
+    """Returns the number of the volume to take of a file, the chosen one or the only one.
+
+    Raises:
+        InputError: there are several and none is chosen, or there is none of that number.
+    """
+    if frame is None and header.frames > 1:
+        raise InputError(header.path, f"has {header.frames} frames and none is chosen", "Choose one.", "frame")
+    if frame is not None and not 0 <= frame < header.frames:
+        raise InputError(header.path, f"has no frame {frame}: it has {header.frames}")
+    return frame or 0
+
+
+def read_volume(
+    path: str | Path,
+    series: str | None = None,
+    frame: int | None = None,
+    spacing: Sequence[float] | None = None,
+) -> sitk.Image:
     """Reads one scalar volume; a 2D file becomes a volume of one slice.
 
     Args:
         path: a file, or the folder of a DICOM series.
         series: the series' instance UID where the folder has several.
-        frame: which volume of a file that has several, counted from 0.
+        frame: which volume of a file or series that has several, counted from 0.
+        spacing: as in `read_header`.
 
     Returns:
         A 3D image with the pixel type of the file.
@@ -146,29 +181,28 @@ def read_volume(path: str | Path, series: str | None = None, frame: int | None =
     """
     path = Path(path)
     if path.is_dir():
-        return _read_series(path, series)
-    header = read_header(path)
-    if frame is None and header.frames > 1:
-        raise InputError(path, f"has {header.frames} frames and none is chosen", "Choose one.", "frame")
-    if frame is not None and not 0 <= frame < header.frames:
-        raise InputError(path, f"has no frame {frame}: it has {header.frames}")
-    _check_memory(path, math.prod(header.size) * (header.components if header.dimension < 4 else 1))
-    stored = storage.inspect(path)
-    if stored is not None:
-        storage.verify(stored)
-    reader = _opened(path)
+        return _read_series(dicom.find_series(path, series), frame, spacing)
+    if not suffix_of(_named(path)) and is_dicom(path):
+        return _read_series(dicom.series_of_file(path), frame, spacing)
+    opened = open_volume(path, spacing)
+    return voxels_of(opened, chosen_frame(opened.header, frame))
+
+
+def voxels_of(opened: OpenVolume, number: int = 0) -> sitk.Image:
+    """Reads the voxels of a file that was opened, of its volume of that number; raises as `read_volume`."""
+    header, reader = opened.header, opened.reader
+    _check_memory(header.path, math.prod(header.size) * (header.components if header.dimension < 4 else 1))
+    if opened.stored is not None:
+        storage.verify(opened.stored)
     if header.dimension == 4:
         reader.SetExtractSize([*header.size, 0])
-        reader.SetExtractIndex([0, 0, 0, frame or 0])
-    image = _executed(reader, path)
+        reader.SetExtractIndex([0, 0, 0, number])
+    image = _executed(reader, header.path, opened.permissive)
     if image.GetNumberOfComponentsPerPixel() > 1:
-        image = sitk.VectorIndexSelectionCast(image, frame or 0)
+        image = sitk.VectorIndexSelectionCast(image, number)
     if image.GetDimension() == 2:
         image = sitk.JoinSeries(image)
-    image.SetSpacing(header.spacing)
-    image.SetOrigin(header.origin)
-    image.SetDirection(header.direction)
-    return image
+    return _placed(image, header)
 
 
 def check_values(image: sitk.Image, path: str | Path) -> None:
@@ -187,59 +221,26 @@ def check_values(image: sitk.Image, path: str | Path) -> None:
         raise InputError(path, f"is constant: every voxel is {low:g}")
 
 
-def read_label_map(path: str | Path, like: sitk.Image | Header | None = None, frame: int | None = None) -> sitk.Image:
-    """Reads a label map; floating-point voxels with whole values are accepted.
-
-    Args:
-        path: the file.
-        like: the image that it labels; a label map on another grid is refused.
-        frame: which label map of a file that has several, counted from 0.
-
-    Returns:
-        A 3D image of 8- or 16-bit unsigned integers, on exactly the grid of `like`.
-
-    Raises:
-        InputError: as `read_volume`; also values that are no whole numbers from 0 to 65535, or another grid.
-    """
-    label = read_volume(path, frame=frame)
-    values = sitk.GetArrayViewFromImage(label)
-    low, high = values.min(), values.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(path, "has voxels that are NaN or infinite")
-    if low < 0 or high > 65535:
-        raise InputError(path, f"has label values from {low:g} to {high:g}; they must be 0 to 65535")
-    if values.dtype.kind == "f" and any(not np.array_equal(np.rint(part), part) for part in values):
-        raise InputError(path, "has label values that are not whole numbers")
-    label = sitk.Cast(label, sitk.sitkUInt8 if high < 256 else sitk.sitkUInt16)
-    if like is not None:
-        difference = grid_difference(label, like)
-        if difference:
-            raise InputError(path, f"is on another grid than its image: {difference}")
-        spacing, origin, direction = _geometry(like)[1:]
-        label.SetSpacing(spacing)
-        label.SetOrigin(origin)
-        label.SetDirection(direction)
-    return label
-
-
 def grid_difference(one: sitk.Image | Header, other: sitk.Image | Header) -> str | None:
     """Tells how two grids differ, or None when every corner coincides within a tenth of a voxel."""
-    (size, spacing, origin, direction), (size2, spacing2, origin2, direction2) = _geometry(one), _geometry(other)
+    (size, spacing, origin, direction), (size2, spacing2, origin2, direction2) = geometry_of(one), geometry_of(other)
     if size != size2:
         return f"size {_times(size)} against {_times(size2)}"
-    tolerance = _GRID_TOLERANCE * min(*spacing, *spacing2)
-    ends = [(0, n - 1) for n in size]
-    worst = 0.0
-    for corner in itertools.product(*ends):
-        distance = math.dist(_point(corner, spacing, origin, direction), _point(corner, spacing2, origin2, direction2))
-        worst = max(worst, distance)
-    if worst <= tolerance:
+    worst = _apart(one, other)
+    if worst <= GRID_TOLERANCE * min(*spacing, *spacing2):
         return None
     if any(abs(a - b) > 1e-3 * a for a, b in zip(spacing, spacing2, strict=True)):
         return f"spacing {_times(spacing)} mm against {_times(spacing2)} mm"
     if any(abs(a - b) > 1e-3 for a, b in zip(direction, direction2, strict=True)):
         return f"another direction, the corners are up to {worst:.2f} mm apart"
     return f"origin {_place(origin)} against {_place(origin2)} mm"
+
+
+def _apart(one: sitk.Image | Header, other: sitk.Image | Header) -> float:
+    """Returns the largest distance in mm between the same corner of two grids of one size."""
+    (size, *place), (_, *place2) = geometry_of(one), geometry_of(other)
+    corners = itertools.product(*[(0, n - 1) for n in size])
+    return max(math.dist(_point(corner, *place), _point(corner, *place2)) for corner in corners)
 
 
 def write_volume(image: sitk.Image, path: str | Path) -> None:
@@ -255,7 +256,8 @@ def write_volume(image: sitk.Image, path: str | Path) -> None:
         raise OutputError(path, f"cannot be written: the format must be one of {', '.join(WRITTEN)}")
     with whole_file(path) as temporary:
         try:
-            sitk.WriteImage(image, str(temporary), suffix_of(path) != ".nii")
+            with itk_io:
+                sitk.WriteImage(image, str(temporary), suffix_of(path) != ".nii")
         except RuntimeError as error:
             raise OutputError(path, f"cannot be written: {dicom.reason_of(error)}") from error
         # ITK writes NIfTI without looking whether the disk took it all.
@@ -267,7 +269,29 @@ def write_volume(image: sitk.Image, path: str | Path) -> None:
             raise OutputError(path, f"cannot be written: what arrived on the disk {error.reason}") from error
 
 
-def _opened(path: Path) -> sitk.ImageFileReader:
+@dataclass(frozen=True)
+class OpenVolume:
+    """A file whose header was read, ready for its voxels."""
+
+    header: Header
+    reader: sitk.ImageFileReader
+    stored: storage.Storage | None
+    permissive: bool
+
+
+def _named(path: Path) -> Path:
+    """Returns the file that is opened for a name: the header of a pair whose voxels were named."""
+    if path.name.lower().endswith((".img", ".img.gz")):
+        stem = path.name[: -len(".img.gz" if path.name.lower().endswith(".gz") else ".img")]
+        for suffix in (".hdr", ".HDR"):
+            if (path.parent / (stem + suffix)).is_file():
+                return path.parent / (stem + suffix)
+    return path
+
+
+def open_volume(path: Path, spacing: Sequence[float] | None = None) -> OpenVolume:
+    """Opens a file that is no DICOM and reads its header; raises as `read_header`."""
+    path = _named(path)
     suffix = suffix_of(path)
     try:
         size = path.stat().st_size
@@ -275,32 +299,148 @@ def _opened(path: Path) -> sitk.ImageFileReader:
         raise InputError(path, f"cannot be read: {error.strerror or error}") from error
     if size == 0:
         raise InputError(path, "is empty: the file has no bytes")
-    reader, stored = sitk.ImageFileReader(), None
-    if suffix:
-        if READERS[suffix] not in _READERS_THERE:
-            raise InputError(
-                path, f"is in a format ({suffix}) that this SimpleITK does not read", "Convert it to NIfTI."
-            )
-        reader.SetImageIO(READERS[suffix])
-        stored = storage.inspect(path)
-    elif is_dicom(path):
-        reader.SetImageIO("GDCMImageIO")
-    else:
+    if not suffix:
         raise InputError(path, f"is in no format that is read: {', '.join(READERS)}, DICOM")
+    if READERS[suffix] not in _READERS_THERE:
+        raise InputError(path, f"is in a format ({suffix}) that this SimpleITK does not read", "Convert it to NIfTI.")
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(READERS[suffix])
     reader.SetFileName(str(path))
+    stored = storage.inspect(path)
+    permissive = stored is not None and _is_sheared(stored)
     try:
-        with itk_reads:
+        with itk_io, _sheared_forms(permissive):
             reader.ReadImageInformation()
     except RuntimeError as error:
         if stored is not None:
             storage.verify(stored)  # damaged data has a better reason than ITK's
         raise InputError(path, f"cannot be read: {dicom.reason_of(error)}") from error
-    return reader
+    return OpenVolume(_header(path, reader, stored, spacing), reader, stored, permissive)
 
 
-def _executed(reader: sitk.ImageFileReader | sitk.ImageSeriesReader, path: Path) -> sitk.Image:
+def _header(
+    path: Path, reader: sitk.ImageFileReader, stored: storage.Storage | None, stated: Sequence[float] | None
+) -> Header:
+    dimension = reader.GetDimension()
+    size, spacing, origin = reader.GetSize(), reader.GetSpacing(), reader.GetOrigin()
+    matrix = np.array(reader.GetDirection()).reshape(dimension, dimension)
+    components, kind = reader.GetNumberOfComponents(), reader.GetPixelID()
+    frames = size[3] if dimension == 4 else 1
+    segmented = reader.HasMetaDataKey("Segment0_ID") or reader.HasMetaDataKey("Segment0_Name")
+    if components > 1 and frames == 1 and (segmented or kind != sitk.sitkVectorUInt8 or components not in _COLOURS):
+        frames = components  # Slicer's sequences keep their frames so, and so do channels
+    spatial = min(dimension, 3)
+    direction = np.eye(3)
+    direction[:spatial, :spatial] = matrix[:spatial, :spatial]
+    remarks = []
+    if stored is not None and stored.analyze:
+        remarks.append("is Analyze, which does not say how the volume lies; left and right may be swapped")
+    if suffix_of(path) in UNSCALED_SUFFIXES:
+        spacing, origin, direction = _stated(path, "TIFF", stated), (0.0, 0.0, 0.0), np.eye(3)
+    header = _checked(
+        Header(
+            path=path,
+            size=_three(size, 1),
+            spacing=_three(spacing, 1.0),
+            origin=_three(origin, 0.0),
+            direction=tuple(direction.ravel().tolist()),
+            components=components,
+            dimension=dimension,
+            pixel_type=sitk.GetPixelIDValueAsString(kind),
+            frames=frames,
+            remarks=tuple(remarks),
+        )
+    )
+    return header if stored is None else _with_other_form(header, stored.forms)
+
+
+def _stated(path: Path, what: str, spacing: Sequence[float] | None) -> tuple[float, float, float]:
+    if spacing is None:
+        raise InputError(
+            path, f"does not say how large its voxels are ({what})", "State their spacing in mm.", "spacing"
+        )
+    if len(spacing) != 3 or not all(math.isfinite(s) and s > 0 for s in spacing):
+        raise InputError(path, f"cannot have a spacing of {_times(tuple(spacing))} mm", "", "spacing")
+    return (float(spacing[0]), float(spacing[1]), float(spacing[2]))
+
+
+# NIfTI's two forms ---------------------------------------------------------------------------------------------
+
+
+def _is_sheared(stored: storage.Storage) -> bool:
+    """Tells whether a NIfTI's sform is sheared a little: by rounding, which ITK refuses unless it is told not to.
+
+    Raises:
+        InputError: it is sheared by more, and there is no other form.
+    """
+    if "sform" not in stored.forms:
+        return False
+    axes = stored.forms["sform"][:3, :3]
+    lengths = np.linalg.norm(axes, axis=0)
+    if not lengths.all():
+        raise InputError(stored.path, "has a direction that is not orthonormal: an axis of its sform has no length")
+    shear = float(np.abs((axes / lengths).T @ (axes / lengths) - np.eye(3)).max())
+    if shear > _PERPENDICULAR and "qform" not in stored.forms:
+        raise InputError(
+            stored.path,
+            f"has a direction that is not orthonormal: its sform is sheared by {shear:.3g} and it has no qform",
+            "Resample it first.",
+        )
+    return 1e-7 < shear <= _PERPENDICULAR
+
+
+@contextmanager
+def _sheared_forms(allowed: bool) -> Iterator[None]:
+    """Lets ITK make a NIfTI's direction orthonormal; the environment is the only way to ask SimpleITK for it."""
+    before = os.environ.get(_PERMISSIVE)
+    if allowed:
+        os.environ[_PERMISSIVE] = "1"
     try:
-        with itk_reads:
+        yield
+    finally:
+        if allowed and before is None:
+            del os.environ[_PERMISSIVE]
+        elif allowed and before is not None:
+            os.environ[_PERMISSIVE] = before
+
+
+def _with_other_form(header: Header, forms: dict[str, np.ndarray]) -> Header:
+    """Adds the form that ITK did not take, where it puts the voxels elsewhere than the one that it took."""
+    if len(forms) < 2:
+        return header
+    places = {}
+    for name, form in forms.items():
+        axes = np.diag([-1.0, -1.0, 1.0]) @ form[:3, :3]
+        lengths = np.linalg.norm(axes, axis=0)
+        if not lengths.all():
+            continue
+        origin = np.array([-1.0, -1.0, 1.0]) * form[:3, 3]
+        places[name] = replace(
+            header,
+            spacing=_three(lengths.tolist(), 1.0),
+            origin=_three(origin.tolist(), 0.0),
+            direction=tuple((axes / lengths).ravel().tolist()),
+        )
+    away = {name: _apart(header, other) for name, other in places.items()}
+    others = [name for name, distance in away.items() if distance > GRID_TOLERANCE * min(header.spacing)]
+    if len(others) != 1:
+        return header
+    other = places[others[0]]
+    taken = next((name for name in forms if name != others[0]), "")
+    remark = (
+        f"its sform and qform contradict each other (corners up to {away[others[0]]:.1f} mm apart): "
+        f"{taken} was taken, spacing {_times(header.spacing)} mm; {others[0]} has spacing {_times(other.spacing)} mm"
+    )
+    return replace(
+        header,
+        other_form=(other.spacing, other.origin, other.direction),
+        remarks=(*header.remarks, remark),
+    )
+
+
+def _executed(reader: sitk.ImageFileReader, path: Path, permissive: bool = False) -> sitk.Image:
+    try:
+        with itk_io, _sheared_forms(permissive):
             return reader.Execute()
     except RuntimeError as error:
         reason = dicom.reason_of(error)
@@ -309,16 +449,22 @@ def _executed(reader: sitk.ImageFileReader | sitk.ImageSeriesReader, path: Path)
         raise InputError(path, f"its voxels cannot be read: {reason}") from error
 
 
-def _read_series(folder: Path, uid: str | None) -> sitk.Image:
-    series = dicom.find_series(folder, uid)
-    header = header_of_series(series)
-    _check_memory(folder, math.prod(header.size))
-    if len(series.files) == 1:
-        image = _executed(_opened(series.files[0]), folder)
-    else:
-        reader = sitk.ImageSeriesReader()
-        reader.SetFileNames([str(f) for f in series.files])
-        image = _executed(reader, folder)
+def _read_series(series: Series, frame: int | None, spacing: Sequence[float] | None) -> sitk.Image:
+    header = header_of_series(series, frame, spacing)
+    _check_memory(series.folder, math.prod(header.size))
+    image = sitk.GetImageFromArray(dicom.values_of(series.stack(frame), _pixels_of))
+    return _placed(image, header)
+
+
+def _pixels_of(file: Path) -> np.ndarray:
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(file))
+    pixels = sitk.GetArrayFromImage(_executed(reader, file))
+    return pixels if pixels.ndim > 2 else pixels[None]
+
+
+def _placed(image: sitk.Image, header: Header) -> sitk.Image:
     image.SetSpacing(header.spacing)
     image.SetOrigin(header.origin)
     image.SetDirection(header.direction)
@@ -344,9 +490,13 @@ def _checked(header: Header) -> Header:
     axes = np.array(header.direction).reshape(3, 3)
     if abs(np.linalg.det(axes)) < 1e-6:
         raise InputError(path, "has a singular direction: two of its axes coincide")
-    if np.abs(axes.T @ axes - np.eye(3)).max() > _PERPENDICULAR:
+    shear = np.abs(axes.T @ axes - np.eye(3)).max()
+    if shear > _PERPENDICULAR:
         raise InputError(path, "has a sheared direction: its axes are not perpendicular", "Resample it first.")
-    return header
+    if shear < 1e-9:
+        return header
+    left, _, right = np.linalg.svd(axes)  # the nearest orthonormal axes
+    return replace(header, direction=tuple((left @ right).ravel().tolist()))
 
 
 def _check_memory(path: Path, voxels: int) -> None:
@@ -355,9 +505,10 @@ def _check_memory(path: Path, voxels: int) -> None:
         raise InputError(path, f"needs {needed / 1e9:.1f} GB of memory to be read, {free / 1e9:.1f} GB are free")
 
 
-def _geometry(
+def geometry_of(
     of: sitk.Image | Header,
 ) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+    """Returns size, spacing, origin and direction."""
     if isinstance(of, Header):
         return of.size, of.spacing, of.origin, of.direction
     return of.GetSize(), of.GetSpacing(), of.GetOrigin(), of.GetDirection()

@@ -13,7 +13,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +74,12 @@ class Storage:
     """Bytes of the voxels."""
     real: str = ""
     """NumPy type of floating-point voxels that ITK would clean of NaN, else ""."""
+    scale: tuple[float, float] = (1.0, 0.0)
+    """Slope and intercept that the reader applies to what is stored (NIfTI's scl_slope and scl_inter)."""
+    forms: dict[str, np.ndarray] = field(default_factory=dict)
+    """NIfTI's "sform" and "qform", those that are there: 4×4 from voxel indices to mm in RAS."""
+    analyze: bool = False
+    """The older format, which does not say how the volume lies in the patient."""
 
 
 def inspect(path: Path) -> Storage | None:
@@ -87,7 +93,7 @@ def inspect(path: Path) -> Storage | None:
     """
     try:
         name = path.name.lower()
-        if name.endswith((".nii", ".nii.gz")):
+        if name.endswith((".nii", ".nii.gz", ".hdr")):
             storage: Storage | None = _nifti(path)
         elif name.endswith((".mha", ".mhd")):
             storage = _meta(path)
@@ -181,7 +187,8 @@ def _chunks(storage: Storage) -> Iterator[bytes]:
 
 
 def _nifti(path: Path) -> Storage:
-    compressed = path.name.lower().endswith(".gz")
+    name = path.name.lower()
+    compressed = name.endswith(".gz")
     with open(path, "rb") as raw:
         if compressed and raw.read(2) != b"\x1f\x8b":
             raise InputError(path, "is not a gzip file")
@@ -192,32 +199,82 @@ def _nifti(path: Path) -> Storage:
         if len(head) >= 348 and struct.unpack(order + "i", head[:4])[0] == 348:
             dims = struct.unpack(order + "8h", head[40:56])
             kind, bits = struct.unpack(order + "2h", head[70:74])
-            steps = struct.unpack(order + "4f", head[76:92])[1:]
-            offset = struct.unpack(order + "f", head[108:112])[0]
-            coded, rows = struct.unpack(order + "h", head[254:256])[0], struct.unpack(order + "12f", head[280:328])
+            steps = struct.unpack(order + "8f", head[76:108])
+            offset, *scale = struct.unpack(order + "3f", head[108:120])
+            codes = struct.unpack(order + "2h", head[252:256])
+            numbers = struct.unpack(order + "18f", head[256:328])
+            analyze = head[344:347] not in (b"n+1", b"ni1")
             break
         if len(head) >= 540 and struct.unpack(order + "i", head[:4])[0] == 540:
             kind, bits = struct.unpack(order + "2h", head[12:16])
             dims = struct.unpack(order + "8q", head[16:80])
-            steps = struct.unpack(order + "4d", head[104:136])[1:]
+            steps = struct.unpack(order + "8d", head[104:168])
             offset = struct.unpack(order + "q", head[168:176])[0]
-            coded, rows = struct.unpack(order + "i", head[348:352])[0], struct.unpack(order + "12d", head[400:496])
+            scale = list(struct.unpack(order + "2d", head[176:192]))
+            codes = struct.unpack(order + "2i", head[344:352])
+            numbers = struct.unpack(order + "18d", head[352:496])
+            analyze = False
             break
     else:
         raise InputError(path, "is not a NIfTI file" if len(head) >= 348 else "is truncated: it has no whole header")
     if not 1 <= dims[0] <= 7 or any(d < 1 for d in dims[1 : dims[0] + 1]):
         raise InputError(path, f"has impossible sizes in its header: {dims}")
-    for axis, (size, step) in enumerate(zip(dims[1:4], steps, strict=True)):
+    for axis, (size, step) in enumerate(zip(dims[1:4], steps[1:4], strict=True)):
         # Along a single voxel no distance is measured; 2D files leave it zero.
         if axis < dims[0] and size > 1 and not (math.isfinite(step) and step > 0):
             raise InputError(path, f"has a spacing of {step:g} mm along its axis {axis}")
-    if coded > 0 and not all(map(math.isfinite, rows)):
+    if not analyze and codes[1] > 0 and not all(map(math.isfinite, numbers[6:])):
         raise InputError(path, "has a position or direction that is not a number")
     if not math.isfinite(offset) or offset < 0:
         raise InputError(path, f"has an impossible offset of its voxels in its header: {offset:g}")
     real = order + _NIFTI_TYPES[kind] if _NIFTI_TYPES.get(kind, "").startswith("f") else ""
     expected = math.prod(dims[1 : dims[0] + 1]) * bits // 8
-    return Storage(path, path, 0, compressed, max(int(offset), min(352, len(head))), expected, real)
+    slope, intercept = (scale[0], scale[1]) if all(map(math.isfinite, scale)) and scale[0] != 0 else (1.0, 0.0)
+    pair = name.endswith(".hdr")
+    return Storage(
+        path,
+        _voxels_beside(path) if pair else path,
+        0,
+        _voxels_beside(path).name.lower().endswith(".gz") if pair else compressed,
+        max(int(offset), 0 if pair else min(352, len(head))),
+        expected,
+        real,
+        (1.0, 0.0) if analyze else (slope, intercept),
+        {} if analyze else _forms(codes, steps, numbers),
+        analyze,
+    )
+
+
+def _voxels_beside(header: Path) -> Path:
+    """Returns the `.img` of a pair, whatever the case of its letters."""
+    stem = header.name[:-4]
+    for suffix in (".img", ".IMG", ".img.gz"):
+        if (header.parent / (stem + suffix)).is_file():
+            return header.parent / (stem + suffix)
+    return header.parent / (stem + ".img")
+
+
+def _forms(codes: tuple[int, ...], steps: tuple[float, ...], numbers: tuple[float, ...]) -> dict[str, np.ndarray]:
+    """Returns the two ways in which a NIfTI header says where its voxels lie (nifti1.h, methods 2 and 3)."""
+    forms = {}
+    if codes[1] > 0:
+        forms["sform"] = np.vstack([np.array(numbers[6:18], float).reshape(3, 4), [0, 0, 0, 1]])
+    if codes[0] > 0 and all(map(math.isfinite, numbers[:6])):
+        b, c, d = numbers[:3]
+        a = math.sqrt(max(1.0 - b * b - c * c - d * d, 0.0))
+        rotation = np.array(
+            [
+                [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+                [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+                [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+            ]
+        )
+        handed = -1.0 if steps[0] < 0 else 1.0
+        form = np.eye(4)
+        form[:3, :3] = rotation * [abs(steps[1]) or 1, abs(steps[2]) or 1, (abs(steps[3]) or 1) * handed]
+        form[:3, 3] = numbers[3:6]
+        forms["qform"] = form
+    return forms
 
 
 def _meta(path: Path) -> Storage | None:

@@ -22,7 +22,8 @@ from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
 from ..configuration import Configuration
 from ..errors import ConfigurationError, HSSLError, MemoryExhaustedError, ModelFileError
 from ..events import Done, Event, Failed, OnEvent, Phase, Stop, Stopped, ignore, never
-from ..imaging.volumes import check_values, read_label_map, read_volume, write_volume
+from ..imaging.labels import read_label_map
+from ..imaging.volumes import check_values, read_volume, write_volume
 from ..models.description import ModelDescription
 from ..models.device import chosen_device, out_of_memory
 from ..models.find import find_model

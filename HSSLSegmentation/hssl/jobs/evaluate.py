@@ -19,6 +19,7 @@ from ..errors import ConfigurationError, InputError
 from ..events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop, ignore, never
 from ..files import whole_file, write_json
 from ..imaging import volumes
+from ..imaging.labels import read_label_map
 from ..models.model_file import describe
 from ..workspace.catalogue import LabelClass
 
@@ -279,7 +280,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _measured(predicted: Path, true: Path, classes: list[LabelClass], case: str) -> tuple[list[Row], list[int]]:
-    reference, prediction = volumes.read_label_map(true), volumes.read_label_map(predicted)
+    reference, prediction = read_label_map(true), read_label_map(predicted)
     difference = volumes.grid_difference(prediction, reference)
     if difference:
         raise InputError(predicted, f"is on another grid than {true}: {difference}")

@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 
 from .. import __version__
 from ..files import read_json, write_text
-from ..imaging.volumes import read_label_map, read_volume
+from ..imaging.labels import read_label_map
+from ..imaging.volumes import read_volume
 from ..models.run_folder import RunFolder
 from ..workspace.catalogue import Catalogue, LabelClass, Task
 from ..workspace.labels import read_label

@@ -80,6 +80,9 @@ class Image(_Record):
     image: str
     """A file, or the folder of a DICOM series."""
     label: str | None = None
+    """A label map, a segmentation or structure set that names its segments, or a folder of masks."""
+    structures: list[str] = []
+    """Segments to take of a label that names them, the last has the voxel where they overlap; empty: all of them."""
     series: str | None = None
     """Series instance UID, when `image` is a folder."""
     frame: int | None = None

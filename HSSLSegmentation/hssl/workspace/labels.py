@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def read_label(catalogue: Catalogue, image: Image, like: sitk.Image) -> sitk.Image:
     """Reads the label of an image.
 
-    A label file with several frames gives the frame of its image (M&Ms: a 4D scan with a 4D label). A folder of masks
-    is joined: the file `liver.nii.gz` is where the class "liver" is (TotalSegmentator).
+    A label file with several frames gives the frame of its image (M&Ms: a 4D scan with a 4D label). Where a file names
+    its segments (Slicer's, DICOM SEG, RTSTRUCT), they are the classes of those names, whatever their values. A folder
+    of masks is joined: the file `liver.nii.gz` is where the class "liver" is (TotalSegmentator).
 
     Args:
         catalogue: tells where the label is, and the classes.
@@ -29,21 +30,20 @@ def read_label(catalogue: Catalogue, image: Image, like: sitk.Image) -> sitk.Ima
         A 3D image of 8- or 16-bit unsigned integers on exactly the grid of `like`.
 
     Raises:
-        InputError: as `imaging.volumes.read_label_map`; also masks that overlap, or none of which is a class.
+        InputError: as `imaging.labels.read_label_map`; also masks that overlap, or none of which is a class.
 
     Example:
         >>> volume = read_volume(catalogue.image_path(image), image.series, image.frame)  # doctest: +SKIP
         >>> label_map = read_label(catalogue, image, volume)  # doctest: +SKIP
     """
-    from ..imaging.volumes import read_header, read_label_map
+    from ..imaging.labels import read_label_map
 
     path = catalogue.label_path(image)
     if path is None:
         raise InputError(image.image, "has no label")
     if path.is_dir():
         return _joined(path, catalogue.task(image.task).classes, like)
-    frame = image.frame if image.frame is not None and read_header(path).frames > 1 else None
-    return read_label_map(path, like=like, frame=frame)
+    return read_label_map(path, like, image.frame, catalogue.task(image.task).classes, image.structures)
 
 
 def masks_in(folder: str | Path) -> dict[str, str]:
@@ -57,7 +57,7 @@ def _joined(folder: Path, classes: list[LabelClass], like: sitk.Image) -> sitk.I
     import numpy as np
     import SimpleITK as sitk
 
-    from ..imaging.volumes import read_label_map
+    from ..imaging.labels import read_label_map
 
     try:
         masks = masks_in(folder)

@@ -13,7 +13,8 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from hssl.imaging.volumes import read_label_map, read_volume
+from hssl.imaging.labels import read_label_map
+from hssl.imaging.volumes import read_volume
 from hssl.interactive.session import InteractiveSession
 from hssl.interactive.slice_priors import Plane
 from hssl.models.description import ModelDescription

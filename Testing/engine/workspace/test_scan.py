@@ -191,7 +191,7 @@ def test_several_series_of_a_folder_become_several_images(catalogue, tmp_path):
     assert report.added == ["patient_7-4", "patient_7-5"]
     assert [i.series for i in catalogue.images] == ["1.2.3.4", "1.2.3.5"]
     assert [i.modality for i in catalogue.images] == ["CT", "MR"]
-    assert "1 slices are missing" in catalogue.refused[0].reason
+    assert "1 slice is missing" in catalogue.refused[0].reason
     assert scan(catalogue, find(tmp_path / "dicom").candidates, "t").unchanged == 1
     write_series(folder, uid="1.2.3.7", prefix="d", seed=3)
     assert scan(catalogue, find(tmp_path / "dicom").candidates, "t").added == ["patient_7-7"]

@@ -1,0 +1,327 @@
+"""Label maps: from any file that labels voxels to the values of a task's classes, by the names that the file has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError, encodable
+from . import volumes
+from .formats import is_dicom, suffix_of
+from .volumes import Header, chosen_frame, grid_difference
+
+ROUNDED = 1e-2
+"""Label values that are off a whole number by less were saved through a scale, and are rounded."""
+
+LARGEST_VALUE = 65535
+
+Say = Callable[[str], None]
+"""Receives what a user should know of how a label was understood."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A segment or structure of a label file, as the file names it.
+
+    `terminology` is Slicer's serialised form (context~category~type~…), `color` RGB in 0…1.
+    """
+
+    name: str
+    value: int
+    """Its value or number in the file."""
+    color: tuple[float, float, float] | None = None
+    terminology: str | None = None
+    layer: int = 0
+    """Segments of one layer cannot overlap."""
+
+
+class NamedClass(Protocol):
+    """A class of a task, as far as it concerns a label file."""
+
+    @property
+    def value(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def terminology(self) -> str | None: ...
+
+
+def structures_in(path: str | Path) -> list[Structure]:
+    """Returns the segments that a label file names, in its order; [] for a file that has values only.
+
+    Names are in Slicer's segmentations (`.seg.nrrd`), DICOM SEG, and DICOM RTSTRUCT.
+
+    Example:
+        >>> structures_in("study/RS.dcm")
+        [Structure(name='Liver', value=3, ...), Structure(name='PTV 60', value=7, ...)]
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    path = Path(path)
+    if not suffix_of(path) and is_dicom(path):
+        from .dicom_labels import reference_of
+
+        return list(reference_of(path).structures)
+    if suffix_of(path) not in (".nrrd", ".nhdr"):
+        return []
+    return _segments(volumes.open_volume(path).reader)
+
+
+def read_label_map(
+    path: str | Path,
+    like: sitk.Image | Header | None = None,
+    frame: int | None = None,
+    classes: Sequence[NamedClass] = (),
+    structures: Sequence[str] = (),
+    other_form: Header | None = None,
+    say: Say = lambda text: None,
+) -> sitk.Image:
+    """Reads a label map; where the file names its segments, the names decide which class they are.
+
+    Args:
+        path: a label map, a Slicer segmentation (`.seg.nrrd`), a DICOM SEG, or a DICOM RTSTRUCT.
+        like: the image that it labels; a label map on another grid is refused. A structure set needs it.
+        frame: which volume of a label map that has several, counted from 0: that of the image.
+        classes: the task's classes. Named segments get the value of the class of the same name (or, where no name
+            fits, of the same terminology) and must all be classes; without classes they keep their own values.
+        structures: names of the segments to take; the others are left out. Where they overlap, the last of these has
+            the voxel, as in a scene; without this choice, segments that overlap are refused.
+        other_form: the image's header; its second form is tried where the label does not fit `like` (NIfTI).
+        say: told what was rounded or left out.
+
+    Returns:
+        A 3D image of 8- or 16-bit unsigned integers, on exactly the grid of `like`.
+
+    Raises:
+        InputError: as `read_volume`; also values that are no whole numbers from 0 to 65535, another grid, segments
+            that are no classes, overlap, or are named twice, or a chosen structure that is not there.
+    """
+    path = Path(path)
+    if not suffix_of(path) and is_dicom(path):
+        from .dicom_labels import masks_of
+
+        if not isinstance(like, sitk.Image):
+            raise InputError(path, "is a DICOM object that labels an image; it cannot be read without that image")
+        there = masks_of(path, like, structures, say)
+        return _placed(_merged(path, there, like.GetSize()[::-1], classes, structures), like)
+    opened = volumes.open_volume(path, None if like is None else volumes.geometry_of(like)[1])
+    segments = _segments(opened.reader) if suffix_of(path) in (".nrrd", ".nhdr") else []
+    if segments:
+        layers = [_whole_numbers(volumes.voxels_of(opened, n), path, say) for n in range(opened.header.frames)]
+        there = [(s, sitk.GetArrayViewFromImage(layers[s.layer]) == s.value) for s in segments if s.layer < len(layers)]
+        label = _merged(path, there, opened.header.size[::-1], classes, structures)
+        label.CopyInformation(layers[0])
+        return label if like is None else _onto(label, like, path, say)
+    if structures:
+        raise InputError(path, f"does not name its values, so no structure can be chosen ({', '.join(structures)})")
+    number = chosen_frame(opened.header, frame) if opened.header.frames > 1 else 0
+    label = _whole_numbers(volumes.voxels_of(opened, number), path, say)
+    if like is None:
+        return label
+    difference = grid_difference(label, like)
+    if difference and _fits_the_other_form(opened.header, label, like, other_form):
+        say(f"{path}: fits the image by the other of its two forms (sform, qform) and was taken so")
+        difference = None
+    if difference:
+        contradicted = next((h for h in (other_form, opened.header) if h is not None and h.other_form), None)
+        forms = f"; {contradicted.path.name}: {contradicted.remarks[-1]}" if contradicted else ""
+        raise InputError(path, f"is on another grid than its image: {difference}{forms}")
+    return _placed(label, like)
+
+
+def class_values(path: Path, structures: Iterable[Structure], classes: Sequence[NamedClass]) -> dict[str, int]:
+    """Returns the value that each structure gets: that of its class, or its own where there are no classes.
+
+    A structure is the class of its name (upper and lower case alike), else the one class of its terminology.
+
+    Raises:
+        InputError: a structure is no class.
+    """
+    structures = list(structures)
+    if not classes:
+        values = [s.value for s in structures]
+        numbered = len(set(values)) == len(values) and min(values, default=1) > 0
+        return {s.name: s.value if numbered else n for n, s in enumerate(structures, 1)}
+    by_name = {c.name.strip().casefold(): c.value for c in classes}
+    coded = Counter(_code(c.terminology) for c in classes)
+    by_code = {_code(c.terminology): c.value for c in classes if coded[_code(c.terminology)] == 1}
+    found: dict[str, int] = {}
+    for structure in structures:
+        value = by_name.get(structure.name.strip().casefold())
+        if value is None:
+            code = _code(structure.terminology)
+            value = by_code.get(code) if code and sum(_code(s.terminology) == code for s in structures) == 1 else None
+        if value is None:
+            known = ", ".join(c.name for c in classes)
+            raise InputError(
+                path,
+                f"its segment {structure.name!r} is no class of the task (they are {known})",
+                "Rename the segment or the class, or choose the structures to take.",
+                "structures",
+            )
+        found[structure.name] = value
+    return found
+
+
+def _code(terminology: str | None) -> str:
+    """Returns category, type and modifier of a serialised terminology; "" for none, and for Slicer's default Tissue."""
+    parts = (terminology or "").split("~")
+    if len(parts) < 3 or "^85756007^" in parts[2]:
+        return ""
+    return "~".join(part.rpartition("^")[0] for part in parts[1:4])
+
+
+def _segments(reader: sitk.ImageFileReader) -> list[Structure]:
+    """Returns what Slicer writes of its segments into the header of a NRRD file."""
+    found = []
+    several = reader.GetNumberOfComponents() > 1 or reader.GetDimension() == 4
+    for number in range(LARGEST_VALUE):
+        keys = {k: f"Segment{number}_{k}" for k in ("ID", "Name", "LabelValue", "Layer", "Color", "Tags")}
+        said = {k: encodable(reader.GetMetaData(key)) for k, key in keys.items() if reader.HasMetaDataKey(key)}
+        if not said:
+            break
+        tags = dict(part.partition(":")[::2] for part in said.get("Tags", "").split("|"))
+        color = [float(part) for part in said.get("Color", "").split()] if said.get("Color") else []
+        found.append(
+            Structure(
+                said.get("Name") or said.get("ID") or f"Segment {number + 1}",
+                int(said.get("LabelValue", 1 if several else number + 1)),
+                (color[0], color[1], color[2]) if len(color) == 3 else None,
+                tags.get("TerminologyEntry") or tags.get("Segmentation.TerminologyEntry") or None,
+                int(said.get("Layer", number if several else 0)),
+            )
+        )
+    return found
+
+
+def _merged(
+    path: Path,
+    there: Sequence[tuple[Structure, np.ndarray]],
+    shape: tuple[int, ...],
+    classes: Sequence[NamedClass],
+    structures: Sequence[str],
+) -> sitk.Image:
+    """Draws the structures into one label map, in the order of the choice or of the file."""
+    twice = [name for name, count in Counter(s.name for s, _ in there).items() if count > 1]
+    wanted = chosen_structures(path, [s for s, _ in there], structures)
+    if set(twice) & {s.name for s in wanted}:
+        raise InputError(path, f"has two segments of one name: {', '.join(sorted(twice))}", "Rename one of them.")
+    masks = {s.name: mask for s, mask in there}
+    drawn = [s for s in wanted if masks[s.name].any()]
+    values = class_values(path, drawn, classes) if classes else class_values(path, wanted, ())
+    label = np.zeros(shape, np.uint8 if max(values.values(), default=0) < 256 else np.uint16)
+    owner: dict[int, str] = {}
+    for structure in drawn:
+        mask, value = masks[structure.name], values[structure.name]
+        if not structures:
+            shared = label[mask]
+            if shared.any():
+                other = owner[int(shared[shared > 0][0])]
+                layers = len({s.layer for s in drawn})
+                raise InputError(
+                    path,
+                    f"its segments overlap ({layers} layers): {other} and {structure.name} share "
+                    f"{np.count_nonzero(shared)} voxels",
+                    "Choose the structures in the order in which they are drawn: the last one has the voxel.",
+                    "structures",
+                )
+        label[mask] = value
+        owner[value] = structure.name
+    return sitk.GetImageFromArray(label)
+
+
+def chosen_structures(path: Path, there: Sequence[Structure], names: Sequence[str]) -> list[Structure]:
+    """Returns the structures of these names, in their order; all of them for no names.
+
+    Raises:
+        InputError: there is none of a name; the message lists those there are.
+    """
+    if not names:
+        return list(there)
+    exact, folded = {s.name: s for s in there}, {s.name.strip().casefold(): s for s in there}
+    found = []
+    for name in names:
+        structure = exact.get(name) or folded.get(name.strip().casefold())
+        if structure is None:
+            known = ", ".join(exact) or "none"
+            raise InputError(path, f"has no structure {name!r} (there: {known})", "", "structures")
+        found.append(structure)
+    return found
+
+
+def _whole_numbers(label: sitk.Image, path: Path, say: Say) -> sitk.Image:
+    values = sitk.GetArrayViewFromImage(label)
+    low, high = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise InputError(path, "has voxels that are NaN or infinite")
+    if values.dtype.kind == "f":
+        off = max(float(np.abs(part - np.rint(part)).max()) for part in values)
+        if off > ROUNDED:
+            part = next(p for p in values if np.abs(p - np.rint(p)).max() > ROUNDED)
+            example = part.flat[int(np.abs(part - np.rint(part)).argmax())]
+            raise InputError(path, f"has label values that are not whole numbers, such as {example:.6g}{_scale(path)}")
+        if off > 0:
+            say(f"{path}: label values were rounded, the furthest by {off:.2g}{_scale(path)}")
+        label, low, high = sitk.Round(label), np.rint(low), np.rint(high)
+    if low < 0 or high > LARGEST_VALUE:
+        raise InputError(path, f"has label values from {low:g} to {high:g}; they must be 0 to {LARGEST_VALUE}")
+    return sitk.Cast(label, sitk.sitkUInt8 if high < 256 else sitk.sitkUInt16)
+
+
+def _scale(path: Path) -> str:
+    stored = volumes.open_volume(path).stored
+    if stored is None or stored.scale == (1.0, 0.0):
+        return ""
+    return f" (they are stored through a scale: scl_slope {stored.scale[0]:g}, scl_inter {stored.scale[1]:g})"
+
+
+def _fits_the_other_form(
+    header: Header, label: sitk.Image, like: sitk.Image | Header, other_form: Header | None
+) -> bool:
+    """Tells whether label and image coincide once one of them is placed by the form that was not taken."""
+    if other_form is not None and other_form.other_form is not None:
+        if grid_difference(label, other_form.by_other_form()) is None:
+            return True
+    return header.other_form is not None and grid_difference(header.by_other_form(), like) is None
+
+
+def _onto(label: sitk.Image, like: sitk.Image | Header, path: Path, say: Say) -> sitk.Image:
+    """Returns a segmentation, which may cover a part of the image's voxels or more than them, on the image's grid."""
+    if grid_difference(label, like) is None:
+        return _placed(label, like)
+    size, spacing, origin, direction = volumes.geometry_of(like)
+    axes = np.array(direction).reshape(3, 3)
+    same = np.allclose(label.GetSpacing(), spacing, rtol=1e-3) and np.allclose(
+        label.GetDirection(), direction, atol=1e-3
+    )
+    offset = axes.T @ (np.array(label.GetOrigin()) - np.array(origin)) / np.array(spacing)
+    first = np.rint(offset).astype(int)
+    if not same or np.abs(offset - first).max() > volumes.GRID_TOLERANCE:
+        raise InputError(path, f"is on another grid than its image: {grid_difference(label, like)}")
+    values = sitk.GetArrayViewFromImage(label)
+    whole = np.zeros(tuple(size[::-1]), values.dtype)
+    here, part = [], []
+    for start, length, room in zip(first[::-1], values.shape, whole.shape, strict=True):
+        low, high = max(start, 0), min(start + length, room)
+        here.append(slice(low, max(high, low)))
+        part.append(slice(low - start, max(high, low) - start))
+    whole[tuple(here)] = values[tuple(part)]
+    lost = int(np.count_nonzero(values)) - int(np.count_nonzero(whole))
+    if lost:
+        say(f"{path}: {lost} labelled voxels lie outside the image and are left out")
+    return _placed(sitk.GetImageFromArray(whole), like)
+
+
+def _placed(label: sitk.Image, like: sitk.Image | Header) -> sitk.Image:
+    spacing, origin, direction = volumes.geometry_of(like)[1:]
+    label.SetSpacing(spacing)
+    label.SetOrigin(origin)
+    label.SetDirection(direction)
+    return label
