@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.data import SOURCES, Data
-from experiments.laboratory import NETWORKS, Laboratory, Pretraining
 from experiments.presets import PRESETS
+from experiments.runner import NETWORKS, Pretraining, Runner
 
 HERE = Path(__file__).parent
 EXPERIMENTS = {
@@ -30,7 +30,7 @@ EXPERIMENTS = {
     "time": "time_to_accuracy",
     "ablations": "ablations",
     "frozen": "frozen",
-    "neighbours": "neighbours",
+    "baselines": "baselines",
     "unlabelled": "unlabelled",
     "hierarchy": "hierarchy",
 }
@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the sources")
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
-    parser.add_argument("--out", type=Path, required=True, help="workspace and legs; a folder of its own a preset")
+    parser.add_argument("--out", type=Path, required=True, help="workspace and trials; a folder of its own a preset")
     parser.add_argument("--only", default=",".join(EXPERIMENTS), help="names of experiments, with commas")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where the figures go")
     parser.add_argument("--draws", type=int, help="draws of the labelled cases, instead of the preset's numbers")
@@ -70,31 +70,31 @@ def main() -> None:
         if given.networks[0] != preset.networks[0]:
             parser.error(f"--networks begins with the preset's main one, {preset.networks[0]}")
         preset = replace(preset, networks=tuple(given.networks))
-    lab = Laboratory(Data(given.data, given.out / "workspace"), given.out, preset)
+    runner = Runner(Data(given.data, given.out / "workspace"), given.out, preset)
     modules = {name: importlib.import_module(f"experiments.{EXPERIMENTS[name]}") for name in names}
-    legs = {name: module.legs(lab) if name != "hierarchy" else [] for name, module in modules.items()}
-    every = [leg for own in legs.values() for leg in own]
-    print(lab.outlook(every), flush=True)
+    trials = {name: module.trials(runner) if name != "hierarchy" else [] for name, module in modules.items()}
+    every = [trial for own in trials.values() for trial in own]
+    print(runner.outlook(every), flush=True)
     if parts > 1:
         starts: list[Pretraining | None] = []
-        for leg in every:
-            if leg.pretraining not in starts:
-                starts.append(leg.pretraining)
+        for trial in every:
+            if trial.pretraining not in starts:
+                starts.append(trial.pretraining)
         mine = starts[part - 1 :: parts]
-        for leg in every:
-            if leg.pretraining in mine:
-                lab.measured(leg)
+        for trial in every:
+            if trial.pretraining in mine:
+                runner.measured(trial)
         return
     for name, module in modules.items():
         if name == "hierarchy":
             rows: list[dict[str, Any]] = []
-            figures = module.result(lab)
+            figures = module.result(runner)
         else:
-            rows = [lab.measured(leg) for leg in legs[name]]
+            rows = [runner.measured(trial) for trial in trials[name]]
             figures = module.figures(rows)
         path = given.results / f"evidence-{name}-{preset.name}.json"
-        used = [leg.pretraining for leg in legs[name]] if legs[name] else [lab.main]
-        lab.record(path, name, figures, rows, used)
+        used = [trial.pretraining for trial in trials[name]] if trials[name] else [runner.main]
+        runner.record(path, name, figures, rows, used)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 from experiments.data import SOURCES, Data
-from experiments.laboratory import Laboratory
 from experiments.learning_from_slices import figures, models, rows_of, times
 from experiments.presets import PRESETS
+from experiments.runner import Runner
 
 from hssl.files import read_json, sha256, sha256_of, write_json
 from hssl.interactive import session as interactive
@@ -41,10 +41,10 @@ def main() -> None:
         preset = replace(preset, sources=tuple(given.sources))
         if given.results == HERE / "results":
             parser.error("fewer sources need a --results of their own: they would take the place of the whole figures")
-    lab = Laboratory(Data(given.data, given.out / "workspace"), given.out, preset)
+    runner = Runner(Data(given.data, given.out / "workspace"), given.out, preset)
     if preset.threads:
         torch.set_num_threads(preset.threads)
-    start = lab.pretrained(lab.main)
+    start = runner.pretrained(runner.main)
     # Other weights or another way to learn are other results.
     ways = [sha256(module.__file__) for module in (interactive, slice_features, slice_hints)]
     version = sha256_of([start.name, *ways])[:12]
@@ -55,15 +55,15 @@ def main() -> None:
     rows = []
     for task in preset.sources:
         starts = None
-        for case in lab.data.test(task, preset.interactive_cases):
+        for case in runner.data.test(task, preset.interactive_cases):
             path = folder / f"{task}-{case}.json"
             if not path.exists():
-                starts = starts or models(lab, task)
+                starts = starts or models(runner, task)
                 print(task, case, flush=True)
-                write_json(path, rows_of(lab, task, case, starts))
+                write_json(path, rows_of(runner, task, case, starts))
             rows += read_json(path)
     found = {**figures(rows), "times": read_json(folder / "times.json")}
-    lab.record(given.results / f"interactive-{preset.name}.json", "interactive", found, rows, [lab.main])
+    runner.record(given.results / f"interactive-{preset.name}.json", "interactive", found, rows, [runner.main])
 
 
 if __name__ == "__main__":

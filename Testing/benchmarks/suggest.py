@@ -14,11 +14,11 @@ import argparse
 from pathlib import Path
 
 import torch
-from experiments.choosing import COUNTS, POOL, RANDOM, legs
+from experiments.choosing import COUNTS, POOL, RANDOM, trials
 from experiments.data import SOURCES, Data
-from experiments.laboratory import Laboratory
 from experiments.paired import comparison
 from experiments.presets import PRESETS
+from experiments.runner import Runner
 
 HERE = Path(__file__).parent
 ENOUGH_TO_CHOOSE = ("msd_hippocampus", "hn_ct_openkbp", "mouse_brain_mr")
@@ -29,23 +29,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the sources")
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
-    parser.add_argument("--out", type=Path, required=True, help="workspace, choices and legs")
+    parser.add_argument("--out", type=Path, required=True, help="workspace, choices and trials")
     parser.add_argument("--sources", nargs="+", choices=SOURCES, default=ENOUGH_TO_CHOOSE)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where the figures go")
     given = parser.parse_args()
     preset = PRESETS[given.preset]
-    lab = Laboratory(Data(given.data, given.out / "workspace"), given.out, preset)
+    runner = Runner(Data(given.data, given.out / "workspace"), given.out, preset)
     if preset.threads:
         torch.set_num_threads(preset.threads)
     rows = [
-        {**lab.measured(leg), "chosen": leg.cases}
+        {**runner.measured(trial), "chosen": trial.cases}
         for task in given.sources
-        for leg in legs(lab, task, given.repetitions)
+        for trial in trials(runner, task, given.repetitions)
     ]
     path = given.results / f"suggest-{preset.name}.json"
     sizes = {"counts": COUNTS, "pool": POOL, "repetitions": given.repetitions}
-    lab.record(path, "suggest", comparison(rows, RANDOM), rows, [lab.main], **sizes)
+    runner.record(path, "suggest", comparison(rows, RANDOM), rows, [runner.main], **sizes)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def heart(case):
 
 
 def row(start, number, seed, dice, count=1, task="t"):
-    """A row of a leg on as many test cases as there are Dice."""
+    """A row of a trial on as many test cases as there are Dice."""
     cases = {f"case{n}": d for n, d in enumerate(dice)}
     known = [d for d in dice if d is not None]
     return {

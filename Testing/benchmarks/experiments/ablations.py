@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from .laboratory import Laboratory, Leg, Pretraining
 from .paired import Row, comparison
+from .runner import Pretraining, Runner, Trial
 
 NONE = {"image": 0, "task": 0, "group": 0, "reconstruction": 0, "dense": 0, "position": 0}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -30,27 +30,27 @@ SHARES_ON = ("msd_hippocampus", "hn_ct_openkbp")
 """Sources with so many labels that 5 % of them is a case or more."""
 
 
-def variants(lab: Laboratory, task: str) -> dict[str, Pretraining | None]:
+def variants(runner: Runner, task: str) -> dict[str, Pretraining | None]:
     """Returns the starts that are compared on a source, all at the same short budget."""
-    found = {name: lab.short(changes) for name, changes in VARIANTS.items()}
-    return {"scratch": None, **found, SINGLE: lab.short({"tasks": [task]})}
+    found = {name: runner.short(changes) for name, changes in VARIANTS.items()}
+    return {"scratch": None, **found, SINGLE: runner.short({"tasks": [task]})}
 
 
-def legs(lab: Laboratory) -> list[Leg]:
+def trials(runner: Runner) -> list[Trial]:
     """Returns the variants on each source, then the shares of the labels with the main pretraining."""
     found = [
-        lab.leg(task, start, lab.preset.few, draw, pretraining=pretraining)
-        for draw in range(lab.preset.other_draws)
-        for task in lab.preset.other_sources
-        for start, pretraining in variants(lab, task).items()
+        runner.trial(task, start, runner.preset.few, draw, pretraining=pretraining)
+        for draw in range(runner.preset.other_draws)
+        for task in runner.preset.other_sources
+        for start, pretraining in variants(runner, task).items()
     ]
-    for draw in range(lab.preset.costly_draws):
-        for task in (t for t in SHARES_ON if t in lab.preset.sources):
-            pool = len(lab.data.pool(task))
+    for draw in range(runner.preset.costly_draws):
+        for task in (t for t in SHARES_ON if t in runner.preset.sources):
+            pool = len(runner.data.pool(task))
             for share in SHARES:
-                for start, pretraining in (("pretrained", lab.main), ("scratch", None)):
+                for start, pretraining in (("pretrained", runner.main), ("scratch", None)):
                     count = max(1, round(pool * share / 100))
-                    found.append(lab.leg(task, f"{start} at {share} %", count, draw, pretraining=pretraining))
+                    found.append(runner.trial(task, f"{start} at {share} %", count, draw, pretraining=pretraining))
     return found
 
 

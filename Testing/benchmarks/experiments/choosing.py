@@ -10,7 +10,7 @@ from hssl.files import read_json, sha256, sha256_of, write_json
 from hssl.jobs import suggest as engine
 from hssl.jobs.suggest import suggest
 
-from .laboratory import Laboratory, Leg
+from .runner import Runner, Trial
 
 COUNTS = (3, 5)
 """Labels after each round; the first one is the draw's own, so that there is a model to ask."""
@@ -20,55 +20,55 @@ RANDOM = "random"
 WAYS = (RANDOM, "coverage", "suggest")
 
 
-def legs(lab: Laboratory, task: str, draws: int) -> Iterator[Leg]:
+def trials(runner: Runner, task: str, draws: int) -> Iterator[Trial]:
     """Yields a fine-tuning for each draw, way to choose and number of labels, choosing as it goes.
 
     All start from the main pretraining; those of a draw share the first label, the pool and the seed.
     """
     for number in range(draws):
-        pool = lab.data.drawn(task, min(POOL, len(lab.data.pool(task))), number)
+        pool = runner.data.drawn(task, min(POOL, len(runner.data.pool(task))), number)
         for way in WAYS:
             cases = pool[:1]
             for count in COUNTS:
                 if way == RANDOM:
                     cases = pool[:count]
                 else:
-                    cases = cases + _asked(lab, task, way, number, pool, cases, count - len(cases))
-                yield lab.leg(task, way, count, number, cases=tuple(cases), pretraining=lab.main)
+                    cases = cases + _asked(runner, task, way, number, pool, cases, count - len(cases))
+                yield runner.trial(task, way, count, number, cases=tuple(cases), pretraining=runner.main)
 
 
 def _asked(
-    lab: Laboratory, task: str, way: str, number: int, pool: list[str], labelled: list[str], count: int
+    runner: Runner, task: str, way: str, number: int, pool: list[str], labelled: list[str], count: int
 ) -> list[str]:
     """Returns what is to be labelled next; the answer is remembered."""
-    start = lab.pretrained(lab.main)
-    leg = lab.leg(task, way, len(labelled), number, cases=tuple(labelled), pretraining=lab.main)
+    start = runner.pretrained(runner.main)
+    trial = runner.trial(task, way, len(labelled), number, cases=tuple(labelled), pretraining=runner.main)
     # Another rule or other networks give other answers.
-    asked = sha256_of([sha256(engine.__file__), start.name, way, leg.seed, leg.budget, pool, labelled, count])
-    path = lab.folder / "choices" / f"{task}-{asked[:12]}.json"
+    asked = sha256_of([sha256(engine.__file__), start.name, way, trial.seed, trial.budget, pool, labelled, count])
+    path = runner.folder / "choices" / f"{task}-{asked[:12]}.json"
     if not path.exists():
         config = SuggestConfig.checked(
             {
-                "workspace": _workspace(lab, task, pool, labelled),
+                "workspace": _workspace(runner, task, pool, labelled),
                 "task": task,
-                "model": str(start if way == "coverage" else lab.finetuned(leg)),
+                "model": str(start if way == "coverage" else runner.finetuned(trial)),
                 "features": "" if way == "coverage" else str(start),
                 "count": count,
-                "threads": lab.preset.threads,
+                "threads": runner.preset.threads,
             }
         )
         write_json(path, suggest(config).result["suggestions"])
     return [row["id"] for row in read_json(path)]
 
 
-def _workspace(lab: Laboratory, task: str, pool: list[str], labelled: list[str]) -> Path:
+def _workspace(runner: Runner, task: str, pool: list[str], labelled: list[str]) -> Path:
     """Returns a workspace of the pool alone, in which only some cases have their label."""
     # As deep in the tree as the workspace of all sources, so that relative paths hold.
-    folder = lab.data.workspace.with_name("asking")
+    folder = runner.data.workspace.with_name("asking")
     folder.mkdir(exist_ok=True)
     if not (folder / "store").exists():
-        (folder / "store").symlink_to(lab.data.workspace / "store", target_is_directory=True)
-    values = read_json(lab.data.workspace / "dataset.json")
+        (folder / "store").symlink_to(runner.data.workspace / "store", target_is_directory=True)
+    values = read_json(runner.data.workspace / "dataset.json")
     images = [i for i in values["images"] if i["task"] == task and i["id"] in pool]
     values["images"] = [i if i["id"] in labelled else {**i, "label": None} for i in images]
     write_json(folder / "dataset.json", values)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from .laboratory import Laboratory, Leg
 from .paired import Row, comparison
+from .runner import Runner, Trial
 
 
-def legs(lab: Laboratory) -> list[Leg]:
+def trials(runner: Runner) -> list[Trial]:
     """Returns both starts for each source, number of cases, draw and repetition."""
     return [
-        lab.leg(task, start, count, draw, repeat=repeat, pretraining=pretraining)
-        for draw in range(lab.preset.draws)
-        for repeat in range(lab.preset.seeds)
-        for task in lab.preset.sources
-        for count in lab.preset.counts
-        for start, pretraining in (("pretrained", lab.main), ("scratch", None))
+        runner.trial(task, start, count, draw, repeat=repeat, pretraining=pretraining)
+        for draw in range(runner.preset.draws)
+        for repeat in range(runner.preset.seeds)
+        for task in runner.preset.sources
+        for count in runner.preset.counts
+        for start, pretraining in (("pretrained", runner.main), ("scratch", None))
     ]
 
 

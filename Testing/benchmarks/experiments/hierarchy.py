@@ -20,23 +20,23 @@ from hssl.models.model_file import load_model
 from hssl.models.network import EncoderDecoder, build_network
 from hssl.preprocessing.store import StoredVolume, build
 
-from .laboratory import Laboratory
+from .runner import Runner
 
 LEVELS = ("bottleneck", "decoder")
 AT_ONCE = 20
 
 
-def result(lab: Laboratory) -> dict[str, Any]:
+def result(runner: Runner) -> dict[str, Any]:
     """Returns for each network and level the probes' accuracies, the silhouettes, and points of two pictures.
 
     A linear probe learns on images that pretraining saw and is tested on those that it did not see. The same windows
     are shown to all networks. Silhouettes (Rousseeuw 1987) are those of the test windows' standardised features.
     """
-    description, state = load_model(lab.pretrained(lab.main))
+    description, state = load_model(runner.pretrained(runner.main))
     torch.manual_seed(0)
     untrained = build_network(description.network, description.out_channels).state_dict()
-    windows, tasks, seen = _windows(lab, description)
-    groups = np.array([lab.data.catalogue.group_of(task) for task in tasks])
+    windows, tasks, seen = _windows(runner, description)
+    groups = np.array([runner.data.catalogue.group_of(task) for task in tasks])
     found: dict[str, Any] = {"tasks": tasks[~seen].tolist(), "groups": groups[~seen].tolist(), "networks": {}}
     for name, weights in (("before", untrained), ("after", state)):
         network = build_network(description.network, description.out_channels)
@@ -47,15 +47,15 @@ def result(lab: Laboratory) -> dict[str, Any]:
     return found
 
 
-def _windows(lab: Laboratory, description: ModelDescription) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _windows(runner: Runner, description: ModelDescription) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns windows, their tasks, and whether pretraining saw their images."""
-    catalogue, unseen = lab.data.catalogue, set(lab.data.unseen())
+    catalogue, unseen = runner.data.catalogue, set(runner.data.unseen())
     images = [i for t in description.tasks for i in catalogue.usable(t.name)]
     stored = build(catalogue, images, description.fingerprints, with_labels=False, on_event=ignore, stop=never)
     parts = []
     for seen in (True, False):
         volumes = [v for v in stored if (v.id not in unseen) == seen]
-        parts.append((*_drawn(volumes, lab.preset.probe_windows, description), seen))
+        parts.append((*_drawn(volumes, runner.preset.probe_windows, description), seen))
     return (
         np.concatenate([p[0] for p in parts]),
         np.concatenate([p[1] for p in parts]),

@@ -24,22 +24,22 @@ from hssl.preprocessing.normalisation import slice_axis_of
 
 from .filling import filled
 from .intervals import paired_t
-from .laboratory import Laboratory
+from .runner import Runner
 
 KS = (3, 5, 7)
 """Numbers of annotated slices of a structure."""
 Model = tuple[ModelDescription, dict[str, torch.Tensor]]
 
 
-def models(lab: Laboratory, task: str) -> dict[str, Model | None]:
+def models(runner: Runner, task: str) -> dict[str, Model | None]:
     """Returns the networks whose features are compared, by the name that figures show.
 
     "trained from scratch" has learned from labels of the same source, which the others have not.
     """
-    description, state = load_model(lab.pretrained(lab.main))
+    description, state = load_model(runner.pretrained(runner.main))
     torch.manual_seed(0)
     fresh = build_network(description.network, description.out_channels).state_dict()
-    supervised = lab.finetuned(lab.leg(task, "scratch", lab.preset.few, 0))
+    supervised = runner.finetuned(runner.trial(task, "scratch", runner.preset.few, 0))
     return {
         "HSSL": (description, state),
         "untrained": (description, fresh),
@@ -48,15 +48,15 @@ def models(lab: Laboratory, task: str) -> dict[str, Model | None]:
     }
 
 
-def rows_of(lab: Laboratory, task: str, case: str, starts: dict[str, Model | None]) -> list[dict[str, Any]]:
+def rows_of(runner: Runner, task: str, case: str, starts: dict[str, Model | None]) -> list[dict[str, Any]]:
     """Returns the Dice of each method, structure, number of slices and way to choose them, of one volume."""
-    record = lab.data.catalogue.image(case)
-    volume = read_volume(lab.data.catalogue.image_path(record))
-    path = lab.data.catalogue.label_path(record)
+    record = runner.data.catalogue.image(case)
+    volume = read_volume(runner.data.catalogue.image_path(record))
+    path = runner.data.catalogue.label_path(record)
     assert path is not None
     labels = sitk.GetArrayFromImage(read_label_map(path, like=volume))
     axis = slice_axis_of(volume.GetSpacing()[::-1])
-    array, classes = sitk.GetArrayFromImage(volume), lab.data.catalogue.task(task).classes
+    array, classes = sitk.GetArrayFromImage(volume), runner.data.catalogue.task(task).classes
     rows: list[dict[str, Any]] = []
     for structure in classes:
         truth = labels == structure.value

@@ -1,4 +1,4 @@
-"""What follows from rows of legs: mean Dice of each start, and paired differences with their confidence intervals."""
+"""What follows from rows of trials: mean Dice of each start, and paired differences with their confidence intervals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def comparison(rows: Sequence[Row], against: str, by: Sequence[str] = ("task", "
     """Returns means and differences in points of Dice.
 
     Args:
-        rows: of legs; a leg that failed has no Dice, takes no part and is counted.
+        rows: of trials; a trial that failed has no Dice, takes no part and is counted.
         against: the start that the others are compared with, on the same labelled cases, seed and test cases.
         by: labels that tell the cells of the table.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .laboratory import Laboratory, Leg
 from .paired import Row, comparison
+from .runner import Runner, Trial
 
 TASK = "msd_hippocampus"
 PUBLISHED = {"train_10pct": 78.33, "train_25pct": 84.13}
@@ -13,26 +13,26 @@ PUBLISHED = {"train_10pct": 78.33, "train_25pct": 84.13}
 PUBLISHED_ALL_LABELS = 87.00
 
 
-def legs(lab: Laboratory) -> list[Leg]:
+def trials(runner: Runner) -> list[Trial]:
     """Returns both starts for each list, network and seed. The lists are fixed, so that "draw" counts the runs."""
     found = []
     for share in PUBLISHED:
-        cases = tuple(lab.data.splits[TASK][share])
-        for network in lab.preset.networks:
-            budget = lab.preset.split_volumes if network == "3D" else lab.preset.split_finetuning
-            for seed in range(lab.preset.split_seeds if network == lab.preset.networks[0] else 1):
+        cases = tuple(runner.data.splits[TASK][share])
+        for network in runner.preset.networks:
+            budget = runner.preset.split_volumes if network == "3D" else runner.preset.split_finetuning
+            for seed in range(runner.preset.split_seeds if network == runner.preset.networks[0] else 1):
                 for start in ("pretrained", "scratch"):
                     found.append(
-                        Leg(
+                        Trial(
                             TASK,
                             start,
                             len(cases),
                             seed,
                             seed,
                             cases,
-                            tuple(lab.data.test(TASK)),
+                            tuple(runner.data.test(TASK)),
                             budget,
-                            lab.main_of(network) if start == "pretrained" else None,
+                            runner.main_of(network) if start == "pretrained" else None,
                             network,
                         )
                     )

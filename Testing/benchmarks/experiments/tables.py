@@ -147,7 +147,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "time": ("Time to accuracy", _time),
     "ablations": ("Ablations", _ablations),
     "frozen": ("Frozen features", of_variants),
-    "neighbours": ("Other pretexts in the same loop", of_variants),
+    "baselines": ("Other pretexts in the same loop", of_variants),
     "unlabelled": ("Unlabelled images while fine-tuning", _unlabelled),
     "hierarchy": ("The hierarchy in the features", _hierarchy),
     "interactive": ("Learning from a few slices", _interactive),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from .laboratory import Laboratory, Leg
 from .paired import Row, comparison
+from .runner import Runner, Trial
 
 
-def legs(lab: Laboratory) -> list[Leg]:
+def trials(runner: Runner) -> list[Trial]:
     """Returns both starts for each source, draw and time."""
     return [
-        lab.leg(task, start, lab.preset.few, draw, pretraining=pretraining, budget=budget)
-        for draw in range(lab.preset.costly_draws)
-        for task in lab.preset.sources
-        for budget in lab.preset.times
-        for start, pretraining in (("pretrained", lab.main), ("scratch", None))
+        runner.trial(task, start, runner.preset.few, draw, pretraining=pretraining, budget=budget)
+        for draw in range(runner.preset.costly_draws)
+        for task in runner.preset.sources
+        for budget in runner.preset.times
+        for start, pretraining in (("pretrained", runner.main), ("scratch", None))
     ]
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from .laboratory import Laboratory, Leg
 from .paired import Row, comparison
+from .runner import Runner, Trial
 
 
-def legs(lab: Laboratory) -> list[Leg]:
+def trials(runner: Runner) -> list[Trial]:
     """Returns both starts with and without the unlabelled images."""
     return [
-        lab.leg(task, name, lab.preset.few, draw, pretraining=pretraining, changes=changes)
-        for draw in range(lab.preset.other_draws)
-        for task in lab.preset.other_sources
-        for start, pretraining in (("pretrained", lab.main), ("scratch", None))
+        runner.trial(task, name, runner.preset.few, draw, pretraining=pretraining, changes=changes)
+        for draw in range(runner.preset.other_draws)
+        for task in runner.preset.other_sources
+        for start, pretraining in (("pretrained", runner.main), ("scratch", None))
         for name, changes in ((start, {}), (f"{start}, mean teacher", {"unlabelled": "mean-teacher"}))
     ]
 

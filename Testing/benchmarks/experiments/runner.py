@@ -42,7 +42,7 @@ class Pretraining:
 
 
 @dataclass(frozen=True)
-class Leg:
+class Trial:
     """One fine-tuning, and its test.
 
     Attributes:
@@ -64,12 +64,12 @@ class Leg:
     changes: dict[str, Any] = field(default_factory=dict)
 
 
-class Laboratory:
-    """Runs pretrainings and legs in one folder.
+class Runner:
+    """Runs pretrainings and trials in one folder.
 
     Args:
         data: the workspace.
-        folder: where results of legs are kept.
+        folder: where results of trials are kept.
         preset: sizes.
     """
 
@@ -90,10 +90,10 @@ class Laboratory:
         """Returns a pretraining that is compared with others, of the main network and with the short budget."""
         return Pretraining(self.preset.short_pretraining, changes, self.preset.networks[0])
 
-    def leg(self, task: str, start: str, count: int, draw: int, repeat: int = 0, **more: Any) -> Leg:
-        """Returns a leg with the preset's budget and test cases, on the cases of a draw.
+    def trial(self, task: str, start: str, count: int, draw: int, repeat: int = 0, **more: Any) -> Trial:
+        """Returns a trial with the preset's budget and test cases, on the cases of a draw.
 
-        Each repetition of each draw has a seed of its own, the same in all experiments, which so share legs.
+        Each repetition of each draw has a seed of its own, the same in all experiments, which so share trials.
         """
         values: dict[str, Any] = {
             "cases": tuple(self.data.drawn(task, count, draw)),
@@ -102,7 +102,7 @@ class Laboratory:
             "network": self.preset.networks[0],
             **more,
         }
-        return Leg(task, start, count, draw, draw * self.preset.seeds + repeat, **values)
+        return Trial(task, start, count, draw, draw * self.preset.seeds + repeat, **values)
 
     def pretrained(self, pretraining: Pretraining) -> Path:
         """Returns the run of a pretraining, which is trained where it is not there yet. It never sees a test case."""
@@ -119,11 +119,11 @@ class Laboratory:
         results = [(values, read_json(folder / RESULT)) for folder, values in found.items()]
         return [{**values, **{k: r[k] for k in ("minutes", "steps", "losses")}} for values, r in results]
 
-    def outlook(self, legs: Sequence[Leg]) -> str:
+    def outlook(self, trials: Sequence[Trial]) -> str:
         """Returns in a sentence how much there is to do."""
-        left = {self._path(leg): leg for leg in legs if not self._path(leg).exists()}.values()
-        runs = {self._run_of(leg.pretraining): leg.pretraining for leg in left if leg.pretraining is not None}
-        budgets = [leg.budget for leg in left]
+        left = {self._path(trial): trial for trial in trials if not self._path(trial).exists()}.values()
+        runs = {self._run_of(trial.pretraining): trial.pretraining for trial in left if trial.pretraining is not None}
+        budgets = [trial.budget for trial in left]
         budgets += [p.budget for folder, p in runs.items() if not RunFolder(folder).finished]
         hours = sum(b.get("minutes", 0) for b in budgets) / 60
         steps = sum(b.get("steps", 0) for b in budgets)
@@ -149,27 +149,27 @@ class Laboratory:
         record(path, {"experiment": experiment, "sizes": {**asdict(self.preset), **sizes}, **values})
         print(path, flush=True)
 
-    def finetuned(self, leg: Leg) -> Path:
-        """Returns the run of a leg, which is kept for those who want its network."""
-        folder = self.data.workspace / "runs" / f"kept-{self._path(leg).stem}"
+    def finetuned(self, trial: Trial) -> Path:
+        """Returns the run of a trial, which is kept for those who want its network."""
+        folder = self.data.workspace / "runs" / f"kept-{self._path(trial).stem}"
         if not RunFolder(folder).finished:
-            _say(f"{leg.task}, {leg.count} labelled, {leg.start}, {_text(leg.budget)}")
-            finetune(self._configuration(leg, folder.name), _warnings)
+            _say(f"{trial.task}, {trial.count} labelled, {trial.start}, {_text(trial.budget)}")
+            finetune(self._configuration(trial, folder.name), _warnings)
         return folder
 
-    def measured(self, leg: Leg) -> dict[str, Any]:
-        """Returns the leg's labels together with what its fine-tuning gave.
+    def measured(self, trial: Trial) -> dict[str, Any]:
+        """Returns the trial's labels together with what its fine-tuning gave.
 
-        Keys beside the leg's: "dice" (mean over test cases of the mean over classes), "classes", "cases" (test case →
+        Keys beside the trial's: "dice" (mean over test cases of the mean over classes), "classes", "cases" (test case →
         Dice), "minutes", "steps", "precision" and "commit", of the engine that measured it. A training that broke down
         is reported as such, with "failed".
         """
-        path = self._path(leg)
+        path = self._path(trial)
         if not path.exists():
-            found = self._measure(leg, path.stem)
-            write_json(path, {"leg": _labels(leg), **found, "commit": circumstances()["commit"]})
+            found = self._measure(trial, path.stem)
+            write_json(path, {"trial": _labels(trial), **found, "commit": circumstances()["commit"]})
         found = read_json(path)
-        return {**_labels(leg), **found["measured"], "commit": found["commit"]}
+        return {**_labels(trial), **found["measured"], "commit": found["commit"]}
 
     def _run_of(self, pretraining: Pretraining) -> Path:
         config = PretrainConfig.checked(self._pretraining(pretraining)).model_dump(mode="json", exclude={"workspace"})
@@ -188,50 +188,52 @@ class Laboratory:
     def _network(self, name: str) -> dict[str, Any]:
         return NetworkConfig.checked({**NETWORKS[name], "size": self.preset.size}).model_dump()
 
-    def _finetuning(self, leg: Leg) -> dict[str, Any]:
+    def _finetuning(self, trial: Trial) -> dict[str, Any]:
         return {
             **self.preset.recipe(),
             "workspace": self.data.workspace,
-            "task": leg.task,
-            "cases": list(leg.cases),
+            "task": trial.task,
+            "cases": list(trial.cases),
             "exclude": self.data.unseen(),
-            "seed": leg.seed,
-            "budget": leg.budget,
-            "network": self._network(leg.network),
-            **leg.changes,
+            "seed": trial.seed,
+            "budget": trial.budget,
+            "network": self._network(trial.network),
+            **trial.changes,
         }
 
-    def _path(self, leg: Leg) -> Path:
-        """The name holds a hash of all that decides the result but for the engine's version, so that experiments share legs.
+    def _path(self, trial: Trial) -> Path:
+        """The name holds a hash of all that decides the result but for the engine's version, so that experiments share trials.
 
-        What a leg was trained with stands in its file; a folder is for one version.
+        What a trial was trained with stands in its file; a folder is for one version.
         """
-        config = FinetuneConfig.checked(self._finetuning(leg)).model_dump(mode="json", exclude={"workspace"})
+        config = FinetuneConfig.checked(self._finetuning(trial)).model_dump(mode="json", exclude={"workspace"})
         before = None
-        if leg.pretraining is not None:
-            values = PretrainConfig.checked(self._pretraining(leg.pretraining))
+        if trial.pretraining is not None:
+            values = PretrainConfig.checked(self._pretraining(trial.pretraining))
             before = values.model_dump(mode="json", exclude={"workspace"})
-        return self.folder / "legs" / f"{leg.task}-{sha256_of([config, before, list(leg.test)])[:12]}.json"
+        return self.folder / "trials" / f"{trial.task}-{sha256_of([config, before, list(trial.test)])[:12]}.json"
 
-    def _configuration(self, leg: Leg, run: str) -> FinetuneConfig:
-        start = "scratch" if leg.pretraining is None else str(self.pretrained(leg.pretraining))
-        values = {**self._finetuning(leg), "run": run, "start": start, "precision": self._precision()}
+    def _configuration(self, trial: Trial, run: str) -> FinetuneConfig:
+        start = "scratch" if trial.pretraining is None else str(self.pretrained(trial.pretraining))
+        values = {**self._finetuning(trial), "run": run, "start": start, "precision": self._precision()}
         return FinetuneConfig.checked(values)
 
-    def _measure(self, leg: Leg, run: str) -> dict[str, Any]:
-        config = self._configuration(leg, run)
-        _say(f"{leg.task}, {leg.count} labelled, draw {leg.draw}, seed {leg.seed}, {leg.start}, {_text(leg.budget)}")
+    def _measure(self, trial: Trial, run: str) -> dict[str, Any]:
+        config = self._configuration(trial, run)
+        _say(
+            f"{trial.task}, {trial.count} labelled, draw {trial.draw}, seed {trial.seed}, {trial.start}, {_text(trial.budget)}"
+        )
         try:
             done = finetune(config, _warnings)
         except NumericalError as error:
             _say(str(error))
             return {"measured": {**NEVER_TESTED, "failed": str(error)}}
         folder = Path(done.result["run"])
-        images = [self.data.catalogue.image(case) for case in leg.test]
+        images = [self.data.catalogue.image(case) for case in trial.test]
         with torch.inference_mode():
             rows = test_rows(folder, self.data.catalogue, images, config.device, ignore, never)
         shutil.rmtree(folder)
-        cases = {c: _mean([r.dice for r in rows if r.case == c]) for c in leg.test}
+        cases = {c: _mean([r.dice for r in rows if r.case == c]) for c in trial.test}
         names = dict.fromkeys(r.class_name for r in rows)
         measured = {
             "dice": _mean(list(cases.values())),
@@ -246,9 +248,9 @@ class Laboratory:
         """One trial decides for all trainings of this folder, or noise of the machine would tell starts apart."""
         path = self.folder / "precision.json"
         if not path.exists():
-            leg = self.leg(self.preset.sources[0], "scratch", 1, 0, budget={"steps": 1})
+            trial = self.trial(self.preset.sources[0], "scratch", 1, 0, budget={"steps": 1})
             config = FinetuneConfig.checked(
-                {**self._finetuning(leg), "run": f"trial-{self._path(leg).stem}-{os.getpid()}"}
+                {**self._finetuning(trial), "run": f"trial-{self._path(trial).stem}-{os.getpid()}"}
             )
             done = finetune(config, _warnings)
             shutil.rmtree(done.result["run"])
@@ -256,8 +258,10 @@ class Laboratory:
         return str(read_json(path))
 
 
-def _labels(leg: Leg) -> dict[str, Any]:
-    return {key: value for key, value in asdict(leg).items() if key not in ("cases", "test", "pretraining", "changes")}
+def _labels(trial: Trial) -> dict[str, Any]:
+    return {
+        key: value for key, value in asdict(trial).items() if key not in ("cases", "test", "pretraining", "changes")
+    }
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

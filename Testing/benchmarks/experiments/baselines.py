@@ -1,0 +1,32 @@
+"""Figure 5: other pretexts in the same loop, with the same network and the same budget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .paired import Row, comparison
+from .runner import Pretraining, Runner, Trial
+
+PRETEXTS = ("simclr", "barlow", "mae", "position")
+
+
+def others(runner: Runner) -> dict[str, Pretraining]:
+    """Returns the pretexts beside `hssl`."""
+    return {name: runner.short({"pretext": name}) for name in PRETEXTS}
+
+
+def trials(runner: Runner) -> list[Trial]:
+    """Returns each pretext, and scratch, on each source and draw."""
+    # The default pretext without changes is the same trial as in the ablations, and is trained once.
+    starts = {"scratch": None, "hssl": runner.short({}), **others(runner)}
+    return [
+        runner.trial(task, start, runner.preset.few, draw, pretraining=pretraining)
+        for draw in range(runner.preset.other_draws)
+        for task in runner.preset.other_sources
+        for start, pretraining in starts.items()
+    ]
+
+
+def figures(rows: list[Row]) -> dict[str, Any]:
+    """Returns all pretexts against scratch."""
+    return comparison(rows, "scratch")
