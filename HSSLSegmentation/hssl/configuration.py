@@ -32,6 +32,59 @@ class Configuration(BaseModel):
             raise ConfigurationError("; ".join(lines)) from error
 
 
+class AddConfig(Configuration):
+    """Images, with or without labels, that come into a workspace: the same choices at every door.
+
+    Attributes:
+        workspace: folder with `dataset.json`.
+        source: a volume, a folder of volumes or of DICOM, a data set as it was downloaded, or the folder above one.
+        task: name of the task that the images belong to; empty means the source's name.
+        modality: such as "CT" or "MR"; empty means what the source or its DICOM files say.
+        anatomy: body part, a hint for grouping.
+        group: group of tasks with the same content and modality.
+        labels: folder with the label maps, where they lie elsewhere.
+        pattern: which files are images, such as "{id}_ct.nii.gz"; with a slash for the path below the source, else for
+            the name.
+        label_pattern: which file is the label of an id, such as "{id}_seg.nii.gz".
+        patient: whose images they are: a pattern such as "{patient}_*", or one patient's name; empty means what DICOM,
+            BIDS or the names tell (see `hssl.workspace.patients`).
+        classes: names by value in the label maps; empty means what the source says or, after a check, what the labels
+            hold.
+        structures: names of the structures to take, of labels that have names (masks, DICOM, segmentations).
+        frame: volume to take of 4D files, from 0.
+        channel: channel to take of MSD and nnU-Net datasets, from 0.
+        mixed: images of different modalities may come into one task.
+        check: read every voxel of the task's images and labels afterwards, as a check does.
+        dry_run: tell what would be taken, and write nothing.
+    """
+
+    workspace: Path
+    source: Path
+    task: str = ""
+    modality: str = ""
+    anatomy: str = ""
+    group: str = ""
+    labels: Path | None = None
+    pattern: str = ""
+    label_pattern: str = ""
+    patient: str = ""
+    classes: dict[int, str] = {}
+    structures: list[str] = []
+    frame: int | None = Field(default=None, ge=0)
+    channel: int | None = Field(default=None, ge=0)
+    mixed: bool = False
+    check: bool = False
+    dry_run: bool = False
+
+    @model_validator(mode="after")
+    def _classes_differ(self) -> Self:
+        if any(not 0 < value < 65536 for value in self.classes):
+            raise ValueError(f"the values of classes are 1 to 65535, got {sorted(self.classes)}")
+        if len(set(self.classes.values())) != len(self.classes):
+            raise ValueError(f"two classes have the same name: {', '.join(self.classes.values())}")
+        return self
+
+
 class NetworkConfig(Configuration):
     """The encoder–decoder.
 

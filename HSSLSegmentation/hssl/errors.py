@@ -5,7 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-WayOut = Literal["", "frame", "channel", "check", "create", "overwrite", "spacing", "structures"]
+WayOut = Literal[
+    "",
+    "frame",
+    "channel",
+    "check",
+    "create",
+    "overwrite",
+    "spacing",
+    "structures",
+    "pattern",
+    "label_pattern",
+    "mixed",
+]
 """What a door of the program may offer as the way out of an error; each door has its own name for it."""
 
 

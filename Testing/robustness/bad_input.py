@@ -32,10 +32,11 @@ import SimpleITK as sitk
 from hssl.errors import HSSLError, InputError, encodable
 from hssl.events import Event
 from hssl.imaging.volumes import read_volume, write_volume
+from hssl.workspace.candidates import Source
 from hssl.workspace.catalogue import Catalogue, LabelClass, Task
 from hssl.workspace.check import check_workspace
 from hssl.workspace.scan import add
-from hssl.workspace.sources import Source, find
+from hssl.workspace.sources import find
 
 BATCH = 24
 MEMORY_LIMIT = 400 * 2**20

@@ -51,7 +51,7 @@ class JobStarter:
         startAgain = None
         if resumable:
             startAgain = lambda: self.configured(kind, configuration, None, run, whenDone, True)  # noqa: E731
-        arguments, stopFile = [JOBS[kind].command, "--config", str(file), "--json"], None
+        arguments, stopFile = [*JOBS[kind].command, "--config", str(file), "--json"], None
         if JOBS[kind].stoppable:
             stopFile = folder / "stop"
             arguments += ["--stop-file", str(stopFile)]

@@ -13,5 +13,8 @@ def hintOf(event) -> str:
         "overwrite": _("overwrite"),
         "spacing": _("spacing"),
         "structures": _("structures"),
+        "pattern": _("pattern"),
+        "label_pattern": _("label pattern"),
+        "mixed": _("mixed"),
     }.get(event.way_out)
     return f"{event.hint} ({name})".strip() if name else event.hint

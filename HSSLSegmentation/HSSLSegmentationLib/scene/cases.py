@@ -15,9 +15,9 @@ from .volumes import SceneVolumeError
 
 def addVolume(workspace: str | Path, volumeNode, task: str, segmentationNode, group: str, modality: str) -> str:
     """Copies a volume and its label into the workspace's `volumes/`; see `HSSLSegmentationLogic.addVolume`."""
+    from hssl.workspace.candidates import Candidate
     from hssl.workspace.catalogue import Catalogue, Task
     from hssl.workspace.scan import scan
-    from hssl.workspace.sources import Candidate
 
     sceneVolumes.check(volumeNode)
     catalogue = Catalogue.load(workspace)

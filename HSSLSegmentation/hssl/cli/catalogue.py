@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import run_job
-from .jobs import Json
+from .ids import read_ids
+from .jobs import ConfigFile, Json, StopFile, run_configured
 
 if TYPE_CHECKING:
     from ..events import Done, OnEvent, Stop
@@ -40,73 +41,80 @@ def create(
 
 @app.command()
 def add(
-    workspace: Workspace,
-    source: Annotated[Path, typer.Argument(help="A volume, a folder of volumes or DICOM, an MSD or nnU-Net dataset.")],
-    task: Annotated[str, typer.Option(help="Task of the images; the source's name when empty.")] = "",
-    modality: Annotated[str, typer.Option(help="Such as CT or MR; CT is normalised by its Hounsfield units.")] = "",
-    anatomy: Annotated[str, typer.Option(help="Body part, a hint for grouping.")] = "",
-    group: Annotated[str, typer.Option(help="Group of tasks with the same content and modality.")] = "",
+    workspace: Annotated[Path | None, typer.Argument(help="Folder of the workspace.", show_default=False)] = None,
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A volume, a folder of volumes or DICOM, a data set as it was downloaded.", show_default=False
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    task: Annotated[
+        str | None, typer.Option(help="Task of the images. [default: the source's name]", show_default=False)
+    ] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="Such as CT or MR; CT is normalised by its Hounsfield units.")
+    ] = None,
+    anatomy: Annotated[str | None, typer.Option(help="Body part, a hint for grouping.")] = None,
+    group: Annotated[str | None, typer.Option(help="Group of tasks with the same content and modality.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Folder with the label maps, where they lie elsewhere.")] = None,
-    pattern: Annotated[str, typer.Option(help='Which files are images, such as "{id}_ct.nii.gz".')] = "",
-    label_pattern: Annotated[str, typer.Option(help='Which is the label of an id, such as "{id}_seg.nii.gz".')] = "",
-    frame: Annotated[int | None, typer.Option(help="Volume to take of 4D files, from 0.")] = None,
-    channel: Annotated[int | None, typer.Option(help="Channel to take of MSD and nnU-Net datasets, from 0.")] = None,
+    pattern: Annotated[str | None, typer.Option(help='Which files are images, such as "{id}_ct.nii.gz".')] = None,
+    label_pattern: Annotated[
+        str | None, typer.Option(help='Which is the label of an id, such as "{id}_seg.nii.gz".')
+    ] = None,
+    patient: Annotated[
+        str | None, typer.Option(help='Whose images they are, such as "{patient}_*" or "{patient}/*", or one name.')
+    ] = None,
     classes: Annotated[
         list[str] | None, typer.Option("--class", help='Such as "1=liver"; once for each class.')
     ] = None,
+    structures: Annotated[
+        list[str] | None,
+        typer.Option("--structure", help="Structure to take, of labels that have names; may be repeated."),
+    ] = None,
+    frame: Annotated[int | None, typer.Option(help="Volume to take of 4D files, from 0.")] = None,
+    channel: Annotated[int | None, typer.Option(help="Channel to take of MSD and nnU-Net datasets, from 0.")] = None,
+    mixed: Annotated[bool | None, typer.Option("--mixed", help="Allow different modalities in one task.")] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Then read every voxel of the task once, as the command check does.")
-    ] = False,
+        bool | None, typer.Option("--check", help="Then read every voxel of the task once, as the command check does.")
+    ] = None,
+    dry_run: Annotated[
+        bool | None, typer.Option("--dry-run", help="Tell what would be added, with which labels; write nothing.")
+    ] = None,
+    stop_file: StopFile = None,
     json: Json = False,
 ) -> None:
     """Bring images into a workspace; what is there and has not changed is left as it is."""
 
-    def job(on_event: OnEvent, stop: Stop) -> Done:
-        from ..errors import ConfigurationError
-        from ..events import Done, Message
-        from ..workspace.catalogue import Catalogue, Task
-        from ..workspace.check import check_workspace
-        from ..workspace.scan import add as add_source
-        from ..workspace.sources import find, modality_of
+    def values() -> dict[str, Any]:
+        return {
+            "workspace": workspace,
+            "source": source,
+            "task": task,
+            "modality": modality,
+            "anatomy": anatomy,
+            "group": group,
+            "labels": labels,
+            "pattern": pattern,
+            "label_pattern": label_pattern,
+            "patient": patient,
+            "classes": {c.value: c.name for c in parsed_classes(classes)} or None,
+            "structures": structures or None,
+            "frame": frame,
+            "channel": channel,
+            "mixed": mixed,
+            "check": check,
+            "dry_run": dry_run,
+        }
 
-        Catalogue.load(workspace)
-        found = find(source, labels, pattern, label_pattern, frame, channel)
-        if not (task or found.name):
-            raise ConfigurationError(f"{source} has no name that could be the task's", "Name it with --task.")
-        new = Task(
-            name=task or found.name,
-            modality=modality_of(modality) or "unknown",
-            anatomy=anatomy,
-            group=group,
-            classes=parsed_classes(classes),
-        )
-        labelled = sum(c.label is not None for c in found.candidates)
-        text = f"{found.kind} {source}: {len(found.candidates)} images, {labelled} with a label, for task {new.name}"
-        on_event(Message(text=text))
-        report = add_source(workspace, found, new, on_event, stop)
-        problems = []
-        if check and not report.stopped:
-            checked = check_workspace(workspace, on_event, stop, new.name)
-            report.stopped, problems = checked.stopped, checked.problems
-        return Done(
-            stopped=report.stopped,
-            result={
-                "task": new.name,
-                "added": report.added,
-                "changed": report.changed,
-                "unchanged": report.unchanged,
-                "refused": [r.model_dump(mode="json") for r in report.refused],
-                "duplicates": [r.model_dump(mode="json") for r in report.duplicates],
-                "problems": [dict(zip(("id", "path", "reason"), p, strict=True)) for p in problems],
-            },
-        )
+    run_configured("add", config, values, json, stop_file, _show_added)
 
-    def summary(done: Done) -> None:
-        counts = [f"{len(done.result[k])} {k}" for k in ("added", "changed", "refused", "duplicates") if done.result[k]]
-        counts += [f"{done.result['unchanged']} unchanged"] if done.result["unchanged"] else []
-        typer.echo(f"Task {done.result['task']}: {', '.join(counts) or 'nothing found'}")
 
-    run_job(job, json, show=summary)
+def _show_added(done: Done) -> None:
+    result = done.result
+    if "added" not in result:  # a dry run
+        typer.echo("Nothing was written.")
+    typer.echo(result["text"].splitlines()[-1])
 
 
 @app.command(name="list")
@@ -124,7 +132,7 @@ def list_(
         catalogue = Catalogue.load(workspace)
         if task is not None:
             catalogue.task(task)
-        images = [i for i in catalogue.images if not problems or i.problem or i.label_problem]
+        images = [i for i in catalogue.images if not problems or i.problem or i.label_problem or i.doubt]
         tasks = [
             {
                 **t.model_dump(mode="json"),
@@ -147,15 +155,16 @@ def list_(
             _show_tasks(result["tasks"], result["name"])
         _table(
             "Images",
-            ("id", "task", "size", "spacing mm", "label", "problem"),
+            ("id", "task", "patient", "size", "spacing mm", "label", "problem"),
             [
                 (
                     i["id"],
                     i["task"],
+                    i["patient"],
                     _times(i["size"]),
                     _times(i["spacing"]),
                     "" if i["label"] is None else "unusable" if i["label_problem"] else "yes",
-                    i["problem"] or (f"label {i['label_problem']}" if i["label_problem"] else ""),
+                    "; ".join(_problems(i)),
                 )
                 for i in result["images"]
             ],
@@ -264,7 +273,7 @@ def remove(
         with Catalogue.editing(workspace) as catalogue:
             before = {i.id for i in catalogue.images}
             if ids:
-                catalogue.remove_images(ids)
+                catalogue.remove_images(read_ids(ids) or [])
             if task is not None:
                 catalogue.remove_task(task)
             return {"removed": sorted(before - {i.id for i in catalogue.images})}
@@ -294,6 +303,52 @@ def label(
 
 
 @app.command()
+def confirm(
+    workspace: Workspace,
+    ids: Annotated[list[str], typer.Argument(help="Ids of images in doubt, or @FILE.", show_default=False)],
+    undo: Annotated[bool, typer.Option("--undo", help="Take it back.")] = False,
+    json: Json = False,
+) -> None:
+    """Say that images which look like masks, or like nearly nothing, are images; they are used from then on."""
+
+    def work() -> dict[str, Any]:
+        from ..workspace.catalogue import Catalogue
+
+        chosen = read_ids(ids) or []
+        with Catalogue.editing(workspace) as catalogue:
+            catalogue.confirm_images(chosen, not undo)
+            return {"ids": chosen, "usable": len(catalogue.usable())}
+
+    _at_once(work, json, lambda result: typer.echo(f"{result['usable']} images can be used"))
+
+
+@app.command()
+def patient(
+    workspace: Workspace,
+    ids: Annotated[list[str], typer.Argument(help="Ids of images, or @FILE.", show_default=False)],
+    name: Annotated[
+        str, typer.Option(help='The patient; "" makes each image a patient of its own.', show_default=False)
+    ],
+    json: Json = False,
+) -> None:
+    """Say whose images these are: images of one patient stay on one side of every split."""
+
+    def work() -> dict[str, Any]:
+        from ..workspace.catalogue import Catalogue
+
+        chosen = read_ids(ids) or []
+        with Catalogue.editing(workspace) as catalogue:
+            catalogue.set_patient(chosen, name)
+            return {"ids": chosen, "patient": name}
+
+    def show(result: dict[str, Any]) -> None:
+        whose = f"of patient {name}" if name else "of a patient of its own each"
+        typer.echo(f"{len(result['ids'])} images are {whose}")
+
+    _at_once(work, json, show)
+
+
+@app.command()
 def edit(
     workspace: Workspace,
     task: Annotated[str, typer.Argument(help="Name of the task.", show_default=False)],
@@ -306,8 +361,8 @@ def edit(
     """Change a task's name, modality, anatomy or classes."""
 
     def work() -> dict[str, Any]:
+        from ..workspace.candidates import modality_of
         from ..workspace.catalogue import Catalogue
-        from ..workspace.sources import modality_of
 
         with Catalogue.editing(workspace) as catalogue:
             changed = catalogue.task(task)
@@ -389,6 +444,13 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
     for row in rows:
         table.add_row(*map(escape, row))
     Console(highlight=False).print(table)
+
+
+def _problems(image: dict[str, Any]) -> list[str]:
+    said = [image["problem"]] if image["problem"] else []
+    if image["doubt"]:
+        said.append(f"{image['doubt']} ({'confirmed' if image['confirmed'] else 'not used until confirmed'})")
+    return said + ([f"label {image['label_problem']}"] if image["label_problem"] else [])
 
 
 def _times(values: Sequence[float] | None) -> str:

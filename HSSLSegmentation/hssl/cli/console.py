@@ -29,6 +29,9 @@ WAYS_OUT = {
     "overwrite": "--overwrite",
     "spacing": "--spacing",
     "structures": "--structure",
+    "pattern": "--pattern",
+    "label_pattern": "--label-pattern",
+    "mixed": "--mixed",
 }
 """What the command line calls the way out of an error."""
 

@@ -115,7 +115,7 @@ def pretrain(
             "threads": threads,
         }
 
-    _run("pretrain", config, values, json, stop_file, _show_run)
+    run_configured("pretrain", config, values, json, stop_file, _show_run)
 
 
 def finetune(
@@ -179,7 +179,7 @@ def finetune(
             "threads": threads,
         }
 
-    _run("finetune", config, values, json, stop_file, _show_run)
+    run_configured("finetune", config, values, json, stop_file, _show_run)
 
 
 def compare(
@@ -225,7 +225,7 @@ def compare(
     def show(done: Done) -> None:
         typer.echo(f"Table, plot and figures: {done.result['folder']}")
 
-    _run("compare", config, values, json, stop_file, show)
+    run_configured("compare", config, values, json, stop_file, show)
 
 
 def predict(
@@ -272,7 +272,7 @@ def predict(
         for entry in done.result["failed"]:
             typer.echo(f"failed: {entry['input']}: {entry['reason']}", err=True)
 
-    _run("predict", config, values, json, stop_file, show)
+    run_configured("predict", config, values, json, stop_file, show)
 
 
 def evaluate(
@@ -304,7 +304,7 @@ def evaluate(
         Console().print(table)
         typer.echo(done.result["csv"])
 
-    _run("evaluate", config, values, json, stop_file, show)
+    run_configured("evaluate", config, values, json, stop_file, show)
 
 
 def suggest(
@@ -349,7 +349,7 @@ def suggest(
         Console().print(table)
         typer.echo(done.result["file"])
 
-    _run("suggest", config, values, json, stop_file, show)
+    run_configured("suggest", config, values, json, stop_file, show)
 
 
 def demo(
@@ -399,10 +399,10 @@ def estimate(
         size = " × ".join(map(str, found["patch_size"]))
         typer.echo(f"{found['bytes'] / 2**30:.1f} GB for {found['batch_size']} patches of {size} on {found['device']}")
 
-    _run("estimate", config, values, json, None, show)
+    run_configured("estimate", config, values, json, None, show)
 
 
-def _run(
+def run_configured(
     kind: str,
     config: Path | None,
     values: Callable[[], dict[str, Any]],
@@ -410,6 +410,8 @@ def _run(
     stop_file: Path | None,
     show: Callable[[Done], None],
 ) -> NoReturn:
+    """Runs a job of the table with what the configuration file and the options say, and ends the process."""
+
     def job(on_event: Any, stop: Any) -> Done:
         from ..errors import ConfigurationError
         from ..files import read_json

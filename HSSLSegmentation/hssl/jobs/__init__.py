@@ -19,16 +19,18 @@ class JobKind:
         name: of the job's module in `hssl.jobs`, and of the function in it.
         configuration: what the function takes.
         stoppable: whether it asks to stop; one that is over in seconds does not.
+        under: the group of commands that it belongs to at the command line.
     """
 
     name: str
     configuration: type[Configuration]
     stoppable: bool = True
+    under: str = ""
 
     @property
-    def command(self) -> str:
-        """The job's command at the command line."""
-        return self.name.replace("_", "-")
+    def command(self) -> list[str]:
+        """The job's command at the command line, word by word."""
+        return [*([self.under] if self.under else []), self.name.replace("_", "-")]
 
     def run(self, values: dict[str, Any], on_event: OnEvent = ignore, stop: Stop = never) -> Done:
         """Checks the plain values of a configuration and runs the job with them.
@@ -47,6 +49,7 @@ class JobKind:
 JOBS = {
     job.name: job
     for job in (
+        JobKind("add", configuration.AddConfig, under="catalogue"),
         JobKind("pretrain", configuration.PretrainConfig),
         JobKind("finetune", configuration.FinetuneConfig),
         JobKind("compare", configuration.CompareConfig),

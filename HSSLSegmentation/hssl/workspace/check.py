@@ -11,14 +11,16 @@ import numpy as np
 from ..errors import InputError
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
 from ..threads import in_threads
+from .candidates import Candidate
 from .catalogue import Catalogue, Image, LabelClass
 from .identity import stamp_of
 from .labels import read_label
 from .scan import Look, look_at, refresh
-from .sources import Candidate
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
+
+    from ..imaging.labels import Say
 
 MOST_CLASSES = 255
 """A label map with more values is taken for an image."""
@@ -53,6 +55,8 @@ class Finding:
     label_values: list[int] | None
     label_stamp: str
     checked: str
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the label was understood."""
 
 
 def check(catalogue: Catalogue, on_event: OnEvent = ignore, stop: Stop = never, task: str | None = None) -> CheckReport:
@@ -121,6 +125,8 @@ def _enter(
             continue
         if finding.look is not None and finding.look.header is not None:
             refresh(record, finding.look, record.label)
+        for note in finding.notes:
+            on_event(Message(level="warning", text=f"{finding.label}: {note}"))
         record.problem, record.label_problem = finding.problem, finding.label_problem
         record.label_values, record.label_stamp = finding.label_values, finding.label_stamp
         record.stamp, record.checked = finding.checked.split(" ")[0], finding.checked
@@ -150,6 +156,7 @@ def _examine(catalogue: Catalogue, record: Image) -> Finding:
     checked = _stamps(catalogue, record)
     stamp, _, label_stamp = checked.partition(" ")
     look, problem, label_problem, values = None, None, None, None
+    notes: list[str] = []
     if stamp != record.stamp:
         candidate = Candidate(str(path), str(label) if label else None, record.series, record.frame)
         look = look_at(candidate)[0]
@@ -159,17 +166,19 @@ def _examine(catalogue: Catalogue, record: Image) -> Finding:
             image = read_volume(path, record.series, record.frame)
             check_values(image, path)
             if label is not None:
-                label_problem, values = _label(catalogue, record, image)
+                label_problem, values = _label(catalogue, record, image, notes.append)
     except InputError as error:
         problem = error.reason
-    return Finding(record.id, record.image, record.label, look, problem, label_problem, values, label_stamp, checked)
+    return Finding(
+        record.id, record.image, record.label, look, problem, label_problem, values, label_stamp, checked, tuple(notes)
+    )
 
 
-def _label(catalogue: Catalogue, record: Image, image: sitk.Image) -> tuple[str | None, list[int] | None]:
+def _label(catalogue: Catalogue, record: Image, image: sitk.Image, say: Say) -> tuple[str | None, list[int] | None]:
     import SimpleITK as sitk
 
     try:
-        label = read_label(catalogue, record, image)
+        label = read_label(catalogue, record, image, say)
     except InputError as error:
         return error.reason, None
     present = np.zeros(1 << 16, bool)

@@ -13,24 +13,28 @@ from .catalogue import Catalogue, Image, LabelClass
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+    from ..imaging.labels import Say
 
-def read_label(catalogue: Catalogue, image: Image, like: sitk.Image) -> sitk.Image:
+
+def read_label(catalogue: Catalogue, image: Image, like: sitk.Image, say: Say = lambda text: None) -> sitk.Image:
     """Reads the label of an image.
 
     A label file with several frames gives the frame of its image (M&Ms: a 4D scan with a 4D label). Where a file names
     its segments (Slicer's, DICOM SEG, RTSTRUCT), they are the classes of those names, whatever their values. A folder
-    of masks is joined: the file `liver.nii.gz` is where the class "liver" is (TotalSegmentator).
+    of masks is joined: the file `liver.nii.gz` is where the class "liver" is (TotalSegmentator). Where masks overlap,
+    the later class has the voxel, as the upper one of a scene's segments.
 
     Args:
         catalogue: tells where the label is, and the classes.
         image: its record, with a label.
         like: the image's voxels; a label on another grid is refused.
+        say: told what was rounded or left out, and where masks overlap.
 
     Returns:
         A 3D image of 8- or 16-bit unsigned integers on exactly the grid of `like`.
 
     Raises:
-        InputError: as `imaging.labels.read_label_map`; also masks that overlap, or none of which is a class.
+        InputError: as `imaging.labels.read_label_map`; also a folder of masks none of which is a class.
 
     Example:
         >>> volume = read_volume(catalogue.image_path(image), image.series, image.frame)  # doctest: +SKIP
@@ -42,8 +46,8 @@ def read_label(catalogue: Catalogue, image: Image, like: sitk.Image) -> sitk.Ima
     if path is None:
         raise InputError(image.image, "has no label")
     if path.is_dir():
-        return _joined(path, catalogue.task(image.task).classes, like)
-    return read_label_map(path, like, image.frame, catalogue.task(image.task).classes, image.structures)
+        return _joined(path, catalogue.task(image.task).classes, like, say)
+    return read_label_map(path, like, image.frame, catalogue.task(image.task).classes, image.structures, say=say)
 
 
 def masks_in(folder: str | Path) -> dict[str, str]:
@@ -53,7 +57,7 @@ def masks_in(folder: str | Path) -> dict[str, str]:
     return {stem_of(path): path for path in files}
 
 
-def _joined(folder: Path, classes: list[LabelClass], like: sitk.Image) -> sitk.Image:
+def _joined(folder: Path, classes: list[LabelClass], like: sitk.Image, say: Say) -> sitk.Image:
     import numpy as np
     import SimpleITK as sitk
 
@@ -71,12 +75,10 @@ def _joined(folder: Path, classes: list[LabelClass], like: sitk.Image) -> sitk.I
     for one in chosen:
         label_map = read_label_map(masks[one.name], like=like)
         mask = sitk.GetArrayViewFromImage(label_map) > 0
-        taken = np.unique(joined[mask])
-        if taken.any():
-            others = [c.name for c in chosen if c.value in taken]
-            raise InputError(
-                folder, f"its masks overlap: {one.name} and {', '.join(others)}", "Choose classes that do not."
-            )
+        covered = joined[mask]
+        if covered.any():
+            others = ", ".join(c.name for c in chosen if (covered == c.value).any())
+            say(f"its masks overlap: {one.name} takes {np.count_nonzero(covered)} voxels of {others}")
         joined[mask] = one.value
     result = sitk.GetImageFromArray(joined)
     result.CopyInformation(like)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputError, encodable
+from ..errors import ConfigurationError, InputError, encodable
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
 from ..imaging.formats import stem_of, suffix_of
 from ..names import safe_name
 from ..threads import in_threads
+from .candidates import Candidate, Source, modality_of
 from .catalogue import Catalogue, Image, LabelClass, Refused, Task
 from .identity import content_of, same_bytes, stamp_of
-from .sources import Candidate, Source, modality_of
+from .labels import masks_in
 
 if TYPE_CHECKING:  # SimpleITK takes a while to load, and a scan that finds nothing new does not need it
     from ..imaging.dicom import Series
     from ..imaging.volumes import Header
+    from .content import Content
 
 
 @dataclass
@@ -30,6 +33,8 @@ class ScanReport:
     """Ids of new images."""
     changed: list[str] = field(default_factory=list)
     """Ids of images whose file or label is another one than before."""
+    relinked: list[str] = field(default_factory=list)
+    """Ids of images whose file was moved, and recognised by its content."""
     refused: list[Refused] = field(default_factory=list)
     """Files that were not taken, and labels that cannot be used, with the reason."""
     duplicates: list[Refused] = field(default_factory=list)
@@ -52,6 +57,12 @@ class Look:
     label_reason: str | None = None
     alone: bool = True
     """False: its folder has several series."""
+    problem: str | None = None
+    """Why its voxels cannot be used."""
+    content_seen: Content | None = None
+    """What the voxels look like; None: they were not looked at."""
+    doubt: str | None = None
+    """Why it is probably no image."""
 
 
 @dataclass
@@ -60,6 +71,8 @@ class Examination:
 
     looks: list[Look] = field(default_factory=list)
     unchanged: int = 0
+    known: int = 0
+    """How many of the unchanged ones are images (and not known refusals)."""
     stopped: bool = False
 
 
@@ -89,7 +102,12 @@ def scan(
 
 
 def add(
-    workspace: str | Path, source: Source, task: Task, on_event: OnEvent = ignore, stop: Stop = never
+    workspace: str | Path,
+    source: Source,
+    task: Task,
+    on_event: OnEvent = ignore,
+    stop: Stop = never,
+    mixed: bool = False,
 ) -> ScanReport:
     """Scans a source into a workspace on disk; other processes may edit it while headers are read.
 
@@ -101,8 +119,11 @@ def add(
         task: name, and what is known of it; modality and classes of the source fill what it leaves open.
         on_event: receives the events.
         stop: what was read until then is kept.
+        mixed: images of different modalities may be in one task.
 
     Raises:
+        InputError: no file of the source can be used; nothing was written.
+        ConfigurationError: modalities would be mixed; nothing was written.
         WorkspaceError: there is no catalogue.
         OutputError: it cannot be written.
         LockedError: another process kept the catalogue locked.
@@ -110,15 +131,21 @@ def add(
     known = Catalogue.load(workspace)
     examined = examine(known, source.candidates, task.name, on_event, stop, task_is_new=True)
     said = [Refused(path=known.relative(p), task=task.name, reason=r) for p, r in source.refused]
+    _check_that_something_is_left(examined, source)
+    if not mixed:
+        _check_modality(known, task, source, examined)
     if (
         not examined.looks
         and _merged(known, task, source, examined) in known.tasks
         and all(r in known.refused for r in said)
+        and not _told_patients(known, task.name, source)
     ):
         return ScanReport(refused=said, unchanged=examined.unchanged, stopped=examined.stopped)
     with Catalogue.editing(workspace) as catalogue:
         catalogue.set_task(_merged(catalogue, task, source, examined))
         report = enter(catalogue, examined, task.name, on_event)
+        for image, patient in _told_patients(catalogue, task.name, source):
+            image.patient = patient
         _list_refused(catalogue, task.name, {one.path for one in said}, said)
     for one in said:
         on_event(Message(level="warning", text=f"{one.path}: {one.reason}"))
@@ -167,7 +194,8 @@ def examine(
     stop: Stop = never,
     task_is_new: bool = False,
 ) -> Examination:
-    """The half of a scan that reads files: opens those that are new or changed, and changes nothing.
+    """The half of a scan that reads files: opens those that are new or changed, looks at their voxels (on a sample of
+    their slices, see `content`), and changes nothing.
 
     Raises:
         ConfigurationError: there is no task of that name and `task_is_new` is not set.
@@ -180,17 +208,19 @@ def examine(
     for candidate in candidates:
         if known.unchanged(candidate):
             examined.unchanged += 1
+            examined.known += known.is_image(candidate)
         else:
-            pending.append(candidate)
+            pending.append(known.with_its_label(candidate))
     if not pending:
         return examined
-    meter = ProgressMeter(on_event, "headers", len(pending))
+    meter = ProgressMeter(on_event, "scan", len(pending))
     done = 0
-    for looks in in_threads(look_at, pending, stop):
+    for looks in in_threads(_look_inside, pending, stop):
         examined.looks.extend(looks)
         done += 1
         meter.update(done, detail=os.path.basename(looks[0].candidate.image) if looks else "")
     examined.stopped = done < len(pending)
+    _doubt(examined, catalogue)
     return examined
 
 
@@ -199,6 +229,7 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
     report = ScanReport(unchanged=examined.unchanged, stopped=examined.stopped)
     known = _Known(catalogue, task)
     same = {(i.content, i.frame): i for i in catalogue.images if i.task == task and i.content}
+    moved = _Moved(catalogue, task)
     names = _Names(catalogue)
     new: list[Image] = []
     refused: list[Refused] = []
@@ -211,9 +242,17 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
                 record.problem, record.stamp, record.checked = look.reason, look.stamp, ""
             refused.append(_refusal(path, task, look.reason, look))
             continue
-        if record is not None:
+        label = known.relative(candidate.label) if candidate.label else None
+        if record is None and (record := moved.take(look)) is not None:
+            record.image, record.series = path, candidate.series
+            if record.label is None or not os.path.exists(catalogue.absolute(record.label)):
+                record.label = None
+            refresh(record, look, label)
+            known.images[path, candidate.series, candidate.frame] = record
+            report.relinked.append(record.id)
+        elif record is not None:
             before = record.content, record.label, record.label_stamp
-            refresh(record, look, known.relative(candidate.label) if candidate.label else None)
+            refresh(record, look, label)
             if before != (record.content, record.label, record.label_stamp):
                 report.changed.append(record.id)
         else:
@@ -223,7 +262,7 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
                 continue
             record = Image(id=names.new(candidate, look.alone), task=task, image=path)
             record.series, record.frame = candidate.series, candidate.frame
-            refresh(record, look, known.relative(candidate.label) if candidate.label else None)
+            refresh(record, look, label)
             new.append(record)
             known.images[path, candidate.series, candidate.frame] = record
             report.added.append(record.id)
@@ -273,10 +312,17 @@ def refresh(record: Image, look: Look, label: str | None) -> None:
     record.origin, record.direction = look.header.origin, look.header.direction
     record.content, record.stamp = look.content, look.stamp
     record.modality = modality_of(look.header.modality or "") or record.modality
-    record.problem, record.checked = None, ""
+    record.problem, record.doubt, record.checked = look.problem, look.doubt, ""
+    record.patient = record.patient or look.candidate.patient or _pseudonym(look.header.patient)
+    record.structures = list(look.candidate.structures) or record.structures
     if look.candidate.label is not None:
         record.label, record.label_stamp = label, look.label_stamp
         record.label_problem, record.label_values = look.label_reason, None
+
+
+def _pseudonym(patient: str) -> str:
+    """A patient's ID tells who the patient is, and a catalogue is passed on: it holds a name that does not."""
+    return f"patient-{hashlib.blake2b(patient.encode(), digest_size=4).hexdigest()}" if patient else ""
 
 
 class _Known:
@@ -320,11 +366,42 @@ class _Known:
             return False
         return all(self._label_unchanged(i, candidate) for i in images)
 
+    def is_image(self, candidate: Candidate) -> bool:
+        """Tells whether the catalogue has an image of the candidate's file."""
+        return (self.relative(candidate.image), candidate.frame) in self._by_path
+
+    def with_its_label(self, candidate: Candidate) -> Candidate:
+        """Returns the candidate with the label that its image has in the catalogue, where that still exists: a label
+        that was set by hand stays."""
+        image = self.images.get((self.relative(candidate.image), candidate.series, candidate.frame))
+        if image is None or image.label is None:
+            return candidate
+        label = str(self._catalogue.absolute(image.label))
+        # A label that is gone, and has no other in its place, is looked at to say so.
+        return replace(candidate, label=label) if os.path.exists(label) or candidate.label is None else candidate
+
     def _label_unchanged(self, image: Image, candidate: Candidate) -> bool:
+        if candidate.patient and candidate.patient != image.patient and not image.patient:
+            return False
         if image.label is None:
             return candidate.label is None
-        absolute = os.path.normpath(os.path.join(self._catalogue.workspace, image.label))
-        return stamp_of(absolute) == image.label_stamp
+        stamp = stamp_of(self._catalogue.absolute(image.label))
+        return stamp == image.label_stamp and (stamp != "missing" or candidate.label is None)
+
+
+class _Moved:
+    """Images of a task whose files are gone: a new file of the same content is theirs."""
+
+    def __init__(self, catalogue: Catalogue, task: str):
+        self._lost: dict[tuple[str, str | None, int | None], list[Image]] = {}
+        for image in catalogue.images:
+            if image.task == task and image.content and not os.path.exists(catalogue.image_path(image)):
+                self._lost.setdefault((image.content, image.series, image.frame), []).append(image)
+
+    def take(self, look: Look) -> Image | None:
+        """Returns the only lost image of that content, once."""
+        found = self._lost.get((look.content, look.candidate.series, look.candidate.frame), [])
+        return found.pop() if len(found) == 1 else None
 
 
 class _Names:
@@ -349,10 +426,95 @@ class _Names:
         return id
 
 
+def _look_inside(candidate: Candidate) -> list[Look]:
+    return [look if look.header is None else _with_content(look) for look in look_at(candidate)]
+
+
+def _with_content(look: Look) -> Look:
+    from ..imaging.volumes import check_values, read_volume
+    from .content import seen
+
+    candidate = look.candidate
+    try:
+        volume = read_volume(candidate.image, candidate.series, candidate.frame)
+        check_values(volume, candidate.image)
+    except InputError as error:
+        return replace(look, problem=error.reason)
+    return replace(look, content_seen=seen(volume))
+
+
+def _doubt(examined: Examination, catalogue: Catalogue) -> None:
+    """Says of each look that is probably no image why, and whose mask it seems to be."""
+    from .content import grid_of, nearest
+
+    if not any(look.content_seen and look.content_seen.suspicion for look in examined.looks):
+        return
+    images: dict[object, list[str]] = {}
+    for record in catalogue.images:
+        if record.problem is None and record.doubt is None:
+            grid = grid_of(record.size, record.spacing, record.origin)
+            images.setdefault(grid, []).append(str(catalogue.image_path(record)))
+    for look in examined.looks:
+        if look.header is not None and look.content_seen and not look.content_seen.suspicion:
+            grid = grid_of(look.header.size, look.header.spacing, look.header.origin)
+            images.setdefault(grid, []).append(look.candidate.image)
+    for number, look in enumerate(examined.looks):
+        found = look.content_seen
+        if look.header is None or found is None or not found.suspicion:
+            continue
+        doubt = found.suspicion
+        if found.mask:
+            grid = grid_of(look.header.size, look.header.spacing, look.header.origin)
+            neighbour = nearest(look.candidate.image, images.get(grid, []))
+            near = os.path.relpath(neighbour, os.path.dirname(look.candidate.image)) if neighbour else ""
+            doubt = f"looks like a mask{f' of {near}' if near else ''}: {doubt}"
+        examined.looks[number] = replace(look, doubt=doubt)
+
+
+def _told_patients(catalogue: Catalogue, task: str, source: Source) -> list[tuple[Image, str]]:
+    """Returns the images whose patient the user has told otherwise than it stands in the catalogue."""
+    if not source.patients_told:
+        return []
+    told = {(catalogue.relative(c.image), c.frame): c.patient for c in source.candidates if c.patient}
+    images = [(i, told.get((i.image, i.frame), "")) for i in catalogue.images if i.task == task]
+    return [(image, patient) for image, patient in images if patient and patient != image.patient]
+
+
+def _check_that_something_is_left(examined: Examination, source: Source) -> None:
+    if examined.stopped or examined.known or any(look.header is not None for look in examined.looks):
+        return
+    reasons = [(source.shown(look.candidate.image), look.reason) for look in examined.looks]
+    listing = "; ".join(f"{path}: {reason}" for path, reason in reasons[:10])
+    more = f"; and {len(reasons) - 10} more" if len(reasons) > 10 else ""
+    raise InputError(source.root, f"has no file that can be used ({listing}{more})")
+
+
+def _check_modality(catalogue: Catalogue, task: Task, source: Source, examined: Examination) -> None:
+    new: dict[str, list[str]] = {}
+    for look in examined.looks:
+        if look.header is not None and look.header.modality:
+            new.setdefault(modality_of(look.header.modality), []).append(source.shown(look.candidate.image))
+    there = {modality_of(i.modality): i.image for i in catalogue.images if i.task == task.name and i.modality}
+    known = next((t.modality for t in catalogue.tasks if t.name == task.name), "unknown")
+    if known != "unknown" and not there:
+        there[known] = "as the task says"
+    if len({*new, *there}) < 2 or set(new) <= set(there):
+        return
+    listing = [
+        f"{kind} ({paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''})" for kind, paths in new.items()
+    ]
+    listing += [f"{kind} ({path})" for kind, path in there.items() if kind not in new]
+    raise ConfigurationError(
+        f"task {task.name} would mix modalities: {', '.join(listing)}",
+        "Give each a task of its own, or allow the mixture.",
+        "mixed",
+    )
+
+
 def _look_at_series(candidate: Candidate, stamp: str, series: Series, alone: bool) -> Look:
     from ..imaging.volumes import header_of_series
 
-    one = Candidate(candidate.image, candidate.label if alone else None, series.uid or None, None, candidate.name)
+    one = replace(candidate, label=candidate.label if alone else None, series=series.uid or None, frame=None)
     try:
         header = header_of_series(series)
         _check_frame(header, candidate.frame)
@@ -370,8 +532,12 @@ def _with_label(candidate: Candidate, stamp: str, header: Header, content: str, 
         return Look(candidate, stamp, header, content, alone=alone)
     label_stamp, reason = stamp_of(candidate.label), None
     try:
-        label = read_header(candidate.label)
-        _check_frame(label, None)
+        path = candidate.label
+        if os.path.isdir(path):  # a mask for each class; the check reads them all
+            path = next(iter(masks_in(path).values()), path)
+        label = read_header(path)
+        # The label of a sequence is that of the same frame.
+        _check_frame(label, candidate.frame if label.frames > 1 and label.frames == header.frames else None)
         difference = grid_difference(label, header)
         if difference:
             reason = f"is on another grid than its image: {difference}"
@@ -421,4 +587,7 @@ def _merged(catalogue: Catalogue, task: Task, source: Source, examined: Examinat
     merged.anatomy = merged.anatomy or task.anatomy
     if not merged.classes:
         merged.classes = task.classes or [LabelClass(value=v, name=n) for v, n in sorted(source.classes.items())]
+        # One by one it would be a class and the value to ignore at once for a moment.
+        ignored = source.ignore_value
+        merged.ignore_value = ignored if all(c.value != ignored for c in merged.classes) else None
     return merged

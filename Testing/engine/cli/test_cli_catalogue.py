@@ -74,7 +74,7 @@ def test_what_is_refused_is_told_and_the_rest_is_added(workspace, data):
     result = call("add", workspace, data)
     assert result.exit_code == 0
     assert "bad.nii.gz: is not a gzip file" in result.stdout
-    assert "Task my data: 3 added, 1 refused" in result.stdout
+    assert "Task my data: 3 images (3 added), 2 with a label, 0 in doubt, 1 refused" in result.stdout
     assert "bad.nii.gz" in call("list", workspace, "--problems").stdout
 
 

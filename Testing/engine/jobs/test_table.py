@@ -22,7 +22,10 @@ def test_every_job_has_its_row_and_every_row_its_function_and_command():
     for name, job in JOBS.items():
         function = getattr(import_module(f"hssl.jobs.{name}"), name)
         assert inspect.signature(function).parameters["config"].annotation == job.configuration.__name__
-        options = {o for p in get_command(app).commands[job.command].params for o in p.opts}
+        command = get_command(app)
+        for word in job.command:
+            command = command.commands[word]
+        options = {o for p in command.params for o in p.opts}
         assert ("--stop-file" in options) == job.stoppable and {"--config", "--json"} <= options
 
 

@@ -96,8 +96,10 @@ def test_a_suggested_name_is_none_that_is_taken(catalogue):
 
 def test_a_task_without_a_usable_image_is_left_out_and_told(catalogue):
     fill(catalogue, Task(name="a", modality="CT"), [body(1, 40, 1.5)])
-    fill(catalogue, Task(name="b", modality="CT"), [sitk.Image(9, 9, 9, sitk.sitkInt16)])
+    fill(catalogue, Task(name="b", modality="CT"), [body(2, 40, 1.5)])
     catalogue.set_task(Task(name="c"))
+    # The file has become an empty one since it was added.
+    sitk.WriteImage(sitk.Image(9, 9, 9, sitk.sitkInt16), str(catalogue.image_path(catalogue.usable("b")[0])))
     events = []
     assert suggest_groups(catalogue, events.append) == {"a": "CT"}
     assert any("constant" in getattr(e, "text", "") for e in events)

@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from hssl.errors import InputError
+from hssl.events import Message
 from hssl.imaging.volumes import read_volume
 from hssl.workspace.catalogue import Catalogue, Image, LabelClass, Task
 from hssl.workspace.check import check
@@ -60,13 +61,17 @@ def test_a_folder_of_masks_is_joined_by_the_names_of_the_classes(catalogue, tmp_
     assert check(catalogue).read == 1
 
 
-def test_masks_that_overlap_or_fit_no_class_are_refused_with_the_reason(catalogue, tmp_path):
+def test_where_masks_overlap_the_later_class_has_the_voxel_and_it_is_said(catalogue, tmp_path):
     folder = tmp_path / "data" / "segmentations"
     write(folder / "spleen.nii.gz", box(1))
     write(folder / "liver.nii.gz", box(0))
     catalogue.image("a").label = str(folder)
-    with pytest.raises(InputError, match="overlap: spleen and liver"):
-        read(catalogue)
+    expected = np.where(box(1) > 0, 5, box(0) * 3)
+    assert np.array_equal(read(catalogue), expected)
+    events = []
+    check(catalogue, events.append)
+    told = [e.text for e in events if isinstance(e, Message)]
+    assert told == [f"{folder}: its masks overlap: spleen takes 4 voxels of liver"]
     catalogue.task("t").classes = [LabelClass(value=1, name="heart")]
     with pytest.raises(InputError, match=r"no mask of a class of the task \(classes: heart\)"):
         read(catalogue)

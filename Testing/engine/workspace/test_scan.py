@@ -13,9 +13,10 @@ from hssl.errors import ConfigurationError
 from hssl.events import Message, Progress
 from hssl.imaging.volumes import write_volume
 from hssl.workspace import scan as scanning
+from hssl.workspace.candidates import Candidate
 from hssl.workspace.catalogue import Catalogue, Image, LabelClass, Task
 from hssl.workspace.scan import add, scan
-from hssl.workspace.sources import Candidate, find
+from hssl.workspace.sources import find
 
 
 def write(path: Path, seed: int, size=(8, 7, 6), label: Path | None = None, kind=np.int16) -> Path:
@@ -200,7 +201,7 @@ def test_several_series_of_a_folder_become_several_images(catalogue, tmp_path):
 def test_files_of_the_same_name_get_ids_of_their_own(catalogue, tmp_path):
     for number in range(3):
         write(tmp_path / "data" / f"p{number}" / "ct.nii.gz", number)
-    assert scan(catalogue, find(tmp_path / "data").candidates, "t").added == ["ct", "ct-2", "ct-3"]
+    assert scan(catalogue, find(tmp_path / "data").candidates, "t").added == ["p0", "p1", "p2"]
 
 
 def test_a_stop_keeps_what_was_read(catalogue, data):

@@ -8,8 +8,9 @@ import pytest
 from dicom_files import write_series
 
 from hssl.errors import ConfigurationError, HSSLError, InputError
+from hssl.workspace.candidates import Source
 from hssl.workspace.catalogue import Catalogue
-from hssl.workspace.sources import Source, find
+from hssl.workspace.sources import find
 
 
 def touch(root: Path, *names: str) -> None:
@@ -186,7 +187,7 @@ def test_an_nnunet_dataset_of_one_channel_needs_no_choice(tmp_path):
         {**MSD, "modality": "CT"},
         {**MSD, "test": 5},
         {"channel_names": {"0": "CT"}, "file_ending": 3},
-        {"channel_names": {"0": "CT"}, "labels": {"a": [1, 2]}},
+        {"channel_names": {"0": "CT"}, "labels": {"a": []}},
     ],
 )
 def test_a_dataset_json_that_makes_no_sense_is_refused(tmp_path, values):

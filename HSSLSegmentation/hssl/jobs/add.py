@@ -1,0 +1,202 @@
+"""Brings images into a workspace, or tells what would come."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..configuration import AddConfig
+from ..errors import ConfigurationError, InputError
+from ..events import Done, Message, OnEvent, Stop, ignore, never
+from ..workspace.candidates import Source, modality_of
+from ..workspace.catalogue import Catalogue, LabelClass, Task
+from ..workspace.check import check_workspace
+from ..workspace.scan import Examination, ScanReport, examine
+from ..workspace.scan import add as add_source
+from ..workspace.sources import find
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would come into the workspace."""
+
+    source: Source
+    task: Task
+    lines: list[str] = field(default_factory=list)
+    """For people: the first pairs as `image ← label`, and the counts."""
+
+
+def add(config: AddConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
+    """Finds the images of a source and their labels, looks at them, and enters them into the catalogue.
+
+    What is there and has not changed is left as it is. Files that are not taken are listed with the reason.
+
+    Returns:
+        The Done event. Its result has "task", "text" (the counts, for people), "pairs" (the first pairs, as text),
+        "images", "labelled", "patients", "in_doubt" (ids), "refused", "duplicates", "not_read" (counts by suffix),
+        "notes"; without `dry_run` also "added", "changed", "relinked" (ids), "unchanged", "problems".
+
+    Raises:
+        InputError: the source does not exist or holds nothing that can be added; it cannot be told whose a label is.
+        ConfigurationError: the options do not fit together or the source; modalities would be mixed.
+        WorkspaceError: there is no workspace.
+
+    Example:
+        >>> from hssl.configuration import AddConfig
+        >>> from hssl.jobs.add import add
+        >>> done = add(AddConfig(workspace=workspace, source=folder, task="liver", dry_run=True))  # doctest: +SKIP
+        >>> print(done.result["text"])  # doctest: +SKIP
+    """
+    catalogue = Catalogue.load(config.workspace)
+    planned = plan(config)
+    source, task = planned.source, planned.task
+    for line in (*planned.lines, *source.notes):
+        on_event(Message(text=line))
+    if not source.candidates:
+        raise InputError(config.source, _nothing(source), "Tell by a pattern which files are images.", "pattern")
+    if config.dry_run:
+        examined = examine(catalogue, source.candidates, task.name, on_event, stop, task_is_new=True)
+        return Done(stopped=examined.stopped, result=_preview(planned, examined, config))
+    report = add_source(config.workspace, source, task, on_event, stop, mixed=config.mixed)
+    problems: Sequence[tuple[str, str, str]] = []
+    if config.check and not report.stopped:
+        checked = check_workspace(config.workspace, on_event, stop, task.name)
+        report.stopped, problems = checked.stopped, checked.problems
+    return Done(stopped=report.stopped, result=_result(planned, report, problems, Catalogue.load(config.workspace)))
+
+
+def plan(config: AddConfig) -> Plan:
+    """Tells what would be taken of a source by the names alone; no image is opened. It is what a preview shows at once.
+
+    Raises:
+        InputError, ConfigurationError: as `add`.
+    """
+    source = find(
+        config.source,
+        config.labels,
+        config.pattern,
+        config.label_pattern,
+        config.frame,
+        config.channel,
+        config.patient,
+        config.structures,
+    )
+    if not (config.task or source.name):
+        raise ConfigurationError(f"{config.source} has no name that could be the task's", "Name the task.")
+    if config.classes:
+        source.ignore_value = None if source.ignore_value in config.classes else source.ignore_value
+    task = Task(
+        name=config.task or source.name,
+        modality=modality_of(config.modality) or "unknown",
+        anatomy=config.anatomy,
+        group=config.group,
+        classes=[LabelClass(value=v, name=n) for v, n in sorted(config.classes.items())],
+    )
+    labelled = sum(c.label is not None for c in source.candidates)
+    parts = [_count(len(source.candidates), "image"), f"{labelled} with a label"]
+    parts += [_count(len(source.refused), "file") + " refused"] if source.refused else []
+    parts += [_not_read(source.not_read)] if source.not_read else []
+    head = f"{source.kind} {config.source}, for task {task.name}: {', '.join(parts)}"
+    return Plan(source, task, [head, *(f"  {line}" for line in source.pairs())])
+
+
+def _nothing(source: Source) -> str:
+    reason = "has nothing that could be added"
+    if source.refused:
+        path, why = source.refused[0]
+        reason += f": {_count(len(source.refused), 'file')} refused, the first is {source.shown(path)}: {why}"
+    return reason + (f" ({_not_read(source.not_read)})" if source.not_read else "")
+
+
+def _preview(planned: Plan, examined: Examination, config: AddConfig) -> dict[str, Any]:
+    source = planned.source
+    failed = [(source.shown(look.candidate.image), look.reason) for look in examined.looks if look.header is None]
+    labels = [
+        (source.shown(look.candidate.label or ""), look.label_reason) for look in examined.looks if look.label_reason
+    ]
+    doubts = [(source.shown(look.candidate.image), look.doubt) for look in examined.looks if look.doubt]
+    refused = [*source.refused, *failed, *labels]
+    images = sum(look.header is not None for look in examined.looks) + examined.unchanged
+    text = _summary(planned, images, len(doubts), refused, examined.unchanged)
+    return {
+        **_said(planned, text),
+        "images": images,
+        "in_doubt": [{"path": path, "reason": reason} for path, reason in doubts],
+        "refused": [{"path": path, "reason": reason} for path, reason in refused],
+        "unchanged": examined.unchanged,
+        "text": "\n".join([*planned.lines, *source.notes, *(f"{p}: {r}" for p, r in (*doubts, *refused)), text]),
+    }
+
+
+def _result(
+    planned: Plan, report: ScanReport, problems: Sequence[tuple[str, str, str]], catalogue: Catalogue
+) -> dict[str, Any]:
+    known = {i.id: i for i in catalogue.images if i.task == planned.task.name}
+    doubtful = [id for id in (*report.added, *report.changed) if (i := known.get(id)) and i.doubt and not i.confirmed]
+    images = len(report.added) + len(report.changed) + len(report.relinked) + report.unchanged
+    refused = [(r.path, r.reason) for r in report.refused]
+    text = _summary(planned, images, len(doubtful), refused, report.unchanged, report)
+    return {
+        **_said(planned, text),
+        "images": images,
+        "added": report.added,
+        "changed": report.changed,
+        "relinked": report.relinked,
+        "unchanged": report.unchanged,
+        "in_doubt": doubtful,
+        "refused": [r.model_dump(mode="json") for r in report.refused],
+        "duplicates": [r.model_dump(mode="json") for r in report.duplicates],
+        "problems": [dict(zip(("id", "path", "reason"), p, strict=True)) for p in problems],
+    }
+
+
+def _said(planned: Plan, text: str) -> dict[str, Any]:
+    source = planned.source
+    patients = {c.patient or c.image for c in source.candidates}
+    return {
+        "task": planned.task.name,
+        "kind": source.kind,
+        "pairs": source.pairs(),
+        "labelled": sum(c.label is not None for c in source.candidates),
+        "patients": len(patients),
+        "not_read": dict(source.not_read),
+        "notes": source.notes,
+        "text": text,
+    }
+
+
+def _summary(
+    planned: Plan,
+    images: int,
+    in_doubt: int,
+    refused: Sequence[tuple[str, str]],
+    unchanged: int,
+    report: ScanReport | None = None,
+) -> str:
+    source = planned.source
+    labelled = sum(c.label is not None for c in source.candidates)
+    patients = len({c.patient or c.image for c in source.candidates})
+    parts = []
+    if report is not None:
+        for what in ("added", "changed", "relinked", "duplicates"):
+            many = getattr(report, what)
+            parts += [f"{len(many)} {what}"] if many else []
+    parts += [f"{unchanged} unchanged"] if unchanged else []
+    head = _count(images, "image") + (f" ({', '.join(parts)})" if parts else "")
+    whole = [head, f"{labelled} with a label"]
+    whole += [f"of {_count(patients, 'patient')}"] if patients < len(source.candidates) else []
+    whole += [f"{in_doubt} in doubt (probably masks; not used until confirmed)"] if in_doubt else ["0 in doubt"]
+    whole += [f"{len(refused)} refused"]
+    whole += [_not_read(source.not_read) if source.not_read else "0 files not read"]
+    return f"Task {planned.task.name}: {', '.join(whole)}"
+
+
+def _not_read(counts: Counter[str]) -> str:
+    listed = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
+    return f"{_count(sum(counts.values()), 'file')} not read: {listed}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")

@@ -1,0 +1,92 @@
+"""BIDS: images of subjects, and their labels among the derivatives, matched by entities (bids.neuroimaging.io)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ..errors import InputError
+from .pairing import Pairing, Place
+
+LABEL_SUFFIXES = frozenset(["dseg", "mask", "seg", "roi", "msk", "label", "labels"])
+_PROBABILITIES = frozenset(["probseg"])
+_NAME = re.compile(r"sub-[A-Za-z0-9]+(_[A-Za-z0-9]+-[A-Za-z0-9.+]+)*(_[A-Za-z0-9]+)+")
+_OF_THE_LABEL = frozenset(["space", "label", "desc", "seg", "atlas", "res", "den", "hemi"])
+"""Entities that say something of a label, not of the image that it belongs to."""
+
+
+def is_bids(places: Sequence[Place]) -> bool:
+    """Tells whether the volumes are named as BIDS wants it: in folders of subjects, with entities and a suffix."""
+    named = [p for p in places if _NAME.fullmatch(p.stem) and any(f.startswith("sub-") for f in p.folders)]
+    return bool(named) and 2 * len(named) > len(places)
+
+
+def pair_bids(places: Sequence[Place], chosen: bool = False) -> Pairing:
+    """Gives each image the label of the same subject, session, run, …; a label may name its image's suffix.
+
+    Args:
+        places: everything that was found.
+        chosen: the images were chosen by hand, so that several of them may share a label.
+
+    Raises:
+        InputError: an image has two labels, or a label may belong to several images; both are named.
+    """
+    result = Pairing()
+    images, labels = [], []
+    for place in places:
+        suffixes = _suffixes(place)
+        derived = "derivatives" in (f.casefold() for f in place.folders) or "_desc-" in place.stem
+        if suffixes and suffixes[-1] in LABEL_SUFFIXES:
+            labels.append(place)
+        elif suffixes and suffixes[-1] in _PROBABILITIES:
+            result.unused.append((place.path, "is a map of probabilities, no label map"))
+        elif derived:
+            result.unused.append((place.path, "is a derivative, and no label"))
+        else:
+            images.append(place)
+    for label in labels:
+        fitting = [i for i in images if _same_scan(label, i)]
+        named = [i for i in fitting if _suffixes(i) and _suffixes(i)[-1] in _hints(label)]
+        fitting = named or fitting
+        if not fitting:
+            result.unused.append((label.path, "is a label without an image of that subject"))
+        elif len(fitting) > 1 and not chosen:
+            listing = ", ".join(i.relative for i in fitting[:4])
+            pattern = "{id}_" + (_suffixes(fitting[0]) or ["T1w"])[-1] + ".nii.gz"
+            raise InputError(
+                label.path,
+                f"may be the label of each of {len(fitting)} images: {listing}",
+                f"Choose the images by a pattern, such as {pattern!r}.",
+                "pattern",
+            )
+        for image in fitting:
+            if image.path in result.labels:
+                raise InputError(
+                    image.path,
+                    f"has two labels: {result.labels[image.path]} and {label.path}",
+                    "Choose the labels by a pattern.",
+                    "label_pattern",
+                )
+            result.labels[image.path] = label.path
+    result.images = images
+    return result
+
+
+def _entities(place: Place) -> dict[str, str]:
+    parts = [part.partition("-") for part in place.stem.split("_") if "-" in part]
+    return {key: value for key, _, value in parts}
+
+
+def _suffixes(place: Place) -> list[str]:
+    return [part for part in place.stem.split("_") if part and "-" not in part]
+
+
+def _hints(label: Place) -> set[str]:
+    return {*_suffixes(label)[:-1], _entities(label).get("space", ""), _entities(label).get("orig", "")}
+
+
+def _same_scan(label: Place, image: Place) -> bool:
+    one, other = _entities(label), _entities(image)
+    if one.get("sub") != other.get("sub") or one.get("ses") != other.get("ses"):
+        return False
+    return all(other.get(key) == value for key, value in one.items() if key not in _OF_THE_LABEL)

@@ -1,0 +1,76 @@
+"""What a source offers to a workspace: candidates for images, each with its label, and what is said of the task."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a scan is to look at. Paths are absolute."""
+
+    image: str
+    """A file, or a folder with DICOM series in it."""
+    label: str | None = None
+    """A label map, or a folder with a mask for each class."""
+    series: str | None = None
+    """None for a folder: every series in it."""
+    frame: int | None = None
+    structures: tuple[str, ...] = ()
+    """Names of the segments to take of a label that names them; none: all of them."""
+    name: str = ""
+    """Of the case, where the file's name does not tell it."""
+    patient: str = ""
+    """Whose image it is; "" where nothing tells that it is not the patient's only one."""
+
+
+@dataclass
+class Source:
+    """The candidates of one folder or dataset, and what it says about the task."""
+
+    name: str
+    kind: str
+    """Such as "folder", "MSD dataset" or "nnU-Net dataset"."""
+    root: str = ""
+    """The folder that paths are shown relative to."""
+    candidates: list[Candidate] = field(default_factory=list)
+    modality: str = ""
+    classes: dict[int, str] = field(default_factory=dict)
+    ignore_value: int | None = None
+    """Value of voxels that nobody labelled."""
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    """Path and reason of what cannot even be a candidate."""
+    not_read: Counter[str] = field(default_factory=Counter)
+    """How many files of each kind (suffix) were passed over."""
+    patients_told: bool = False
+    """Whether the user has said whose the images are, which wins over what the catalogue says."""
+    notes: list[str] = field(default_factory=list)
+    """What the user should know of how the source was taken."""
+
+    def shown(self, path: str) -> str:
+        """Returns a path as it is shown: relative to the source where it lies below it."""
+        start = self.root + os.sep
+        return (path[len(start) :] if path.startswith(start) else path).replace(os.sep, "/")
+
+    def pairs(self, count: int = 3) -> list[str]:
+        """Returns the first pairs as `image ← label`; images without a label where there is no pair."""
+        labelled = [c for c in self.candidates if c.label is not None]
+        lines = []
+        for candidate in (labelled or self.candidates)[:count]:
+            frame = "" if candidate.frame is None else f" (frame {candidate.frame})"
+            label = "no label" if candidate.label is None else self.shown(candidate.label)
+            label += "/ (a mask for each class)" if candidate.label and os.path.isdir(candidate.label) else ""
+            lines.append(f"{self.shown(candidate.image)}{frame} ← {label}")
+        return lines
+
+
+def modality_of(text: str) -> str:
+    """Returns "CT" or "MR" for the many ways of writing them, anything else as it is."""
+    upper = text.strip().upper()
+    if upper in ("CT", "CTA", "CBCT"):
+        return "CT"
+    if upper.startswith(("MR", "T1", "T2", "FLAIR", "ADC", "DWI", "LGE", "CINE")):
+        return "MR"
+    return text.strip()

@@ -1,0 +1,101 @@
+"""Which files lie below a folder: volumes, folders of DICOM slices, and everything else, which is counted."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import InputError, encodable
+from ..files import read_json
+from ..imaging.formats import is_dicom, is_volume, suffix_of
+
+_OTHER_SUFFIXES = (".json", ".csv", ".txt", ".md", ".xml", ".pdf", ".png", ".jpg", ".zip", ".raw", ".zraw", ".bval")
+"""Files that need not be opened to know that they are no DICOM slices."""
+
+
+@dataclass
+class Listing:
+    """What lies below a folder, in the order of the names."""
+
+    volumes: list[str] = field(default_factory=list)
+    """Files, and folders that hold DICOM slices."""
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    """Path and reason of what cannot be entered or opened."""
+    not_read: Counter[str] = field(default_factory=Counter)
+    """How many files of each kind were passed over, by their suffix."""
+
+    def __add__(self, other: Listing) -> Listing:
+        return Listing(self.volumes + other.volumes, self.refused + other.refused, self.not_read + other.not_read)
+
+
+def listed(root: str | Path) -> Listing:
+    """Lists what lies below a folder; each folder is entered once, a workspace below it is not."""
+    root, found = str(root), Listing()
+    waiting: list[str] = [root]
+    seen: set[tuple[int, int]] = set()
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in seen:  # a link back to a folder above
+                found.not_read["links to folders that were read"] += 1
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            entries = sorted(os.scandir(folder), key=lambda e: e.name)
+        except OSError as error:
+            found.refused.append((folder, f"cannot be read: {error.strerror or error}"))
+            continue
+        if folder != root and any(e.name == "dataset.json" and is_workspace(e.path) for e in entries):
+            found.not_read["workspaces of HSSL"] += 1
+            continue
+        below, others = [], []
+        for entry in entries:
+            if entry.name.startswith("."):
+                found.not_read["hidden"] += 1
+                continue
+            if encodable(entry.path) != entry.path:
+                found.refused.append((encodable(entry.path), "has a name that is not UTF-8; rename it"))
+                continue
+            try:
+                if entry.is_dir():
+                    below.append(entry.path)
+                elif not entry.is_file():
+                    if is_volume(entry.name):
+                        found.refused.append((entry.path, "is a link to nothing, or no regular file"))
+                    else:
+                        found.not_read[kind_of(entry.name)] += 1
+                elif is_volume(entry.name):
+                    found.volumes.append(entry.path)
+                else:
+                    others.append(entry.path)
+            except OSError as error:
+                found.refused.append((entry.path, f"cannot be read: {error.strerror or error}"))
+        slices = [p for p in others if not p.lower().endswith(_OTHER_SUFFIXES) and is_dicom(p)]
+        if slices:
+            found.volumes.append(folder)
+        found.not_read.update(kind_of(p) for p in set(others).difference(slices) if not _is_data_of_header(p, entries))
+        waiting.extend(reversed(below))
+    return found
+
+
+def kind_of(path: str) -> str:
+    """Returns the suffix by which a file that is not read is counted."""
+    return os.path.splitext(path)[1].lower() or "without a suffix"
+
+
+def is_workspace(description: str) -> bool:
+    """Tells whether a dataset.json is a catalogue of HSSL."""
+    try:
+        values = read_json(description)
+    except InputError:
+        return False
+    return isinstance(values, dict) and "schema" in values and "images" in values
+
+
+def _is_data_of_header(path: str, entries: list[os.DirEntry[str]]) -> bool:
+    """The voxels of a detached header (`a.raw` of `a.mhd`) are read with it."""
+    name = os.path.basename(path)
+    headers = [e.name for e in entries if suffix_of(e.name) in (".mhd", ".nhdr")]
+    return any(name.startswith(os.path.splitext(header)[0] + ".") for header in headers)

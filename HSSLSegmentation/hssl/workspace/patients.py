@@ -1,0 +1,107 @@
+"""Whose image it is: told by the names of files and folders, or by a pattern of the user's."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from ..errors import ConfigurationError
+from .pairing import Place
+
+_SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
+_OF_ONE_PATIENT = re.compile(
+    r"(frame|time|tp|timepoint|visit|ses|session|phase|echo|t)?[-_.\s]*\d{1,3}"
+    r"|ed|es|left|right|lt|rt|l|r|pre|post|baseline|followup|4d|sa|la"
+    r"|t1[a-z]*|t2[a-z]*|flair|adc|dwi|ct|cta|cbct|pt|pet|mr|mri",
+    re.IGNORECASE,
+)
+"""What may follow a patient's name in those of several images: a frame, end of diastole or systole, side, visit or
+sequence."""
+
+
+def patients_of(places: Sequence[Place], pattern: str = "") -> list[str]:
+    """Returns the patient of each image; "" where nothing tells that it is not the patient's only one.
+
+    With a pattern: the part of the relative path that stands for `{patient}`. Without, the rule is cautious, because
+    images that are taken for one patient's never come apart in a split:
+
+    - a folder or name with BIDS's `sub-…`;
+    - a name that begins with the name of its folder and goes on in a way that is no bare number, as the names of other
+      folders do (`patient001/patient001_frame01`, `BraTS-0001/BraTS-0001-t1c`);
+    - folders that hold the same few names, which are no bare numbers (`p1/ct`, `p1/mr`, `p2/ct`, …);
+    - names in a folder that differ in a known ending only: a frame, ED or ES, left or right, a visit.
+
+    Args:
+        places: the images of one source.
+        pattern: such as "{patient}_*", for the name, or "{patient}/*", for the path below the source; a pattern without
+            {patient} is the name of one patient who has them all.
+
+    Raises:
+        ConfigurationError: the pattern has {patient} twice, or fits no image.
+    """
+    if pattern:
+        return _by_pattern(places, pattern)
+    found = ["" for _ in places]
+    for number, place in enumerate(places):
+        subject = next((m[0] for part in (*place.folders, place.stem) if (m := _SUBJECT.match(part))), "")
+        found[number] = subject
+    open_ones = [n for n, name in enumerate(found) if not name]
+    _by_folder(places, open_ones, found)
+    _by_ending(places, [n for n in open_ones if not found[n]], found)
+    return found
+
+
+def _by_pattern(places: Sequence[Place], pattern: str) -> list[str]:
+    if "{patient}" not in pattern:
+        return [pattern for _ in places]
+    if pattern.count("{patient}") > 1:
+        raise ConfigurationError(f"pattern {pattern!r} must contain {{patient}} once")
+    text = re.escape(pattern).replace(re.escape("{patient}"), "(?P<patient>[^/]+?)").replace(re.escape("*"), ".*")
+    expression = re.compile(text)
+    found = []
+    for place in places:
+        path = "/".join((*place.folders, place.stem))
+        names = (path, place.relative) if "/" in pattern else (place.stem, place.relative.rsplit("/", 1)[-1])
+        fits = next((m for name in names if (m := expression.fullmatch(name))), None)
+        found.append(fits["patient"] if fits else "")
+    if places and not any(found):
+        raise ConfigurationError(f"the pattern {pattern!r} of the patients fits no image, such as {places[0].relative}")
+    return found
+
+
+def _by_folder(places: Sequence[Place], chosen: Sequence[int], found: list[str]) -> None:
+    """Folders of one patient each, which the names in them tell."""
+    rests: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for n in chosen:
+        place = places[n]
+        if place.where:
+            rests[place.where].append(_after(place.stem.casefold(), place.where[-1]))
+    count = Counter(rest for many in rests.values() for rest in set(many))
+    if len(rests) < 2:
+        return
+    for n in chosen:
+        place = places[n]
+        many = rests.get(place.where, [])
+        if not many or len(set(many)) != len(many):
+            continue
+        # Each of its names stands in another folder, too, and there are more folders than names in this one.
+        if all(count[rest] > 1 and not rest.strip("-_. ").isdigit() for rest in many) and len(many) < len(rests) + 1:
+            found[n] = place.parents[-1]
+
+
+def _after(name: str, start: str) -> str:
+    return name[len(start) :] if name.startswith(start) else name
+
+
+def _by_ending(places: Sequence[Place], chosen: Sequence[int], found: list[str]) -> None:
+    """Names in one folder that differ in the ending only."""
+    begun: dict[tuple[tuple[str, ...], str], list[tuple[int, str]]] = defaultdict(list)
+    for n in chosen:
+        words = re.split(r"(?<=[^-_.\s])[-_.\s]+", places[n].stem)
+        if len(words) > 1 and _OF_ONE_PATIENT.fullmatch(words[-1]) and not words[-1].isdigit():
+            begun[places[n].where, places[n].stem[: -len(words[-1])].rstrip("-_. ")].append((n, words[-1]))
+    for (_, name), members in begun.items():
+        if len(members) > 1:
+            for n, _ending in members:
+                found[n] = name
