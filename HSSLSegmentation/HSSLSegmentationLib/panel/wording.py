@@ -8,6 +8,7 @@ def phase(name: str) -> str:
     return {
         "scans": _("Making sample scans"),
         "scan": _("Reading the scans"),
+        "headers": _("Reading the scans"),
         "voxels": _("Checking the scans"),
         "grouping": _("Comparing the scans"),
         "generate": _("Making sample scans"),

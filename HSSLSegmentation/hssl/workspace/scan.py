@@ -213,7 +213,7 @@ def examine(
             pending.append(known.with_its_label(candidate))
     if not pending:
         return examined
-    meter = ProgressMeter(on_event, "scan", len(pending))
+    meter = ProgressMeter(on_event, "headers", len(pending))
     done = 0
     for looks in in_threads(_look_inside, pending, stop):
         examined.looks.extend(looks)
