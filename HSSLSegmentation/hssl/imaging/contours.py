@@ -91,7 +91,7 @@ def _in_slices(
         elif 0 < above < len(at) and at[above] - at[above - 1] <= 1.5 * usual:
             share = (number - at[above - 1]) / (at[above] - at[above - 1])
             result[number] = (1 - share) * distance(above - 1) + share * distance(above) < 0
-        elif -0.5 * usual < number - at[nearest] <= 0.5 * usual:
+        elif abs(number - at[nearest]) < 0.5 * usual - 1e-6:
             result[number] = shapes[nearest]
     return result
 

@@ -213,18 +213,24 @@ def header_of(file: Path, tags: Sequence[str]) -> Dataset:
     Raises:
         InputError: it is no DICOM file, or its header is damaged.
     """
+    return _header(file, tags)[0]
+
+
+def _header(path: Path, tags: Sequence[str]) -> tuple[Dataset, int]:
+    """Returns the elements, and how many bytes there are from the pixels on."""
     import pydicom
 
     try:
-        with pydicom.config.disable_value_validation():  # odd values are common, and of no concern here
+        # Odd values are common, and of no concern here.
+        with open(path, "rb") as file, pydicom.config.disable_value_validation():
             dataset = pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(tags))
             for _ in dataset.iterall():  # values are understood when they are first looked at
                 pass
+            return dataset, os.fstat(file.fileno()).st_size - file.tell()
     except OSError as error:
-        raise InputError(file, f"cannot be read: {error.strerror or error}") from error
+        raise InputError(path, f"cannot be read: {error.strerror or error}") from error
     except Exception as error:  # pydicom raises whatever a damaged value makes it stumble over
-        raise InputError(file, f"is no DICOM file that can be read: {encodable(str(error))[:200]}") from error
-    return dataset
+        raise InputError(path, f"is no DICOM file that can be read: {encodable(str(error))[:200]}") from error
 
 
 def text_of(dataset: Dataset, keyword: str) -> str:
@@ -275,7 +281,7 @@ def _contents(folder: Path, files: Iterable[Path]) -> Contents:
 
 
 def _read(path: Path) -> _File:
-    dataset = header_of(path, TAGS)
+    dataset, present = _header(path, TAGS)
     kind = kind_of(dataset)
     if "Rows" not in dataset and (kind == "image" or not text_of(dataset, "SOPClassUID")):
         raise InputError(path, "cannot be read: it has no DICOM header of an image, or a truncated one")
@@ -285,7 +291,7 @@ def _read(path: Path) -> _File:
             planes = _planes(path, dataset)
         except (TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
             raise InputError(path, f"has a damaged header: {encodable(str(error))[:200]}") from error
-        _check_length(path, dataset, planes[0])
+        _check_length(path, dataset, planes[0], present)
     return _File(
         path,
         kind,
@@ -299,16 +305,15 @@ def _read(path: Path) -> _File:
     )
 
 
-def _check_length(path: Path, dataset: Dataset, plane: Plane) -> None:
+def _check_length(path: Path, dataset: Dataset, plane: Plane, present: int) -> None:
     """Refuses a file that is shorter than its uncompressed pixels, which GDCM would fill up."""
     syntax = getattr(dataset, "file_meta", {}).get("TransferSyntaxUID")
     if syntax is not None and (not syntax.is_transfer_syntax or syntax.is_compressed or syntax.is_deflated):
         return
     frames = int(dataset.get("NumberOfFrames") or 1)
     expected = plane.size[0] * plane.size[1] * plane.components * frames * plane.bits // 8
-    present = os.path.getsize(path)
     if present < expected:
-        raise InputError(path, f"is truncated: its pixels are {expected} bytes, the whole file has {present}")
+        raise InputError(path, f"is truncated: its pixels are {expected} bytes, {present} are there")
 
 
 def _planes(path: Path, dataset: Dataset) -> list[Plane]:

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import dicom_files as files
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from pydicom.dataset import Dataset
+
+from hssl.errors import InputError
+from hssl.imaging.dicom import contents_of, series_in
+from hssl.imaging.volumes import read_header, read_volume
+
+RNG = np.random.default_rng(3)
+
+
+def values(count=8, kind=np.int16, size=(12, 16)) -> np.ndarray:
+    return RNG.integers(-900 if np.dtype(kind).kind == "i" else 0, 900, (count, *size)).astype(kind)
+
+
+def array(path, **choice) -> np.ndarray:
+    return sitk.GetArrayFromImage(read_volume(path, **choice))
+
+
+def reason(path, **choice) -> str:
+    with pytest.raises(InputError) as caught:
+        read_volume(path, **choice)
+    return caught.value.reason
+
+
+def temporal(phases: int):
+    def change(group: Dataset, number: int) -> None:
+        content = Dataset()
+        content.TemporalPositionIndex = number % phases + 1
+        group.FrameContentSequence = [content]
+
+    return change
+
+
+def test_frames_are_sorted_by_their_positions(tmp_path):
+    truth = values(20, np.uint16)
+    order = [*range(0, 20, 3), *range(1, 20, 3), *range(2, 20, 3)]
+    path = files.write_frames(tmp_path / "a" / "a.dcm", truth[order], [3.0 * k for k in order])
+    for named in (path, path.parent):
+        image = read_volume(named)
+        assert image.GetSpacing() == pytest.approx((1, 1, 3)) and image.GetOrigin() == (0, 0, 0)
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(image), truth)
+    down = files.write_frames(tmp_path / "b" / "b.dcm", truth[::-1], [3.0 * k for k in range(19, -1, -1)])
+    np.testing.assert_array_equal(array(down), truth)
+
+
+def test_frames_get_the_checks_that_slices_get(tmp_path):
+    path = files.write_frames(tmp_path / "a" / "a.dcm", values(5, np.uint16), [0, 3, 9, 12, 15])
+    assert "1 slice is missing, between frame 2 and frame 3" in reason(path)
+    path = files.write_frames(tmp_path / "b" / "b.dcm", values(5, np.uint16), [0, 3, 5.5, 9, 12])
+    assert "unevenly spaced" in reason(path)
+
+
+def test_frames_with_slopes_of_their_own_have_each_their_values(tmp_path):
+    slopes = [(2.0, 5.0), (3.0, 5.0), (0.25, -7.5), (1.0, 0.0)]
+
+    def change(group: Dataset, number: int) -> None:
+        scale = Dataset()
+        scale.RescaleSlope, scale.RescaleIntercept, scale.RescaleType = *map(str, slopes[number]), "US"
+        group.PixelValueTransformationSequence = [scale]
+
+    raw = values(4, np.uint16)
+    path = files.write_frames(tmp_path / "a.dcm", raw, [0, 3, 6, 9], change)
+    expected = np.stack([plane * slope + intercept for plane, (slope, intercept) in zip(raw, slopes, strict=True)])
+    np.testing.assert_allclose(array(path), expected, rtol=1e-6)
+
+
+def test_phases_of_an_enhanced_image_are_listed_and_chosen(tmp_path):
+    truth = values(12, np.uint16)
+    path = files.write_frames(tmp_path / "a.dcm", truth, np.repeat([0.0, 3, 6, 9], 3), temporal(3))
+    why = reason(path)
+    assert "has 3 volumes and none is chosen" in why and "1: temporal position 2 (4 slices of 16×12)" in why
+    for phase in range(3):
+        np.testing.assert_array_equal(array(path, frame=phase), truth[phase::3])
+        assert read_header(path, frame=phase).frames == 3
+    assert "no frame 3" in reason(path, frame=3)
+
+
+def echo(made: Dataset, number: int) -> None:
+    made.EchoTime = [4.6, 2.3][number % 2]
+    made.EchoNumbers = None
+
+
+def nothing(made: Dataset, number: int) -> None:
+    pass
+
+
+@pytest.mark.parametrize("change", [echo, nothing])
+def test_echoes_of_a_series_are_told_apart_by_what_the_headers_say_or_by_their_numbers(tmp_path, change):
+    truth = values(8)
+    files.write_slices(tmp_path, truth, np.repeat([0.0, 2, 4, 6], 2), change)
+    assert "has 2 volumes" in reason(tmp_path)
+    first, second = (truth[1::2], truth[0::2]) if change is echo else (truth[0::2], truth[1::2])
+    np.testing.assert_array_equal(array(tmp_path, frame=0), first)
+    np.testing.assert_array_equal(array(tmp_path, frame=1), second)
+    if change is echo:
+        assert "0: echo time 2.3" in reason(tmp_path)
+
+
+def test_echoes_in_phases_are_told_apart_by_both(tmp_path):
+    def change(made: Dataset, number: int) -> None:
+        made.TemporalPositionIdentifier, made.EchoTime = number // 2 % 2 + 1, [2.3, 4.6][number % 2]
+
+    truth = values(12)
+    files.write_slices(tmp_path, truth, np.repeat([0.0, 2, 4], 4), change)
+    assert "3: temporal position 2, echo time 4.6" in reason(tmp_path)
+    np.testing.assert_array_equal(array(tmp_path, frame=2), truth[2::4])
+
+
+def test_trigger_times_that_differ_from_slice_to_slice_still_give_phases(tmp_path):
+    def change(made: Dataset, number: int) -> None:
+        made.TriggerTime = 10.0 * (number % 3) + 0.1 * (number // 3)
+
+    truth = values(12)
+    files.write_slices(tmp_path, truth, np.repeat([0.0, 2, 4, 6], 3), change)
+    np.testing.assert_array_equal(array(tmp_path, frame=1), truth[1::3])
+
+
+@pytest.mark.parametrize("positions", [np.arange(12) * 2 + 12.7, np.arange(12) * 2 + 22.9, 24.5 + np.arange(12) * 2.5])
+def test_two_passes_of_a_series_are_listed_and_chosen(tmp_path, positions):
+    truth = values(24)
+    files.write_slices(tmp_path, truth[:12], np.arange(12) * 2.0, prefix="A")
+    files.write_slices(tmp_path, truth[12:], positions, prefix="B")
+    assert "0: 0.0 to 22.0 mm (12 slices of 16×12)" in reason(tmp_path)
+    for frame, part in enumerate((truth[:12], truth[12:])):
+        image = read_volume(tmp_path, frame=frame)
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(image), part)
+        assert image.GetOrigin()[2] == pytest.approx([0, positions[0]][frame])
+
+
+def test_a_scout_is_left_aside_and_said(tmp_path):
+    def change(made: Dataset, number: int) -> None:
+        if number == 7:
+            made.ImageOrientationPatient, made.ImagePositionPatient = [0, 1, 0, 0, 0, -1], [20, 0, 40]
+
+    truth = values(8)
+    files.write_slices(tmp_path, truth, np.arange(8) * 2.0, change)
+    np.testing.assert_array_equal(array(tmp_path), truth[:7])
+    (remark,) = read_header(tmp_path).remarks
+    assert "the largest of 2 volumes is taken" in remark and "1: sagittal (1 slice of 16×12, IM007.dcm)" in remark
+    assert read_volume(tmp_path, frame=1).GetSize() == (16, 12, 1)
+
+
+def test_slices_of_another_size_are_another_volume(tmp_path):
+    files.write_slices(tmp_path, values(4), np.arange(4) * 2.0, prefix="A")
+    other = values(3, size=(12, 20))
+    files.write_slices(tmp_path, other, np.arange(3) * 2.0, prefix="B")
+    assert read_volume(tmp_path).GetSize() == (16, 12, 4)
+    np.testing.assert_array_equal(array(tmp_path, frame=1), other)
+
+
+def test_a_copied_file_is_dropped_and_said(tmp_path):
+    truth = values(6)
+    written = files.write_slices(tmp_path, truth, np.arange(6) * 2.0)
+    shutil.copy(written[3], tmp_path / "copy of IM003.dcm")
+    np.testing.assert_array_equal(array(tmp_path), truth)
+    assert "copies of others" in read_header(tmp_path).remarks[0]
+
+
+def test_a_second_slice_at_a_position_is_not_mixed_into_the_volume(tmp_path):
+    truth = values(6)
+    files.write_slices(tmp_path, truth, np.arange(6) * 2.0)
+    files.write_slices(tmp_path, values(1), [4.0], lambda made, number: setattr(made, "InstanceNumber", 99), prefix="Z")
+    np.testing.assert_array_equal(array(tmp_path), truth)
+    assert "Z000.dcm" in read_header(tmp_path).remarks[0]
+
+
+def test_slices_with_slopes_of_their_own_are_read_as_real_numbers(tmp_path):
+    def change(made: Dataset, number: int) -> None:
+        made.RescaleSlope = "1" if number == 0 else f"{0.5 + 0.013 * number:.4f}"
+
+    raw = values(6)
+    files.write_slices(tmp_path, raw, np.arange(6) * 2.0, change, files.PET, "PT")
+    expected = np.stack([p * (1 if n == 0 else round(0.5 + 0.013 * n, 4)) for n, p in enumerate(raw)])
+    assert read_header(tmp_path).pixel_type == "32-bit float" == read_volume(tmp_path).GetPixelIDTypeAsString()
+    np.testing.assert_allclose(array(tmp_path), expected, rtol=1e-6)
+
+
+def test_an_intercept_that_leaves_the_first_slice_s_type_is_no_overflow(tmp_path):
+    def change(made: Dataset, number: int) -> None:
+        made.RescaleIntercept = "-1024" if number else "0"
+
+    raw = values(4, np.uint16)
+    files.write_slices(tmp_path, raw, np.arange(4) * 2.0, change)
+    np.testing.assert_array_equal(array(tmp_path)[1:], raw[1:].astype(int) - 1024)
+
+
+@pytest.mark.parametrize("step", [-4.0, 4.0])
+def test_a_spect_whose_slices_run_down_has_a_positive_spacing(tmp_path, step):
+    truth, made, detector = values(5, np.uint16), files.dataset(files.NUCLEAR, "NM"), Dataset()
+    files.put_pixels(made, truth)
+    made.PixelSpacing, made.SliceThickness, made.SpacingBetweenSlices = [4, 4], "4", str(step)
+    made.ImageType = ["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"]
+    detector.ImageOrientationPatient, detector.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 10]
+    made.DetectorInformationSequence = [detector]
+    image = read_volume(files.write(made, tmp_path / "a.dcm"))
+    assert image.GetSpacing() == (4, 4, 4)
+    assert image.GetOrigin()[2] == (10 - 16 if step < 0 else 10)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), truth[::-1] if step < 0 else truth)
+    made.ImageType = ["ORIGINAL", "PRIMARY", "WHOLE BODY", "EMISSION"]
+    assert "no positions" in reason(files.write(made, tmp_path / "flat.dcm"))
+
+
+def test_doses_structures_and_reports_are_no_images(tmp_path):
+    files.write_slices(tmp_path, values(4), np.arange(4) * 2.0)
+    dose = files.dataset(files.DOSE, "RTDOSE")
+    files.put_pixels(dose, values(4, np.uint16))
+    files.write(dose, tmp_path / "RD.dcm")
+    files.write_structures(tmp_path / "RS.dcm", {"x": [np.array([[1.0, 1, 2], [5, 1, 2], [5, 5, 2]])]})
+    report = files.dataset("1.2.840.10008.5.1.4.1.1.88.11", "SR")
+    files.write(report, tmp_path / "SR.dcm")
+    found = contents_of(tmp_path)
+    assert [(s.uid, s.modality, s.patient) for s in found.series] == [("1.2.3.9", "CT", "p 7")]
+    assert {(o.file.name, o.kind) for o in found.objects} == {
+        ("RD.dcm", "other"),
+        ("RS.dcm", "structures"),
+        ("SR.dcm", "other"),
+    }
+    assert read_volume(tmp_path).GetSize() == (16, 12, 4)
+    assert "modality RTDOSE, no image" in reason(tmp_path / "RD.dcm")
+    (tmp_path / "alone").mkdir()
+    shutil.copy(tmp_path / "RD.dcm", tmp_path / "alone")
+    assert "no DICOM series (of images, only RTDOSE)" in reason(tmp_path / "alone")
+
+
+def test_files_without_preamble_are_read(tmp_path):
+    truth = values(4)
+    for number, path in enumerate(files.write_slices(tmp_path / "whole", truth, np.arange(4) * 2.0)):
+        (tmp_path / "headless").mkdir(exist_ok=True)
+        (tmp_path / "headless" / f"IM{number}").write_bytes(path.read_bytes()[132:])
+        made = pydicom.dcmread(path)
+        bare = Dataset()
+        bare.update({e.tag: e for e in made})
+        (tmp_path / "bare").mkdir(exist_ok=True)
+        with open(tmp_path / "bare" / f"IM{number}", "wb") as file:
+            pydicom.dcmwrite(file, bare, implicit_vr=True, little_endian=True)
+    for folder in ("headless", "bare"):
+        np.testing.assert_array_equal(array(tmp_path / folder), truth)
+
+
+def test_a_series_without_pixel_spacing_asks_for_it(tmp_path):
+    files.write_slices(tmp_path, values(4), np.arange(4) * 2.0, lambda made, number: made.__delattr__("PixelSpacing"))
+    with pytest.raises(InputError) as caught:
+        read_header(tmp_path)
+    assert caught.value.way_out == "spacing"
+    assert read_volume(tmp_path, spacing=(0.5, 0.5, 2)).GetSpacing() == (0.5, 0.5, 2)
+
+
+def test_a_truncated_multi_frame_file_is_refused(tmp_path):
+    path = files.write_frames(tmp_path / "a.dcm", values(8, np.uint16), np.arange(8) * 3.0)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert "truncated" in reason(path)
+
+
+def test_only_the_listed_elements_are_read(tmp_path):
+    files.write_slices(tmp_path, values(2), [0, 2.0])
+    (series,) = series_in(tmp_path)
+    assert series.patient == "p 7"
+    assert "Doe" not in repr(series) and "19700101" not in repr(series)
+
+
+def test_an_ordinary_folder_of_files_is_not_taken_for_dicom(tmp_path):
+    for name, content in (("a.txt", b"\x08\x00 no DICOM at all, only text"), ("b.bin", bytes(range(256)) * 4)):
+        (tmp_path / name).write_bytes(content)
+    assert series_in(tmp_path) == []
+    assert Path(tmp_path / "a.txt").exists()

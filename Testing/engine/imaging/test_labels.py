@@ -1,0 +1,374 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import dicom_files as files
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+
+from hssl.errors import InputError
+from hssl.imaging.dicom_labels import label_map_of, masks_of, reference_of
+from hssl.imaging.labels import read_label_map, structures_in
+from hssl.imaging.volumes import read_header, read_volume
+
+TISSUE = (
+    "Segmentation category and type - 3D Slicer General Anatomy list~SCT^85756007^Tissue~SCT^85756007^Tissue~^^~~^^~^^"
+)
+LIVER_CODE = "x~SCT^123037004^Anatomical Structure~SCT^10200004^Liver~^^~y~^^~^^"
+
+
+@dataclass(frozen=True)
+class Class:
+    value: int
+    name: str
+    terminology: str | None = None
+
+
+CLASSES = [Class(1, "liver"), Class(5, "Tumour")]
+SHAPE = (6, 12, 16)
+
+
+def ball(radius: float, centre=(3, 6, 8)) -> np.ndarray:
+    grid = np.indices(SHAPE) - np.array(centre)[:, None, None, None]
+    return (grid**2).sum(0) < radius**2
+
+
+LARGE, SMALL = ball(5.2), ball(2.2)
+
+
+def scan(path: Path, size=SHAPE) -> sitk.Image:
+    image = sitk.GetImageFromArray(np.random.default_rng(0).normal(0, 9, size).astype(np.float32))
+    image.SetSpacing((1, 1, 2))
+    image.SetOrigin((4, -3, 10))
+    sitk.WriteImage(image, str(path))
+    return read_volume(path)
+
+
+def segmentation(
+    path: Path, array: np.ndarray, segments, origin=(4, -3, 10), endings: str = "\n", tags: str = ""
+) -> Path:
+    """Writes what Slicer writes: array (z, y, x), or (z, y, x, layer); segments are (name, value, layer)."""
+    layers = array.ndim == 4
+    sizes = array.shape[::-1] if not layers else (array.shape[3], *array.shape[2::-1])
+    lines = [
+        "NRRD0004",
+        f"type: {array.dtype}",
+        f"dimension: {array.ndim}",
+        "space: left-posterior-superior",
+        f"sizes: {' '.join(map(str, sizes))}",
+        f"space directions: {'none ' if layers else ''}(1,0,0) (0,1,0) (0,0,2)",
+        f"kinds: {'list ' if layers else ''}domain domain domain",
+        "endian: little",
+        "encoding: raw",
+        f"space origin: ({','.join(map(str, origin))})",
+    ]
+    for number, (name, value, layer) in enumerate(segments):
+        lines += [
+            f"Segment{number}_ID:=Segment_{number}",
+            f"Segment{number}_Name:={name}",
+            f"Segment{number}_LabelValue:={value}",
+            f"Segment{number}_Layer:={layer}",
+            f"Segment{number}_Color:=0.5 0.25 1",
+        ]
+        if tags:
+            lines.append(f"Segment{number}_Tags:=TerminologyEntry:{tags}|Segmentation.Status:inprogress|")
+    path.write_bytes(endings.join(lines).encode() + b"\n\n" + np.ascontiguousarray(array).tobytes())
+    return path
+
+
+def values(image: sitk.Image) -> np.ndarray:
+    return sitk.GetArrayFromImage(image)
+
+
+def reason(*arguments, **named) -> str:
+    with pytest.raises(InputError) as caught:
+        read_label_map(*arguments, **named)
+    return caught.value.reason
+
+
+TRUTH = np.where(SMALL, 5, LARGE * 1)
+
+
+# Segmentations of Slicer ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [("liver", "tumour"), ("TUMOUR", "Liver")])
+def test_values_are_told_by_the_names_of_the_segments(tmp_path, order):
+    image = scan(tmp_path / "a.nrrd")
+    own = {name.lower(): number for number, name in enumerate(order, 1)}
+    array = np.where(SMALL, own["tumour"], LARGE * own["liver"]).astype(np.uint8)
+    path = segmentation(tmp_path / "a.seg.nrrd", array, [(n, v, 0) for v, n in enumerate(order, 1)])
+    assert [(s.name, s.value, s.color) for s in structures_in(path)] == [
+        (n, v, (0.5, 0.25, 1)) for v, n in enumerate(order, 1)
+    ]
+    label = read_label_map(path, image, classes=CLASSES)
+    np.testing.assert_array_equal(values(label), TRUTH)
+    np.testing.assert_array_equal(values(read_label_map(path, image)), array)
+
+
+def test_a_segment_that_is_no_class_is_an_error_unless_it_is_empty_or_left_out(tmp_path):
+    image = scan(tmp_path / "a.nrrd")
+    array = np.where(SMALL, 2, LARGE * 1).astype(np.uint8)
+    path = segmentation(tmp_path / "a.seg.nrrd", array, [("liver", 1, 0), ("spleen", 2, 0), ("gall bladder", 3, 0)])
+    assert "its segment 'spleen' is no class of the task (they are liver, Tumour)" in reason(
+        path, image, classes=CLASSES
+    )
+    label = read_label_map(path, image, classes=CLASSES, structures=["liver"])
+    np.testing.assert_array_equal(values(label), LARGE & ~SMALL)
+    assert "has no structure 'kidney' (there: liver, spleen, gall bladder)" in reason(path, structures=["kidney"])
+
+
+def test_a_segment_of_another_name_is_the_class_of_its_terminology(tmp_path):
+    image = scan(tmp_path / "a.nrrd")
+    path = segmentation(tmp_path / "a.seg.nrrd", LARGE.astype(np.uint8), [("Leber", 1, 0)], tags=LIVER_CODE)
+    classes = [Class(3, "liver", LIVER_CODE.replace("x~", "another context~")), Class(4, "tumour", TISSUE)]
+    np.testing.assert_array_equal(values(read_label_map(path, image, classes=classes)), LARGE * 3)
+    path = segmentation(tmp_path / "b.seg.nrrd", LARGE.astype(np.uint8), [("Leber", 1, 0)], tags=TISSUE)
+    assert "is no class" in reason(path, image, classes=classes)  # Slicer's default says nothing
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16])
+@pytest.mark.parametrize("layers", [2, 3])
+def test_segments_that_overlap_are_refused_until_an_order_is_chosen(tmp_path, kind, layers):
+    image = scan(tmp_path / "a.nrrd")
+    array = np.stack([LARGE, SMALL, ~LARGE][:layers], 3).astype(kind)
+    segments = [("liver", 1, 0), ("tumour", 1, 1), ("rest", 1, 2)][:layers]
+    path = segmentation(tmp_path / "a.seg.nrrd", array, segments)
+    why = reason(path, image)
+    assert f"its segments overlap ({layers} layers): liver and tumour share {SMALL.sum()} voxels" in why
+    label = read_label_map(path, image, classes=CLASSES, structures=["liver", "tumour"])
+    np.testing.assert_array_equal(values(label), TRUTH)
+    label = read_label_map(path, image, classes=CLASSES, structures=["tumour", "liver"])
+    np.testing.assert_array_equal(values(label), LARGE)
+
+
+def test_layers_that_do_not_overlap_need_no_choice_and_values_may_repeat(tmp_path):
+    image = scan(tmp_path / "a.nrrd")
+    array = np.stack([LARGE & ~SMALL, SMALL], 3).astype(np.uint8)
+    path = segmentation(tmp_path / "a.seg.nrrd", array, [("liver", 1, 0), ("tumour", 1, 1)])
+    np.testing.assert_array_equal(values(read_label_map(path, image, classes=CLASSES)), TRUTH)
+    np.testing.assert_array_equal(values(read_label_map(path, image)), np.where(SMALL, 2, LARGE))
+
+
+def test_two_segments_of_one_name_are_an_error(tmp_path):
+    image = scan(tmp_path / "a.nrrd")
+    path = segmentation(tmp_path / "a.seg.nrrd", TRUTH.astype(np.uint8), [("liver", 1, 0), ("liver", 5, 0)])
+    assert "two segments of one name: liver" in reason(path, image, classes=CLASSES)
+
+
+def test_a_segmentation_that_was_cropped_is_put_back_and_one_that_reaches_further_is_cut(tmp_path):
+    image = scan(tmp_path / "a.nrrd")
+    part = LARGE[1:5, 2:11, 4:14].astype(np.uint8)
+    path = segmentation(tmp_path / "a.seg.nrrd", part, [("liver", 1, 0)], origin=(8, -1, 12))
+    expected = np.zeros(SHAPE, bool)
+    expected[1:5, 2:11, 4:14] = part
+    np.testing.assert_array_equal(values(read_label_map(path, image)), expected)
+    assert read_label_map(path, image).GetOrigin() == image.GetOrigin()
+    told: list[str] = []
+    path = segmentation(tmp_path / "b.seg.nrrd", np.ones((6, 12, 20), np.uint8), [("liver", 1, 0)], origin=(2, -3, 10))
+    assert values(read_label_map(path, image, say=told.append)).all()
+    assert f"{6 * 12 * 4} labelled voxels lie outside" in told[0]
+    path = segmentation(tmp_path / "c.seg.nrrd", part, [("liver", 1, 0)], origin=(8.5, -1, 12))
+    assert "another grid" in reason(path, image)
+
+
+def test_a_plain_label_map_has_no_structures(tmp_path):
+    scan(tmp_path / "a.nrrd")
+    sitk.WriteImage(sitk.GetImageFromArray(LARGE.astype(np.uint8)), str(tmp_path / "b.nrrd"))
+    assert structures_in(tmp_path / "b.nrrd") == []
+    assert "does not name its values" in reason(tmp_path / "b.nrrd", structures=["liver"])
+
+
+# Plain label maps ----------------------------------------------------------------------------------------------
+
+
+def test_values_a_hundredth_off_are_rounded_and_said(tmp_path):
+    array = (TRUTH - 0.009 * LARGE).astype(np.float32)
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "a.nii.gz"))
+    told: list[str] = []
+    np.testing.assert_array_equal(values(read_label_map(tmp_path / "a.nii.gz", say=told.append)), TRUTH)
+    assert "rounded, the furthest by 0.009" in told[0]
+    sitk.WriteImage(sitk.GetImageFromArray((array - 0.01 * SMALL).astype(np.float32)), str(tmp_path / "b.nii.gz"))
+    assert "not whole numbers, such as 4.981" in reason(tmp_path / "b.nii.gz")
+
+
+def test_the_scale_that_made_values_broken_is_named(tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(TRUTH.astype(np.uint8)), str(tmp_path / "a.nii"))
+    data = bytearray((tmp_path / "a.nii").read_bytes())
+    data[112:120] = np.array([0.3, 0], "<f4").tobytes()
+    (tmp_path / "a.nii").write_bytes(data)
+    assert "such as 0.3 (they are stored through a scale: scl_slope 0.3" in reason(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+def test_the_label_of_a_frame_is_that_frame(tmp_path, suffix):
+    frames = [sitk.GetImageFromArray((LARGE * number).astype(np.uint8)) for number in (1, 2, 3)]
+    sitk.WriteImage(sitk.JoinSeries(frames), str(tmp_path / f"a{suffix}"))
+    for number in range(3):
+        label = read_label_map(tmp_path / f"a{suffix}", frame=number)
+        np.testing.assert_array_equal(values(label), LARGE * (number + 1))
+    assert "none is chosen" in reason(tmp_path / f"a{suffix}")
+    sitk.WriteImage(frames[1], str(tmp_path / f"one{suffix}"))
+    np.testing.assert_array_equal(values(read_label_map(tmp_path / f"one{suffix}", frame=2)), LARGE * 2)
+
+
+def contradicting(path: Path, array: np.ndarray) -> None:
+    """Writes a NIfTI whose qform is the identity and whose sform is mirrored and 15 mm off."""
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    data = bytearray(path.read_bytes())
+    data[252:256] = np.array([1, 2], "<i2").tobytes()
+    data[280:328] = np.array([-1, 0, 0, 15, 0, 1, 0, 0, 0, 0, 1, 0], "<f4").tobytes()
+    path.write_bytes(data)
+
+
+def test_forms_that_contradict_are_named_and_a_label_by_the_other_form_fits(tmp_path):
+    contradicting(tmp_path / "a.nii", np.random.default_rng(0).normal(0, 9, SHAPE).astype(np.float32))
+    header, image = read_header(tmp_path / "a.nii"), read_volume(tmp_path / "a.nii")
+    assert "sform and qform contradict each other" in header.remarks[0] and "qform was taken" in header.remarks[0]
+    contradicting(tmp_path / "b.nii", TRUTH.astype(np.uint8))
+    data = bytearray((tmp_path / "b.nii").read_bytes())
+    data[252:254] = b"\0\0"  # what nibabel writes: only the sform
+    (tmp_path / "b.nii").write_bytes(data)
+    why = reason(tmp_path / "b.nii", image)
+    assert "another grid" in why
+    told: list[str] = []
+    label = read_label_map(tmp_path / "b.nii", image, other_form=header, say=told.append)
+    np.testing.assert_array_equal(values(label), TRUTH)
+    assert label.GetDirection() == image.GetDirection() and "the other of its two forms" in told[0]
+    # A label that fits neither is refused, with the two forms named.
+    moved = sitk.GetImageFromArray(TRUTH.astype(np.uint8))
+    moved.SetOrigin((3, 0, 0))
+    sitk.WriteImage(moved, str(tmp_path / "c.nii"))
+    assert "a.nii: its sform and qform contradict" in reason(tmp_path / "c.nii", image, other_form=header)
+
+
+# DICOM ---------------------------------------------------------------------------------------------------------
+
+OBLIQUE = (0.8, 0.6, 0.0, -0.48, 0.64, 0.6)
+
+
+@pytest.fixture(params=[(1, 0, 0, 0, 1, 0), OBLIQUE], ids=["axial", "oblique"])
+def study(request, tmp_path) -> tuple[Path, list[Path], sitk.Image]:
+    folder = tmp_path / "CT"
+    raw = np.random.default_rng(0).integers(-100, 100, SHAPE).astype(np.int16)
+    written = files.write_slices(
+        folder, raw, np.arange(6) * 2.0, spacing=(0.8, 1.1), direction=request.param, origin=(4, -3, 10)
+    )
+    return folder, written, read_volume(folder)
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL"])
+def test_a_segmentation_is_read_voxel_by_voxel(tmp_path, study, kind):
+    _, sources, image = study
+    masks = np.stack([LARGE & ~SMALL, SMALL], 3)
+    if kind == "FRACTIONAL":
+        masks = np.where(masks, 0.75, 0.25 * LARGE[..., None])
+    path = files.write_segmentation(
+        tmp_path / "SEG.dcm", sources, masks.astype(np.uint8 if kind == "BINARY" else float), ["liver", "tumour"], kind
+    )
+    told = reference_of(path)
+    assert (told.kind, told.patient, told.series) == ("segmentation", "p 7", ("1.2.3.9",))
+    assert told.labels("1.2.3.9", "", "") and not told.labels("1.2.3.8", "1.2.3.4", "1.2.3")
+    liver = structures_in(path)[0]
+    assert liver.name == "liver" and "~SCT^10200004^Liver~" in (liver.terminology or "")
+    label = read_label_map(path, image, classes=CLASSES)
+    np.testing.assert_array_equal(values(label), TRUTH)
+    assert label.GetDirection() == image.GetDirection() and label.GetOrigin() == image.GetOrigin()
+    assert label_map_of(path, image)[1] == {1: "liver", 2: "tumour"}
+
+
+def test_a_label_map_segmentation_is_read(tmp_path, study):
+    _, sources, image = study
+    path = files.write_segmentation(
+        tmp_path / "SEG.dcm", sources, np.where(SMALL, 2, LARGE).astype(np.uint8), ["liver", "tumour"], "LABELMAP"
+    )
+    np.testing.assert_array_equal(values(read_label_map(path, image, classes=CLASSES)), TRUTH)
+
+
+def test_segments_of_a_segmentation_that_overlap_need_an_order(tmp_path, study):
+    _, sources, image = study
+    masks = np.stack([LARGE, SMALL], 3).astype(np.uint8)
+    path = files.write_segmentation(tmp_path / "SEG.dcm", sources, masks, ["liver", "tumour"])
+    assert "its segments overlap (2 layers): liver and tumour share" in reason(path, image)
+    label = read_label_map(path, image, classes=CLASSES, structures=["liver", "tumour"])
+    np.testing.assert_array_equal(values(label), TRUTH)
+
+
+def test_a_segmentation_of_some_slices_fills_only_those(tmp_path, study):
+    _, sources, image = study
+    some = [0, 2, 3, 5]
+    masks = LARGE[some][..., None].astype(np.uint8)
+    path = files.write_segmentation(tmp_path / "SEG.dcm", [sources[n] for n in some], masks, ["liver"])
+    expected = np.zeros(SHAPE, bool)
+    expected[some] = LARGE[some]
+    np.testing.assert_array_equal(values(read_label_map(path, image)), expected)
+
+
+def test_a_segmentation_of_another_grid_is_refused(tmp_path, study):
+    _, sources, image = study
+    path = files.write_segmentation(tmp_path / "SEG.dcm", sources, LARGE[..., None].astype(np.uint8), ["liver"])
+    finer = sitk.Expand(image, (2, 2, 1))
+    assert "is on another grid than its image" in reason(path, finer)
+    shifted = sitk.Image(image)
+    shifted.SetOrigin((100, 0, 0))
+    told: list[str] = []
+    with pytest.raises(InputError):
+        read_label_map(path, shifted, say=told.append)
+
+
+def test_a_segmentation_on_a_flipped_image_lies_at_the_same_place(tmp_path, study):
+    _, sources, image = study
+    path = files.write_segmentation(tmp_path / "SEG.dcm", sources, LARGE[..., None].astype(np.uint8), ["liver"])
+    flipped = sitk.PermuteAxes(sitk.Flip(image, (True, False, True)), (1, 0, 2))
+    expected = sitk.GetArrayFromImage(
+        sitk.PermuteAxes(sitk.Flip(sitk.GetImageFromArray(LARGE.astype(np.uint8)), (True, False, True)), (1, 0, 2))
+    )
+    np.testing.assert_array_equal(values(read_label_map(path, flipped)), expected)
+
+
+def ring(image: sitk.Image, z: float, radius: float) -> np.ndarray:
+    angle = np.linspace(0, 2 * np.pi, 90, endpoint=False)
+    index = np.column_stack([8 + radius * np.cos(angle), 6 + radius * np.sin(angle), np.full(90, z)])
+    return np.array([image.TransformContinuousIndexToPhysicalPoint(row.tolist()) for row in index])
+
+
+def test_structures_are_filled_on_the_series_that_they_refer_to(tmp_path, study):
+    _, _, image = study
+    contours = {
+        "Liver": [ring(image, z, r) for z in range(1, 5) for r in (5.4, 2.3)],
+        "core": [ring(image, z, 2.3) for z in range(1, 5)],
+        "BODY": [ring(image, z, 30) for z in range(6)],
+    }
+    path = files.write_structures(tmp_path / "RS.dcm", contours)
+    assert reference_of(path).series == ("1.2.3.9",)
+    assert [(s.name, s.value) for s in structures_in(path)] == [("Liver", 1), ("core", 2), ("BODY", 3)]
+    label, names = label_map_of(path, image, ["Liver", "core"])
+    assert names == {1: "Liver", 2: "core"}
+    z, y, x = np.indices(SHAPE)
+    distance = ((x - 8) ** 2 + (y - 6) ** 2) ** 0.5
+    expected = np.where(distance < 2.3, 2, np.where(distance < 5.4, 1, 0)) * ((z > 0) & (z < 5))
+    np.testing.assert_array_equal(values(label), expected)
+    ordered = read_label_map(path, image, structures=["BODY", "core"], classes=[Class(9, "core"), Class(4, "body")])
+    np.testing.assert_array_equal(values(ordered), np.where((distance < 2.3) & (z > 0) & (z < 5), 9, 4))
+    assert "its segments overlap" in reason(path, image)
+
+
+def test_damaged_and_empty_labels_say_what_they_are(tmp_path, study):
+    folder, sources, image = study
+    empty = files.write_structures(tmp_path / "RS.dcm", {})
+    assert "holds no segment or closed contour" in reason(empty, image)
+    open_only = files.write_structures(tmp_path / "RO.dcm", {"line": [ring(image, 2, 4)]}, kind="OPEN_PLANAR")
+    assert structures_in(open_only) == []
+    assert "modality CT, neither SEG nor RTSTRUCT" in reason(sources[0], image)
+    path = files.write_segmentation(tmp_path / "SEG.dcm", sources, LARGE[..., None].astype(np.uint8), ["liver"])
+    made = pydicom.dcmread(path)
+    del made.PixelData
+    made.save_as(tmp_path / "cut.dcm")
+    assert "cannot be read as a segmentation" in reason(tmp_path / "cut.dcm", image)
+    assert "without that image" in reason(path)
+    assert highdicom.seg.segread(path).SegmentationType == "BINARY" and folder.exists()
+    assert len(masks_of(path, image)) == 1
