@@ -201,7 +201,7 @@ def _take_folders_of_masks(result: Pairing, images: Sequence[Place], labels: lis
             count.update(m.stem for m in masks)
     # The names are structures when the next case has them, too.
     again = sum(n > 1 for n in count.values()) * 2 >= len(count)
-    if not any(len(by_folder[folder]) > 1 for folder in fitting) or (len(fitting) > 1 and not again):
+    if not any(len(by_folder[folder]) > 1 for folder in fitting) or (len(beside) > 1 and not again):
         return labels
     taken: set[str] = set()
     names: set[str] = set()

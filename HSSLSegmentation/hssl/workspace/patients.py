@@ -10,6 +10,8 @@ from ..errors import ConfigurationError
 from .pairing import Place
 
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
+_MOST_OF_ONE = 8
+"""A folder with more names than that is not taken for a patient's."""
 _OF_ONE_PATIENT = re.compile(
     r"(frame|time|tp|timepoint|visit|ses|session|phase|echo|t)?[-_.\s]*\d{1,3}"
     r"|ed|es|left|right|lt|rt|l|r|pre|post|baseline|followup|4d|sa|la"
@@ -85,8 +87,8 @@ def _by_folder(places: Sequence[Place], chosen: Sequence[int], found: list[str])
         many = rests.get(place.where, [])
         if not many or len(set(many)) != len(many):
             continue
-        # Each of its names stands in another folder, too, and there are more folders than names in this one.
-        if all(count[rest] > 1 and not rest.strip("-_. ").isdigit() for rest in many) and len(many) < len(rests) + 1:
+        # Each of its few names stands in another folder, too.
+        if all(count[rest] > 1 and not rest.strip("-_. ").isdigit() for rest in many) and len(many) <= _MOST_OF_ONE:
             found[n] = place.parents[-1]
 
 

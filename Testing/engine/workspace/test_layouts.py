@@ -1,0 +1,375 @@
+"""Layouts as they are downloaded, and as people make them: which files are images, and whose each label is."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from hssl.errors import ConfigurationError, InputError
+from hssl.workspace.candidates import Source
+from hssl.workspace.sources import find
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    return root
+
+
+def pairs(source: Source, root: Path) -> dict[str, str | None]:
+    return {
+        os.path.relpath(c.image, root): c.label if c.label is None else os.path.relpath(c.label, root)
+        for c in source.candidates
+    }
+
+
+def ids(source: Source) -> list[str]:
+    return [c.name or os.path.basename(c.image) for c in source.candidates]
+
+
+LAYOUTS = {
+    "KiTS": {
+        "case_00000/imaging.nii.gz": "case_00000/segmentation.nii.gz",
+        "case_00001/imaging.nii.gz": "case_00001/segmentation.nii.gz",
+        "case_00002/imaging.nii.gz": None,
+    },
+    "LiTS": {
+        "Training Batch 1/volume-0.nii": "Training Batch 1/segmentation-0.nii",
+        "Training Batch 2/volume-28.nii": "Training Batch 2/segmentation-28.nii",
+    },
+    "LiTS with labels in a folder of their own": {
+        "volume_pt1/volume-0.nii": "segmentations/segmentation-0.nii",
+        "volume_pt2/volume-28.nii": "segmentations/segmentation-28.nii",
+    },
+    "SKI10": {"image-001.mhd": "labels-001.mhd", "image-002.mhd": "labels-002.mhd"},
+    "ACDC": {
+        "training/patient001/patient001_frame01.nii.gz": "training/patient001/patient001_frame01_gt.nii.gz",
+        "training/patient001/patient001_frame12.nii.gz": "training/patient001/patient001_frame12_gt.nii.gz",
+        "training/patient002/patient002_frame01.nii.gz": "training/patient002/patient002_frame01_gt.nii.gz",
+    },
+    "BTCV": {
+        "Training/img/img0001.nii.gz": "Training/label/label0001.nii.gz",
+        "Training/img/img0002.nii.gz": "Training/label/label0002.nii.gz",
+    },
+    "MM-WHS": {"ct_train/ct_train_1001_image.nii.gz": "ct_train/ct_train_1001_label.nii.gz"},
+    "PROMISE12": {"Case00.mhd": "Case00_segmentation.mhd", "Case01.mhd": "Case01_segmentation.mhd"},
+    "crossMoDA": {"crossmoda_1_ceT1.nii.gz": "crossmoda_1_Label.nii.gz"},
+    "channels as in nnU-Net, without its description": {
+        "images/FLARE22_Tr_0001_0000.nii.gz": "labels/FLARE22_Tr_0001.nii.gz",
+        "images/FLARE22_Tr_0002_0000.nii.gz": "labels/FLARE22_Tr_0002.nii.gz",
+    },
+    "a folder for each patient": {
+        "p1/image/scan.nii.gz": "p1/label/scan.nii.gz",
+        "p2/image/scan.nii.gz": "p2/label/scan.nii.gz",
+    },
+    "a folder for each patient, files of other names": {
+        "p1/image/IMG_0001.nii.gz": "p1/label/manual.nii.gz",
+        "p2/image/IMG_0002.nii.gz": "p2/label/manual.nii.gz",
+    },
+    "a file for each role": {"p1/image.nrrd": "p1/label.nrrd", "p2/image.nrrd": "p2/label.nrrd"},
+    "one name for all": {"images/p1/ct.nii.gz": "labels/p1/ct.nii.gz", "images/p2/ct.nii.gz": "labels/p2/ct.nii.gz"},
+    "labels without the folders of the images": {"images/site A/a.nii.gz": "labels/a.nii.gz"},
+    "odd casing": {"Images/P1/CT.nii.gz": "LABELS/p1/ct.NII.GZ"},
+    "spaces": {"my scans/case 1.nii.gz": "my masks/case 1.nii.gz"},
+    "a label folder inside the image folder": {"images/a.nii.gz": "images/labels/a.nii.gz"},
+    "a label folder beside the images": {"a.nii.gz": "masks/a.nii.gz", "b.nii.gz": "masks/b_mask.nii.gz"},
+    "numbers only": {"images/1.nii.gz": "labels/1.nii.gz", "images/11.nii.gz": "labels/11.nii.gz"},
+    "dates": {"2021-03-04.nii.gz": "2021-03-04_seg.nii.gz", "2021-03-05.nii.gz": "2021-03-05_seg.nii.gz"},
+    "parts of a split": {
+        "imagesTr/a.nii.gz": "labelsTr/a.nii.gz",
+        "imagesVal/a.nii.gz": "labelsVal/a.nii.gz",
+        "imagesTs/a.nii.gz": None,
+    },
+    "training and test above": {
+        "train/images/a.nii.gz": "train/labels/a.nii.gz",
+        "test/images/a.nii.gz": "test/labels/a.nii.gz",
+    },
+    "camel case": {"TrainImages/a.nii.gz": "TrainLabels/a.nii.gz"},
+    "ground truth": {"image/a.nii.gz": "Ground Truth/a.nii.gz", "image/b.nii.gz": "Ground Truth/b.nii.gz"},
+    "words of labels before the name": {"scan_01.nii.gz": "mask_01.nii.gz", "scan_02.nii.gz": "mask_02.nii.gz"},
+    "Slicer": {"CTChest.nrrd": "CTChest.seg.nrrd"},
+    "other formats": {"a.mha": "a-label.nii", "b.nii.gz": "b_gt.nrrd"},
+    "BIDS": {
+        "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz": "derivatives/manual/sub-01/ses-1/anat/sub-01_ses-1_dseg.nii.gz",
+        "sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz": (
+            "derivatives/manual/sub-01/ses-2/anat/sub-01_ses-2_space-orig_label-lesion_mask.nii.gz"
+        ),
+        "sub-02/anat/sub-02_T1w.nii.gz": None,
+    },
+    "VerSe": {
+        "rawdata/sub-verse004/sub-verse004_ct.nii.gz": (
+            "derivatives/sub-verse004/sub-verse004_seg-vert_msk.nii.gz"
+        ),
+        "rawdata/sub-verse005/sub-verse005_ct.nii.gz": None,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_each_image_has_its_own_label(tmp_path, name):
+    expected = LAYOUTS[name]
+    touch(tmp_path, *expected, *(label for label in expected.values() if label))
+    source = find(tmp_path)
+    assert pairs(source, tmp_path) == expected
+    assert source.refused == []
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_ids_and_patients_do_not_depend_on_the_order_and_no_id_is_there_twice(tmp_path, name):
+    touch(tmp_path, *LAYOUTS[name], *(label for label in LAYOUTS[name].values() if label))
+    assert len(set(ids(find(tmp_path)))) == len(LAYOUTS[name])
+
+
+def test_files_of_one_name_are_called_after_what_differs(tmp_path):
+    touch(tmp_path, "images/p1/ct.nii.gz", "images/p2/ct.nii.gz")
+    assert ids(find(tmp_path)) == ["p1", "p2"]
+    touch(tmp_path, "images/p1/mr.nii.gz", "images/p2/mr.nii.gz")
+    assert ids(find(tmp_path)) == ["p1_ct", "p1_mr", "p2_ct", "p2_mr"]
+    touch(tmp_path / "kits", "case_00001/imaging.nii.gz", "case_00001/segmentation.nii.gz")
+    assert ids(find(tmp_path / "kits")) == ["case_00001"]
+    assert ids(find(tmp_path / "kits" / "case_00001")) == ["case_00001"]
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        (["images/a/x.nii.gz", "images/b/x.nii.gz", "labels/x.nii.gz"], ["images/a/x.nii.gz", "images/b/x.nii.gz"]),
+        (["images/a.nii", "images/a.nii.gz", "labels/a.nii.gz"], ["images/a.nii", "images/a.nii.gz"]),
+        (["images/a.nii.gz", "labels/a.nii", "labels/a.nii.gz"], ["labels/a.nii", "labels/a.nii.gz"]),
+        (["a.nrrd", "a_seg.nrrd", "a.seg.nrrd"], ["a_seg.nrrd", "a.seg.nrrd"]),
+        (["images/a.nii.gz", "labels/r1/a.nii.gz", "labels/r2/a.nii.gz"], ["r1/a.nii.gz", "r2/a.nii.gz"]),
+        (["p1/p1-t1c.nii.gz", "p1/p1-t2f.nii.gz", "p1/p1-seg.nii.gz"], ["p1-t1c.nii.gz", "p1-t2f.nii.gz", "{id}-t1c"]),
+        (["p1/ct.nii.gz", "p1/pet.nii.gz", "p1/mask.nii.gz"], ["p1/ct.nii.gz", "p1/pet.nii.gz"]),
+    ],
+)
+def test_what_cannot_be_told_apart_is_an_error_that_names_both(tmp_path, files, named):
+    touch(tmp_path, *files)
+    with pytest.raises(InputError) as told:
+        find(tmp_path)
+    assert [name for name in named if name not in f"{told.value} {told.value.hint}"] == []
+
+
+def test_a_sequence_is_chosen_by_a_pattern_and_has_the_case_s_label(tmp_path):
+    for case in ("BraTS-001", "BraTS-002"):
+        touch(tmp_path, *(f"{case}/{case}-{s}.nii.gz" for s in ("t1c", "t1n", "t2f", "t2w", "seg")))
+    source = find(tmp_path, pattern="{id}-t1c.nii.gz")
+    assert pairs(source, tmp_path) == {f"{c}/{c}-t1c.nii.gz": f"{c}/{c}-seg.nii.gz" for c in ("BraTS-001", "BraTS-002")}
+    assert ids(source) == ["BraTS-001", "BraTS-002"]
+    both = find(tmp_path, pattern="*/{id}-t*.nii.gz")
+    assert len(both.candidates) == 8
+    assert {c.patient for c in both.candidates} == {"BraTS-001", "BraTS-002"}
+    touch(tmp_path / "bids", "sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_T2w.nii.gz")
+    touch(tmp_path / "bids", "derivatives/m/sub-01/anat/sub-01_dseg.nii.gz")
+    with pytest.raises(InputError, match="each of 2 images"):
+        find(tmp_path / "bids")
+    chosen = find(tmp_path / "bids", pattern="{id}_T2w.nii.gz")
+    assert pairs(chosen, tmp_path / "bids") == {
+        "sub-01/anat/sub-01_T2w.nii.gz": "derivatives/m/sub-01/anat/sub-01_dseg.nii.gz"
+    }
+
+
+def test_a_mask_for_each_class_is_one_label(tmp_path):
+    for case in ("s0000", "s0001"):
+        touch(tmp_path, f"{case}/ct.nii.gz", *(f"{case}/segmentations/{n}.nii.gz" for n in ("spleen", "liver")))
+    touch(tmp_path, "s0002/ct.nii.gz", "s0002/segmentations/liver.nii.gz")
+    source = find(tmp_path)
+    assert pairs(source, tmp_path) == {f"s000{n}/ct.nii.gz": f"s000{n}/segmentations" for n in range(3)}
+    assert ids(source) == ["s0000", "s0001", "s0002"]
+    assert source.classes == {1: "liver", 2: "spleen"}
+    assert source.pairs(1) == ["s0000/ct.nii.gz ← s0000/segmentations/ (a mask for each class)"]
+    assert find(tmp_path, structures=["spleen"]).classes == {1: "spleen"}
+    with pytest.raises(ConfigurationError, match=r"no structure 'heart' .*there: liver, spleen"):
+        find(tmp_path, structures=["spleen", "heart"])
+    assert pairs(find(tmp_path / "s0000"), tmp_path) == {"s0000/ct.nii.gz": "s0000/segmentations"}
+
+
+def test_several_labels_that_are_no_structures_are_not_joined(tmp_path):
+    touch(tmp_path, "p1/image/a.nii.gz", "p1/label/a_v1.nii.gz", "p1/label/a_v2.nii.gz")
+    touch(tmp_path, "p2/image/b.nii.gz", "p2/label/b.nii.gz")
+    source = find(tmp_path)
+    assert pairs(source, tmp_path) == {"p1/image/a.nii.gz": None, "p2/image/b.nii.gz": "p2/label/b.nii.gz"}
+    assert len(source.refused) == 2
+
+
+def test_the_whole_sequence_of_acdc_is_no_image_of_the_task(tmp_path):
+    for n, last in ((1, "12"), (2, "10")):
+        name = f"patient{n:03d}/patient{n:03d}"
+        touch(tmp_path, *(f"{name}_{end}.nii.gz" for end in ("4d", "frame01", "frame01_gt", f"frame{last}")))
+        touch(tmp_path, f"{name}_frame{last}_gt.nii.gz", f"patient{n:03d}/Info.cfg")
+    source = find(tmp_path)
+    assert (source.kind, source.modality) == ("ACDC dataset", "MR")
+    assert source.classes == {1: "right ventricle", 2: "myocardium", 3: "left ventricle"}
+    assert len(source.candidates) == 4
+    assert all(c.label and c.label.endswith("_gt.nii.gz") for c in source.candidates)
+    assert [c.patient for c in source.candidates] == ["patient001", "patient001", "patient002", "patient002"]
+    assert [os.path.basename(p) for p, _ in source.refused] == ["patient001_4d.nii.gz", "patient002_4d.nii.gz"]
+    assert source.not_read == {".cfg": 2}
+
+
+def test_the_frames_of_mms_come_from_its_table(tmp_path):
+    (tmp_path / "211230_M&Ms_Dataset_information.csv").write_text(
+        ",External code,VendorName,ED,ES\n0,A0S9V9,Siemens,0,9\n1,B1,Philips,20,5\n2,C2,GE,3,\n", encoding="utf-8-sig"
+    )
+    for code in ("A0S9V9", "B1", "C2", "D3"):
+        touch(tmp_path, f"Training/Labeled/{code}/{code}_sa.nii.gz", f"Training/Labeled/{code}/{code}_sa_gt.nii.gz")
+    source = find(tmp_path / "Training")
+    assert source.kind == "M&Ms dataset"
+    frames = [(os.path.basename(c.image)[:-10], c.frame, c.patient) for c in source.candidates]
+    assert frames == [
+        ("A0S9V9", 0, "A0S9V9"), ("A0S9V9", 9, "A0S9V9"), ("B1", 5, "B1"), ("B1", 20, "B1"), ("C2", 3, "C2"),
+        ("D3", None, "D3"),
+    ]  # fmt: skip
+    assert all(c.label for c in source.candidates)
+    assert {c.frame for c in find(tmp_path, frame=2).candidates} == {2}
+
+
+MSD = {"name": "Spleen", "modality": {"0": "CT"}, "labels": {"0": "background", "1": "spleen"}, "test": []}
+
+
+def msd(root: Path, **values: object) -> Path:
+    touch(root, "imagesTr/a.nii.gz", "imagesTr/._a.nii.gz", "labelsTr/a.nii.gz", "labelsTr/._a.nii.gz")
+    training = [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}]
+    (root / "dataset.json").write_text(json.dumps({**MSD, "training": training, **values}))
+    return root
+
+
+@pytest.mark.parametrize("above", [".", "Task09_Spleen", "download/Task09_Spleen"])
+def test_a_dataset_is_found_from_a_folder_above_it_and_without_its_hidden_files(tmp_path, above):
+    root = msd(tmp_path / above)
+    touch(root, "imagesTr/not listed.nii.gz")
+    source = find(tmp_path)
+    assert (source.kind, source.name, source.classes) == ("MSD dataset", "Spleen", {1: "spleen"})
+    assert pairs(source, root) == {"imagesTr/a.nii.gz": "labelsTr/a.nii.gz"}
+    assert source.not_read == {"hidden": 2, "volumes that dataset.json does not list": 1}
+
+
+def test_a_folder_above_several_datasets_or_with_other_volumes_says_so(tmp_path):
+    msd(tmp_path / "Task09_Spleen")
+    touch(tmp_path, "elsewhere/b.nii.gz")
+    source = find(tmp_path)
+    assert len(source.candidates) == 1
+    assert source.refused == [(str(tmp_path / "elsewhere/b.nii.gz"), "lies outside the dataset in Task09_Spleen")]
+    msd(tmp_path / "Task10_Colon")
+    with pytest.raises(InputError, match="holds 2 datasets: Task09_Spleen, Task10_Colon"):
+        find(tmp_path)
+
+
+def test_windows_separators_and_a_byte_order_mark_are_read(tmp_path):
+    root = msd(tmp_path, training=[{"image": r".\imagesTr\a.nii.gz", "label": r".\labelsTr\a.nii.gz"}])
+    text = (root / "dataset.json").read_bytes()
+    (root / "dataset.json").write_bytes(b"\xef\xbb\xbf" + text)
+    assert pairs(find(root), root) == {"imagesTr/a.nii.gz": "labelsTr/a.nii.gz"}
+
+
+def test_nnu_net_1_has_channels_in_files_of_their_own(tmp_path):
+    touch(tmp_path, "imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz", "labelsTr/a.nii.gz", "imagesTs/t_0001.nii.gz")
+    values = {"modality": {"0": "T2", "1": "ADC"}, "test": ["./imagesTs/t.nii.gz"]}
+    training = [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}]
+    (tmp_path / "dataset.json").write_text(json.dumps({**MSD, **values, "training": training}))
+    source = find(tmp_path, channel=1)
+    assert pairs(source, tmp_path) == {"imagesTr/a_0001.nii.gz": "labelsTr/a.nii.gz", "imagesTs/t_0001.nii.gz": None}
+    assert [(c.name, c.frame) for c in source.candidates] == [("a", None), ("t", None)]
+    assert source.not_read == {}
+
+
+def nnunet(root: Path, labels: dict, cases=("c0", "c1")) -> Path:
+    for case in cases:
+        touch(root, f"imagesTr/{case}_0000.nii.gz", f"labelsTr/{case}.nii.gz")
+    values = {"channel_names": {"0": "CT"}, "labels": labels, "file_ending": ".nii.gz"}
+    (root / "dataset.json").write_text(json.dumps(values))
+    return root
+
+
+def test_the_ignore_label_of_nnu_net_is_no_class(tmp_path):
+    source = find(nnunet(tmp_path / "raw" / "Dataset001_T", {"background": 0, "lesion": 1, "ignore": 2}).parent)
+    assert (source.name, source.classes, source.ignore_value) == ("T", {1: "lesion"}, 2)
+
+
+def test_regions_of_nnu_net_give_the_plain_labels_and_a_word_about_it(tmp_path):
+    source = find(nnunet(tmp_path, {"background": 0, "whole tumor": [1, 2, 3], "core": [2, 3], "enhancing": [3]}))
+    assert source.classes == {1: "whole tumor (1)", 2: "core (2)", 3: "enhancing"}
+    assert len(source.candidates) == 2
+    assert "whole tumor, core: regions" in source.notes[0]
+
+
+def test_nnu_net_in_folders_is_paired_by_the_whole_path(tmp_path):
+    source = find(nnunet(tmp_path, {"background": 0, "x": 1}, ("a/1", "b/1")))
+    assert pairs(source, tmp_path) == {f"imagesTr/{c}/1_0000.nii.gz": f"labelsTr/{c}/1.nii.gz" for c in "ab"}
+    assert [c.name for c in source.candidates] == ["a/1", "b/1"]
+
+
+def datastore(root: Path) -> Path:
+    touch(root, "a.nii.gz", "b.nii.gz", "labels/final/a.nii.gz", "labels/original/b.nii.gz", "labels/final/old.nii.gz")
+    said = {"ext": ".nii.gz", "info": {"label_info": [{"name": "spleen", "idx": 1}]}}
+    objects = {
+        "a": {"image": {"ext": ".nii.gz"}, "labels": {"final": said}},
+        "b": {"image": {"ext": ".nii.gz"}, "labels": {"original": said}},
+        "lost": {"image": {"ext": ".nii.gz"}, "labels": {}},
+    }
+    (root / "datastore_v2.json").write_text(json.dumps({"name": "store", "objects": objects}))
+    return root
+
+
+def test_of_a_monai_label_datastore_only_submitted_labels_are_taken(tmp_path):
+    source = find(datastore(tmp_path))
+    assert pairs(source, tmp_path) == {"a.nii.gz": "labels/final/a.nii.gz", "b.nii.gz": None}
+    assert (source.name, source.classes) == ("store", {1: "spleen"})
+    reasons = {os.path.relpath(p, tmp_path): r for p, r in source.refused}
+    assert reasons == {
+        "labels/original/b.nii.gz": "is a label that nobody has submitted (tag 'original')",
+        "lost.nii.gz": "is listed but does not exist",
+        "labels/final/old.nii.gz": "is not listed in datastore_v2.json",
+    }
+    (tmp_path / "datastore_v2.json").unlink()
+    source = find(tmp_path)
+    assert pairs(source, tmp_path) == {"a.nii.gz": "labels/final/a.nii.gz", "b.nii.gz": None}
+    assert {os.path.relpath(p, tmp_path) for p, _ in source.refused} == {
+        "labels/original/b.nii.gz",
+        "labels/final/old.nii.gz",
+    }
+
+
+def test_what_lies_beside_the_folders_of_images_is_listed(tmp_path):
+    touch(tmp_path, "images/a.nii.gz", "labels/a.nii.gz", "previews/a.nii.gz", "notes.txt", "a.xyz", ".DS_Store")
+    source = find(tmp_path)
+    assert source.refused == [(str(tmp_path / "previews/a.nii.gz"), "lies outside the folders of images and labels")]
+    assert source.not_read == {".txt": 1, ".xyz": 1, "hidden": 1}
+
+
+def test_a_link_to_a_folder_that_was_read_is_counted(tmp_path):
+    touch(tmp_path, "images/a.nii.gz")
+    (tmp_path / "labels").symlink_to(tmp_path / "images", target_is_directory=True)
+    source = find(tmp_path)
+    assert pairs(source, tmp_path) == {"images/a.nii.gz": None}
+    assert source.not_read == {"links to folders that were read": 1}
+
+
+def test_linked_files_are_paired_by_the_names_of_the_links(tmp_path):
+    touch(tmp_path / "elsewhere", "1.nii.gz", "2.nii.gz")
+    for folder, target in (("images", "1"), ("labels", "2")):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        (tmp_path / "data" / folder / "case.nii.gz").symlink_to(tmp_path / "elsewhere" / f"{target}.nii.gz")
+    assert pairs(find(tmp_path / "data"), tmp_path / "data") == {"images/case.nii.gz": "labels/case.nii.gz"}
+
+
+def test_labels_elsewhere_are_paired_by_their_path_below_that_folder(tmp_path):
+    touch(tmp_path, "scans/p1/ct.nii.gz", "scans/p2/ct.nii.gz", "truth/p2/ct.nii.gz", "truth/p1/ct.nii.gz")
+    source = find(tmp_path / "scans", labels=tmp_path / "truth")
+    assert pairs(source, tmp_path) == {f"scans/p{n}/ct.nii.gz": f"truth/p{n}/ct.nii.gz" for n in (1, 2)}
+    one = find(tmp_path / "scans" / "p1" / "ct.nii.gz", labels=tmp_path / "truth" / "p1")
+    assert pairs(one, tmp_path) == {"scans/p1/ct.nii.gz": "truth/p1/ct.nii.gz"}
+    with pytest.raises(InputError, match="two labels"):
+        find(tmp_path / "scans" / "p1" / "ct.nii.gz", labels=tmp_path / "truth")
+
+
+def test_two_files_of_one_id_are_no_pair_of_a_pattern(tmp_path):
+    touch(tmp_path, "a/1_ct.nii.gz", "b/1_ct.nii.gz", "a/1_seg.nii.gz", "b/1_seg.nii.gz")
+    with pytest.raises(InputError, match="are both the label of '1'"):
+        find(tmp_path, pattern="{id}_ct.nii.gz", label_pattern="{id}_seg.nii.gz")
+    (tmp_path / "b/1_seg.nii.gz").unlink()
+    with pytest.raises(InputError, match="may be the label of a/1_ct.nii.gz and of b/1_ct.nii.gz"):
+        find(tmp_path, pattern="{id}_ct.nii.gz", label_pattern="{id}_seg.nii.gz")

@@ -1,0 +1,48 @@
+"""Whose image it is, by the rule that the docstring of `patients_of` states."""
+
+from __future__ import annotations
+
+import pytest
+
+from hssl.errors import ConfigurationError
+from hssl.workspace.pairing import Place
+from hssl.workspace.patients import patients_of
+
+
+def of(*names: str, pattern: str = "") -> list[str]:
+    return patients_of([Place.of(f"/data/{name}", "/data") for name in names], pattern)
+
+
+@pytest.mark.parametrize(
+    ("names", "patients"),
+    [
+        (["sub-01/anat/sub-01_T1w.nii", "sub-01/anat/sub-01_T2w.nii", "sub-02.nii"], ["sub-01", "sub-01", "sub-02"]),
+        (["p1/ct.nii", "p1/mr.nii", "p2/ct.nii", "p2/mr.nii"], ["p1", "p1", "p2", "p2"]),
+        (["B-1/B-1-t1c.nii", "B-1/B-1-t2f.nii", "B-2/B-2-t1c.nii", "B-2/B-2-t2f.nii"], ["B-1", "B-1", "B-2", "B-2"]),
+        (["a_frame01.nii", "a_frame12.nii", "b_frame01.nii"], ["a", "a", ""]),
+        (["knee7_left.nii", "knee7-right.nii", "knee8_left.nii"], ["knee7", "knee7", ""]),
+        (["A1_ED.nii", "A1_ES.nii", "x.nii"], ["A1", "A1", ""]),
+        (["c_visit1.nii", "c_visit2.nii"], ["c", "c"]),
+        (["c_ct.nii", "c_pet.nii"], ["c", "c"]),
+        # Cautious: numbers are cases, and a site is no patient.
+        (["case_1.nii", "case_2.nii", "case_3.nii"], ["", "", ""]),
+        (["siteA/001.nii", "siteA/002.nii", "siteB/001.nii", "siteB/002.nii"], ["", "", "", ""]),
+        (["siteA/siteA_001.nii", "siteA/siteA_002.nii", "siteB/siteB_001.nii", "siteB/siteB_002.nii"], [""] * 4),
+        (["left.nii", "right.nii"], ["", ""]),
+        (["2021-03-04.nii", "2021-03-05.nii"], ["", ""]),
+        (["images/a_left.nii", "other/a_right.nii"], ["", ""]),
+    ],
+)
+def test_the_rule(names, patients):
+    assert of(*names) == patients
+
+
+def test_a_pattern_wins():
+    names = ["u1/x_77_a.nii.gz", "u1/y_78_b.nii.gz", "odd.nii.gz"]
+    assert of(*names, pattern="*_{patient}_*") == ["77", "78", ""]
+    assert of(*names, pattern="{patient}/*") == ["u1", "u1", ""]
+    assert of(*names, pattern="mr_miller") == ["mr_miller"] * 3
+    with pytest.raises(ConfigurationError, match=r"fits no image, such as u1/x_77_a.nii.gz"):
+        of(*names, pattern="{patient}-never")
+    with pytest.raises(ConfigurationError, match="once"):
+        of(*names, pattern="{patient}_{patient}")
