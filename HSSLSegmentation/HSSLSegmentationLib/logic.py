@@ -404,7 +404,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         model: str | Path,
         outputSegmentation=None,
         flips: bool = False,
-        largestComponent: bool = False,
+        largestComponent: bool | None = None,
         uncertainty: bool = False,
         waitForCompletion: bool = True,
     ):
@@ -415,7 +415,8 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             model: a fine-tuning run's folder (`job.model`) or a model file.
             outputSegmentation: the node to write into; None makes a new one.
             flips: average over mirrored copies, where the model has learned from such: slower, a little better.
-            largestComponent: keep only the largest piece of each structure.
+            largestComponent: keep only the largest piece of each structure (False: all of them); None lets the model decide,
+                by whether its structures are one piece in the labels that it learned from.
             uncertainty: also show where the result is doubtful, as a volume over the image.
 
         Returns:
@@ -476,7 +477,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         model: str | Path,
         outputFolder: str | Path,
         flips: bool = False,
-        largestComponent: bool = False,
+        largestComponent: bool | None = None,
         uncertainty: bool = False,
         waitForCompletion: bool = False,
     ) -> Job:

@@ -254,7 +254,8 @@ class PredictConfig(Configuration):
         output: folder for `<name>.nii.gz` label maps on each source's own grid.
         flips: average with the mirrored image, where the model was trained with mirroring.
         fast: predict in one slice plane only, where the model was trained in all three; a third of the time.
-        largest_component: keep the largest connected component of each class.
+        largest_component: keep the largest connected component of each class, or of none; None lets the model decide,
+            which knows the classes that are one piece in the labels it was trained on.
         probabilities, uncertainty: write those volumes too.
         slab_megabytes: bound on the memory of one slab of probabilities.
     """
@@ -264,7 +265,7 @@ class PredictConfig(Configuration):
     output: Path
     flips: bool = False
     fast: bool = False
-    largest_component: bool = False
+    largest_component: bool | None = None
     probabilities: bool = False
     uncertainty: bool = False
     device: str = "auto"

@@ -21,7 +21,7 @@ def segment(
     model: str | Path,
     outputSegmentation,
     flips: bool,
-    largestComponent: bool,
+    largestComponent: bool | None,
     uncertainty: bool,
 ) -> Job:
     """Starts the segmentation of a volume of the scene; see `HSSLSegmentationLogic.segment`.
@@ -68,7 +68,7 @@ def segmentFolder(
     model: str | Path,
     outputFolder: str | Path,
     flips: bool,
-    largestComponent: bool,
+    largestComponent: bool | None,
     uncertainty: bool,
 ) -> Job:
     """Starts the segmentation of every volume in a folder; see `HSSLSegmentationLogic.segmentFolder`."""
@@ -96,7 +96,7 @@ def evaluate(
     )
 
 
-def _prediction(model, inputs, output, flips: bool, largestComponent: bool, uncertainty: bool) -> dict:
+def _prediction(model, inputs, output, flips: bool, largestComponent: bool | None, uncertainty: bool) -> dict:
     return {
         "model": str(model),
         "inputs": [str(path) for path in inputs],

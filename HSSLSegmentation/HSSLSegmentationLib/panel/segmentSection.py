@@ -121,7 +121,7 @@ class SegmentSection:
 
     def onStart(self) -> None:
         panel, parameters = self.panel, self.panel.parameterNode
-        options = (parameters.flips, parameters.largestComponent, parameters.uncertainty)
+        options = (parameters.flips, parameters.largestComponent or None, parameters.uncertainty)
         if parameters.segmentWhat == "volume":
             job = panel.startJob(
                 self.jobView,

@@ -84,7 +84,14 @@ def info(
         table.add_row("network", f"{network['size']}, {network['spatial_dims']}D, {network['in_slices']} slices in")
         for task in description["tasks"]:
             classes = ", ".join(f"{c['value']} {c['name']}" for c in task["classes"])
-            table.add_row("task", f"{task['name']} ({task['modality']}): {classes}")
+            count = len(description["planes"].get(task["name"], [0]))
+            planes = f", {count} slice planes" if count > 1 else ""
+            table.add_row("task", f"{task['name']} ({task['modality']}{planes}): {classes}")
+        pieces = [
+            c["name"] for t in description["tasks"] for c in t["classes"] if c["value"] in description["one_piece"]
+        ]
+        if pieces:
+            table.add_row("one piece", f"{', '.join(pieces)} (predictions keep the largest component)")
         for name, value in description["figures"].items():
             table.add_row(name, f"{value:.4g}")
         table.add_row("licence", description["licence"] or "none given")

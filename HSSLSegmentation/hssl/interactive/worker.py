@@ -88,7 +88,7 @@ class PredictCommand(_Command):
     label_map: Path
     uncertainty: Path | None = None
     flips: bool = False
-    largest_component: bool = False
+    largest_component: bool | None = None
 
 
 class CancelCommand(_Command):

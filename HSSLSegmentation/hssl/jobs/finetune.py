@@ -7,6 +7,7 @@ only: loaded tensors can move at a rate of their own.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -28,9 +29,11 @@ from ..learning.segmentation import Prepared, SegmentationModule, resized
 from ..learning.start import Start, loaded_text
 from ..learning.training import Rated
 from ..learning.training_run import in_run, in_turn, train_in_memory
+from ..models.components import largest_components, one_piece
 from ..models.description import ModelDescription
 from ..models.inference import Segmenter
 from ..models.network import build_network
+from ..models.plane_mean import plane_mean
 from ..models.run_folder import BEST, RunFolder
 from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.planes import planes_of
@@ -237,6 +240,7 @@ class FinetuneLearner:
         self.module: nn.Module = SegmentationModule(body, network, channels, config.deep_supervision)
         self.average = AveragedNetwork(body, device, config.ema_decay)
         self.fraction = 0.0
+        self.pieces = _one_piece(trained, len(task.classes))
         self._reader = Reader()
         self.description = ModelDescription(
             kind="segmentation",
@@ -247,6 +251,7 @@ class FinetuneLearner:
             fingerprints={task.name: fingerprint},
             out_channels=channels,
             planes=planes,
+            one_piece=tuple(task.classes[channel - 1].value for channel in self.pieces),
             mirrored=config.mirror,
             provenance={
                 "catalogue": catalogue.content_hash(),
@@ -360,16 +365,40 @@ class FinetuneLearner:
         return MEASURED_AT if self.held else ()
 
     def measure(self) -> dict[str, float]:
-        """Measures the Dice of the averaged network on the held-out cases, on the working grid."""
+        """Measures the Dice of the averaged network on the held-out cases, on the working grid.
+
+        A class keeps its largest component alone where its labels are one piece and these cases do not lose by it.
+        """
         segmenter = Segmenter(self.description, self.average.network.state_dict(), self.device)
-        dice = []
+        scores: dict[int, list[tuple[float, float]]] = defaultdict(list)
         for volume in self.held:
             array = self._reader.array(volume.path)
             assert volume.label_path is not None
-            truth = torch.from_numpy(np.array(self._reader.array(volume.label_path)))
-            found = segmenter.probabilities(array, volume.low, 0, len(array)).max(0).indices
+            truth = self._reader.array(volume.label_path)
+            with plane_mean(segmenter, array, volume.low) as of_slices:
+                found = of_slices(0, len(array)).max(0).indices.to(torch.uint8).numpy()
+            whole = largest_components(found, self.pieces)
             for channel in range(1, self.description.out_channels):
-                there, seen = truth == channel, found == channel
-                if there.any() or seen.any():
-                    dice.append(2 * float((there & seen).sum()) / float(there.sum() + seen.sum()))
-        return {"validation_dice": float(np.mean(dice))} if dice else {}
+                if volume.holds(channel) or (found == channel).any():
+                    scores[channel].append((_dice(found, truth, channel), _dice(whole, truth, channel)))
+        if not scores:
+            return {}
+        means = {channel: np.mean(pairs, 0) for channel, pairs in scores.items()}
+        kept = [channel for channel in self.pieces if channel not in means or means[channel][1] >= means[channel][0]]
+        classes = self.description.tasks[0].classes
+        self.description.one_piece = tuple(classes[channel - 1].value for channel in kept)
+        dice = [pair[channel in kept] for channel, pairs in scores.items() for pair in pairs]
+        self.description.figures = {"validation_dice": float(np.mean(dice))}
+        return dict(self.description.figures)
+
+
+def _dice(found: np.ndarray, truth: np.ndarray, channel: int) -> float:
+    a, b = found == channel, truth == channel
+    return 2 * float((a & b).sum()) / float(a.sum() + b.sum())
+
+
+def _one_piece(volumes: Sequence[StoredVolume], classes: int) -> list[int]:
+    """Returns the channels that are one piece in (nearly) all labels."""
+    reader = Reader()
+    labels = [reader.array(v.label_path) for v in volumes if v.label_path is not None]
+    return [channel for channel in range(1, 1 + classes) if one_piece(label == channel for label in labels)]

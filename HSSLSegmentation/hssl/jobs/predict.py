@@ -54,7 +54,8 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
     description, state = load_model(find_model(config.model))
     if description.kind != "segmentation":
         raise ModelFileError(config.model, "is a pretrained network, not a segmentation model", "Fine-tune it first.")
-    segmenter = Segmenter(description, state, chosen_device(config.device), config.batch_size, config.flips)
+    device = chosen_device(config.device)
+    segmenter = Segmenter(description, state, device, config.batch_size, config.flips, config.fast)
     if config.flips and not description.mirrored:
         on_event(Message(level="warning", text="Test-time flips are left out: the model was trained without mirroring"))
     if config.output.is_dir():

@@ -33,6 +33,9 @@ class ModelDescription(BaseModel):
     planes: dict[str, tuple[int, ...]] = {}
     """For each task the axes of its working arrays (0 is its slice axis) along which a 2D network has learned slices; a
     task without an entry was learned along the first alone, as models of earlier versions were."""
+    one_piece: tuple[int, ...] = ()
+    """Values of the classes of a segmentation that are one piece in the labels it was trained on: of those, predictions
+    keep the largest component alone unless told otherwise."""
     mirrored: bool = False
     """Whether training mirrored the last axis (left and right in axial slices), so that test-time flips make sense."""
     provenance: dict[str, Any] = {}
@@ -40,6 +43,11 @@ class ModelDescription(BaseModel):
     figures: dict[str, float] = {}
     """Measured, such as "validation_dice"."""
     licence: str = ""
+
+    @property
+    def one_piece_channels(self) -> list[int]:
+        """Returns the output channels of the classes that are one piece."""
+        return [channel for channel, c in enumerate(self.tasks[0].classes, 1) if c.value in self.one_piece]
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
@@ -51,6 +59,9 @@ class ModelDescription(BaseModel):
         for task_name, planes in self.planes.items():
             if task_name not in names or planes[:1] != (0,) or planes != tuple(sorted({*planes} & {0, 1, 2})):
                 raise ValueError(f"planes of {task_name!r} are {planes}, not 0 and further axes of a known task")
+        values = {c.value for task in self.tasks for c in task.classes}
+        if not {*self.one_piece} <= values:
+            raise ValueError(f"one_piece names {list(self.one_piece)}, the classes are {sorted(values)}")
         if self.kind == "segmentation":
             if len(self.tasks) != 1:
                 raise ValueError(f"a segmentation has one task, got {len(self.tasks)}")

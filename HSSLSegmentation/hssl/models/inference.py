@@ -12,6 +12,7 @@ from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
 from ..preprocessing.grid import WorkingGrid, slices_first
+from ..preprocessing.planes import Planes
 from .description import ModelDescription
 from .network import MULTIPLE, SMALLEST, EncoderDecoder, build_network
 
@@ -39,6 +40,10 @@ class Segmenter:
         device: where to compute.
         batch_size: slices (windows) at once; 0 chooses by the device and, on a CPU, by the size of the slices.
         flips: average with the mirrored image where the model was trained with mirroring.
+        fast: one slice plane only, where the model was trained in several (see `plane_mean`).
+
+    Attributes:
+        planes: axes of working arrays along which it predicts slices, the first one (0) first.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class Segmenter:
         device: torch.device,
         batch_size: int = 0,
         flips: bool = False,
+        fast: bool = False,
     ):
         self.description, self.device = description, device
         self.network: EncoderDecoder = build_network(description.network, description.out_channels)
@@ -57,11 +63,12 @@ class Segmenter:
         self.batch_size = batch_size or (SLICES_AT_ONCE[device.type] if description.network.spatial_dims == 2 else 1)
         self._pixels = PIXELS_ON_CPU if device.type == "cpu" and not batch_size else math.inf
         self.flips = flips and description.mirrored
+        self.planes: Planes = (0,) if fast else description.planes.get(description.tasks[0].name, (0,))
         self.bf16 = _bf16_pays(device)
 
     @torch.inference_mode()
     def probabilities(self, array: np.ndarray, low: float, first: int, last: int) -> Tensor:
-        """Returns the class probabilities of slices `first` to `last` (exclusive).
+        """Returns the class probabilities of slices `first` to `last` (exclusive), as they are found in this plane.
 
         Args:
             array: normalised volume on the working grid, slices × rows × columns.

@@ -10,11 +10,13 @@ import SimpleITK as sitk
 import torch
 
 from ..errors import MemoryExhaustedError
-from ..events import Message, OnEvent, ProgressMeter, Stop, Stopped, ignore, never
+from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
 from ..preprocessing.grid import labels_to_source, to_working, working_grid
 from ..preprocessing.normalisation import normalised
+from .components import largest_components
 from .device import out_of_memory
 from .inference import Segmenter, from_slices_first, on_source
+from .plane_mean import plane_mean, slices_in_planes
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Prediction:
 def predict_volume(
     volume: sitk.Image,
     segmenter: Segmenter,
-    largest_component: bool = False,
+    largest_component: bool | None = None,
     probabilities: bool = False,
     uncertainty: bool = False,
     slab_megabytes: int = 512,
@@ -43,6 +45,13 @@ def predict_volume(
     stop: Stop = never,
 ) -> Prediction:
     """Predicts one volume in memory.
+
+    Args:
+        volume: any grid; the result lies on it.
+        segmenter: planes and flips are its own.
+        largest_component: keep the largest component of each class, or of none; None as the model's labels decided.
+        probabilities, uncertainty: make those volumes too.
+        slab_megabytes: bound on a slab's probabilities at the source's resolution.
 
     When memory runs out, batches and slabs are halved, and at last the CPU is used; each is told by an event.
 
@@ -77,7 +86,7 @@ def predict_volume(
 def _predicted(
     volume: sitk.Image,
     segmenter: Segmenter,
-    largest_component: bool,
+    largest_component: bool | None,
     probabilities: bool,
     uncertainty: bool,
     slab_megabytes: int,
@@ -90,32 +99,22 @@ def _predicted(
     grid = working_grid(volume.GetSize(), volume.GetSpacing(), volume.GetDirection(), fingerprint)
     array = normalised(to_working(volume, grid), fingerprint).astype(np.float16)
     low = float(array.min())
-    meter = ProgressMeter(on_event, "prediction", grid.shape[0])
-
-    def of_slices(first: int, last: int) -> torch.Tensor:
-        parts = []
-        for begin in range(first, last, step):
-            if stop():
-                raise Stopped
-            parts.append(segmenter.probabilities(array, low, begin, min(begin + step, last)))
-            meter.update(min(begin + step, last))
-        return torch.cat(parts, 1)
-
-    # A 3D network computes a margin around what it is asked for, so it is asked for a whole slab.
-    step = segmenter.slices_at_once(grid.shape[1:]) if description.network.spatial_dims == 2 else grid.shape[0]
+    meter = ProgressMeter(on_event, "prediction", slices_in_planes(segmenter, grid.shape))
     order = [axis for axis in range(3) if axis != fingerprint.slice_axis]
     shape = (grid.oriented_size[fingerprint.slice_axis], *(grid.oriented_size[axis] for axis in order))
     channels = np.zeros(shape, np.uint8)
     entropy = np.zeros(shape, np.float32) if uncertainty else None
     shares = {c.name: np.zeros(shape, np.float32) for c in task.classes} if probabilities else {}
-    for first, last, slab in on_source(of_slices, description.out_channels, grid, slab_megabytes):
-        channels[first:last] = slab.max(0).indices.to(torch.uint8).numpy()
-        if entropy is not None:
-            entropy[first:last] = -(slab * slab.clamp_min(1e-8).log()).sum(0).numpy() / math.log(slab.shape[0])
-        for channel, name in enumerate(shares, 1):
-            shares[name][first:last] = slab[channel].numpy()
-    if largest_component:
-        channels = largest_components(channels, len(task.classes))
+    with plane_mean(segmenter, array, low, stop, meter.update) as of_slices:
+        for first, last, slab in on_source(of_slices, description.out_channels, grid, slab_megabytes):
+            channels[first:last] = slab.max(0).indices.to(torch.uint8).numpy()
+            if entropy is not None:
+                entropy[first:last] = -(slab * slab.clamp_min(1e-8).log()).sum(0).numpy() / math.log(slab.shape[0])
+            for channel, name in enumerate(shares, 1):
+                shares[name][first:last] = slab[channel].numpy()
+    pieces = description.one_piece_channels if largest_component is None else range(1, 1 + len(task.classes))
+    if largest_component is not False:
+        channels = largest_components(channels, pieces)
     values = np.zeros(1 + len(task.classes), np.uint16 if max(c.value for c in task.classes) > 255 else np.uint8)
     values[1:] = [c.value for c in task.classes]
 
@@ -127,18 +126,3 @@ def _predicted(
         None if entropy is None else onto_source(entropy),
         {name: onto_source(share) for name, share in shares.items()},
     )
-
-
-def largest_components(channels: np.ndarray, classes: int) -> np.ndarray:
-    """Keeps the largest connected component (26 neighbours) of each class; ties keep the first."""
-    kept = np.zeros_like(channels)
-    for channel in range(1, classes + 1):
-        mask = channels == channel
-        if not mask.any():
-            continue
-        components = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)
-        labels = sitk.GetArrayViewFromImage(components)
-        sizes = np.bincount(labels.reshape(-1))
-        sizes[0] = 0
-        kept[labels == sizes.argmax()] = channel
-    return kept

@@ -18,7 +18,7 @@ from hssl.jobs.predict import predict, sources_in
 from hssl.models.find import find_model
 from hssl.models.inference import Segmenter
 from hssl.models.model_file import export_model, load_model
-from hssl.models.prediction import largest_components, predict_volume
+from hssl.models.prediction import predict_volume
 from hssl.workspace.catalogue import Catalogue
 
 
@@ -169,16 +169,6 @@ def test_a_model_is_found_by_name_or_path_or_not_at_all(trained):
     assert find_model("model", workspace) == run and find_model(run) == run
     with pytest.raises(ConfigurationError, match="neither a run that has trained nor a model file"):
         find_model("nothing", workspace)
-
-
-def test_only_the_largest_component_stays():
-    channels = np.zeros((6, 6, 12), np.uint8)
-    channels[1:3, 1:3, 1:3] = 1
-    channels[1:5, 1:5, 6:9] = 1
-    channels[0, 0, 11] = 2
-    kept = largest_components(channels, 2)
-    assert (kept == 1).sum() == 4 * 4 * 3 and (kept == 2).sum() == 1
-    assert not kept[1:3, 1:3, 1:3].any()
 
 
 def test_a_network_of_volumes_is_validated_and_predicts(shared_workspace, tmp_path):

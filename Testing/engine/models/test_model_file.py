@@ -360,3 +360,16 @@ def test_the_campaign_would_notice_code_that_runs_and_files_that_appear(tmp_path
     with pytest.raises(untrusted_models.Failure, match="seed 3, attempt 0"):
         untrusted_models.campaign(1, seed=3, folder=tmp_path)
     assert (tmp_path / "canary").exists()
+
+
+def test_half_the_bytes_hold_the_weights_to_three_digits(tmp_path):
+    told = description()
+    state = weights(told)
+    write_model(tmp_path / "whole.zip", told, state)
+    write_model(tmp_path / "half.zip", told, state, half=True)
+    assert (tmp_path / "half.zip").stat().st_size < 0.6 * (tmp_path / "whole.zip").stat().st_size
+    found, tensors = read_model(tmp_path / "half.zip")
+    assert found == told and list(tensors) == list(state)
+    for name, tensor in tensors.items():
+        assert tensor.dtype == state[name].dtype
+        assert torch.allclose(tensor, state[name], rtol=1e-3, atol=1e-6)

@@ -1,0 +1,46 @@
+"""Connected components of a segmentation: which classes are one piece, and keeping the largest piece of those.
+
+nnU-Net (Isensee et al., Nature Methods 2021) decides so by its training cases too. Far from a structure a network that was
+trained on few slices finds islands; a class that is one piece in the labels has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import SimpleITK as sitk
+
+WHOLE = 0.99
+"""A label is one piece where its largest component holds at least this share of it: resampling may leave crumbs."""
+NEARLY_ALL = 0.95
+"""Share of the labels that must be one piece."""
+
+
+def largest_components(channels: np.ndarray, which: Iterable[int]) -> np.ndarray:
+    """Keeps the largest connected component (26 neighbours) of some channels; ties keep the first.
+
+    Args:
+        channels: uint8 channel numbers of a volume.
+        which: channels of which the rest becomes background; the others stay as they are.
+    """
+    kept = channels.copy()
+    for channel in which:
+        mask = channels == channel
+        if mask.any():
+            kept[mask & ~_largest(mask)] = 0
+    return kept
+
+
+def one_piece(masks: Iterable[np.ndarray]) -> bool:
+    """Returns whether a class is one component in nearly all of the labels that hold it; False where none does."""
+    found = [bool(_largest(mask).sum() >= WHOLE * mask.sum()) for mask in masks if mask.any()]
+    return bool(found) and float(np.mean(found)) >= NEARLY_ALL
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    components = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)
+    labels = sitk.GetArrayFromImage(components)
+    sizes = np.bincount(labels.reshape(-1))
+    sizes[0] = 0
+    return labels == sizes.argmax()
