@@ -479,9 +479,13 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         flips: bool = False,
         largestComponent: bool | None = None,
         uncertainty: bool = False,
+        overwrite: bool = False,
         waitForCompletion: bool = False,
     ) -> Job:
         """Segments every volume in a folder; the label maps are written into another folder.
+
+        Files that are there already are replaced only with `overwrite=True`, or where they are unchanged results of
+        the same model and options; a volume never is.
 
         Example::
 
@@ -492,7 +496,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         from .jobs import segmentationJobs
 
         job = segmentationJobs.segmentFolder(
-            self.starter, folder, model, outputFolder, flips, largestComponent, uncertainty
+            self.starter, folder, model, outputFolder, flips, largestComponent, uncertainty, overwrite
         )
         return self._finished(job, waitForCompletion)
 
@@ -502,6 +506,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         references: str | Path,
         outputFolder: str | Path,
         model: str | Path | None = None,
+        overwrite: bool = False,
         waitForCompletion: bool = True,
     ) -> Job:
         """Compares label maps with true ones, file by file of the same name.
@@ -514,7 +519,8 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         from .jobs import segmentationJobs
 
         return self._finished(
-            segmentationJobs.evaluate(self.starter, predictions, references, outputFolder, model), waitForCompletion
+            segmentationJobs.evaluate(self.starter, predictions, references, outputFolder, model, overwrite),
+            waitForCompletion,
         )
 
     # Models ------------------------------------------------------------------------------------------------------
@@ -531,9 +537,16 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         return workspaceContents.models(path)
 
     def exportModel(
-        self, model: str | Path, path: str | Path, licence: str = "", waitForCompletion: bool = True
+        self,
+        model: str | Path,
+        path: str | Path,
+        licence: str = "",
+        overwrite: bool = False,
+        waitForCompletion: bool = True,
     ) -> Job:
-        """Writes a run as one file that holds weights, classes, terminology, licence and origin.
+        """Writes a run as one .zip file that holds weights, classes, terminology, licence and origin.
+
+        A file that is there already is replaced only with `overwrite=True`.
 
         Example::
 
@@ -541,7 +554,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .jobs import modelJobs
 
-        return self._finished(modelJobs.exportModel(self.starter, model, path, licence), waitForCompletion)
+        return self._finished(modelJobs.exportModel(self.starter, model, path, licence, overwrite), waitForCompletion)
 
     def importModel(
         self, file: str | Path, path: str | Path | None = None, name: str = "", waitForCompletion: bool = True

@@ -251,7 +251,8 @@ class PredictConfig(Configuration):
     Attributes:
         model: a fine-tuning run's folder, or a model file.
         inputs: volume files, DICOM series folders, or folders of volumes.
-        output: folder for `<name>.nii.gz` label maps on each source's own grid.
+        output: folder for `<name>.nii.gz` label maps on each source's own grid; none that is read from.
+        overwrite: replace files that are there and are no unchanged results of the same work; never an input.
         flips: average with the mirrored image, where the model was trained with mirroring.
         fast: predict in one slice plane only, where the model was trained in all three; a third of the time.
         largest_component: keep the largest connected component of each class, or of none; None lets the model decide,
@@ -263,6 +264,7 @@ class PredictConfig(Configuration):
     model: Path
     inputs: list[Path] = Field(min_length=1)
     output: Path
+    overwrite: bool = False
     flips: bool = False
     fast: bool = False
     largest_component: bool | None = None
@@ -279,13 +281,15 @@ class EvaluateConfig(Configuration):
 
     Attributes:
         model: where given, names the classes; otherwise they are named by their values.
-        output: folder for `evaluation.csv` and `evaluation.json`.
+        output: folder for `evaluation.csv` and `evaluation.json`; none that is read from.
+        overwrite: replace such files that are there and are no unchanged results of the same evaluation.
     """
 
     predictions: Path
     references: Path
     output: Path
     model: Path | None = None
+    overwrite: bool = False
 
 
 class CompareConfig(Configuration):

@@ -103,3 +103,6 @@ class OutputError(HSSLError):
 
 STOPPED_EXIT_CODE = 10
 """Exit status of a job that stopped on request, with a checkpoint to resume from."""
+
+PARTIAL_EXIT_CODE = 11
+"""Exit status of a job that ended well for some of its inputs and not for others; its result's "failed" lists those."""

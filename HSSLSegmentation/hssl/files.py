@@ -36,12 +36,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The process id tells `remove_unfinished` whether somebody is still writing.
         prefix = f"{TEMPORARY_PREFIX}{os.getpid()}-"
-        handle, name = tempfile.mkstemp(prefix=prefix, suffix="-" + path.name, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=_ending(path.name), dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
         with open(temporary, "rb+") as file:
-            _flushed(file.fileno())
+            flush_to_disk(file.fileno())
         with suppress(OSError):  # shares and FAT disks have no modes, and that is no reason to lose the file
             os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
@@ -53,12 +53,22 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _flushed(file: int) -> None:
+def flush_to_disk(file: int) -> None:
+    """Flushes an open file (its descriptor) to the disk, where the file system can be asked to.
+
+    Raises:
+        OSError: the disk is full or has failed.
+    """
     try:
         os.fsync(file)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):  # some shares cannot be asked to flush
             raise
+
+
+def _ending(name: str) -> str:
+    # A name as long as names may be leaves no room for more.
+    return "-" + name[-60:]
 
 
 def _umask() -> int:
@@ -77,7 +87,7 @@ def remove_unfinished(folder: str | Path, name: str = "") -> int:
         name: only what was to become the file of this name; empty means all.
     """
     count = 0
-    for leftover in Path(folder).glob(f"{TEMPORARY_PREFIX}*{glob.escape('-' + name) if name else ''}"):
+    for leftover in Path(folder).glob(f"{TEMPORARY_PREFIX}*{glob.escape(_ending(name)) if name else ''}"):
         writer = leftover.name.removeprefix(TEMPORARY_PREFIX).partition("-")[0]
         if not (writer.isdecimal() and psutil.pid_exists(int(writer))):
             leftover.unlink(missing_ok=True)

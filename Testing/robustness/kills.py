@@ -431,7 +431,7 @@ class Exporting(Place):
 
     def job(self, stop: Stop) -> None:
         for _ in range(8):
-            export_model(self.run, self.folder / "model.zip")
+            export_model(self.run, self.folder / "model.zip", overwrite=True)
 
     def whole(self) -> None:
         if (self.folder / "model.zip").exists():

@@ -113,6 +113,7 @@ class InteractiveSession:
             planes=annotation.planes,
             label_map=str(self._folder / "labels.nii"),
             uncertainty=str(self._folder / "uncertainty.nii"),
+            overwrite=True,  # the folder is this session's own
         )
 
     def predict(self, model: str, flips: bool = False) -> None:
@@ -128,6 +129,7 @@ class InteractiveSession:
             flips=flips,
             label_map=str(self._folder / "labels.nii"),
             uncertainty=str(self._folder / "uncertainty.nii"),
+            overwrite=True,  # the folder is this session's own
         )
 
     def applied(self) -> None:

@@ -10,9 +10,9 @@ from .job import Job
 from .jobStarter import JobStarter
 
 
-def exportModel(starter: JobStarter, model: str | Path, path: str | Path, licence: str) -> Job:
+def exportModel(starter: JobStarter, model: str | Path, path: str | Path, licence: str, overwrite: bool) -> Job:
     """Starts the writing of a model file; see `HSSLSegmentationLogic.exportModel`."""
-    arguments = ["export", str(model), str(path), "--json"]
+    arguments = ["export", str(model), str(path), "--json", *(["--overwrite"] if overwrite else [])]
     return starter.start("export", [*arguments, "--licence", licence] if licence else arguments)
 
 

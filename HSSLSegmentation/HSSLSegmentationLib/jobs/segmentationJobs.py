@@ -70,11 +70,11 @@ def segmentFolder(
     flips: bool,
     largestComponent: bool | None,
     uncertainty: bool,
+    overwrite: bool,
 ) -> Job:
     """Starts the segmentation of every volume in a folder; see `HSSLSegmentationLogic.segmentFolder`."""
-    return starter.configured(
-        "predict", _prediction(model, [folder], outputFolder, flips, largestComponent, uncertainty)
-    )
+    configuration = _prediction(model, [folder], outputFolder, flips, largestComponent, uncertainty)
+    return starter.configured("predict", configuration | {"overwrite": overwrite})
 
 
 def evaluate(
@@ -83,6 +83,7 @@ def evaluate(
     references: str | Path,
     outputFolder: str | Path,
     model: str | Path | None,
+    overwrite: bool,
 ) -> Job:
     """Starts a comparison of label maps; see `HSSLSegmentationLogic.evaluate`."""
     return starter.configured(
@@ -92,6 +93,7 @@ def evaluate(
             "references": str(references),
             "output": str(outputFolder),
             "model": None if model is None else str(model),
+            "overwrite": overwrite,
         },
     )
 

@@ -82,9 +82,11 @@ class ModelsSection:
         suggestion = str(Path.home() / f"{entry.name}.zip")
         file = qt.QFileDialog.getSaveFileName(self.widget, _("Export the model"), suggestion, _("HSSL models (*.zip)"))
         if file:
-            licence = self.ui.licenceEdit.text.strip()
+            # The dialog has asked whether a file may be replaced, but of no name that it did not see.
+            seen = file.lower().endswith(".zip")
+            path, licence = file if seen else f"{file}.zip", self.ui.licenceEdit.text.strip()
             panel.startJob(
-                self.jobView, lambda: panel.logic.exportModel(entry.path, file, licence, waitForCompletion=False)
+                self.jobView, lambda: panel.logic.exportModel(entry.path, path, licence, seen, waitForCompletion=False)
             )
 
     def _told(self, job, event) -> None:

@@ -1,5 +1,6 @@
 """Section Segment: a volume of the scene, or a folder of volumes, with a fine-tuned model."""
 
+import os
 from pathlib import Path
 
 from slicer.i18n import tr as _
@@ -103,7 +104,7 @@ class SegmentSection:
             return _("Choose a folder of volumes that exists.")
         if not parameters.outputFolder:
             return _("Choose a folder to write to.")
-        if Path(parameters.outputFolder) == Path(parameters.inputFolder):
+        if Path(parameters.outputFolder).is_dir() and os.path.samefile(parameters.outputFolder, parameters.inputFolder):
             return _("Choose another folder to write to: label maps must not lie among the volumes.")
         return ""
 

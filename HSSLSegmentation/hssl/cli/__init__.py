@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import typer
 
 from .. import __version__
-from . import catalogue, interactive, jobs, models, sample
+from . import catalogue, console, interactive, jobs, models, sample
 
 app = typer.Typer(
     name="hssl",
@@ -34,7 +36,15 @@ def _root(
         False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:
-    pass
+    from ..errors import InputError
+
+    with console.errors_told(as_json=False):
+        try:
+            os.getcwd()
+        except OSError as error:
+            raise InputError(
+                "the current folder", "is gone: it was deleted, moved or cannot be entered", "Change into another one."
+            ) from error
 
 
 def main() -> None:

@@ -58,7 +58,8 @@ class _StopRequest:
 def run_job(
     job: Job, as_json: bool, show: Callable[[Done], None] | None = None, stop_file: Path | None = None
 ) -> NoReturn:
-    """Runs a job, tells its end, and ends the process with its exit code: 0 done, 10 stopped, otherwise the error's.
+    """Runs a job, tells its end, and ends the process with its exit code: 0 done, 10 stopped, 11 done in part,
+    otherwise the error's.
 
     Args:
         job: called with `on_event` and `stop`.
@@ -66,7 +67,7 @@ def run_job(
         show: prints the result for people.
         stop_file: the job is asked to stop as soon as this file exists.
     """
-    from ..errors import STOPPED_EXIT_CODE, HSSLError
+    from ..errors import PARTIAL_EXIT_CODE, STOPPED_EXIT_CODE, HSSLError
     from ..events import Failed, to_line
 
     stop = _StopRequest(stop_file)
@@ -114,7 +115,7 @@ def run_job(
         out.print("[yellow]Stopped.[/] The same command goes on from here.")
     elif show is not None:
         show(done)
-    sys.exit(STOPPED_EXIT_CODE if done.stopped else 0)
+    sys.exit(STOPPED_EXIT_CODE if done.stopped else PARTIAL_EXIT_CODE if done.result.get("failed") else 0)
 
 
 def _print_error(failed: Failed) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from .console import run_job
-from .jobs import Device, Json, StopFile, Threads
+from .jobs import Device, Json, Overwrite, StopFile, Threads
 
 if TYPE_CHECKING:
     from ..events import Done, Event, OnEvent, Stop
@@ -38,6 +38,7 @@ def interactive(
     whole_volume: Annotated[
         bool, typer.Option("--whole-volume", help="Fill all of the volume, not only around the annotated slices.")
     ] = False,
+    overwrite: Overwrite = None,
     device: Device = None,
     threads: Threads = None,
     stop_file: StopFile = None,
@@ -54,7 +55,7 @@ def interactive(
         opening = OpenCommand(id=0, volume=volume, model=model, device=device or "auto", threads=threads or 0)
         learning = LearnCommand(
             id=1, annotation=annotation, planes=planes, label_map=output, uncertainty=uncertainty,
-            whole_volume=whole_volume,
+            whole_volume=whole_volume, overwrite=bool(overwrite),
         )  # fmt: skip
         try:
             worker.do(opening, on_event, stop)

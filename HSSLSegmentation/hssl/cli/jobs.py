@@ -41,6 +41,12 @@ Planes = Annotated[
         metavar="all|one",
     ),
 ]
+Overwrite = Annotated[
+    bool | None,
+    typer.Option(
+        "--overwrite", help="Replace files that are there and are no results of the same work; never an input."
+    ),
+]
 Exclude = Annotated[
     list[str] | None, typer.Option(help="Id of an image to leave out, or @FILE with one a line; may be repeated.")
 ]
@@ -250,6 +256,7 @@ def predict(
     ] = None,
     probabilities: Annotated[bool | None, typer.Option("--probabilities", help="Write probability volumes.")] = None,
     uncertainty: Annotated[bool | None, typer.Option("--uncertainty", help="Write uncertainty volumes.")] = None,
+    overwrite: Overwrite = None,
     batch_size: Annotated[int | None, typer.Option(help="Slices (windows in 3D) at once.")] = None,
     slab_megabytes: Annotated[int | None, typer.Option(help="Bound on the memory of a slab.")] = None,
     device: Device = None,
@@ -269,6 +276,7 @@ def predict(
             "largest_component": largest_component,
             "probabilities": probabilities,
             "uncertainty": uncertainty,
+            "overwrite": overwrite,
             "batch_size": batch_size,
             "slab_megabytes": slab_megabytes,
             "device": device,
@@ -292,13 +300,20 @@ def evaluate(
     config: ConfigFile = None,
     output: Annotated[Path | None, typer.Option(help="Folder for evaluation.csv and evaluation.json.")] = None,
     model: Annotated[Path | None, typer.Option(help="Model that names the classes.")] = None,
+    overwrite: Overwrite = None,
     stop_file: StopFile = None,
     json: Json = False,
 ) -> None:
     """Compare label maps with true ones: Dice, HD95, ASD, volume error."""
 
     def values() -> dict[str, Any]:
-        return {"predictions": predictions, "references": references, "output": output, "model": model}
+        return {
+            "predictions": predictions,
+            "references": references,
+            "output": output,
+            "model": model,
+            "overwrite": overwrite,
+        }
 
     def show(done: Done) -> None:
         from rich.console import Console
@@ -311,6 +326,11 @@ def evaluate(
                 name, *(f"{c['mean']:.3f}" if c["mean"] is not None else "–" for c in cells), str(cells[0]["count"])
             )
         Console().print(table)
+        cases, mean = done.result["cases"], done.result["summary"]["mean_dice"]
+        if mean is not None:
+            typer.echo(f"mean Dice {mean:.3f} over {cases['measured']} of {cases['of']} cases")
+        for entry in done.result["failed"]:
+            typer.echo(f"failed: {entry['case']}: {entry['file']}: {entry['reason']}", err=True)
         typer.echo(done.result["csv"])
 
     run_configured("evaluate", config, values, json, stop_file, show)

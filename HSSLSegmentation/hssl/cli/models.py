@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import run_job
-from .jobs import Json
+from .jobs import Json, Overwrite
 
 if TYPE_CHECKING:
     from ..events import Done, OnEvent, Stop
@@ -28,6 +28,7 @@ def export(
     half: Annotated[
         bool, typer.Option("--half", help="Store weights as float16: half the size, three digits.")
     ] = False,
+    overwrite: Overwrite = None,
     json: Json = False,
 ) -> None:
     """Write a run's model into one file: weights, configuration, classes, provenance."""
@@ -36,7 +37,7 @@ def export(
         from ..events import Done
         from ..models.model_file import export_model
 
-        description = export_model(run, file, licence, half)
+        description = export_model(run, file, licence, half, bool(overwrite))
         return Done(result={"file": str(file), "name": description.name})
 
     run_job(job, json, show=lambda done: typer.echo(done.result["file"]))

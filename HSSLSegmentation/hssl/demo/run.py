@@ -13,6 +13,7 @@ from ..jobs.compare import RESULT, compare
 from ..jobs.evaluate import evaluate
 from ..jobs.predict import predict
 from ..jobs.pretrain import pretrain
+from ..outputs import ResultFolder
 from ..reporting.report import Downstream, Picture, write_report
 from ..workspace.catalogue import FILE_NAME, Catalogue, Image
 from .workspace import sample
@@ -74,6 +75,9 @@ def _ran(
             raise Stopped
         on_event(Phase(name=phase, index=PHASES.index(phase) + 1, count=len(PHASES)))
 
+    report = folder / "report.html"
+    results = ResultFolder(folder, "demo")
+    results.plan([(report, "demo")], [])
     enter("scans")
     workspace = folder / "workspace"
     if not (workspace / FILE_NAME).exists():
@@ -137,32 +141,33 @@ def _ran(
         evaluations[start] = _finished(evaluate(config, tell, stop))
 
     enter("report")
-    report = folder / "report.html"
-    write_report(
-        report,
-        "HSSL demo",
-        workspace,
-        introduction=_introduction(catalogue, comparison["rows"], minutes),
-        pretraining=Path(pretrained["run"]),
-        downstream=[
-            Downstream(
-                task=TASK,
-                runs={start: runs[start] for start in STARTS},
-                comparison=Path(comparison["folder"]) / RESULT,
-                evaluations={start: Path(evaluations[start]["json"]) for start in STARTS},
-                pictures=[
-                    Picture(
-                        image=path,
-                        reference=truth / path.name,
-                        predictions={start: predictions[start] / path.name for start in STARTS},
-                        caption=image.id,
-                    )
-                    for image, path in list(zip(test, images, strict=True))[:SHOWN]
-                ],
-            )
-        ],
-        provenance={"Seed": str(seed), "Scans": f"generated, preset “{size}”"},
-    )
+    with results.writing(report) as temporary:
+        write_report(
+            temporary,
+            "HSSL demo",
+            workspace,
+            introduction=_introduction(catalogue, comparison["rows"], minutes),
+            pretraining=Path(pretrained["run"]),
+            downstream=[
+                Downstream(
+                    task=TASK,
+                    runs={start: runs[start] for start in STARTS},
+                    comparison=Path(comparison["folder"]) / RESULT,
+                    evaluations={start: Path(evaluations[start]["json"]) for start in STARTS},
+                    pictures=[
+                        Picture(
+                            image=path,
+                            reference=truth / path.name,
+                            predictions={start: predictions[start] / path.name for start in STARTS},
+                            caption=image.id,
+                        )
+                        for image, path in list(zip(test, images, strict=True))[:SHOWN]
+                    ],
+                )
+            ],
+            provenance={"Seed": str(seed), "Scans": f"generated, preset “{size}”"},
+            overwrite=True,  # the temporary file is there
+        )
     return {
         "report": str(report),
         "workspace": str(workspace),
@@ -178,11 +183,12 @@ def _finished(done: Done) -> dict[str, Any]:
 
 
 def _copied_labels(catalogue: Catalogue, images: Sequence[Image], folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for image in images:
-        label = catalogue.label_path(image)
-        assert label is not None  # they were chosen among the labelled ones
-        shutil.copyfile(label, folder / label.name)
+    labels = [label for image in images if (label := catalogue.label_path(image)) is not None]
+    results = ResultFolder(folder, "truth")
+    results.plan([(folder / label.name, label.name) for label in labels], labels)
+    for label in labels:
+        with results.writing(folder / label.name) as temporary:
+            shutil.copyfile(label, temporary)
     return folder
 
 

@@ -25,6 +25,7 @@ from .formats import READERS, UNSCALED_SUFFIXES, is_dicom, suffix_of
 __all__ = [
     "Header",
     "Series",
+    "check_format",
     "check_values",
     "chosen_frame",
     "grid_difference",
@@ -243,6 +244,16 @@ def _apart(one: sitk.Image | Header, other: sitk.Image | Header) -> float:
     return max(math.dist(_point(corner, *place), _point(corner, *place2)) for corner in corners)
 
 
+def check_format(path: str | Path) -> None:
+    """Checks that a volume can be written to a file of this name.
+
+    Raises:
+        OutputError: the format is none of .nii, .nii.gz, .nrrd, .mha.
+    """
+    if suffix_of(Path(path)) not in WRITTEN:
+        raise OutputError(path, f"cannot be written: the format must be one of {', '.join(WRITTEN)}")
+
+
 def write_volume(image: sitk.Image, path: str | Path) -> None:
     """Writes a volume or label map, compressed, whole or not at all.
 
@@ -252,8 +263,7 @@ def write_volume(image: sitk.Image, path: str | Path) -> None:
     path = Path(path)
     if "float" in image.GetPixelIDTypeAsString() and not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
         raise OutputError(path, "cannot be written: the volume has voxels that are NaN or infinite")
-    if suffix_of(path) not in WRITTEN:
-        raise OutputError(path, f"cannot be written: the format must be one of {', '.join(WRITTEN)}")
+    check_format(path)
     with whole_file(path) as temporary:
         try:
             with itk_io:

@@ -22,14 +22,16 @@ from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
 from ..configuration import Configuration
 from ..errors import ConfigurationError, HSSLError, MemoryExhaustedError, ModelFileError
 from ..events import Done, Event, Failed, OnEvent, Phase, Stop, Stopped, ignore, never
+from ..files import sha256
 from ..imaging.labels import read_label_map
-from ..imaging.volumes import check_values, read_volume, write_volume
+from ..imaging.volumes import check_format, check_values, read_volume, write_volume
 from ..models.description import ModelDescription
 from ..models.device import chosen_device, out_of_memory
 from ..models.find import find_model
 from ..models.inference import Segmenter
 from ..models.model_file import load_model
 from ..models.prediction import predict_volume
+from ..outputs import check_outputs
 from .session import InteractiveSession
 from .slice_priors import Plane
 
@@ -41,6 +43,19 @@ Model = tuple[ModelDescription, dict[str, torch.Tensor]]
 class _Command(Configuration):
     id: int
     """Chosen by the sender; the events of the command carry it as their `command_id`."""
+
+
+class _WritingCommand(_Command):
+    """Writes a label map and, where it is named, the uncertainty.
+
+    Attributes:
+        label_map, uncertainty: files to write; without `uncertainty` it is not written.
+        overwrite: replace such files where they are, and are no inputs.
+    """
+
+    label_map: Path
+    uncertainty: Path | None = None
+    overwrite: bool = False
 
 
 class OpenCommand(_Command):
@@ -57,36 +72,30 @@ class OpenCommand(_Command):
     threads: int = Field(default=0, ge=0)
 
 
-class LearnCommand(_Command):
+class LearnCommand(_WritingCommand):
     """Learns from what is painted and fills the rest; a further one goes on from the last.
 
     Attributes:
         annotation: label map on the volume's grid.
         planes: slices that are annotated completely.
-        label_map, uncertainty: files to write; without `uncertainty` it is not written.
         whole_volume: fill the whole volume, not only the surroundings of the annotated slices.
     """
 
     command: Literal["learn"] = "learn"
     annotation: Path
     planes: list[PlaneNumbers] = []
-    label_map: Path
-    uncertainty: Path | None = None
     whole_volume: bool = False
 
 
-class PredictCommand(_Command):
+class PredictCommand(_WritingCommand):
     """Segments the open volume with a fine-tuned model.
 
     Attributes:
         model: a fine-tuning run's folder, or a model file.
-        label_map, uncertainty: files to write; without `uncertainty` it is not written.
     """
 
     command: Literal["predict"] = "predict"
     model: str
-    label_map: Path
-    uncertainty: Path | None = None
     flips: bool = False
     largest_component: bool | None = None
 
@@ -112,6 +121,8 @@ class InteractiveWorker:
 
     def __init__(self) -> None:
         self._volume: sitk.Image | None = None
+        self._sources: list[Path] = []
+        self._own: dict[Path, str] = {}
         self._model: Model | None = None
         self._session: InteractiveSession | None = None
         self._device = torch.device("cpu")
@@ -149,10 +160,12 @@ class InteractiveWorker:
         model = self._models[self._read(command.model)] if command.model else None
         session = InteractiveSession(volume, model, device)
         self._volume, self._model, self._device, self._session = volume, model, device, session
+        self._sources = [command.volume, *([find_model(command.model)] if command.model else [])]
         return Done(result={"size": list(volume.GetSize()), "device": str(device)})
 
     def _learn(self, command: LearnCommand, on_event: OnEvent, stop: Stop) -> Done:
         volume = self._opened()
+        self._check_outputs(command, command.annotation)
         annotation = read_label_map(command.annotation, like=volume)
         planes = [Plane(axis, index) for axis, index in command.planes]
         for plane in planes:
@@ -175,6 +188,7 @@ class InteractiveWorker:
 
     def _predict(self, command: PredictCommand, on_event: OnEvent, stop: Stop) -> Done:
         volume = self._opened()
+        self._check_outputs(command, find_model(command.model))
         path = self._read(command.model)
         description, state = self._models[path]
         if description.kind != "segmentation":
@@ -194,6 +208,15 @@ class InteractiveWorker:
         place = (axis, int(doubt.argmax()))
         return self._written(command, prediction.label_map, prediction.uncertainty, place, None)
 
+    def _check_outputs(self, command: _WritingCommand, source: Path) -> None:
+        files = [command.label_map, *([command.uncertainty] if command.uncertainty else [])]
+        for file in files:
+            check_format(file)
+        # The result of an earlier round gives way to the next one's.
+        check_outputs(
+            files, [*self._sources, source], command.overwrite, lambda file: self._own.get(file) == sha256(file)
+        )
+
     def _written(
         self,
         command: LearnCommand | PredictCommand,
@@ -207,6 +230,7 @@ class InteractiveWorker:
             write_volume(uncertainty, command.uncertainty)
             result["uncertainty"] = str(command.uncertainty)
         write_volume(label_map, command.label_map)
+        self._own |= {file: sha256(file) for file in (command.label_map, command.uncertainty) if file is not None}
         if seconds is not None:
             result["seconds"] = seconds
         return Done(result=result)

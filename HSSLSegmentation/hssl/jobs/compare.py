@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..configuration import CompareConfig, FinetuneConfig
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, OutputError
 from ..events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop, Stopped, as_part, ignore, never
 from ..files import read_json, whole_file, write_json, write_text
 from ..imaging.volumes import read_volume
@@ -31,6 +31,10 @@ from .evaluate import Row, measure, summary_of
 from .finetune import finetune
 
 RESULT = "comparison.json"
+NOT_COMPARED = {
+    *("workspace", "device", "threads", "checkpoint_minutes"),  # may differ when a comparison goes on
+    *("start", "run", "case_count", "cases", "seed"),  # are set by each leg
+}
 
 
 def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
@@ -43,6 +47,7 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
         classes), classes (Dice by name), cases, minutes, steps and run of each leg.
 
     Raises:
+        ConfigurationError: a comparison of that name has another start, recipe or test set.
         HSSLError: a leg failed, or there are not enough labelled cases.
 
     Example:
@@ -63,7 +68,8 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
         start = Start.named(config.start, recipe.workspace)
         if start.description is None:
             raise ConfigurationError("a comparison needs a pretrained start to compare with scratch")
-        rows: list[dict[str, Any]] = read_json(folder / RESULT)["rows"] if (folder / RESULT).exists() else []
+        kept = _kept(folder, config, test)
+        rows: list[dict[str, Any]] = kept["rows"]
         done_legs = {(r["start"], r["case_count"], r["seed"]) for r in rows}
         legs = [(kind, n, s) for s in config.seeds for n in config.case_counts for kind in ("pretrained", "scratch")]
         for number, (kind, count, seed) in enumerate(legs, 1):
@@ -88,7 +94,7 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
             if row is None:
                 return Done(stopped=True, result={"folder": str(folder), "rows": rows})
             rows.append({"start": kind, "case_count": count, "seed": seed, **row})
-            write_json(folder / RESULT, {"task": recipe.task, "test": [i.id for i in test], "rows": rows})
+            write_json(folder / RESULT, kept)
             on_event(Metrics(step=number, values={f"dice {title}": row["dice"]}))
         _write_table(folder, rows)
         with whole_file(folder / "comparison.png") as temporary:
@@ -96,6 +102,33 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
     for text in gains(rows):
         on_event(Message(text=text))
     return Done(result={"folder": str(folder), "rows": rows})
+
+
+def _kept(folder: Path, config: CompareConfig, test: Sequence[Image]) -> dict[str, Any]:
+    """Returns what the comparison of that name has found so far, and marks its folder as one.
+
+    Raises:
+        OutputError: the folder holds something that is no comparison.
+        ConfigurationError: it is one of another start, recipe or test set.
+    """
+    recipe = config.finetune.model_dump(mode="json", exclude=NOT_COMPARED)
+    path = folder / RESULT
+    new = {"task": recipe["task"], "start": config.start, "recipe": recipe, "test": [i.id for i in test], "rows": []}
+    if not path.exists():
+        if any(not p.name.startswith(".") for p in folder.iterdir()):
+            raise OutputError(folder, "is there already and is no comparison of HSSL", "Choose another name.")
+        write_json(path, new)
+        return new
+    kept = read_json(path)
+    if not isinstance(kept, dict) or not {"task", "test", "rows"} <= kept.keys():
+        raise OutputError(path, "is there already and is no comparison of HSSL", "Choose another name.")
+    differing = [key for key in ("task", "start", "recipe", "test") if kept.get(key) != new[key]]
+    if differing:
+        raise ConfigurationError(
+            f"{folder}: this comparison was started with another {', '.join(differing)}",
+            "Choose another name for the comparison, or go on with its own configuration.",
+        )
+    return kept
 
 
 def gains(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import statistics
 import warnings
 from collections.abc import Sequence
@@ -17,16 +18,18 @@ import SimpleITK as sitk
 from ..configuration import EvaluateConfig
 from ..errors import ConfigurationError, InputError
 from ..events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop, ignore, never
-from ..files import whole_file, write_json
+from ..files import write_json
 from ..imaging import volumes
 from ..imaging.labels import read_label_map
 from ..models.model_file import describe
+from ..outputs import ResultFolder
 from ..workspace.catalogue import LabelClass
 
 RULE = (
     "A class that is only in the reference (missed) or only in the prediction (invented) has a Dice of 0 and no "
     "surface distance; the Dice counts in the means. A class that is in neither is not measured and counts nowhere."
 )
+CSV, JSON = "evaluation.csv", "evaluation.json"
 MEASURES = ("dice", "hd95_mm", "asd_mm", "volume_error_ml", "volume_error_percent")
 
 
@@ -181,9 +184,10 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
 
     Returns:
         Done with "rows", "summary", "failed" ({"case", "file", "reason"}), "without_prediction", "without_reference"
-        (names of cases), "csv" and "json" (paths).
+        (names of cases), "cases" ("measured" ones, "of" how many true label maps), "csv" and "json" (paths).
 
     Raises:
+        OutputError: the results would replace an input or what somebody else wrote, or cannot be written.
         InputError: a folder cannot be read, two files of it have the same name, no name is on both sides, or no
             pair could be compared.
 
@@ -198,6 +202,7 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
     on_event(Phase(name="evaluation", index=1, count=1))
     classes = _classes_of(config.model)
     pairs, without_prediction, without_reference = _pairs(config.predictions, config.references)
+    results = _planned(config, pairs)
     for cases, what in ((without_prediction, "prediction"), (without_reference, "reference")):
         if cases:
             on_event(Message(level="warning", text=f"{len(cases)} cases have no {what}: {_listed(cases)}"))
@@ -232,10 +237,11 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
         "failed": failed,
         "without_prediction": without_prediction,
         "without_reference": without_reference,
-        "csv": str(config.output / "evaluation.csv"),
-        "json": str(config.output / "evaluation.json"),
+        "cases": {"measured": len(pairs) - len(failed), "of": len(pairs) + len(without_prediction)},
+        "csv": str(config.output / CSV),
+        "json": str(config.output / JSON),
     }
-    _write(config, result, rows)
+    _write(config, results, result, rows)
     return Done(result=result)
 
 
@@ -302,9 +308,19 @@ def _with_absent(rows: list[Row]) -> list[Row]:
     ]
 
 
-def _write(config: EvaluateConfig, result: dict[str, Any], rows: list[Row]) -> None:
+def _planned(config: EvaluateConfig, pairs: dict[str, tuple[Path, Path]]) -> ResultFolder:
+    """Checks where the results go, before anything is measured."""
+    given = [config.predictions, config.references, *([config.model] if config.model else [])]
+    results = ResultFolder(config.output, [os.path.realpath(path) for path in given], config.overwrite)
+    key = os.path.realpath(config.predictions)
+    files = [config.output / name for name in (CSV, JSON)]
+    results.plan([(file, key) for file in files], [*given, *(path for pair in pairs.values() for path in pair)])
+    return results
+
+
+def _write(config: EvaluateConfig, results: ResultFolder, result: dict[str, Any], rows: list[Row]) -> None:
     with (
-        whole_file(config.output / "evaluation.csv") as temporary,
+        results.writing(config.output / CSV) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, [field.name for field in fields(Row)])
@@ -312,7 +328,8 @@ def _write(config: EvaluateConfig, result: dict[str, Any], rows: list[Row]) -> N
         writer.writerows(asdict(row) for row in rows)
     where = {"predictions": str(config.predictions), "references": str(config.references)}
     content = {key: value for key, value in result.items() if key not in ("csv", "json")}
-    write_json(config.output / "evaluation.json", {"schema": 1, **where, "rule": RULE, **content})
+    with results.writing(config.output / JSON) as temporary:
+        write_json(temporary, {"schema": 1, **where, "rule": RULE, **content})
 
 
 def _listed(cases: list[str]) -> str:

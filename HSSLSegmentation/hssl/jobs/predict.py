@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,13 +15,18 @@ import torch
 from ..configuration import PredictConfig
 from ..errors import ConfigurationError, HSSLError, InputError, ModelFileError
 from ..events import Done, Message, OnEvent, Phase, Stop, Stopped, ignore, never
-from ..files import remove_unfinished
-from ..imaging.volumes import READERS, check_values, read_volume, series_in, suffix_of, write_volume
+from ..imaging.formats import is_volume, stem_of
+from ..imaging.volumes import check_values, read_volume, series_in, write_volume
 from ..models.device import chosen_device
 from ..models.find import find_model
 from ..models.inference import Segmenter
 from ..models.model_file import load_model
 from ..models.prediction import Prediction, predict_volume
+from ..outputs import ResultFolder, portable
+from ..workspace.catalogue import LabelClass
+
+LONGEST_STEM = 120
+"""Bytes of the name that results of one input share; longer ones are cut and told apart by a hash."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +37,25 @@ class Source:
     name: str
     series: str | None = None
 
+    @property
+    def key(self) -> str:
+        """What the record of results knows the source by."""
+        path = os.path.join(os.path.realpath(self.path.parent), self.path.name)
+        return f"{path} {self.series}" if self.series else path
+
 
 def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
     """Predicts every input; one that cannot be used is listed with the reason, and the others go on.
+
+    Where results go is checked before anything is computed (see `hssl.outputs`). Inputs of one name get names by the
+    folders in which they differ.
 
     Returns:
         The Done event, whose result has "outputs" (input, label_map, probabilities, uncertainty: paths) and "failed"
         (input, reason).
 
     Raises:
+        OutputError: a result would replace an input or what somebody else wrote, or cannot be written.
         HSSLError: the model cannot be used, or every input failed.
 
     Example:
@@ -51,20 +70,32 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
     """
     if config.threads:
         torch.set_num_threads(config.threads)
-    description, state = load_model(find_model(config.model))
+    model = find_model(config.model)
+    description, state = load_model(model)
     if description.kind != "segmentation":
         raise ModelFileError(config.model, "is a pretrained network, not a segmentation model", "Fine-tune it first.")
     device = chosen_device(config.device)
     segmenter = Segmenter(description, state, device, config.batch_size, config.flips, config.fast)
     if config.flips and not description.mirrored:
         on_event(Message(level="warning", text="Test-time flips are left out: the model was trained without mirroring"))
-    if config.output.is_dir():
-        remove_unfinished(config.output)
     sources, failed = sources_in(config.inputs)
+    files = _planned(config, sources, description.tasks[0].classes)
+    for source in sources:
+        if files[source.key].name != stem_of(source.path):
+            on_event(Message(text=f"{source.path}: its results are named {files[source.key].name}"))
+    work = {
+        "model": os.path.realpath(model),
+        "options": config.model_dump(mode="json", include={"flips", "largest_component"}),
+    }
+    results = ResultFolder(config.output, work, config.overwrite)
+    results.plan(
+        [(file, key) for key, of in files.items() for file in of.every],
+        [*config.inputs, *(s.path for s in sources), model],
+    )
     outputs: list[dict[str, object]] = []
     stopped = False
     for number, source in enumerate(sources, 1):
-        on_event(Phase(name="prediction", index=number, count=len(sources), detail=source.name))
+        on_event(Phase(name="prediction", index=number, count=len(sources), detail=files[source.key].name))
         try:
             volume = read_volume(source.path, series=source.series)
             check_values(volume, source.path)
@@ -72,7 +103,7 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
                 volume, segmenter, config.largest_component, config.probabilities, config.uncertainty,
                 config.slab_megabytes, on_event, stop,
             )  # fmt: skip
-            outputs.append({"input": str(source.path), **_write(result, config.output, source.name)})
+            outputs.append({"input": str(source.path), **_written(result, files[source.key], results)})
         except InputError as error:
             on_event(Message(level="error", text=f"{source.path}: {error.reason}"))
             failed.append({"input": str(source.path), "reason": error.reason})
@@ -90,50 +121,121 @@ def sources_in(inputs: list[Path]) -> tuple[list[Source], list[dict[str, str]]]:
     failed: list[dict[str, str]] = []
     for path in inputs:
         if path.is_file():
-            found.append(Source(path, _stem(path)))
+            found.append(Source(path, stem_of(path)))
             continue
         if not path.is_dir():
             failed.append({"input": str(path), "reason": "there is no such file or folder"})
             continue
-        files = sorted(f for f in path.iterdir() if f.is_file() and suffix_of(f) in READERS)
-        found += [Source(f, _stem(f)) for f in files]
+        files = sorted(f for f in path.iterdir() if f.is_file() and is_volume(f.name))
+        found += [Source(f, stem_of(f)) for f in files]
         if not files:
             try:
                 series = series_in(path)
             except HSSLError as error:
                 failed.append({"input": str(path), "reason": str(error)})
                 continue
-            found += [Source(Path(s.folder), f"{path.name}_{n}" if len(series) > 1 else path.name, s.uid)
+            name = path.name if path.name not in ("", "..") else Path(os.path.realpath(path)).name
+            found += [Source(Path(s.folder), f"{name}_{n}" if len(series) > 1 else name, s.uid)
                       for n, s in enumerate(series, 1)]  # fmt: skip
             if not series:
                 failed.append({"input": str(path), "reason": "holds no volume"})
-    taken: dict[str, int] = {}
-    sources = []
-    for source in found:
-        taken[source.name] = taken.get(source.name, 0) + 1
-        name = source.name if taken[source.name] == 1 else f"{source.name}_{taken[source.name]}"
-        sources.append(Source(source.path, name, source.series))
-    if not sources and not failed:
+    if not found and not failed:
         raise ConfigurationError("there is nothing to predict")
-    return sources, failed
+    return _distinct(found), failed
 
 
-def _stem(path: Path) -> str:
-    return path.name[: len(path.name) - len(suffix_of(path))]
+def _distinct(sources: Sequence[Source]) -> list[Source]:
+    """Gives each source a name of its own: those that share one are told apart by the folders in which they differ.
+
+    A source that was named twice is taken once. Names that differ in case alone count as one, since they are one file
+    on many disks.
+    """
+    once = {s.key: s for s in sources}
+    groups: dict[str, list[Source]] = defaultdict(list)
+    for source in once.values():
+        groups[portable(source.name)].append(source)
+    named: dict[str, str] = {}
+    for group in groups.values():
+        if len(group) == 1:
+            continue
+        parents = [Path(os.path.abspath(s.path)).parent.parts for s in group]
+        # Where all are in one folder, what tells them apart is the suffix.
+        ends = [s.path.name.replace(".", "_") if len(set(parents)) < len(group) else s.name for s in group]
+        first = len(os.path.commonprefix(parents))
+        last = len(os.path.commonprefix([parts[first:][::-1] for parts in parents]))
+        for source, parts, end in zip(group, parents, ends, strict=True):
+            differing = [re.sub(r"[^\w.-]+", "_", part) for part in parts[first : len(parts) - last]]
+            named[source.key] = "_".join([*differing, end])
+    return [replace(source, name=_short(named.get(key, source.name))) for key, source in once.items()]
 
 
-def _write(result: Prediction, folder: Path, name: str) -> dict[str, object]:
-    paths: dict[str, object] = {"label_map": str(folder / f"{name}.nii.gz")}
-    if result.uncertainty is not None:
-        paths["uncertainty"] = str(folder / f"{name}_uncertainty.nii.gz")
-        write_volume(result.uncertainty, folder / f"{name}_uncertainty.nii.gz")
-    if result.probabilities:
-        # Class names may hold anything; a file's name may not.
-        plain = [f"{n}_{re.sub(r'[^A-Za-z0-9-]+', '_', c)[:60]}" for n, c in enumerate(result.probabilities, 1)]
-        files = {c: folder / f"{name}_probability_{p}.nii.gz" for c, p in zip(result.probabilities, plain, strict=True)}
-        for c, file in files.items():
-            write_volume(result.probabilities[c], file)
-        paths["probabilities"] = {c: str(file) for c, file in files.items()}
+def _short(name: str) -> str:
+    """Returns the name, or its start and a hash of it where files named after it would have names too long to be."""
+    if len(os.fsencode(name)) <= LONGEST_STEM:
+        return name
+    start = os.fsencode(name)[: LONGEST_STEM - 9].decode("utf-8", "ignore")
+    return f"{start}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is written for one source, under which name."""
+
+    name: str
+    label_map: Path
+    uncertainty: Path | None
+    probabilities: dict[str, Path]
+    """By the class's name."""
+
+    @property
+    def every(self) -> list[Path]:
+        """All of them."""
+        return [*([self.uncertainty] if self.uncertainty else []), *self.probabilities.values(), self.label_map]
+
+
+def _planned(config: PredictConfig, sources: Sequence[Source], classes: Sequence[LabelClass]) -> dict[str, Files]:
+    """Returns the files of each source by its key; where two sources would share one, a number tells them apart."""
+    taken: set[str] = set()
+    planned: dict[str, Files] = {}
+    # In an order of their own, so that names do not depend on the order in which inputs are given.
+    for source in sorted(sources, key=lambda s: (s.name, s.key)):
+        number, files = 1, _files(config, source.name, classes)
+        while any(portable(file.name) in taken for file in files.every):
+            number += 1
+            files = _files(config, f"{source.name}_{number}", classes)
+        taken |= {portable(file.name) for file in files.every}
+        planned[source.key] = files
+    return planned
+
+
+def _files(config: PredictConfig, name: str, classes: Sequence[LabelClass]) -> Files:
+    folder = config.output
+    # Class names may hold anything; a file's name may not.
+    plain = [f"{n}_{re.sub(r'[^A-Za-z0-9-]+', '_', c.name)[:60]}" for n, c in enumerate(classes, 1)]
+    return Files(
+        name=name,
+        label_map=folder / f"{name}.nii.gz",
+        uncertainty=folder / f"{name}_uncertainty.nii.gz" if config.uncertainty else None,
+        probabilities={
+            c.name: folder / f"{name}_probability_{p}.nii.gz"
+            for c, p in zip(classes, plain, strict=True)
+            if config.probabilities
+        },
+    )
+
+
+def _written(result: Prediction, files: Files, results: ResultFolder) -> dict[str, object]:
+    paths: dict[str, object] = {"label_map": str(files.label_map)}
+    if files.uncertainty is not None and result.uncertainty is not None:
+        paths["uncertainty"] = str(files.uncertainty)
+        with results.writing(files.uncertainty) as temporary:
+            write_volume(result.uncertainty, temporary)
+    if files.probabilities:
+        for name, file in files.probabilities.items():
+            with results.writing(file) as temporary:
+                write_volume(result.probabilities[name], temporary)
+        paths["probabilities"] = {name: str(file) for name, file in files.probabilities.items()}
     # The label map comes last: where it is, the rest is too.
-    write_volume(result.label_map, folder / f"{name}.nii.gz")
+    with results.writing(files.label_map) as temporary:
+        write_volume(result.label_map, temporary)
     return paths

@@ -32,9 +32,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pydantic import ValidationError
 
-from ..errors import HSSLError, InputError, ModelFileError, WorkspaceError
+from ..errors import HSSLError, InputError, ModelFileError, OutputError, WorkspaceError
 from ..files import read_json, remove_unfinished, sha256, whole_file
 from ..names import safe_name
+from ..outputs import check_outputs
 from ..workspace.catalogue import FILE_NAME
 from . import bundle
 from .description import MODEL_SCHEMA, ModelDescription
@@ -120,22 +121,29 @@ def write_model(
             file.writestr(info, contents[name])
 
 
-def export_model(run_folder: str | Path, path: str | Path, licence: str = "", half: bool = False) -> ModelDescription:
+def export_model(
+    run_folder: str | Path, path: str | Path, licence: str = "", half: bool = False, overwrite: bool = False
+) -> ModelDescription:
     """Writes the model file of a run from its best checkpoint, or its last one where there is no best.
 
     Args:
         run_folder: folder of a pretraining or fine-tuning run.
-        path: the file to write.
+        path: the file to write, which ends in .zip.
         licence: name or text of the licence under which the model is passed on; empty keeps the checkpoint's.
         half: as in `write_model`.
+        overwrite: replace the file where there is one already.
 
     Returns:
         The description that was written.
 
     Raises:
         InputError: the run has no checkpoint or a damaged one.
-        OutputError: the file cannot be written.
+        OutputError: the file is there already, does not end in .zip, or cannot be written.
     """
+    path = Path(path)
+    if path.suffix.lower() != ".zip":
+        raise OutputError(path, "cannot be a model file: its name must end in .zip", "Add .zip to the name.")
+    check_outputs([path], [run_folder], overwrite)
     description, state = load_model(run_folder)
     if licence:
         description = description.model_copy(update={"licence": licence})

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..configuration import FinetuneConfig, PretrainConfig, RunConfig
-from ..errors import ConfigurationError, InputError
+from ..errors import ConfigurationError, InputError, OutputError
 from ..events import Event, Message, OnEvent, Phase
 from ..files import read_json, remove_unfinished, whole_file, write_json, write_text
 from ..locks import FolderLock
@@ -184,6 +184,7 @@ def opened(config: RunConfig, on_event: OnEvent, write: bool = True) -> Iterator
 
     Raises:
         LockedError: another process works on this run.
+        OutputError: the folder holds something that is no run.
         ConfigurationError: the run exists with another configuration.
     """
     folder = RunFolder(run_path(config.workspace, config.run))
@@ -194,6 +195,7 @@ def opened(config: RunConfig, on_event: OnEvent, write: bool = True) -> Iterator
         remove_unfinished(folder.path)
         values = config.model_dump(mode="json")
         path = folder.path / CONFIG
+        _check_is_run(folder.path, path)
         if path.exists() and folder.can_resume:
             default = type(config).model_construct().model_dump(mode="json")
             _same({**default, **_EARLIER, **read_json(path)}, values, path)
@@ -209,6 +211,18 @@ def opened(config: RunConfig, on_event: OnEvent, write: bool = True) -> Iterator
 
 _EARLIER = {"planes": "one"}
 """What runs of earlier versions did, where a configuration does not say it and today's default is another."""
+def _check_is_run(folder: Path, config: Path) -> None:
+    """Refuses a folder of somebody's files that only has the name of the run."""
+    if config.exists():
+        # Damaged JSON is told by its reader: whose it is cannot be said.
+        values = read_json(config)
+        ours = isinstance(values, dict) and {"workspace", "run", "seed", "budget"} <= values.keys()
+    else:
+        ours = all(path.name.startswith(".") for path in folder.iterdir())
+    if not ours:
+        raise OutputError(folder, "is there already and is no run of HSSL", "Choose another name for the run.")
+
+
 _MAY_CHANGE = {"budget", "workspace", "device", "threads", "checkpoint_minutes", "batch_size", "precision"}
 
 

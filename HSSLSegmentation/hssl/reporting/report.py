@@ -22,8 +22,9 @@ from .. import __version__
 from ..files import read_json, write_text
 from ..imaging.labels import read_label_map
 from ..imaging.volumes import read_volume
-from ..models.run_folder import RunFolder
-from ..workspace.catalogue import Catalogue, LabelClass, Task
+from ..models.run_folder import CONFIG, METRICS, RESULT, RunFolder
+from ..outputs import check_outputs
+from ..workspace.catalogue import FILE_NAME, Catalogue, LabelClass, Task
 from ..workspace.labels import read_label
 from . import plots
 
@@ -69,6 +70,7 @@ def write_report(
     pretraining: Path | None = None,
     downstream: Sequence[Downstream] = (),
     provenance: Mapping[str, str] | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Writes the page, with all its pictures in it, for light and dark screens and for paper.
 
@@ -80,10 +82,13 @@ def write_report(
         pretraining: folder of the pretraining run.
         downstream: a section each.
         provenance: further lines of the last section.
+        overwrite: replace the file where there is one already.
 
     Raises:
+        OutputError: the file is there already, is one that the page is made from, or cannot be written.
         InputError: a file that is named is absent or damaged.
     """
+    check_outputs([path], [Path(workspace) / FILE_NAME, *_files(pretraining, downstream)], overwrite)
     catalogue = Catalogue.load(workspace)
     parts = [_downstream(part, catalogue.task(part.task)) for part in downstream]
     template = jinja2.Environment(
@@ -103,6 +108,16 @@ def write_report(
             provenance=list({**_provenance(catalogue), **(provenance or {})}.items()),
         ),
     )
+
+
+def _files(pretraining: Path | None, downstream: Sequence[Downstream]) -> list[Path]:
+    """Returns the files that the page is made from."""
+    runs = [*([pretraining] if pretraining else []), *(run for part in downstream for run in part.runs.values())]
+    files = [run / name for run in runs for name in (CONFIG, RESULT, METRICS)]
+    for part in downstream:
+        files += [*([part.comparison] if part.comparison else []), *part.evaluations.values()]
+        files += [file for p in part.pictures for file in (p.image, p.reference, *p.predictions.values())]
+    return files
 
 
 # Sections --------------------------------------------------------------------------------------------------------

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ..errors import InputError
-from ..files import read_json, write_json
+from ..files import read_json, sha256_of, write_json
+from ..names import safe_name
+from ..outputs import check_outputs
 from .catalogue import Catalogue
 
 
@@ -34,15 +35,30 @@ _rows = TypeAdapter(list[Suggestion])
 
 def suggestions_path(workspace: Path, task: str) -> Path:
     """Returns where the suggestions for a task are kept."""
-    name = re.sub(r"[^\w.+-]+", "-", task).strip("-.") or "task"
+    name = safe_name(task, "task")
+    if name != task:  # "a b" and "a/b" are two tasks
+        name = f"{name}-{sha256_of(task)[:8]}"
     return workspace / "suggestions" / f"{name}.json"
 
 
 def write_suggestions(workspace: Path, result: dict[str, Any]) -> Path:
-    """Keeps the result of `hssl.jobs.suggest`, whole or not at all; returns the file."""
+    """Keeps the result of `hssl.jobs.suggest`, whole or not at all; returns the file.
+
+    Raises:
+        OutputError: a file of that name is none of ours, or cannot be written.
+    """
     path = suggestions_path(workspace, result["task"])
+    check_outputs([path], [], own=_is_own)
     write_json(path, result)
     return path
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        values = read_json(path)
+    except InputError:
+        return False
+    return isinstance(values, dict) and {"task", "suggestions"} <= values.keys()
 
 
 def open_suggestions(catalogue: Catalogue, task: str) -> list[Suggestion]:

@@ -14,7 +14,7 @@ from hssl.errors import ConfigurationError, HSSLError, InputError
 from hssl.events import Message, Progress, Stopped
 from hssl.imaging.volumes import read_volume
 from hssl.jobs.finetune import finetune
-from hssl.jobs.predict import predict, sources_in
+from hssl.jobs.predict import predict
 from hssl.models.find import find_model
 from hssl.models.inference import Segmenter
 from hssl.models.model_file import export_model, load_model
@@ -125,16 +125,6 @@ def test_a_volume_whose_spacing_is_wrong_is_listed_with_the_reason(trained, tmp_
     done = predict(PredictConfig(model=run, inputs=[tmp_path], output=tmp_path / "out"))
     assert len(done.result["outputs"]) == 1
     assert "spacing or that one must be wrong" in done.result["failed"][0]["reason"]
-
-
-def test_two_inputs_of_one_name_do_not_overwrite_each_other(trained, tmp_path):
-    workspace, run = trained
-    path = images(workspace)[0]
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        sitk.WriteImage(read_volume(path), str(tmp_path / folder / "scan.nii.gz"))
-    names = [s.name for s in sources_in([tmp_path / "a", tmp_path / "b"])[0]]
-    assert names == ["scan", "scan_2"]
 
 
 def test_a_stop_ends_between_batches_of_slices(trained, tmp_path):

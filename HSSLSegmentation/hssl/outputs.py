@@ -1,0 +1,234 @@
+"""No result over a source: where results go is compared with inputs and with each other, before anything is computed.
+
+The rule, for everything that writes where a user says:
+
+- An output is never an input, nor is the folder of outputs one: the file system is asked, so that links, `x/../x` and
+  names that differ in case alone are seen through.
+- Two outputs are never one file, on any file system.
+- What is there already is replaced only if the user says so, or if it is the unchanged result of the same work: a
+  folder of results keeps a record of what was written into it, from which input, and with which bytes.
+- What cannot be written to is found out now, not after the work.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import OutputError
+from .files import flush_to_disk, remove_unfinished, sha256, sha256_of, whole_file
+
+RECORD = "hssl-results.jsonl"
+"""In a folder of results: one JSON object a line for each file that was written, with its input and its hash."""
+LONGEST_NAME = 255
+"""Bytes of a file's name that every file system takes."""
+
+Identity = tuple[int, int]
+
+
+def check_outputs(
+    outputs: Iterable[str | Path],
+    inputs: Iterable[str | Path],
+    overwrite: bool = False,
+    own: Callable[[Path], bool] | None = None,
+) -> None:
+    """Checks files that are to be written.
+
+    Args:
+        outputs: the files.
+        inputs: files and folders that the work reads.
+        overwrite: what is there, and is no input, may be replaced.
+        own: tells of a file that is there whether it is an unchanged result of the same work.
+
+    Raises:
+        OutputError: an output is an input, or another output, or a folder, or is there already, or its folder cannot
+            be written to.
+
+    Example::
+
+        check_outputs(["out/scan.nii.gz"], ["scan.nii.gz"])
+    """
+    given = {identity: Path(path) for path in inputs if (identity := _identity(path)) is not None}
+    taken: dict[object, Path] = {}
+    for path in map(Path, outputs):
+        if len(os.fsencode(path.name)) > LONGEST_NAME:
+            raise OutputError(path, "has too long a name", "Choose a shorter one.")
+        key = _key(path)
+        if key in taken:
+            raise OutputError(path, f"would be written twice: {taken[key]} is the same file", "Choose another name.")
+        taken[key] = path
+        source = given.get(_identity(path) or (-1, -1))
+        if source is not None:
+            same = "" if source == path else f", {source}"
+            raise OutputError(
+                path, f"is one of the inputs{same}; a result never replaces them", "Choose another place."
+            )
+        if path.is_dir():
+            raise OutputError(path, "is a folder, and a file is to be written there", "Choose another name.")
+        if os.path.lexists(path) and not overwrite and not (own is not None and path.is_file() and own(path)):
+            raise OutputError(
+                path,
+                "is there already, and is not the unchanged result of the same work",
+                "Choose another place, or say that it may be replaced.",
+                "overwrite",
+            )
+    for folder in dict.fromkeys(path.parent for path in taken.values()):
+        check_folder(folder)
+
+
+def check_folder(folder: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+    """Checks that a folder, or the one that it would be made in, can be written to, and leaves nothing in it.
+
+    Args:
+        folder: need not be there.
+        inputs: folders that it must not be.
+
+    Raises:
+        OutputError: it is one of the inputs, or a file, or cannot be written to.
+    """
+    folder = Path(folder)
+    found = _identity(folder)
+    for path in inputs:
+        if found is not None and found == _identity(path):
+            raise OutputError(
+                folder,
+                f"is the folder that is read from ({path}); results never lie among their sources",
+                "Choose another folder.",
+            )
+    try:
+        there = folder.absolute()
+        while not os.path.lexists(there) and there != there.parent:
+            there = there.parent
+        if not there.is_dir():
+            raise OutputError(folder, f"cannot be written to: {there} is not a folder", "Choose another folder.")
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise OutputError(
+            folder, f"cannot be written to: {error.strerror or error}", "Choose another folder."
+        ) from error
+
+
+class ResultFolder:
+    """A folder of results, with a record that tells own, unchanged results of the same work from everything else.
+
+    Args:
+        folder: need not be there yet.
+        work: what the results depend on beside their inputs, such as the model; plain values.
+        overwrite: what is there, and is no input, may be replaced.
+
+    Raises:
+        OutputError: the folder's record cannot be read, or is none.
+
+    Example::
+
+        results = ResultFolder("out", {"model": "five/runs/liver"})
+        results.plan([(Path("out/scan.nii.gz"), "scan.nii.gz")], ["scan.nii.gz"])
+        with results.writing(Path("out/scan.nii.gz")) as path:
+            write_volume(label_map, path)
+    """
+
+    def __init__(self, folder: str | Path, work: Any, overwrite: bool = False):
+        self.folder, self.overwrite = Path(folder), overwrite
+        self._work = sha256_of(work)[:16]
+        self._sources: dict[Path, str] = {}
+        self._inputs: list[str | Path] = []
+        self._record = self.folder / RECORD
+        self._written = _read(self._record)
+
+    def plan(self, files: Sequence[tuple[Path, str]], inputs: Iterable[str | Path]) -> None:
+        """Says what will be written, from what, and checks all of it.
+
+        Args:
+            files: each file with the input that it belongs to.
+            inputs: files and folders that are read.
+
+        Raises:
+            OutputError: as `check_outputs`; also where the folder itself is one of the inputs.
+        """
+        self._inputs, self._sources = list(inputs), dict(files)
+        check_folder(self.folder, self._inputs)
+        check_outputs([file for file, _ in files], self._inputs, self.overwrite, self.is_own)
+        if self.folder.is_dir():
+            remove_unfinished(self.folder)
+
+    def is_own(self, path: Path) -> bool:
+        """Tells whether a file is what the same work wrote for the same input, unchanged since."""
+        known = {(e["work"], e["input"], e["sha256"]) for e in self._written if e["file"] == path.name}
+        return path.is_file() and (self._work, self._sources.get(path), sha256(path)) in known
+
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[Path]:
+        """Yields a path beside a planned file; on success it is entered into the record and renamed to the file.
+
+        Raises:
+            OutputError: somebody else has put a file there since the plan, or the folder cannot be written to.
+        """
+        check_outputs([path], self._inputs, self.overwrite, self.is_own)
+        with whole_file(path) as temporary:
+            yield temporary
+            # Before the renaming: whenever the process is killed, what lies there is known.
+            self._enter(path, sha256(temporary))
+
+    def _enter(self, path: Path, digest: str) -> None:
+        entry = {"file": path.name, "input": self._sources[path], "work": self._work, "sha256": digest}
+        self._written.append(entry)
+        try:
+            with open(self._record, "ab") as file:
+                # A line that a killed process began is ended, so that this one is whole.
+                start = b"\n" if file.tell() and not _ends_with_newline(self._record) else b""
+                file.write(start + json.dumps(entry).encode() + b"\n")
+                file.flush()
+                flush_to_disk(file.fileno())
+        except OSError as error:
+            raise OutputError(self._record, f"cannot be written: {error.strerror or error}") from error
+
+
+def portable(name: str) -> str:
+    """Returns what names of one file have in common on file systems that fold case or Unicode's forms."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _identity(path: str | Path) -> Identity | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino) if status.st_ino else None
+
+
+def _key(path: Path) -> object:
+    parent = os.path.realpath(path.parent)
+    return _identity(parent) or portable(parent), portable(path.name)
+
+
+def _read(record: Path) -> list[dict[str, str]]:
+    try:
+        lines = record.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise OutputError(record, f"cannot be read: {error.strerror or error}", "Choose another folder.") from error
+    entries: list[dict[str, str]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            if line.strip():
+                entry = json.loads(line)
+                entries.append({key: entry[key] for key in ("file", "input", "work", "sha256")})
+        except (ValueError, KeyError, TypeError) as error:
+            # A killed process leaves the start of a line.
+            if not b'{"file"'.startswith(line[:7]):
+                raise OutputError(record, f"line {number} is no record of results", "Choose another folder.") from error
+    return entries
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
