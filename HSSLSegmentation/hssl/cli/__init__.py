@@ -7,7 +7,7 @@ import os
 import typer
 
 from .. import __version__
-from . import catalogue, console, interactive, jobs, models, sample
+from . import catalogue, interactive, jobs, models, sample
 
 app = typer.Typer(
     name="hssl",
@@ -38,13 +38,11 @@ def _root(
 ) -> None:
     from ..errors import InputError
 
-    with console.errors_told(as_json=False):
-        try:
-            os.getcwd()
-        except OSError as error:
-            raise InputError(
-                "the current folder", "is gone: it was deleted, moved or cannot be entered", "Change into another one."
-            ) from error
+    try:
+        os.getcwd()
+    except OSError:
+        typer.echo("Error: the current folder is gone: it was deleted or moved. Change into another one.", err=True)
+        raise typer.Exit(InputError.exit_code) from None
 
 
 def main() -> None:
