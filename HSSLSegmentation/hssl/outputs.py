@@ -7,6 +7,7 @@ The rule, for everything that writes where a user says:
 - Two outputs are never one file, on any file system.
 - What is there already is replaced only if the user says so, or if it is the unchanged result of the same work: a
   folder of results keeps a record of what was written into it, from which input, and with which bytes.
+- Nothing is written that would be mixed up with its neighbour (`a.nii` beside `a.nii.gz`).
 - What cannot be written to is found out now, not after the work.
 """
 
@@ -78,6 +79,13 @@ def check_outputs(
                 "Choose another place, or say that it may be replaced.",
                 "overwrite",
             )
+    for path in taken.values():
+        twin = _twin(path)
+        if twin is not None and (os.path.lexists(twin) or _key(twin) in taken):
+            raise OutputError(
+                path, f"would be mixed up with {twin.name}: readers of NIfTI show one's voxels as the other's",
+                "Choose another name or folder.",
+            )  # fmt: skip
     for folder in dict.fromkeys(path.parent for path in taken.values()):
         check_folder(folder)
 
@@ -193,6 +201,14 @@ class ResultFolder:
 def portable(name: str) -> str:
     """Returns what names of one file have in common on file systems that fold case or Unicode's forms."""
     return unicodedata.normalize("NFC", name).casefold()
+
+
+def _twin(path: Path) -> Path | None:
+    """Returns the file that ITK's reader takes the voxels of `a.nii.gz` from where both are there, and vice versa."""
+    name = path.name.lower()
+    if name.endswith(".nii.gz"):
+        return path.with_name(path.name[:-3])
+    return path.with_name(f"{path.name}.gz") if name.endswith(".nii") else None
 
 
 def _identity(path: str | Path) -> Identity | None:

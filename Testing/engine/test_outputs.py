@@ -76,6 +76,15 @@ def test_what_is_there_stays_unless_it_may_be_replaced(scan):
         check_outputs([scan.parent / "dangling"], [])
 
 
+@pytest.mark.parametrize(("there", "wanted"), [("a.nii", "a.nii.gz"), ("a.nii.gz", "a.nii")])
+def test_no_result_lies_where_a_reader_of_nifti_would_mix_it_up_with_a_scan(tmp_path, there, wanted):
+    (tmp_path / there).write_bytes(b"scan")
+    with pytest.raises(OutputError, match="mixed up"):
+        check_outputs([tmp_path / wanted], [], overwrite=True)
+    with pytest.raises(OutputError, match="mixed up"):
+        check_outputs([tmp_path / "b.nii", tmp_path / "b.nii.gz"], [])
+
+
 def test_what_cannot_be_written_to_is_found_at_once(scan, tmp_path):
     with pytest.raises(OutputError, match="is not a folder"):
         check_folder(scan / "results")

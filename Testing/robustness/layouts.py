@@ -307,7 +307,10 @@ def interaction(layout: Layout, truths: Truths) -> Trial:
     os.symlink(source, root / "open link.nrrd")
     os.link(annotation, root / "annotation hard.nrrd")
     targets = [source, annotation, root / "open link.nrrd", root / "annotation hard.nrrd"]
-    targets = [*(layout.crooked(p) for p in targets), *(root / n for n in ("new.nrrd", "deep/new.nii.gz", "new.png"))]
+    targets = [
+        *(layout.crooked(p) for p in targets),
+        *(root / n for n in ("new.nrrd", "deep/new.nii.gz", "new.mha", "new.nii", "new.png")),
+    ]
     overwrite = draw.random() < 0.5
     opening = OpenCommand(id=0, volume=layout.crooked(source))
     learning = LearnCommand(
@@ -315,7 +318,7 @@ def interaction(layout: Layout, truths: Truths) -> Trial:
         annotation=layout.crooked(annotation),
         planes=[(0, 1)],
         label_map=draw.choice(targets),
-        uncertainty=draw.choice([None, *targets]),
+        uncertainty=draw.choice([None, None, None, *targets]),
         overwrite=overwrite,
     )
 

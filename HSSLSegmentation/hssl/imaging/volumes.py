@@ -311,6 +311,12 @@ def open_volume(path: Path, spacing: Sequence[float] | None = None) -> OpenVolum
         raise InputError(path, "is empty: the file has no bytes")
     if not suffix:
         raise InputError(path, f"is in no format that is read: {', '.join(READERS)}, DICOM")
+    if suffix == ".nii.gz" and path.with_name(path.name[: -len(".gz")]).exists():
+        raise InputError(
+            path,
+            f"lies beside {path.name[: -len('.gz')]}, whose voxels ITK would show in place of its own",
+            "Keep one of the two, or rename it.",
+        )
     if READERS[suffix] not in _READERS_THERE:
         raise InputError(path, f"is in a format ({suffix}) that this SimpleITK does not read", "Convert it to NIfTI.")
     reader = sitk.ImageFileReader()

@@ -211,6 +211,8 @@ def opened(config: RunConfig, on_event: OnEvent, write: bool = True) -> Iterator
 
 _EARLIER = {"planes": "one"}
 """What runs of earlier versions did, where a configuration does not say it and today's default is another."""
+
+
 def _check_is_run(folder: Path, config: Path) -> None:
     """Refuses a folder of somebody's files that only has the name of the run."""
     if config.exists():

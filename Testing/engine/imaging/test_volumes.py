@@ -311,6 +311,14 @@ def test_rounding_of_the_geometry_is_no_other_grid_and_the_image_s_grid_is_taken
     assert (read.GetOrigin(), read.GetDirection()) == (image.GetOrigin(), image.GetDirection())
 
 
+def test_a_packed_file_beside_an_unpacked_one_of_its_name_is_refused_since_itk_mixes_them_up(tmp_path):
+    write_volume(volume(), tmp_path / "a.nii.gz")
+    assert read_volume(tmp_path / "a.nii.gz")
+    write_volume(volume() + 1, tmp_path / "a.nii")
+    assert "in place of its own" in reason(read_volume, tmp_path / "a.nii.gz")
+    assert read_volume(tmp_path / "a.nii")
+
+
 def test_a_volume_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "a.nii.gz"
     write_volume(volume(), path)
