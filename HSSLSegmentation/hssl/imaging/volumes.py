@@ -21,6 +21,7 @@ from . import dicom
 from . import voxel_data as storage
 from .dicom import Series, series_in
 from .formats import READERS, UNSCALED_SUFFIXES, is_dicom, suffix_of
+from .intensities import SAMPLE
 
 __all__ = [
     "Header",
@@ -37,6 +38,8 @@ __all__ = [
 
 WRITTEN = (".nii", ".nii.gz", ".nrrd", ".mha")
 
+FEWEST_OTHERS = 8
+"""A volume all of whose voxels but fewer than this are equal shows nothing."""
 MOST_VOXELS = 1 << 33
 """2048³. A header that announces more is taken for a damaged one."""
 
@@ -210,7 +213,7 @@ def check_values(image: sitk.Image, path: str | Path) -> None:
     """Checks that the voxels can be learned from.
 
     Raises:
-        InputError: the volume is empty, has NaN or infinite voxels, or is constant.
+        InputError: the volume is empty, has NaN or infinite voxels, or is constant but for a few voxels.
     """
     values = sitk.GetArrayViewFromImage(image)
     if values.size == 0:
@@ -220,6 +223,11 @@ def check_values(image: sitk.Image, path: str | Path) -> None:
         raise InputError(path, "has voxels that are NaN or infinite")
     if low == high:
         raise InputError(path, f"is constant: every voxel is {low:g}")
+    # If one value has nearly all voxels, it is the median of any sample of them.
+    commonest = np.median(values.reshape(-1)[:: max(1, values.size // SAMPLE)])
+    others = values.size - int(np.count_nonzero(values == commonest))
+    if others < FEWEST_OTHERS and others < values.size / 10:
+        raise InputError(path, f"is nearly constant: all but {others} voxels are {commonest:g}")
 
 
 def grid_difference(one: sitk.Image | Header, other: sitk.Image | Header) -> str | None:

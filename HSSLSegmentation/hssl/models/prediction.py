@@ -11,8 +11,8 @@ import torch
 
 from ..errors import MemoryExhaustedError
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
-from ..preprocessing.grid import labels_to_source, to_working, working_grid
-from ..preprocessing.normalisation import normalised
+from ..preprocessing.grid import labels_to_source
+from ..preprocessing.working import working_volume
 from .components import largest_components
 from .device import out_of_memory
 from .inference import Segmenter, from_slices_first, on_source
@@ -57,7 +57,7 @@ def predict_volume(
 
     Raises:
         Stopped: `stop` asked for it.
-        InputError: on the model's spacing the volume has absurdly many voxels.
+        InputError: on the model's spacing the volume has absurdly many voxels, or shows nothing in its range of values.
         MemoryExhaustedError: not even the smallest slab fits.
     """
     while True:
@@ -96,9 +96,7 @@ def _predicted(
     description = segmenter.description
     task = description.tasks[0]
     fingerprint = description.fingerprints[task.name]
-    grid = working_grid(volume.GetSize(), volume.GetSpacing(), volume.GetDirection(), fingerprint)
-    array = normalised(to_working(volume, grid), fingerprint).astype(np.float16)
-    low = float(array.min())
+    array, low, grid = working_volume(volume, fingerprint)
     meter = ProgressMeter(on_event, "prediction", slices_in_planes(segmenter, grid.shape))
     order = [axis for axis in range(3) if axis != fingerprint.slice_axis]
     shape = (grid.oriented_size[fingerprint.slice_axis], *(grid.oriented_size[axis] for axis in order))

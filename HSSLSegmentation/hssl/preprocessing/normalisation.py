@@ -9,14 +9,16 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import ConfigurationError
+from ..imaging.intensities import BODY, own_range
 from ..imaging.voxel_data import AIR_HU
 from .fingerprint import Fingerprint
 from .grid import oriented_size, oriented_spacing
 
 ANISOTROPY = 1.25
 """Slices are taken along the coarsest axis when it is this much coarser than the finest; else along z (axial)."""
-BODY = 0.1
-"""In images of arbitrary values the body begins at this share of the range above its lower end."""
+LARGEST_HOUNSFIELD = 1e6
+LEAST_HOUNSFIELD = 20.0
+"""What is called CT and spans less than this is in another unit, and is measured relative to its own range."""
 
 
 class VolumeMeasure(NamedTuple):
@@ -30,7 +32,8 @@ class VolumeMeasure(NamedTuple):
 def measure(volume: sitk.Image, seed: int = 0, count: int = 20_000) -> VolumeMeasure:
     """Measures one volume; its body's values are thinned to `count`."""
     values = sitk.GetArrayViewFromImage(volume).reshape(-1)
-    values = np.random.default_rng(seed).choice(values, min(len(values), 4 * count), replace=False).astype(np.float32)
+    values = np.random.default_rng(seed).choice(values, min(len(values), 4 * count), replace=False)
+    values = np.clip(values, -LARGEST_HOUNSFIELD, LARGEST_HOUNSFIELD).astype(np.float32)
     body = values[values > AIR_HU]
     body = body if len(body) else values
     return VolumeMeasure(
@@ -65,18 +68,26 @@ def fingerprint_of(measures: Iterable[VolumeMeasure], modality: str) -> Fingerpr
     )
     if modality.upper() != "CT":
         return fingerprint
-    body = np.concatenate([v.body for v in volumes])
-    lower, upper = (float(np.round(p, 1)) for p in np.percentile(body, [0.5, 99.5]))
+    return fingerprint.model_copy(
+        update={"normalisation": "window", **_window(np.concatenate([v.body for v in volumes]))}
+    )
+
+
+def _window(body: np.ndarray) -> dict[str, float]:
+    lower, upper = np.percentile(body, [0.5, 99.5])
+    if upper - lower < LEAST_HOUNSFIELD:
+        own = own_range(body)
+        if own is None:
+            return {"lower": float(lower), "upper": float(lower) + 1, "center": float(lower), "scale": 1.0}
+        return {name: float(f"{value:.6g}") for name, value in own._asdict().items()}
+    lower, upper = (float(np.round(p, 1)) for p in (lower, upper))
     clipped = np.clip(body, lower, upper)
-    scale = float(np.round(clipped.std(), 2))
-    window = {
-        "normalisation": "window",
+    return {
         "lower": lower,
-        "upper": max(upper, lower + 1),
+        "upper": upper,
         "center": float(np.round(clipped.mean(), 2)),
-        "scale": scale if scale > 0 else 1.0,
+        "scale": float(np.round(clipped.std(), 2)),
     }
-    return fingerprint.model_copy(update=window)
 
 
 def slice_axis_of(spacing: Sequence[float] | np.ndarray) -> int:
@@ -93,8 +104,7 @@ def slice_axis_of(spacing: Sequence[float] | np.ndarray) -> int:
 def normalised(array: np.ndarray, fingerprint: Fingerprint) -> np.ndarray:
     """Normalises intensities to about zero mean and unit deviation.
 
-    "window": by the fingerprint's numbers. "percentiles": values are clipped at the image's 0.5 and 99.5 percentiles;
-    mean and deviation are those of the body, i.e. of the voxels more than `BODY` of the range above the lower one.
+    "window": by the fingerprint's numbers. "percentiles": by the image's own range (see `imaging.intensities`).
 
     Args:
         array: float32, any shape.
@@ -106,14 +116,10 @@ def normalised(array: np.ndarray, fingerprint: Fingerprint) -> np.ndarray:
         assert fingerprint.lower is not None and fingerprint.upper is not None
         assert fingerprint.center is not None and fingerprint.scale is not None
         return (np.clip(array, fingerprint.lower, fingerprint.upper) - fingerprint.center) / fingerprint.scale
-    thinned = array.reshape(-1)[:: max(1, array.size // 500_000)]
-    lower, upper = np.percentile(thinned, [0.5, 99.5])
-    if not upper > lower:
+    own = own_range(array)
+    if own is None:
         return np.zeros_like(array, dtype=np.float32)
-    thinned = np.clip(thinned, lower, upper)
-    body = thinned[thinned > lower + BODY * (upper - lower)]
-    body = body if len(body) > 1 else thinned
-    return ((np.clip(array, lower, upper) - body.mean()) / max(float(body.std()), 1e-6)).astype(np.float32)
+    return ((np.clip(array, own.lower, own.upper) - own.center) / own.scale).astype(np.float32)
 
 
 def body_mask(array: np.ndarray) -> np.ndarray:

@@ -27,8 +27,9 @@ from ..workspace.catalogue import Catalogue, Image, Task
 from ..workspace.identity import stamp_of
 from ..workspace.labels import read_label
 from .fingerprint import Fingerprint
-from .grid import labels_to_working, oriented_size, oriented_spacing, slices_first, to_working, working_grid
-from .normalisation import VolumeMeasure, body_mask, fingerprint_of, measure, normalised
+from .grid import labels_to_working, oriented_size, oriented_spacing, slices_first, working_grid
+from .normalisation import VolumeMeasure, body_mask, fingerprint_of, measure
+from .working import working_volume
 
 FORMAT = 4
 """Changes when what the store holds changes, so that old entries are built anew."""
@@ -241,11 +242,10 @@ def _stored(catalogue: Catalogue, image: Image, fingerprint: Fingerprint, with_l
         return volume
 
     def image_array() -> tuple[np.ndarray, dict[str, object]]:
-        grid = working_grid(source().GetSize(), source().GetSpacing(), source().GetDirection(), fingerprint, path)
-        array = normalised(to_working(source(), grid), fingerprint).astype(np.float16)
+        array, low, _ = working_volume(source(), fingerprint, path)
         body = body_mask(array)
         shares = [[round(float(b), 4) for b in body.mean(_others(axis))] for axis in range(3)]
-        return array, {"low": float(array.min()), "body": shares}
+        return array, {"low": low, "body": shares}
 
     def label_array() -> tuple[np.ndarray, dict[str, object]]:
         assert label is not None

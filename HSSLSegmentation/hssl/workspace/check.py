@@ -150,6 +150,7 @@ def _enter(
 
 
 def _examine(catalogue: Catalogue, record: Image) -> Finding:
+    from ..imaging.intensities import check_hounsfield
     from ..imaging.volumes import check_values, read_volume
 
     path, label = catalogue.image_path(record), catalogue.label_path(record)
@@ -165,6 +166,8 @@ def _examine(catalogue: Catalogue, record: Image) -> Finding:
         if problem is None:
             image = read_volume(path, record.series, record.frame)
             check_values(image, path)
+            if catalogue.task(record.task).modality.upper() == "CT":
+                check_hounsfield(image, path)
             if label is not None:
                 label_problem, values = _label(catalogue, record, image, notes.append)
     except InputError as error:

@@ -1,0 +1,119 @@
+"""Normalisation of odd images: floors are shares of the image's own range, and what shows nothing is named."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from hssl.errors import InputError
+from hssl.imaging.intensities import check_hounsfield, own_range
+from hssl.imaging.volumes import check_values
+from hssl.preprocessing.fingerprint import Fingerprint
+from hssl.preprocessing.normalisation import fingerprint_of, measure, normalised
+from hssl.preprocessing.working import working_volume
+
+SHAPE = (6, 40, 50)
+OWN = Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="percentiles", median_size=SHAPE)
+HOUNSFIELD = OWN.model_copy(
+    update={"normalisation": "window", "lower": -160.0, "upper": 240.0, "center": 40.0, "scale": 80.0}
+)
+
+
+def scan(seed: int = 0) -> np.ndarray:
+    """A body with noise in air."""
+    rng = np.random.default_rng(seed)
+    array = rng.rayleigh(3, SHAPE).astype(np.float32)
+    array[:, 8:32, 10:40] = rng.normal(120, 25, (6, 24, 30))
+    return array
+
+
+def image(array: np.ndarray) -> sitk.Image:
+    return sitk.GetImageFromArray(array)
+
+
+def before(array: np.ndarray) -> np.ndarray:
+    """How images were normalised before there were floors: ordinary ones must stay as they were, to the last bit."""
+    lower, upper = np.percentile(array.reshape(-1), [0.5, 99.5])
+    clipped = np.clip(array.reshape(-1), lower, upper)
+    body = clipped[clipped > lower + 0.1 * (upper - lower)]
+    return ((np.clip(array, lower, upper) - body.mean()) / max(float(body.std()), 1e-6)).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ordinary_images_keep_their_values(seed):
+    array = scan(seed) * 10.0 ** (seed - 2)
+    assert np.array_equal(normalised(array, OWN), before(array))
+    found = working_volume(image(array), OWN)
+    assert np.array_equal(found.array, before(array).astype(np.float16)) and found.low == found.array.min()
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-40, 1e-12, 1e-9, 1e-3, 1e3, 1e12, 1e30, 1e300])
+def test_a_common_factor_means_nothing(factor):
+    plain, scaled = working_volume(image(scan()), OWN), working_volume(image(scan().astype(np.float64) * factor), OWN)
+    assert np.abs(plain.array - scaled.array).max() < 0.02
+
+
+@pytest.mark.parametrize("share", [0.2, 0.02, 0.004, 0.001])
+def test_what_a_sparse_image_shows_stays(share):
+    rng = np.random.default_rng(1)
+    array = np.zeros(SHAPE, np.float32)
+    there = rng.random(SHAPE) < share
+    array[there] = rng.uniform(100, 1000, there.sum())
+    found = working_volume(image(array), OWN).array.astype(np.float32)
+    assert np.isfinite(found).all() and np.abs(found).max() < 100
+    assert np.corrcoef(found[there], array[there])[0, 1] > 0.98, "its values are not flattened"
+    assert found[~there].max() < found[there].min(), "the background is told from what is there"
+
+
+@pytest.mark.parametrize("share", [0.5, 0.05, 0.002])
+def test_an_image_of_two_values_has_two_values_of_moderate_size(share):
+    array = (np.random.default_rng(2).random(SHAPE) < share).astype(np.uint8) * 255
+    found = np.unique(working_volume(image(array), OWN).array)
+    assert len(found) == 2 and np.abs(found).max() <= 8
+
+
+def test_a_single_bright_voxel_does_not_leave_the_range_of_float16():
+    array = scan()
+    array[3, 3, 3] = 3e38
+    assert np.abs(working_volume(image(array), OWN).array).max() < 100
+
+
+def test_nothing_left_after_normalisation_is_an_error_that_names_the_file():
+    mr_in_a_ct_task = scan() / 200 + 300
+    with pytest.raises(InputError, match=r"mr\.nii: is empty after normalisation: .* window from -160 to 240"):
+        working_volume(image(mr_in_a_ct_task), HOUNSFIELD, "mr.nii")
+    lost = np.zeros((64, 64, 64), np.float32)
+    lost[::32, ::32, ::32] = 1  # nothing of it lies where the coarse grid looks
+    coarse = OWN.model_copy(update={"spacing": (16.0, 16.0, 16.0)})
+    try:
+        assert np.ptp(working_volume(image(lost), coarse, "lost.nii").array) > 0.05
+    except InputError as error:
+        assert "lost.nii: is empty after normalisation" in str(error)
+
+
+@pytest.mark.parametrize("unit", [1.0, 0.02 / 1000])
+def test_what_is_called_ct_in_another_unit_has_a_window_of_its_own_range(unit):
+    """Linear attenuation coefficients are some 0.02 per mm."""
+    array = (scan() * 8 - 500 if unit == 1.0 else scan() * 8 + 1000) * unit
+    fingerprint = fingerprint_of([measure(image(array.astype(np.float32)))], "CT")
+    assert fingerprint.normalisation == "window"
+    found = working_volume(image(array.astype(np.float32)), fingerprint).array.astype(np.float32)
+    assert 2 < np.ptp(found) < 100
+
+
+def test_a_huge_value_in_a_ct_does_not_spoil_the_fingerprint_of_its_task():
+    array = scan().astype(np.float64)
+    array[0, 0, :5] = 1e300
+    assert fingerprint_of([measure(image(array))], "CT").upper < 1e4
+
+
+def test_a_range_of_one_value_is_none_and_check_names_what_shows_nothing(tmp_path):
+    assert own_range(np.full(SHAPE, 7.0)) is None
+    array = np.zeros(SHAPE, np.int16)
+    array[0, 0, :3] = 9
+    with pytest.raises(InputError, match=r"a\.nii: is nearly constant: all but 3 voxels are 0"):
+        check_values(image(array), "a.nii")
+    array[0] = 9
+    check_values(image(array), "a.nii")
+    with pytest.raises(InputError, match="all air"):
+        check_hounsfield(image(array - 1000), "a.nii")
+    check_hounsfield(image(array), "a.nii")
