@@ -132,8 +132,36 @@ def read_label_map(
     if difference:
         contradicted = next((h for h in (other_form, opened.header) if h is not None and h.other_form), None)
         forms = f"; {contradicted.path.name}: {contradicted.remarks[-1]}" if contradicted else ""
-        raise InputError(path, f"is on another grid than its image: {difference}{forms}")
+        raise InputError(path, _other_grid(label, like, forms))
     return _placed(label, like)
+
+
+def header_problem(path: str | Path, like: Header, frame: int | None = None) -> str | None:
+    """Tells from headers alone why a label cannot be used for an image; None: nothing speaks against it.
+
+    Args:
+        path: any file that `read_label_map` reads.
+        like: header of the image.
+        frame: the image's frame, where it is one of several.
+    """
+    path = Path(path)
+    try:
+        if not suffix_of(path) and is_dicom(path):
+            from .dicom_labels import reference_of
+
+            return None if reference_of(path).structures else "holds no segment or closed contour"
+        opened = volumes.open_volume(path, like.spacing)
+        if suffix_of(path) in (".nrrd", ".nhdr") and _segments(opened.reader):
+            return None if _lattice(opened.header, like)[1] else _other_grid(opened.header, like)
+        if opened.header.frames > 1:
+            chosen_frame(opened.header, frame)
+    except InputError as error:
+        return error.reason
+    except (OSError, ValueError) as error:
+        return encodable(f"cannot be read: {error}")
+    if grid_difference(opened.header, like) is None or _fits_the_other_form(opened.header, opened.header, like, like):
+        return None
+    return _other_grid(opened.header, like)
 
 
 def class_values(path: Path, structures: Iterable[Structure], classes: Sequence[NamedClass]) -> dict[str, int]:
@@ -283,7 +311,7 @@ def _scale(path: Path) -> str:
 
 
 def _fits_the_other_form(
-    header: Header, label: sitk.Image, like: sitk.Image | Header, other_form: Header | None
+    header: Header, label: sitk.Image | Header, like: sitk.Image | Header, other_form: Header | None
 ) -> bool:
     """Tells whether label and image coincide once one of them is placed by the form that was not taken."""
     if other_form is not None and other_form.other_form is not None:
@@ -296,15 +324,10 @@ def _onto(label: sitk.Image, like: sitk.Image | Header, path: Path, say: Say) ->
     """Returns a segmentation, which may cover a part of the image's voxels or more than them, on the image's grid."""
     if grid_difference(label, like) is None:
         return _placed(label, like)
-    size, spacing, origin, direction = volumes.geometry_of(like)
-    axes = np.array(direction).reshape(3, 3)
-    same = np.allclose(label.GetSpacing(), spacing, rtol=1e-3) and np.allclose(
-        label.GetDirection(), direction, atol=1e-3
-    )
-    offset = axes.T @ (np.array(label.GetOrigin()) - np.array(origin)) / np.array(spacing)
-    first = np.rint(offset).astype(int)
-    if not same or np.abs(offset - first).max() > volumes.GRID_TOLERANCE:
-        raise InputError(path, f"is on another grid than its image: {grid_difference(label, like)}")
+    first, same = _lattice(label, like)
+    if not same:
+        raise InputError(path, _other_grid(label, like))
+    size = volumes.geometry_of(like)[0]
     values = sitk.GetArrayViewFromImage(label)
     whole = np.zeros(tuple(size[::-1]), values.dtype)
     here, part = [], []
@@ -317,6 +340,21 @@ def _onto(label: sitk.Image, like: sitk.Image | Header, path: Path, say: Say) ->
     if lost:
         say(f"{path}: {lost} labelled voxels lie outside the image and are left out")
     return _placed(sitk.GetImageFromArray(whole), like)
+
+
+def _lattice(label: sitk.Image | Header, like: sitk.Image | Header) -> tuple[np.ndarray, bool]:
+    """Returns at which voxel of an image a label's first one lies, and whether all of them lie on the image's voxels."""
+    _, spacing, origin, direction = volumes.geometry_of(label)
+    _, spacing2, origin2, direction2 = volumes.geometry_of(like)
+    same = np.allclose(spacing, spacing2, rtol=1e-3) and np.allclose(direction, direction2, atol=1e-3)
+    axes = np.array(direction2).reshape(3, 3)
+    offset = axes.T @ (np.array(origin) - np.array(origin2)) / np.array(spacing2)
+    first = np.rint(offset).astype(int)
+    return first, bool(same and np.abs(offset - first).max() <= volumes.GRID_TOLERANCE)
+
+
+def _other_grid(label: sitk.Image | Header, like: sitk.Image | Header, forms: str = "") -> str:
+    return f"is on another grid than its image: {grid_difference(label, like)}{forms}"
 
 
 def _placed(label: sitk.Image, like: sitk.Image | Header) -> sitk.Image:

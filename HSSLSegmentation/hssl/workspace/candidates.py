@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..imaging.labels import Structure
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Source:
     classes: dict[int, str] = field(default_factory=dict)
     ignore_value: int | None = None
     """Value of voxels that nobody labelled."""
+    described: dict[str, Structure] = field(default_factory=dict)
+    """The segments that labels name, each as the first of them describes it."""
     refused: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason of what cannot even be a candidate."""
     not_read: Counter[str] = field(default_factory=Counter)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..imaging.formats import is_volume, stem_of
+from ..imaging.formats import is_volume, stem_of, suffix_of
 from .catalogue import Catalogue, Image, LabelClass
 
 if TYPE_CHECKING:
@@ -41,13 +41,18 @@ def read_label(catalogue: Catalogue, image: Image, like: sitk.Image, say: Say = 
         >>> label_map = read_label(catalogue, image, volume)  # doctest: +SKIP
     """
     from ..imaging.labels import read_label_map
+    from ..imaging.volumes import read_header
 
     path = catalogue.label_path(image)
     if path is None:
         raise InputError(image.image, "has no label")
     if path.is_dir():
         return _joined(path, catalogue.task(image.task).classes, like, say)
-    return read_label_map(path, like, image.frame, catalogue.task(image.task).classes, image.structures, say=say)
+    source = catalogue.image_path(image)
+    # A NIfTI may say twice where it lies, and its label may have been placed by the other of the two.
+    header = read_header(source) if suffix_of(source) in (".nii", ".nii.gz", ".hdr") else None
+    classes = catalogue.task(image.task).classes
+    return read_label_map(path, like, image.frame, classes, image.structures, header, say)
 
 
 def masks_in(folder: str | Path) -> dict[str, str]:

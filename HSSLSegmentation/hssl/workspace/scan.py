@@ -217,6 +217,9 @@ def examine(
     done = 0
     for looks in in_threads(_look_inside, pending, stop):
         examined.looks.extend(looks)
+        for look in looks:
+            for remark in look.header.remarks if look.header is not None else ():
+                on_event(Message(text=f"{look.candidate.image}: {remark}"))
         done += 1
         meter.update(done, detail=os.path.basename(looks[0].candidate.image) if looks else "")
     examined.stopped = done < len(pending)
@@ -290,7 +293,7 @@ def look_at(candidate: Candidate) -> list[Look]:
     try:
         if not os.path.isdir(candidate.image):
             header = volumes.read_header(candidate.image)
-            _check_frame(header, candidate.frame)
+            volumes.chosen_frame(header, candidate.frame)
             return [_with_label(candidate, stamp, header, content_of(_files(candidate.image)))]
         found = dicom.series_in(candidate.image)
         if candidate.series is not None:
@@ -514,10 +517,9 @@ def _check_modality(catalogue: Catalogue, task: Task, source: Source, examined: 
 def _look_at_series(candidate: Candidate, stamp: str, series: Series, alone: bool) -> Look:
     from ..imaging.volumes import header_of_series
 
-    one = replace(candidate, label=candidate.label if alone else None, series=series.uid or None, frame=None)
+    one = replace(candidate, label=candidate.label if alone else None, series=series.uid or None)
     try:
-        header = header_of_series(series)
-        _check_frame(header, candidate.frame)
+        header = header_of_series(series, candidate.frame)
         return _with_label(one, stamp, header, content_of(series.files), alone)
     except InputError as error:
         return Look(one, stamp, reason=error.reason)
@@ -526,33 +528,18 @@ def _look_at_series(candidate: Candidate, stamp: str, series: Series, alone: boo
 
 
 def _with_label(candidate: Candidate, stamp: str, header: Header, content: str, alone: bool = True) -> Look:
-    from ..imaging.volumes import grid_difference, read_header
+    from ..imaging.labels import header_problem
 
     if candidate.label is None:
         return Look(candidate, stamp, header, content, alone=alone)
-    label_stamp, reason = stamp_of(candidate.label), None
+    label_stamp, path = stamp_of(candidate.label), candidate.label
     try:
-        path = candidate.label
         if os.path.isdir(path):  # a mask for each class; the check reads them all
             path = next(iter(masks_in(path).values()), path)
-        label = read_header(path)
-        # The label of a sequence is that of the same frame.
-        _check_frame(label, candidate.frame if label.frames > 1 and label.frames == header.frames else None)
-        difference = grid_difference(label, header)
-        if difference:
-            reason = f"is on another grid than its image: {difference}"
-    except InputError as error:
-        reason = error.reason
-    except (OSError, ValueError) as error:
+        reason = header_problem(path, header, candidate.frame)
+    except OSError as error:
         reason = encodable(f"cannot be read: {error}")
     return Look(candidate, stamp, header, content, label_stamp=label_stamp, label_reason=reason, alone=alone)
-
-
-def _check_frame(header: Header, frame: int | None) -> None:
-    if frame is None and header.frames > 1:
-        raise InputError(header.path, f"has {header.frames} frames and none is chosen", "Choose one.", "frame")
-    if frame is not None and not 0 <= frame < header.frames:
-        raise InputError(header.path, f"has no frame {frame}: it has {header.frames}")
 
 
 def _files(path: str) -> list[Path]:
@@ -586,8 +573,15 @@ def _merged(catalogue: Catalogue, task: Task, source: Source, examined: Examinat
     merged.group = merged.group or task.group
     merged.anatomy = merged.anatomy or task.anatomy
     if not merged.classes:
-        merged.classes = task.classes or [LabelClass(value=v, name=n) for v, n in sorted(source.classes.items())]
+        merged.classes = task.classes or [_described(source, v, n) for v, n in sorted(source.classes.items())]
         # One by one it would be a class and the value to ignore at once for a moment.
         ignored = source.ignore_value
         merged.ignore_value = ignored if all(c.value != ignored for c in merged.classes) else None
     return merged
+
+
+def _described(source: Source, value: int, name: str) -> LabelClass:
+    said = source.described.get(name)
+    return LabelClass(
+        value=value, name=name, color=said.color if said else None, terminology=said.terminology if said else None
+    )

@@ -15,6 +15,7 @@ from .bids import is_bids, pair_bids
 from .candidates import Candidate, Source
 from .datasets import DATASTORES, at_frames, dataset, datastore, descriptions_below, frames_of_cases
 from .listing import listed
+from .named_labels import join_dicom_labels, take_named_structures
 from .pairing import IMAGE_WORDS, Pairing, Place, pair
 from .patients import patients_of
 
@@ -73,6 +74,8 @@ def find(
             source = _one_file(path, labels, frame)
         else:
             source = _folder(path, labels, pattern, label_pattern, frame)
+    join_dicom_labels(source, structures, labels)
+    take_named_structures(source, structures)
     _take_structures(source, structures)
     _tell_patients(source, patient)
     _name_cases(source)
@@ -250,18 +253,19 @@ def _id(place: Place, pattern: str) -> str | None:
 def _take_structures(source: Source, structures: Sequence[str]) -> None:
     if not structures:
         return
-    wanted = list(dict.fromkeys(structures))
-    source.candidates = [replace(c, structures=tuple(wanted)) for c in source.candidates]
-    known = set(source.classes.values())
-    unknown = [name for name in wanted if name not in known]
+    known = {name.strip().casefold(): name for name in source.classes.values()}
+    unknown = [name for name in structures if name.strip().casefold() not in known]
     if known and unknown:
-        there = ", ".join(sorted(known))
+        there = ", ".join(sorted(known.values()))
         raise ConfigurationError(f"no structure {', '.join(map(repr, unknown))} in {source.root} (there: {there})")
+    wanted = list(dict.fromkeys(known.get(name.strip().casefold(), name) for name in structures))
+    source.candidates = [c if c.structures else replace(c, structures=tuple(wanted)) for c in source.candidates]
     values = {name: value for value, name in source.classes.items()}
     masks = any(c.label and os.path.isdir(c.label) for c in source.candidates)
-    # Values of label maps are theirs; masks have none.
+    # Values of label maps are theirs; masks, and labels that name their segments, have none that matter.
     source.classes = {
-        (number if masks or name not in values else values[name]): name for number, name in enumerate(wanted, 1)
+        (number if masks or source.described or name not in values else values[name]): name
+        for number, name in enumerate(wanted, 1)
     }
 
 
