@@ -233,7 +233,7 @@ def _segment_masks(
             if inside.any():
                 outside += _draw(path, masks[number], inside, group, like)
     if outside:
-        say(f"{path}: {outside} labelled voxels lie outside the image and are left out")
+        say(f"{outside} labelled voxels lie outside the image and are left out")
     return [(s, masks[s.value]) for s in wanted]
 
 

@@ -127,7 +127,7 @@ def read_label_map(
         return label
     difference = grid_difference(label, like)
     if difference and _fits_the_other_form(opened.header, label, like, other_form):
-        say(f"{path}: fits the image by the other of its two forms (sform, qform) and was taken so")
+        say("fits the image by the other of its two forms (sform, qform) and was taken so")
         difference = None
     if difference:
         contradicted = next((h for h in (other_form, opened.header) if h is not None and h.other_form), None)
@@ -256,8 +256,9 @@ def _merged(
                 raise InputError(
                     path,
                     f"its segments overlap ({layers} layers): {other} and {structure.name} share "
-                    f"{np.count_nonzero(shared)} voxels",
-                    "Choose the structures in the order in which they are drawn: the last one has the voxel.",
+                    f"{np.count_nonzero(shared)} voxels; choose structures in the order in which they are drawn, the "
+                    "last one has the voxel",
+                    "",
                     "structures",
                 )
         label[mask] = value
@@ -296,7 +297,7 @@ def _whole_numbers(label: sitk.Image, path: Path, say: Say) -> sitk.Image:
             example = part.flat[int(np.abs(part - np.rint(part)).argmax())]
             raise InputError(path, f"has label values that are not whole numbers, such as {example:.6g}{_scale(path)}")
         if off > 0:
-            say(f"{path}: label values were rounded, the furthest by {off:.2g}{_scale(path)}")
+            say(f"label values were rounded, the furthest by {off:.2g}{_scale(path)}")
         label, low, high = sitk.Round(label), np.rint(low), np.rint(high)
     if low < 0 or high > LARGEST_VALUE:
         raise InputError(path, f"has label values from {low:g} to {high:g}; they must be 0 to {LARGEST_VALUE}")
@@ -338,7 +339,7 @@ def _onto(label: sitk.Image, like: sitk.Image | Header, path: Path, say: Say) ->
     whole[tuple(here)] = values[tuple(part)]
     lost = int(np.count_nonzero(values)) - int(np.count_nonzero(whole))
     if lost:
-        say(f"{path}: {lost} labelled voxels lie outside the image and are left out")
+        say(f"{lost} labelled voxels lie outside the image and are left out")
     return _placed(sitk.GetImageFromArray(whole), like)
 
 

@@ -14,7 +14,7 @@ from ..imaging.formats import stem_of, suffix_of
 _BLOCK = 16 * 1024
 _BLOCKS = 8
 
-_DETACHED = {".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz")}
+_DETACHED = {".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz"), ".hdr": (".img", ".img.gz")}
 
 
 def stamp_of(path: str | Path) -> str:

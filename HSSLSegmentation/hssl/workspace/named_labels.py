@@ -35,10 +35,12 @@ def join_dicom_labels(source: Source, structures: Sequence[str] = (), labels: st
     for objects in (found.objects for found in contents.values()):
         for one in objects:
             if one.kind == "other":
-                source.not_read[f"DICOM objects of modality {one.modality or 'unknown'}"] += 1
+                source.not_read[f"DICOM {one.modality or 'objects'}"] += 1
                 continue
             try:
                 references.append(_usable(one.file))
+                for structure in references[-1].structures:
+                    _describe(source, structure)
             except InputError as error:
                 source.refused.append((str(one.file), error.reason))
     candidates: list[Candidate] = []
@@ -66,7 +68,6 @@ def take_named_structures(source: Source, structures: Sequence[str]) -> None:
         structures: the names to take; a label that has none of them is left out, with the reason.
     """
     wanted = {name.strip().casefold() for name in structures}
-    values: dict[str, int] = {}
     for number, candidate in enumerate(source.candidates):
         named = _names(candidate.label)
         chosen = [s for s in named if not wanted or s.name.strip().casefold() in wanted]
@@ -81,15 +82,18 @@ def take_named_structures(source: Source, structures: Sequence[str]) -> None:
             chosen.sort(key=lambda s: order.index(s.name.strip().casefold()))
             source.candidates[number] = replace(candidate, structures=tuple(dict.fromkeys(s.name for s in chosen)))
         for one in named:
-            key = one.name.strip().casefold()
-            if key not in values:
-                values[key] = one.value
-                source.described[one.name] = one
+            _describe(source, one)
     if source.described and not source.classes:
-        own = list(values.values())
+        own = [s.value for s in source.described.values()]
         keep = not wanted and len(set(own)) == len(own) and min(own) > 0
         numbers = own if keep else range(1, len(own) + 1)
         source.classes = dict(zip(numbers, source.described, strict=True))
+
+
+def _describe(source: Source, structure: Structure) -> None:
+    """Keeps what the first label says of a name; upper and lower case are one."""
+    if structure.name.strip().casefold() not in {name.strip().casefold() for name in source.described}:
+        source.described[structure.name] = structure
 
 
 def _contents(source: Source, labels: str | Path | None) -> dict[str, Contents]:
@@ -158,12 +162,18 @@ def _one_label(source: Source, series: Series, there: Sequence[Reference], struc
     whole = [r for r in chosen if wanted <= names[r.file]]
     if len(whole) == 1 or len(chosen) == 1:
         return str((whole if len(whole) == 1 else chosen)[0].file)
+    for one in there if not chosen else ():
+        source.refused.append((str(one.file), _has_none(one.structures)))
     for one in chosen:
         others = ", ".join(r.file.name for r in chosen if r is not one)
         held = ", ".join(s.name for s in one.structures[:8]) + (", …" if len(one.structures) > 8 else "")
         reason = f"is one of {len(chosen)} labels of series {series.uid} (also {others}); it holds {held}"
         source.refused.append((str(one.file), f"{reason}: choose structures that only one of them has"))
     return None
+
+
+def _has_none(structures: Sequence[Structure]) -> str:
+    return f"has none of the structures that were chosen (there: {', '.join(s.name for s in structures)})"
 
 
 def _names(label: str | None) -> list[Structure]:

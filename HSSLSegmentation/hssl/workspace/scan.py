@@ -388,6 +388,8 @@ class _Known:
             return False
         if image.label is None:
             return candidate.label is None
+        if candidate.structures and list(candidate.structures) != image.structures:
+            return False
         stamp = stamp_of(self._catalogue.absolute(image.label))
         return stamp == image.label_stamp and (stamp != "missing" or candidate.label is None)
 
@@ -545,7 +547,7 @@ def _with_label(candidate: Candidate, stamp: str, header: Header, content: str, 
 def _files(path: str) -> list[Path]:
     from ..imaging import voxel_data as storage
 
-    stored = storage.inspect(Path(path)) if suffix_of(path) in (".mhd", ".nhdr") else None
+    stored = storage.inspect(Path(path)) if suffix_of(path) in (".mhd", ".nhdr", ".hdr") else None
     return [Path(path)] if stored is None or stored.file == stored.path else [stored.path, stored.file]
 
 
