@@ -73,7 +73,10 @@ def pretrain(
         list[str] | None, typer.Option(help="Feature level of a head, such as group=bottleneck or task=3.")
     ] = None,
     start: Annotated[
-        str | None, typer.Option(help="Go on from a run or a model file. [default: scratch]", show_default=False)
+        str | None,
+        typer.Option(
+            help="Go on from general (ships with HSSL), a run, or a model file. [default: scratch]", show_default=False
+        ),
     ] = None,
     with_labels: Annotated[
         bool | None, typer.Option("--with-labels", help="Learn from the labels of all tasks too, where there are any.")
@@ -129,7 +132,11 @@ def finetune(
     config: ConfigFile = None,
     task: Annotated[str | None, typer.Option(help="The task to segment.")] = None,
     start: Annotated[
-        str | None, typer.Option(help="scratch, the name of a pretraining run, or a model file. [default: scratch]")
+        str | None,
+        typer.Option(
+            help="general (ships with HSSL), the name of a pretraining run, a model file, or scratch. [default: scratch]",
+            show_default=False,
+        ),
     ] = None,
     labels: Annotated[int | None, typer.Option(help="Number of labelled cases to draw. [default: all]")] = None,
     case: Annotated[
@@ -192,7 +199,9 @@ def compare(
     workspace: Workspace = None,
     config: ConfigFile = None,
     task: Annotated[str | None, typer.Option(help="The task to segment.")] = None,
-    start: Annotated[str | None, typer.Option(help="Name of a pretraining run, or a model file.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="general (ships with HSSL), a pretraining run, or a model file.")
+    ] = None,
     labels: Annotated[list[int] | None, typer.Option(help="Number of labelled cases; may be repeated.")] = None,
     seeds: Annotated[list[int] | None, typer.Option(help="Seed; may be repeated.")] = None,
     test: Annotated[

@@ -61,16 +61,17 @@ def import_(
 
 
 def info(
-    model: Annotated[Path, typer.Argument(help="A model file or the folder of a run.")],
+    model: Annotated[Path, typer.Argument(help="A model file, the folder of a run, or general.")],
     json: Json = False,
 ) -> None:
     """Tell what a model or a run is: classes, training data, figures, licence."""
 
     def job(on_event: OnEvent, stop: Stop) -> Done:
         from ..events import Done
+        from ..models.find import GENERAL, general_start
         from ..models.model_file import describe
 
-        return Done(result=describe(model))
+        return Done(result=describe(general_start() if str(model) == GENERAL else model))
 
     def show(done: Done) -> None:
         from rich.console import Console
@@ -99,6 +100,8 @@ def info(
         cases = description["provenance"].get("cases")
         if cases:
             table.add_row("trained on", f"{len(cases)} cases")
+        for source, licence in description["provenance"].get("sources", {}).items():
+            table.add_row("source", f"{source}: {licence}")
         Console(highlight=False).print(table)
 
     run_job(job, json, show=show)

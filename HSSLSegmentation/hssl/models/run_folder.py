@@ -36,6 +36,10 @@ class RunResult(BaseModel):
     """Ids of the labelled images that a fine-tuning trained on."""
 
 
+RESERVED = ("scratch", "general")
+"""Names of starts that no run may have, or nobody could say which is meant."""
+
+
 class RunFolder:
     """Reads and writes the files of one run. Use `opened` for work on a run; construct it to read only."""
 
@@ -148,8 +152,10 @@ def run_path(workspace: Path, run: str) -> Path:
     """Returns the folder of a run by its name.
 
     Raises:
-        ConfigurationError: the name is not a plain folder name.
+        ConfigurationError: the name is not a plain folder name, or that of a start.
     """
+    if run in RESERVED:
+        raise ConfigurationError(f"{run!r} is what a start is called; name the run otherwise")
     if not re.fullmatch(r"[\w][\w .+-]*", run):
         raise ConfigurationError(f"{run!r} cannot name a run: use letters, digits, '.', '-', '_' and spaces")
     return Path(workspace).expanduser().absolute() / "runs" / run
