@@ -149,7 +149,7 @@ def gains(rows: Sequence[dict[str, Any]]) -> list[str]:
     return texts
 
 
-def test_rows(
+def evaluate_on_cases(
     model: Path, catalogue: Catalogue, images: Sequence[Image], device: str, on_event: OnEvent, stop: Stop
 ) -> list[Row]:
     """Predicts labelled images and compares them with their labels on the source grid.
@@ -175,7 +175,7 @@ def _tested(
 ) -> dict[str, Any] | None:
     try:
         with torch.inference_mode():
-            rows = test_rows(Path(done.result["run"]), catalogue, test, recipe.device, on_event, stop)
+            rows = evaluate_on_cases(Path(done.result["run"]), catalogue, test, recipe.device, on_event, stop)
     except Stopped:
         return None
     write_json(Path(done.result["run"]) / "test.json", [asdict(row) for row in rows])

@@ -21,14 +21,14 @@ from ..errors import ConfigurationError
 from ..events import Done, Message, OnEvent, Phase, Stop, ignore, never
 from ..learning.augmentation import FINETUNING, Strength, change_intensities, draw_warp, generators
 from ..learning.averaging import AveragedNetwork
-from ..learning.distributed import Processes, own_place
+from ..learning.distributed import Processes, rank_offset
 from ..learning.linear_head import LinearDiscriminant
 from ..learning.patches import larger_patches, patch_size, shapes_in_planes, window_size
 from ..learning.sampling import Batch, Sampler
 from ..learning.segmentation import Prepared, SegmentationModule, resized
 from ..learning.start import Start, loaded_text
-from ..learning.training import Rated
-from ..learning.training_run import in_run, in_turn, train_in_memory
+from ..learning.training import ParameterGroup
+from ..learning.training_run import in_run, main_process_first, train_in_memory
 from ..models.components import largest_components, one_piece
 from ..models.description import ModelDescription
 from ..models.inference import Segmenter
@@ -56,7 +56,7 @@ BALANCE = 0.6
 budget. Without it a small class is never found in one of ten short trainings; with it to the end, large ones suffer."""
 HEAD_BATCHES = 8
 """Batches whose features give the head that fine-tuning begins with."""
-CONSISTENCY_RISE = 0.4
+CONSISTENCY_RAMP_UP = 0.4
 """Share of the budget over which the weight of the unlabelled images rises (mean teacher)."""
 
 
@@ -134,7 +134,7 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
     extra = [i for i in catalogue.usable(task.name) if i.id not in excluded] if config.unlabelled != "none" else []
 
     def build_store() -> tuple[Fingerprint, list[StoredVolume], list[StoredVolume], list[StoredVolume]]:
-        if processes.first:
+        if processes.is_main:
             clean(config.workspace)
         fingerprint = start.fingerprint(task.name, task.modality) or task_fingerprint(
             catalogue, task, config.exclude, on_event, stop
@@ -145,7 +145,7 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
         unlabelled = build(catalogue, extra, known, with_labels=False, on_event=on_event, stop=stop)
         return fingerprint, trained, held, unlabelled
 
-    stored = in_turn(build_store, processes)
+    stored = main_process_first(build_store, processes)
     if stored is None:
         return Done(stopped=True, result={"run": str(run.path), "steps": 0, "minutes": 0.0})
     fingerprint, trained, held, unlabelled = stored
@@ -174,7 +174,7 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
         "tensors_loaded": len(learner.report.loaded) if learner.report else 0,
         "tensors_skipped": len(learner.report.skipped) if learner.report else 0,
     }
-    if processes.first and not stopped:
+    if processes.is_main and not stopped:
         if not held:
             description = learner.description.model_dump(mode="json")
             run.save_checkpoint({"network": learner.state()["network"], "description": description}, BEST)
@@ -222,7 +222,7 @@ class FinetuneLearner:
         planes = {task.name: planes_of(fingerprint, network.spatial_dims, config.planes)}
         shapes = [shape for v in trained for shape in shapes_in_planes(v.shape, planes[task.name])]
         usual = patch_size(network, shapes, config.patch_size, device)
-        _, fewest = own_place(1)  # one window for each process
+        _, fewest = rank_offset(1)  # one window for each process
         self.kinds = []
         for patch, count in [(usual, size), *larger_patches(usual, shapes, size, fewest)]:
             common = (window_size(patch), count)
@@ -268,12 +268,12 @@ class FinetuneLearner:
     def steps_per_epoch(self) -> int:
         return self.kinds[0].labelled.steps_per_epoch
 
-    def read(self, step: int, rank: int, ranks: int) -> Read:
+    def read(self, step: int, rank: int, world_size: int) -> Read:
         rng = np.random.default_rng([self.config.seed, step, 5])
         larger = self.kinds[1:] if rng.random() >= USUAL_SHARE else []
         kind = larger[rng.integers(len(larger))] if larger else self.kinds[0]
-        others = kind.unlabelled.batch(step, rank, ranks) if kind.unlabelled else None
-        return Read(kind, kind.labelled.batch(step, rank, ranks), others)
+        others = kind.unlabelled.batch(step, rank, world_size) if kind.unlabelled else None
+        return Read(kind, kind.labelled.batch(step, rank, world_size), others)
 
     def ids(self, batch: Read) -> list[str]:
         kind, labelled, others = batch
@@ -307,18 +307,18 @@ class FinetuneLearner:
         return images, warp(labels, mode="nearest")[:, 0].long()
 
     def _consistency_weight(self) -> float:
-        rise = min(1.0, self.fraction / CONSISTENCY_RISE)
-        return 5.0 * float(np.exp(-5 * (1 - rise) ** 2))
+        ramp_up = min(1.0, self.fraction / CONSISTENCY_RAMP_UP)
+        return 5.0 * float(np.exp(-5 * (1 - ramp_up) ** 2))
 
-    def rated(self) -> list[Rated]:
+    def parameter_groups(self) -> list[ParameterGroup]:
         config = self.config
         loaded = set(self.report.loaded) if self.report else set()
         named = dict(self.module.named_parameters())
         old = [p for name, p in named.items() if name.removeprefix("network.") in loaded]
         new = [p for name, p in named.items() if name.removeprefix("network.") not in loaded]
-        groups = [Rated(new, 1.0, config.weight_decay)]
+        groups = [ParameterGroup(new, 1.0, config.weight_decay)]
         if old:
-            groups.append(Rated(old, config.pretrained_rate, config.weight_decay))
+            groups.append(ParameterGroup(old, config.pretrained_rate, config.weight_decay))
         return groups
 
     @torch.no_grad()
@@ -330,9 +330,9 @@ class FinetuneLearner:
         assert isinstance(self.module, SegmentationModule)
         network, heads = self.module.network, self.module.heads
         found = [LinearDiscriminant(head.out_channels, head.in_channels) for head in heads]
-        rank, ranks = own_place(1)
+        rank, world_size = rank_offset(1)
         for step in range(HEAD_BATCHES):
-            kind, labelled, _ = self.read(step, rank, ranks)
+            kind, labelled, _ = self.read(step, rank, world_size)
             images, labels = self._augmented(kind, labelled)
             assert labels is not None
             with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):

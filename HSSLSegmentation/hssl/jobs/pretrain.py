@@ -24,8 +24,8 @@ from ..learning.pretexts import pretext_named
 from ..learning.pretexts.pretext import Pretext, TaskTable, Views
 from ..learning.sampling import UNLABELLED, Batch, Sampler
 from ..learning.start import Start, loaded_text
-from ..learning.training import Rated, State
-from ..learning.training_run import in_run, in_turn, train_in_memory
+from ..learning.training import ParameterGroup, State
+from ..learning.training_run import in_run, main_process_first, train_in_memory
 from ..models.description import ModelDescription
 from ..models.network import build_network
 from ..models.run_folder import RunFolder
@@ -77,7 +77,7 @@ def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on
     on_event(Phase(name="store", index=1, count=2))
 
     def build_store() -> tuple[dict[str, Fingerprint], list[StoredVolume]]:
-        if processes.first:
+        if processes.is_main:
             clean(config.workspace)
         fingerprints = {
             name: start.fingerprint(name, catalogue.task(name).modality)
@@ -96,7 +96,7 @@ def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on
         volumes += build(catalogue, others, fingerprints, with_labels=False, on_event=on_event, stop=stop)
         return fingerprints, sorted(volumes, key=lambda v: (v.task, v.id))
 
-    stored = in_turn(build_store, processes)
+    stored = main_process_first(build_store, processes)
     if stored is None:
         return Done(stopped=True, result={"run": str(run.path), "steps": 0, "minutes": 0.0, "losses": {}})
     fingerprints, volumes = stored
@@ -110,7 +110,7 @@ def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on
     dims = config.network.spatial_dims
     _, state, stopped = train_in_memory(make, dims, 2, config, run, processes, on_event, stop)
     result = {"run": str(run.path), "steps": state.step, "minutes": state.seconds / 60, "losses": last_losses(state)}
-    if processes.first and not stopped:
+    if processes.is_main and not stopped:
         run.write_result(result)
     return Done(stopped=stopped, result=result)
 
@@ -192,8 +192,8 @@ class PretrainLearner:
     def steps_per_epoch(self) -> int:
         return self.sampler.steps_per_epoch
 
-    def read(self, step: int, rank: int, ranks: int) -> Batch:
-        return self.sampler.batch(step, rank, ranks)
+    def read(self, step: int, rank: int, world_size: int) -> Batch:
+        return self.sampler.batch(step, rank, world_size)
 
     def ids(self, batch: Batch) -> list[str]:
         return self.sampler.ids(batch)
@@ -248,8 +248,8 @@ class PretrainLearner:
         maps = label_maps([rngs[n] for n in chosen], tuple(size), self.device)
         return torch.tensor(chosen, device=self.device), maps
 
-    def rated(self) -> list[Rated]:
-        return [Rated(list(self.module.parameters()), 1.0, self.config.weight_decay)]
+    def parameter_groups(self) -> list[ParameterGroup]:
+        return [ParameterGroup(list(self.module.parameters()), 1.0, self.config.weight_decay)]
 
     def begin(self, bf16: bool) -> None:
         pass

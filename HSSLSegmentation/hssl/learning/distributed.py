@@ -21,42 +21,42 @@ class Processes:
     """This process among those that train together."""
 
     rank: int
-    count: int
+    world_size: int
     device: torch.device
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes files and tells events."""
         return self.rank == 0
 
     def wait(self) -> None:
         """Waits until all processes are here."""
-        if self.count > 1:
+        if self.world_size > 1:
             dist.barrier()
 
     def means(self, values: dict[str, Tensor]) -> Callable[[], dict[str, float]]:
         """Begins to take the mean of each scalar over the processes; what it returns waits for them."""
         stacked = torch.stack([value.detach().float() for value in values.values()])
-        travelling = dist.all_reduce(stacked, async_op=True) if self.count > 1 else None
+        travelling = dist.all_reduce(stacked, async_op=True) if self.world_size > 1 else None
 
         def wait() -> dict[str, float]:
             if travelling is not None:
                 travelling.wait()
-            return dict(zip(values, (stacked / self.count).tolist(), strict=True))
+            return dict(zip(values, (stacked / self.world_size).tolist(), strict=True))
 
         return wait
 
     def agreed(self, stop: bool, seconds: float) -> tuple[bool, float]:
         """Returns whether any of the processes is to stop, and the first one's seconds (all must ask)."""
-        if self.count == 1:
+        if self.world_size == 1:
             return stop, seconds
-        shared = torch.tensor([float(stop), seconds if self.first else 0.0], dtype=torch.float64, device=self.device)
+        shared = torch.tensor([float(stop), seconds if self.is_main else 0.0], dtype=torch.float64, device=self.device)
         dist.all_reduce(shared, dist.ReduceOp.MAX)
         return bool(shared[0]), float(shared[1])
 
 
 @contextmanager
-def joined(device: str, threads: int) -> Iterator[Processes]:
+def process_group(device: str, threads: int) -> Iterator[Processes]:
     """Joins the processes that torchrun started; without torchrun there is just this one.
 
     Args:
@@ -94,7 +94,7 @@ def joined(device: str, threads: int) -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-def gathered(tensor: Tensor) -> Tensor:
+def all_gather(tensor: Tensor) -> Tensor:
     """Returns the tensors of all processes one behind the other (dim 0), with gradients to each of them.
 
     Together with DDP's averaging of gradients, a mean over this process's anchors against gathered negatives has
@@ -102,19 +102,19 @@ def gathered(tensor: Tensor) -> Tensor:
     """
     if not _together() or dist.get_world_size() == 1:
         return tensor
-    from torch.distributed.nn.functional import all_gather
+    from torch.distributed.nn import functional
 
-    return torch.cat(all_gather(tensor.contiguous()))
+    return torch.cat(functional.all_gather(tensor.contiguous()))
 
 
-def summed(values: Tensor) -> Tensor:
+def all_reduce(values: Tensor) -> Tensor:
     """Returns the sum of a tensor over the processes, the tensor itself where there is one process only."""
     if _together():
         dist.all_reduce(values)
     return values
 
 
-def own_place(count: int) -> tuple[int, int]:
+def rank_offset(count: int) -> tuple[int, int]:
     """Returns where this process's `count` rows begin in a gathered tensor, and how many rows that has."""
     if not _together():
         return 0, count

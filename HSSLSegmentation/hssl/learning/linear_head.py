@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .distributed import summed
+from .distributed import all_reduce
 
 SHRINKAGE = 0.02
 """Share of the mean variance that is added to each channel's, so that channels which hardly vary do not decide."""
@@ -37,7 +37,7 @@ class LinearDiscriminant:
     def join(self, device: torch.device) -> None:
         """Adds up what all processes have gathered; they talk through tensors on `device`."""
         for mine in (self._counts, self._sums, self._products):
-            mine.copy_(summed(mine.to(device)))
+            mine.copy_(all_reduce(mine.to(device)))
 
     def head(self, balance: float) -> tuple[Tensor, Tensor]:
         """Returns weights (C × F) and biases (C) whose softmax is the posterior of classes of equal covariance.

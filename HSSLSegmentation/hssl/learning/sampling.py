@@ -115,9 +115,9 @@ class Sampler:
         """Returns the ids of the images that a batch was drawn from, sorted."""
         return sorted({self.volumes[i].id for i in batch.volumes})
 
-    def batch(self, step: int, rank: int = 0, ranks: int = 1) -> Batch:
-        """Returns the batch of a step, or the part of it that process `rank` of `ranks` works on."""
-        first, last = rank * self.batch_size // ranks, (rank + 1) * self.batch_size // ranks
+    def batch(self, step: int, rank: int = 0, world_size: int = 1) -> Batch:
+        """Returns the batch of a step, or the part of it that process `rank` of `world_size` works on."""
+        first, last = rank * self.batch_size // world_size, (rank + 1) * self.batch_size // world_size
         # Consecutive windows go through the tasks in turn, from another one at each step.
         windows = [self._window(step, number) for number in range(first, last)]
         return Batch(

@@ -10,7 +10,7 @@ import math
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import nn
@@ -24,14 +24,14 @@ from .distributed import Processes
 
 LOG_EVERY = 5
 """Steps over which losses are averaged for `metrics.csv` and the curves."""
-RISE = 0.03
+WARM_UP = 0.03
 """Share of the budget over which the learning rate rises to its full value."""
 BF16_GAIN = 1.15
 """bf16 is used where a trial step is at least this much faster."""
 
 
 @dataclass
-class Rated:
+class ParameterGroup:
     """Parameters with a learning rate of their own: the base rate times `factor`."""
 
     parameters: list[nn.Parameter]
@@ -53,7 +53,7 @@ class Learner(Protocol):
     def steps_per_epoch(self) -> int:
         """Returns the number of steps after which every image was likely seen."""
 
-    def read(self, step: int, rank: int, ranks: int) -> Any:
+    def read(self, step: int, rank: int, world_size: int) -> Any:
         """Reads a step's batch from the store, or this process's part of it; runs in a thread of its own."""
 
     def prepared(self, batch: Any) -> Any:
@@ -62,7 +62,7 @@ class Learner(Protocol):
     def ids(self, batch: Any) -> list[str]:
         """Returns the ids of the images in a batch, for messages."""
 
-    def rated(self) -> list[Rated]:
+    def parameter_groups(self) -> list[ParameterGroup]:
         """Returns all trained parameters with their rates."""
 
     def begin(self, bf16: bool) -> None:
@@ -99,149 +99,230 @@ class State:
     device: str = ""
 
 
-def train(
-    learner: Learner, config: RunConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop
-) -> tuple[State, bool]:
-    """Trains until the budget is used up or a stop is asked for; goes on from the run's checkpoint if there is one.
+class Trainer:
+    """Trains a learner until the budget is used up or a stop is requested; goes on from the run's checkpoint if there is one.
 
-    Returns:
-        Where the training stands, and whether it was stopped before its end.
+    The steps have names (`run` reads as the loop does), and everything that a step decides is a function of the state in the
+    checkpoint and of the step's number, so that a resumed run is the run.
+
+    Args:
+        learner: what is trained.
+        config: budget, learning rate, precision, and how often to save.
+        run: folder of checkpoints and metrics.
+        processes: this process among those that train together.
+        on_event: receives the events.
+        stop: asked after every step.
 
     Raises:
-        NumericalError: a loss became NaN or infinite; the last checkpoint is kept and the message names the batch.
         ConfigurationError: the budget has no limit.
     """
-    steps, minutes = _limits(config, learner.steps_per_epoch)
-    device = processes.device
-    learner.module.to(device)
-    rated = learner.rated()
-    optimizer = torch.optim.AdamW(
-        [{"params": r.parameters, "weight_decay": r.weight_decay, "lr": 0.0} for r in rated],
-        betas=(0.9, 0.99),
-        foreach=True,
-    )
-    state = State()
-    if run.can_resume:
-        content = run.load_checkpoint()
-        learner.load_state(content)
-        optimizer.load_state_dict(content["optimizer"])
-        state = State(**content["state"])
-        if state.device != device.type:
-            state.bf16 = None  # what was quickest on one device is not on another
-        on_event(Message(text=f"Resumed after step {state.step}"))
-    state.device = device.type
-    if state.bf16 is None:
-        state.bf16 = _choose_bf16(learner, config, processes, on_event)
-    began = last_save = last_metrics = time.monotonic()
-    if state.step == 0:
-        learner.begin(state.bf16)
-    module: nn.Module = learner.module
-    if processes.count > 1:
-        module = nn.parallel.DistributedDataParallel(
-            module,
-            find_unused_parameters=not learner.every_parameter,
+
+    def __init__(
+        self, learner: Learner, config: RunConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop
+    ):
+        self.learner, self.config, self.run_folder, self.processes = learner, config, run, processes
+        self.on_event, self.stop = on_event, stop
+        self.most_steps, self.minutes = _limits(config, learner.steps_per_epoch)
+        learner.module.to(processes.device)
+        self.groups = learner.parameter_groups()
+        self.optimizer = torch.optim.AdamW(
+            [{"params": g.parameters, "weight_decay": g.weight_decay, "lr": 0.0} for g in self.groups],
+            betas=(0.9, 0.99),
+            foreach=True,
+        )
+        self.state = State()
+        self.columns = ["step", "seconds", "learning_rate", "total", *learner.loss_names, "validation_dice"]
+
+    def run(self) -> tuple[State, bool]:
+        """Trains.
+
+        Returns:
+            Where the training stands, and whether it was stopped before its end.
+
+        Raises:
+            NumericalError: a loss became NaN or infinite; the last checkpoint is kept and the message names the batch.
+        """
+        state, processes = self.state, self.processes
+        if self.run_folder.can_resume:
+            state = self._resume()
+        state.device = processes.device.type
+        if state.bf16 is None:
+            state.bf16 = _choose_bf16(self.learner, self.config, processes, self.on_event)
+        self._start_clocks()
+        if state.step == 0:
+            self.learner.begin(state.bf16)
+        module = self._wrapped()
+        meter = ProgressMeter(self.on_event, "training", self.most_steps, done=self.fraction)
+        with _ReadAhead(self.learner, processes, state.step) as batches:
+            module.train()
+            stop_requested, _ = processes.agreed(self.stop(), state.seconds)
+            while self.fraction < 1 and not stop_requested:
+                values, rate = self._train_step(module, batches.next())
+                state.step += 1
+                stop_requested, state.seconds = processes.agreed(self.stop(), self._seconds())
+                self.learner.after_step(self.fraction)
+                self._log_step(values, rate)
+                meter.update(state.step, self.fraction)
+                self._validate_when_due(module)
+                self._save_when_due()
+            self._save()
+        meter.update(state.step, self.fraction, force=True)
+        return state, self.fraction < 1
+
+    @property
+    def fraction(self) -> float:
+        """Returns the share of the budget that is used up."""
+        share = self.state.step / self.most_steps if self.most_steps else 0.0
+        if self.minutes:
+            share = max(share, self.state.seconds / (60 * self.minutes))
+        return min(share, 1.0)
+
+    def _resume(self) -> State:
+        content = self.run_folder.load_checkpoint()
+        self.learner.load_state(content)
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.state = State(**content["state"])
+        if self.state.device != self.processes.device.type:
+            self.state.bf16 = None  # what was quickest on one device is not on another
+        self.on_event(Message(text=f"Resumed after step {self.state.step}"))
+        return self.state
+
+    def _start_clocks(self) -> None:
+        self._began = self._last_save = self._last_metrics = time.monotonic()
+        self._seconds_before = self.state.seconds
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._began
+
+    def _wrapped(self) -> nn.Module:
+        if self.processes.world_size == 1:
+            return self.learner.module
+        return nn.parallel.DistributedDataParallel(
+            self.learner.module,
+            find_unused_parameters=not self.learner.every_parameter,
             gradient_as_bucket_view=True,
             broadcast_buffers=False,  # none changes a buffer that another's step reads
         )
-    columns = ["step", "seconds", "learning_rate", "total", *learner.loss_names, "validation_dice"]
 
-    def fraction() -> float:
-        share = state.step / steps if steps else 0.0
-        if minutes:
-            share = max(share, state.seconds / (60 * minutes))
-        return min(share, 1.0)
+    def _train_step(self, module: nn.Module, batch: Any) -> tuple[dict[str, float], float]:
+        """Takes one step of the optimizer; returns the losses, means over all processes, and the learning rate."""
+        rate = self.config.learning_rate * _schedule(self.fraction)
+        for group, g in zip(self.optimizer.param_groups, self.groups, strict=True):
+            group["lr"] = rate * g.factor
+        prepared = self.learner.prepared(batch)
+        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=bool(self.state.bf16)):
+            losses = module(prepared)
+        means = self.processes.means(losses)  # they travel while gradients are computed
+        self.optimizer.zero_grad(set_to_none=True)
+        losses["total"].backward()
+        values = means()
+        self._check_finite(batch, values)
+        trained = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = nn.utils.clip_grad_norm_(trained, self.config.gradient_clip, foreach=True)
+        self._check_finite(batch, {"gradient": float(norm)})
+        self.optimizer.step()
+        return values, rate
 
-    def save(name: str | None = None) -> None:
-        if not processes.first:
+    def _check_finite(self, batch: Any, values: dict[str, float]) -> None:
+        bad = ", ".join(f"{name} = {value}" for name, value in values.items() if not math.isfinite(value))
+        if bad:
+            kept = "the last good checkpoint is kept" if self.run_folder.can_resume else "there is no checkpoint yet"
+            ids = ", ".join(self.learner.ids(batch))
+            raise NumericalError(f"step {self.state.step}: {bad}; {kept}. The batch held {ids}")
+
+    def _log_step(self, values: dict[str, float], rate: float) -> None:
+        state = self.state
+        for name, value in values.items():
+            state.sums[name] = state.sums.get(name, 0.0) + value
+        state.summed += 1
+        if state.step % LOG_EVERY:
             return
-        content = {
-            **learner.state(),
-            "description": learner.description.model_dump(mode="json"),
-            "optimizer": optimizer.state_dict(),
-            "state": dict(state.__dict__),
-        }
-        if name:
-            run.save_checkpoint({k: content[k] for k in ("network", "description")}, name)
-        else:
-            run.save_checkpoint(content)
-            run.write_metrics(columns, state.rows)
+        mean = {name: total / state.summed for name, total in state.sums.items()}
+        state.sums, state.summed = {}, 0
+        self._add_row({**mean, "learning_rate": rate})
+        self.on_event(Losses(step=state.step, values=mean, learning_rate=rate))
+        # A long run's table is long too: no more than a fiftieth of the time goes into writing it.
+        if self.processes.is_main and time.monotonic() - self._last_metrics > max(2, 50 * self._metrics_took):
+            began = time.monotonic()
+            self.run_folder.write_metrics(self.columns, state.rows)
+            self._last_metrics = time.monotonic()
+            self._metrics_took = self._last_metrics - began
 
-    def note(values: dict[str, float]) -> None:
-        row = {"step": float(state.step), "seconds": state.seconds, **values}
-        if state.rows and state.rows[-1]["step"] == state.step:
-            state.rows[-1].update(row)
-        else:
-            state.rows.append(row)
+    _metrics_took = 0.0
 
-    def measure() -> None:
-        values = learner.measure()
+    def _add_row(self, values: dict[str, float]) -> None:
+        row = {"step": float(self.state.step), "seconds": self.state.seconds, **values}
+        if self.state.rows and self.state.rows[-1]["step"] == self.state.step:
+            self.state.rows[-1].update(row)
+        else:
+            self.state.rows.append(row)
+
+    def _validate_when_due(self, module: nn.Module) -> None:
+        due = sum(f <= self.fraction for f in self.learner.measure_at())
+        if due <= self.state.measured:
+            return
+        self.state.measured = due
+        if self.processes.is_main:
+            self._validate()
+        module.train()
+        self.processes.wait()
+
+    def _validate(self) -> None:
+        values = self.learner.measure()
         if not values:
             return
-        note(values)
-        on_event(Metrics(step=state.step, values=values))
-        if values.get("validation_dice", -math.inf) >= state.best:
-            state.best = values["validation_dice"]
-            save(BEST)
+        self._add_row(values)
+        self.on_event(Metrics(step=self.state.step, values=values))
+        if values.get("validation_dice", -math.inf) >= self.state.best:
+            self.state.best = values["validation_dice"]
+            content = {k: v for k, v in self._content().items() if k in ("network", "description")}
+            self.run_folder.save_checkpoint(content, BEST)
 
-    meter = ProgressMeter(on_event, "training", steps, done=fraction())
-    reader = ThreadPoolExecutor(1)
-    coming: Future[Any] | None = None
-    seconds_before = state.seconds
-    try:
-        module.train()
-        asked, _ = processes.agreed(stop(), state.seconds)
-        while fraction() < 1 and not asked:
-            batch = (coming or reader.submit(learner.read, state.step, processes.rank, processes.count)).result()
-            coming = reader.submit(learner.read, state.step + 1, processes.rank, processes.count)
-            rate = config.learning_rate * _schedule(fraction())
-            for group, r in zip(optimizer.param_groups, rated, strict=True):
-                group["lr"] = rate * r.factor
-            prepared = learner.prepared(batch)
-            with torch.autocast(device.type, torch.bfloat16, enabled=state.bf16):
-                losses = module(prepared)
-            means = processes.means(losses)  # they travel while gradients are computed
-            optimizer.zero_grad(set_to_none=True)
-            losses["total"].backward()
-            values = means()
-            if not all(math.isfinite(v) for v in values.values()):
-                raise NumericalError(_describe(learner, batch, values, state.step, run))
-            trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-            norm = nn.utils.clip_grad_norm_(trained, config.gradient_clip, foreach=True)
-            if not math.isfinite(float(norm)):
-                raise NumericalError(_describe(learner, batch, {"gradient": float(norm)}, state.step, run))
-            optimizer.step()
-            state.step += 1
-            asked, state.seconds = processes.agreed(stop(), seconds_before + time.monotonic() - began)
-            learner.after_step(fraction())
-            for name, value in values.items():
-                state.sums[name] = state.sums.get(name, 0.0) + value
-            state.summed += 1
-            if state.step % LOG_EVERY == 0:
-                mean = {name: total / state.summed for name, total in state.sums.items()}
-                state.sums, state.summed = {}, 0
-                note({**mean, "learning_rate": rate})
-                on_event(Losses(step=state.step, values=mean, learning_rate=rate))
-                if processes.first and time.monotonic() - last_metrics > 2:
-                    run.write_metrics(columns, state.rows)
-                    last_metrics = time.monotonic()
-            meter.update(state.step, fraction())
-            due = [f for f in learner.measure_at() if f <= fraction()]
-            if len(due) > state.measured:
-                state.measured = len(due)
-                if processes.first:
-                    measure()
-                module.train()
-                processes.wait()
-            if time.monotonic() - last_save > 60 * config.checkpoint_minutes:
-                save()
-                last_save = time.monotonic()
-        save()
-    finally:
-        if coming is not None:
-            coming.cancel()
-        reader.shutdown(wait=True)
-    meter.update(state.step, fraction(), force=True)
-    return state, fraction() < 1
+    def _save_when_due(self) -> None:
+        if time.monotonic() - self._last_save > 60 * self.config.checkpoint_minutes:
+            self._save()
+            self._last_save = time.monotonic()
+
+    def _save(self) -> None:
+        if self.processes.is_main:
+            self.run_folder.save_checkpoint(self._content())
+            self.run_folder.write_metrics(self.columns, self.state.rows)
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            **self.learner.state(),
+            "description": self.learner.description.model_dump(mode="json"),
+            "optimizer": self.optimizer.state_dict(),
+            "state": dict(self.state.__dict__),
+        }
+
+
+class _ReadAhead:
+    """Reads the batch of the next step in a thread of its own while this one is trained on."""
+
+    def __init__(self, learner: Learner, processes: Processes, step: int):
+        self._learner, self._processes, self._step = learner, processes, step
+        self._pool = ThreadPoolExecutor(1)
+        self._coming: Future[Any] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def next(self) -> Any:
+        """Returns the batch of the next step."""
+        batch = (self._coming or self._submit()).result()
+        self._coming = self._submit()
+        return batch
+
+    def __exit__(self, *error: object) -> None:
+        if self._coming is not None:
+            self._coming.cancel()
+        self._pool.shutdown(wait=True)
+
+    def _submit(self) -> Future[Any]:
+        processes = self._processes
+        self._step += 1
+        return self._pool.submit(self._learner.read, self._step - 1, processes.rank, processes.world_size)
 
 
 def _limits(config: RunConfig, steps_per_epoch: int) -> tuple[int | None, float | None]:
@@ -255,8 +336,8 @@ def _limits(config: RunConfig, steps_per_epoch: int) -> tuple[int | None, float 
 
 
 def _schedule(fraction: float) -> float:
-    rise = min(1.0, (fraction + 1e-3) / RISE)
-    return rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fraction)))
+    warm_up = min(1.0, (fraction + 1e-3) / WARM_UP)
+    return warm_up * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fraction)))
 
 
 def _choose_bf16(learner: Learner, config: RunConfig, processes: Processes, on_event: OnEvent) -> bool:
@@ -267,7 +348,7 @@ def _choose_bf16(learner: Learner, config: RunConfig, processes: Processes, on_e
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu" or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False
-    if processes.count > 1:
+    if processes.world_size > 1:
         return False  # a trial would have to be agreed upon; float32 is what one process and several share
     prepared = learner.prepared(learner.read(0, 0, 1))
     # The shortest of several tries: other programs only ever make one longer.
@@ -281,9 +362,3 @@ def _choose_bf16(learner: Learner, config: RunConfig, processes: Processes, on_e
     faster = times[False] / times[True]
     on_event(Message(text=f"bf16 is {faster:.1f} times as fast as float32 here"))
     return faster >= BF16_GAIN
-
-
-def _describe(learner: Learner, batch: Any, values: dict[str, float], step: int, run: RunFolder) -> str:
-    bad = ", ".join(f"{name} = {value}" for name, value in values.items() if not math.isfinite(value))
-    kept = "the last good checkpoint is kept" if run.can_resume else "there is no checkpoint yet"
-    return f"step {step}: {bad}; {kept}. The batch held {', '.join(learner.ids(batch))}"

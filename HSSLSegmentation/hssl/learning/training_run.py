@@ -13,9 +13,9 @@ from ..errors import ConfigurationError, MemoryExhaustedError
 from ..events import Done, Message, OnEvent, Stop, Stopped, ignore
 from ..models.device import chosen_device, out_of_memory
 from ..models.run_folder import RunFolder, free_name, opened
-from .distributed import Processes, joined
+from .distributed import Processes, process_group
 from .patches import batch_size
-from .training import Learner, State, train
+from .training import Learner, State, Trainer
 
 AConfig = TypeVar("AConfig", bound=RunConfig)
 ALearner = TypeVar("ALearner", bound=Learner)
@@ -38,30 +38,30 @@ def in_run(
     Raises:
         ConfigurationError: several processes, and the run has no name.
     """
-    with joined(config.device, config.threads) as processes:
-        if not processes.first:
+    with process_group(config.device, config.threads) as processes:
+        if not processes.is_main:
             on_event = ignore
         if not config.run:
-            if processes.count > 1:
+            if processes.world_size > 1:
                 raise ConfigurationError("several processes need the run's name")
             config = config.model_copy(update={"run": free_name(config.workspace, wish)})
-        with opened(config, on_event, write=processes.first) as (run, tell):
+        with opened(config, on_event, write=processes.is_main) as (run, tell):
             return work(config, run, processes, tell, stop)
 
 
-def in_turn(work: Callable[[], AThing], processes: Processes) -> AThing | None:
+def main_process_first(work: Callable[[], AThing], processes: Processes) -> AThing | None:
     """Lets the first process do a piece of work whose result the others then find on the disk, such as the store.
 
     Returns:
         What the work returned; None in all processes where one of them was stopped in it.
     """
-    if not processes.first:
+    if not processes.is_main:
         processes.wait()
     try:
         found = work()
     except Stopped:
         found = None
-    if processes.first:
+    if processes.is_main:
         processes.wait()
     stopped, _ = processes.agreed(found is None, 0.0)
     return None if stopped else found
@@ -91,22 +91,22 @@ def train_in_memory(
         ConfigurationError: the processes cannot share the batch evenly.
         MemoryExhaustedError: not even the smallest batch fits on the CPU.
     """
-    size = batch_size(processes.device, dims, config.batch_size, processes.count)
+    size = batch_size(processes.device, dims, config.batch_size, processes.world_size)
     learner: ALearner | None
     while True:
         try:
             learner = make(size, processes.device)
-            return learner, *train(learner, config, run, processes, on_event, stop)
+            return learner, *Trainer(learner, config, run, processes, on_event, stop).run()
         except (MemoryError, RuntimeError) as error:
             # Several processes would have to agree on it.
-            if not out_of_memory(error) or processes.count > 1:
+            if not out_of_memory(error) or processes.world_size > 1:
                 raise
             if size // 2 >= smallest:
                 size //= 2
                 text = f"going on with batches of {size}"
             elif processes.device.type != "cpu":
                 processes = replace(processes, device=chosen_device("cpu"))
-                size = batch_size(processes.device, dims, config.batch_size, processes.count)
+                size = batch_size(processes.device, dims, config.batch_size, processes.world_size)
                 text = "going on on the CPU"
             else:
                 raise MemoryExhaustedError(

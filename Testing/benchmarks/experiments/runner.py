@@ -16,7 +16,7 @@ from hssl.configuration import FinetuneConfig, NetworkConfig, PretrainConfig
 from hssl.errors import NumericalError
 from hssl.events import Event, Message, ignore, never
 from hssl.files import read_json, sha256_of, write_json
-from hssl.jobs.compare import test_rows
+from hssl.jobs.compare import evaluate_on_cases
 from hssl.jobs.finetune import finetune
 from hssl.jobs.pretrain import pretrain
 from hssl.models.run_folder import RESULT, RunFolder
@@ -231,7 +231,7 @@ class Runner:
         folder = Path(done.result["run"])
         images = [self.data.catalogue.image(case) for case in trial.test]
         with torch.inference_mode():
-            rows = test_rows(folder, self.data.catalogue, images, config.device, ignore, never)
+            rows = evaluate_on_cases(folder, self.data.catalogue, images, config.device, ignore, never)
         shutil.rmtree(folder)
         cases = {c: _mean([r.dice for r in rows if r.case == c]) for c in trial.test}
         names = dict.fromkeys(r.class_name for r in rows)

@@ -14,7 +14,7 @@ from hssl.learning.losses.contrast import info_nce
 from hssl.learning.losses.dense import corresponding_points, dense_loss, points_of, sampled
 from hssl.learning.losses.group import group_loss
 from hssl.learning.losses.image import image_loss
-from hssl.learning.losses.position import places_in_volume, position_loss
+from hssl.learning.losses.position import points_in_volume, position_loss
 from hssl.learning.losses.reconstruction import masked, reconstruction_loss
 from hssl.learning.losses.task import task_loss
 
@@ -126,7 +126,7 @@ def test_a_points_place_is_where_its_window_was_cut_from_the_volume(patch):
     expected = sampled(warp(windows), points)
     centres = torch.tensor([[(s + n / 2) / length for s, n, length in zip(start, extent, size, strict=True)]])
     extents = torch.tensor([[n / length for n, length in zip(extent, size, strict=True)]])
-    found = places_in_volume(warp, points, centres, extents)
+    found = points_in_volume(warp, points, centres, extents)
     assert torch.allclose(found[..., :dims], expected[..., :dims], atol=0.02)
     if dims == 2:
         assert torch.allclose(found[..., 2], torch.full((1, 50), 2 * 6.5 / 20 - 1))

@@ -15,7 +15,7 @@ from hssl.jobs.pretrain import PretrainLearner, pretrain
 from hssl.learning.augmentation import PRETRAINING, Strength, change_intensities, draw_warp, generators
 from hssl.learning.generated import MOST_LABELS, label_maps, painted
 from hssl.learning.losses.dense import same_shape
-from hssl.learning.losses.position import places_in_volume
+from hssl.learning.losses.position import points_in_volume
 from hssl.learning.sampling import UNLABELLED, Sampler
 from hssl.models.model_file import load_model
 from hssl.models.run_folder import RunFolder
@@ -94,7 +94,7 @@ def test_a_point_has_one_place_in_whatever_plane_it_is_seen():
         own, lengths = np.r_[point[axis], np.delete(point, axis)], np.r_[size[axis], np.delete(size, axis)]
         centre = own + np.array([0.0, 1.0, -2.0])
         inside = torch.tensor([[[2.0 / 4, -1.0 / 4]]])  # the point from that centre, in half windows: column, row
-        places = places_in_volume(
+        places = points_in_volume(
             window, inside, torch.tensor((centre / lengths)[None]).float(),
             torch.tensor((np.array([1, 8, 8]) / lengths)[None]).float(), torch.tensor([axis]),
         )  # fmt: skip

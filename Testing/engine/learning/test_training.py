@@ -26,7 +26,7 @@ from hssl.learning.losses.segmentation import class_weights
 from hssl.learning.patches import batch_size
 from hssl.learning.pretexts import pretext_named
 from hssl.learning.segmentation import SegmentationModule
-from hssl.learning.training_run import in_turn
+from hssl.learning.training_run import main_process_first
 from hssl.locks import FolderLock
 from hssl.models.run_folder import RunFolder, all_runs, run_path
 from hssl.workspace.catalogue import Catalogue
@@ -261,7 +261,7 @@ def test_processes_take_turns_and_stop_together(stopped):
         return rank
 
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda r: in_turn(lambda: work(r), Two(r, 2, torch.device("cpu"))), (0, 1)))
+        found = list(pool.map(lambda r: main_process_first(lambda: work(r), Two(r, 2, torch.device("cpu"))), (0, 1)))
     assert order == [0, 1]
     assert found == ([None, None] if stopped else [0, 1])
 

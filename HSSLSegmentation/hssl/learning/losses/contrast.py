@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..distributed import gathered, own_place
+from ..distributed import all_gather, rank_offset
 
 
 def info_nce(first: Tensor, second: Tensor, temperature: float, ignored: Tensor | None = None) -> Tensor:
@@ -28,11 +28,11 @@ def info_nce(first: Tensor, second: Tensor, temperature: float, ignored: Tensor 
     if first.shape != second.shape or first.ndim != 2:
         raise ValueError(f"expected two N × C tensors of one shape, got {tuple(first.shape)}, {tuple(second.shape)}")
     device, count = first.device, len(first)
-    begin, total = own_place(count)
+    begin, total = rank_offset(count)
     # Similarities over the temperature are too coarse in bf16.
     with torch.autocast(device.type, enabled=False):
         a, b = (F.normalize(t.float(), dim=1) for t in (first, second))
-        every = torch.cat(gathered(torch.cat([a, b], 1)).chunk(2, 1))
+        every = torch.cat(all_gather(torch.cat([a, b], 1)).chunk(2, 1))
         scores = torch.cat([a, b]) / temperature @ every.T
         own = torch.arange(begin, begin + count, device=device)
         rows, partners = torch.arange(2 * count, device=device), torch.cat([total + own, own])

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..augmentation import Warp
-from ..distributed import gathered, own_place
+from ..distributed import all_gather, rank_offset
 from .contrast import info_nce
 
 POINTS = 48
@@ -21,13 +21,13 @@ POINTS = 48
 FEWEST_POINTS = 8
 MOST_SHAPES = 256
 """More than the shapes that a generated window has."""
-PLACES = 1024
+MOST_POINTS = 1024
 """Points of a batch, over all processes: time and memory of their contrast grow with the square."""
 
 
 def points_of(images: int) -> int:
     """Returns the number of points an image in a batch of which this process has so many images."""
-    return max(FEWEST_POINTS, min(POINTS, PLACES // own_place(images)[1]))
+    return max(FEWEST_POINTS, min(POINTS, MOST_POINTS // rank_offset(images)[1]))
 
 
 def corresponding_points(
@@ -83,7 +83,7 @@ def same_shape(shapes: Tensor, points: Tensor) -> Tensor:
     grid = points.reshape(batch, count, *[1] * (dims - 1), dims)
     middle = shapes[:, shapes.shape[1] // 2 : shapes.shape[1] // 2 + 1]
     labels = F.grid_sample(middle, grid, mode="nearest", align_corners=False).reshape(batch, count).round().long()
-    begin, total = own_place(batch)
+    begin, total = rank_offset(batch)
     window = begin + torch.arange(batch, device=points.device)[:, None]
     own = window * count + torch.arange(count, device=points.device)
     return torch.where(labels >= 0, total * count + window * MOST_SHAPES + labels, own)
@@ -98,6 +98,6 @@ def dense_loss(first: Tensor, second: Tensor, temperature: float, alike: Tensor 
     """
     ignored = None
     if alike is not None:
-        every = gathered(alike.flatten().double()).long()
+        every = all_gather(alike.flatten().double()).long()
         ignored = torch.eq(every.unsqueeze(0), every.unsqueeze(1))
     return info_nce(first.flatten(0, 1), second.flatten(0, 1), temperature, ignored)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..distributed import gathered
+from ..distributed import all_gather
 from .contrast import info_nce
 
 
@@ -18,5 +18,5 @@ def image_loss(first: Tensor, second: Tensor, volumes: Tensor, temperature: floa
         first, second: projections of the two views, B × C.
         volumes: B, the volume of each window.
     """
-    every = gathered(volumes.float().unsqueeze(1)).squeeze(1).round().long()
+    every = all_gather(volumes.float().unsqueeze(1)).squeeze(1).round().long()
     return info_nce(first, second, temperature, ignored=torch.eq(every.unsqueeze(0), every.unsqueeze(1)))

@@ -18,7 +18,7 @@ COORDINATES = ((0, 1, 2), (0, 2, 1), (2, 0, 1))
 """For slices along each axis of a working array, where (column, row, slice) hold its last, middle and first coordinate."""
 
 
-def places_in_volume(
+def points_in_volume(
     warp: Warp, points: Tensor, positions: Tensor, extents: Tensor, axes: Tensor | None = None
 ) -> Tensor:
     """Returns where points of a view lie in the volume, −1 to 1 from end to end, x first.

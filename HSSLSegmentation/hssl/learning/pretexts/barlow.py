@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...configuration import PretrainConfig
 from ...models.network import EncoderDecoder
-from ..distributed import gathered
+from ..distributed import all_gather
 from . import register
 from .pretext import PooledHead, Pretext, TaskTable, Views, both
 
@@ -27,7 +27,7 @@ class BarlowTwins(Pretext):
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Returns "redundancy" and "total"."""
         first, second = (
-            gathered(half.float()) for half in self.head(self.network.features(both(views.changed))).chunk(2)
+            all_gather(half.float()) for half in self.head(self.network.features(both(views.changed))).chunk(2)
         )
         first, second = ((t - t.mean(0)) / t.std(0).clamp_min(1e-5) for t in (first, second))
         correlation = first.T @ second / len(first)

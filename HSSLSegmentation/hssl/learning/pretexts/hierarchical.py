@@ -11,7 +11,7 @@ from ...models.network import EncoderDecoder
 from ..losses.dense import corresponding_points, dense_loss, points_of, same_shape, sampled
 from ..losses.group import group_loss
 from ..losses.image import image_loss
-from ..losses.position import places_in_volume, position_loss
+from ..losses.position import points_in_volume, position_loss
 from ..losses.reconstruction import masked, reconstruction_loss
 from ..losses.segmentation import LabelHeads
 from ..losses.task import task_loss
@@ -89,7 +89,7 @@ class HierarchicalPretext(Pretext):
         if "position" in self.weights:
             found = self.position_head(at_points[level_of["position"]])
             where = [
-                places_in_volume(warp, points, views.positions, views.extents, views.axes)
+                points_in_volume(warp, points, views.positions, views.extents, views.axes)
                 for warp, points in zip(views.warps, places, strict=True)
             ]
             losses["position"] = position_loss(found, torch.cat(where), real.repeat(2))

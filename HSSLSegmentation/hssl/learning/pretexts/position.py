@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...configuration import PretrainConfig
 from ...models.network import EncoderDecoder
-from ..distributed import gathered, own_place
+from ..distributed import all_gather, rank_offset
 from . import register
 from .pretext import PooledHead, Pretext, TaskTable, Views, both
 
@@ -34,8 +34,8 @@ class PositionContrast(Pretext):
             views.real, 3 * views.tasks + views.axes, -1 - torch.arange(len(views.tasks), device=vectors.device)
         )
         places = torch.stack([of_stack.float(), views.positions[:, 0]], 1).repeat(2, 1)
-        every, where = gathered(vectors), gathered(places)
-        begin, total = own_place(len(vectors))
+        every, where = all_gather(vectors), all_gather(places)
+        begin, total = rank_offset(len(vectors))
         itself = torch.eye(total, dtype=torch.bool, device=vectors.device)[begin : begin + len(vectors)]
         near = (places[:, None, 0] == where[None, :, 0]) & ((places[:, None, 1] - where[None, :, 1]).abs() < NEAR)
         partners = (near & ~itself).float()
