@@ -84,8 +84,9 @@ def learner(job: str, workspace: Path, batch: int, threads: int, device: str) ->
     import torch
 
     from hssl.events import ignore, never
-    from hssl.jobs.finetune import FinetuneLearner, choose_cases
-    from hssl.jobs.pretrain import PretrainLearner
+    from hssl.jobs.finetune import choose_cases
+    from hssl.learning.finetuning import FinetuneLearner
+    from hssl.learning.pretraining import PretrainLearner
     from hssl.learning.start import SCRATCH, Start
     from hssl.models.device import chosen_device
     from hssl.preprocessing.store import build, task_fingerprint

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from hssl.configuration import Budget, FinetuneConfig, PretrainConfig
-from hssl.jobs.finetune import FinetuneLearner, finetune
+from hssl.jobs.finetune import finetune
 from hssl.jobs.pretrain import pretrain
+from hssl.learning.finetuning import FinetuneLearner
 from hssl.learning.linear_head import LinearDiscriminant
 from hssl.models.run_folder import RunFolder
 

@@ -14,10 +14,12 @@ from hssl.configuration import Budget, FinetuneConfig, PretrainConfig
 from hssl.errors import MemoryExhaustedError
 from hssl.events import Message
 from hssl.imaging.volumes import read_volume
-from hssl.jobs.finetune import FinetuneLearner, Read, finetune
-from hssl.jobs.pretrain import PretrainLearner, pretrain
+from hssl.jobs.finetune import finetune
+from hssl.jobs.pretrain import pretrain
 from hssl.learning import training_run as training_job
 from hssl.learning.distributed import Processes
+from hssl.learning.finetuning import FinetuneLearner, Read
+from hssl.learning.pretraining import PretrainLearner
 from hssl.models.inference import Segmenter
 from hssl.models.model_file import load_model
 from hssl.models.prediction import predict_volume

@@ -11,11 +11,12 @@ import torch
 from hssl.configuration import Budget, PretrainConfig
 from hssl.errors import ConfigurationError
 from hssl.events import Losses, Message
-from hssl.jobs.pretrain import PretrainLearner, pretrain
+from hssl.jobs.pretrain import pretrain
 from hssl.learning.augmentation import PRETRAINING, Strength, change_intensities, draw_warp, generators
 from hssl.learning.generated import MOST_LABELS, label_maps, painted
 from hssl.learning.losses.dense import same_shape
 from hssl.learning.losses.position import points_in_volume
+from hssl.learning.pretraining import PretrainLearner
 from hssl.learning.sampling import UNLABELLED, Sampler
 from hssl.models.model_file import load_model
 from hssl.models.run_folder import RunFolder

@@ -14,17 +14,18 @@ import numpy as np
 import pytest
 import torch
 
-import hssl.jobs.finetune
+import hssl.learning.finetuning
 from hssl.configuration import Budget, CompareConfig, FinetuneConfig, PretrainConfig, RunConfig
 from hssl.errors import ConfigurationError, LockedError, NumericalError
 from hssl.events import Losses, Message, Phase, Progress, Stopped
 from hssl.jobs.compare import compare
 from hssl.jobs.finetune import choose_cases, finetune
-from hssl.jobs.pretrain import PretrainLearner, pretrain
+from hssl.jobs.pretrain import pretrain
 from hssl.learning.distributed import Processes
 from hssl.learning.losses.segmentation import class_weights
 from hssl.learning.patches import batch_size
 from hssl.learning.pretexts import pretext_named
+from hssl.learning.pretraining import PretrainLearner
 from hssl.learning.segmentation import SegmentationModule
 from hssl.learning.training_run import main_process_first
 from hssl.locks import FolderLock
@@ -133,7 +134,7 @@ def test_every_parameter_has_a_gradient_in_fine_tuning(workspace, monkeypatch, c
     def look(learner, fraction):
         found.append(all(p.grad is not None for p in learner.module.parameters()))
 
-    monkeypatch.setattr(hssl.jobs.finetune.FinetuneLearner, "after_step", look)
+    monkeypatch.setattr(hssl.learning.finetuning.FinetuneLearner, "after_step", look)
     finetune(finetuning(workspace, "run", 2, batch_size=2, **changes))
     assert found == [True] * 2
 
@@ -346,7 +347,9 @@ def test_fine_tuning_sees_patches_of_several_sizes_and_ends_unweighted(workspace
 
     monkeypatch.setattr(SegmentationModule, "forward", look)
     # The generated slices are as small as the smallest patches, so that there would be no larger ones.
-    monkeypatch.setattr(hssl.jobs.finetune, "larger_patches", lambda patch, shapes, count, fewest: [((64, 48), 2)])
+    monkeypatch.setattr(
+        hssl.learning.finetuning, "larger_patches", lambda patch, shapes, count, fewest: [((64, 48), 2)]
+    )
     done = finetune(finetuning(workspace, "run", 20))
     assert sizes == {(4, 3, 32, 32), (2, 3, 64, 48)}
     assert balances[0] == 0.6 and sorted(balances, reverse=True) == balances and balances[-1] < 0.05

@@ -1,0 +1,272 @@
+"""What fine-tuning learns and how: labelled windows of one task, from any start.
+
+Pretrained and scratch go through the same recipe: strong augmentation, Dice + cross-entropy with deep supervision,
+heads that begin as linear discriminants of their features, averaged weights. A pretrained start differs in one way
+only: loaded tensors can move at a rate of their own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..configuration import FinetuneConfig
+from ..models.components import largest_components, one_piece
+from ..models.description import ModelDescription
+from ..models.inference import Segmenter
+from ..models.network import build_network
+from ..models.plane_mean import plane_mean
+from ..preprocessing.fingerprint import Fingerprint
+from ..preprocessing.planes import planes_of
+from ..preprocessing.store import Reader, StoredVolume
+from ..provenance import versions
+from ..workspace.catalogue import Catalogue
+from .augmentation import FINETUNING, Strength, change_intensities, draw_warp, generators
+from .averaging import AveragedNetwork
+from .distributed import rank_offset
+from .linear_head import LinearDiscriminant
+from .patches import larger_patches, patch_size, shapes_in_planes, window_size
+from .sampling import Batch, Sampler
+from .segmentation import Prepared, SegmentationModule, resized
+from .start import Start
+from .training import ParameterGroup
+
+MEASURED_AT = (0.3, 0.5, 0.7, 0.85, 1.0)
+"""Fractions of the budget at which the validation Dice is measured."""
+USUAL_SHARE = 0.5
+"""Share of the steps with patches of the usual size; the others have larger ones."""
+BALANCE = 0.6
+"""At first the cross-entropy weighs classes by their number of voxels to the power of minus this; it falls to 0 over the
+budget. Without it a small class is never found in one of ten short trainings; with it to the end, large ones suffer."""
+HEAD_BATCHES = 8
+"""Batches whose features give the head that fine-tuning begins with."""
+CONSISTENCY_RAMP_UP = 0.4
+"""Share of the budget over which the weight of the unlabelled images rises (mean teacher)."""
+
+
+@dataclass(frozen=True)
+class PatchKind:
+    """Patches of one size, and where they are drawn from."""
+
+    patch: tuple[int, ...]
+    labelled: Sampler
+    unlabelled: Sampler | None
+
+
+class Read(NamedTuple):
+    """A step's batch: what kind of patches, the labelled ones, and those without a label."""
+
+    kind: PatchKind
+    labelled: Batch
+    others: Batch | None
+
+
+class FinetuneLearner:
+    """Learns one task from labelled windows (see `hssl.learning.training.Learner`)."""
+
+    every_parameter = True
+
+    def __init__(
+        self,
+        config: FinetuneConfig,
+        catalogue: Catalogue,
+        start: Start,
+        trained: Sequence[StoredVolume],
+        held: Sequence[StoredVolume],
+        unlabelled: Sequence[StoredVolume],
+        fingerprint: Fingerprint,
+        size: int,
+        device: torch.device,
+    ):
+        self.config, self.device, self.held = config, device, list(held)
+        task = catalogue.task(config.task)
+        network = start.network(config.network)
+        planes = {task.name: planes_of(fingerprint, network.spatial_dims, config.planes)}
+        shapes = [shape for v in trained for shape in shapes_in_planes(v.shape, planes[task.name])]
+        usual = patch_size(network, shapes, config.patch_size, device)
+        _, fewest = rank_offset(1)  # one window for each process
+        self.kinds = []
+        for patch, count in [(usual, size), *larger_patches(usual, shapes, size, fewest)]:
+            common = (window_size(patch), count)
+            labelled = Sampler(trained, *common, config.seed, network.in_slices, labelled=True, planes=planes)
+            others = None
+            if unlabelled:
+                others = Sampler(unlabelled, *common, config.seed + 1, network.in_slices, planes=planes)
+            self.kinds.append(PatchKind(patch, labelled, others))
+        self.loss_names = ("dice", "cross_entropy", *(["consistency"] if unlabelled else []))
+        self.strength = Strength(**{**FINETUNING.__dict__, "flip": 0.5 if config.mirror else 0.0})
+        channels = 1 + len(task.classes)
+        torch.manual_seed(config.seed)
+        body = build_network(network, channels)
+        self.report = start.load(body, same_output=False)
+        self.module: nn.Module = SegmentationModule(body, network, channels, config.deep_supervision)
+        self.average = AveragedNetwork(body, device, config.ema_decay)
+        self.fraction = 0.0
+        self.pieces = _one_piece(trained, len(task.classes))
+        self._reader = Reader()
+        self.description = ModelDescription(
+            kind="segmentation",
+            name=config.run,
+            network=network,
+            patch_size=self.kinds[-1].patch,
+            tasks=[task],
+            fingerprints={task.name: fingerprint},
+            out_channels=channels,
+            planes=planes,
+            one_piece=tuple(task.classes[channel - 1].value for channel in self.pieces),
+            mirrored=config.mirror,
+            provenance={
+                "catalogue": catalogue.content_hash(),
+                "start": config.start,
+                "pretraining": start.description.provenance if start.description else None,
+                "cases": [v.id for v in trained],
+                "tensors_loaded": len(self.report.loaded) if self.report else 0,
+                "configuration": config.model_dump(mode="json", exclude={"workspace"}),
+                "versions": versions(),
+            },
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.kinds[0].labelled.steps_per_epoch
+
+    def read(self, step: int, rank: int, world_size: int) -> Read:
+        rng = np.random.default_rng([self.config.seed, step, 5])
+        larger = self.kinds[1:] if rng.random() >= USUAL_SHARE else []
+        kind = larger[rng.integers(len(larger))] if larger else self.kinds[0]
+        others = kind.unlabelled.batch(step, rank, world_size) if kind.unlabelled else None
+        return Read(kind, kind.labelled.batch(step, rank, world_size), others)
+
+    def ids(self, batch: Read) -> list[str]:
+        kind, labelled, others = batch
+        return sorted(
+            {*kind.labelled.ids(labelled), *(kind.unlabelled.ids(others) if kind.unlabelled and others else [])}
+        )
+
+    def prepared(self, batch: Read) -> Prepared:
+        kind, labelled, others = batch
+        balance = BALANCE * (1 - self.fraction)
+        images, labels = self._augmented(kind, labelled)
+        assert labels is not None
+        if others is None:
+            return Prepared(images, labels, balance=balance)
+        clean, _ = self._augmented(kind, others, change=False)
+        with torch.no_grad():
+            teacher = self.average.network(clean).float().softmax(1)
+        rngs = generators(self.config.seed, others.samples, 3)
+        changed = change_intensities(clean, rngs, self.strength)
+        return Prepared(torch.cat([images, changed]), labels, teacher, self._consistency_weight(), balance)
+
+    def _augmented(self, kind: PatchKind, batch: Batch, change: bool = True) -> tuple[Tensor, Tensor | None]:
+        rngs = generators(self.config.seed, batch.samples, 0 if batch.labels is not None else 2)
+        warp = draw_warp(rngs, kind.labelled.window, kind.patch, self.strength, self.device)
+        images = warp(torch.from_numpy(batch.images).to(self.device))
+        if change:
+            images = change_intensities(images, rngs, self.strength)
+        if batch.labels is None:
+            return images, None
+        labels = torch.from_numpy(batch.labels).to(self.device)[:, None].float()
+        return images, warp(labels, mode="nearest")[:, 0].long()
+
+    def _consistency_weight(self) -> float:
+        ramp_up = min(1.0, self.fraction / CONSISTENCY_RAMP_UP)
+        return 5.0 * float(np.exp(-5 * (1 - ramp_up) ** 2))
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        config = self.config
+        loaded = set(self.report.loaded) if self.report else set()
+        named = dict(self.module.named_parameters())
+        old = [p for name, p in named.items() if name.removeprefix("network.") in loaded]
+        new = [p for name, p in named.items() if name.removeprefix("network.") not in loaded]
+        groups = [ParameterGroup(new, 1.0, config.weight_decay)]
+        if old:
+            groups.append(ParameterGroup(old, config.pretrained_rate, config.weight_decay))
+        return groups
+
+    @torch.no_grad()
+    def begin(self, bf16: bool) -> None:
+        """Lets the heads begin as the linear discriminants of their features.
+
+        A head at random would take its first dozens of steps to find what features hold, and spoil them meanwhile.
+        """
+        assert isinstance(self.module, SegmentationModule)
+        network, heads = self.module.network, self.module.heads
+        found = [LinearDiscriminant(head.out_channels, head.in_channels) for head in heads]
+        rank, world_size = rank_offset(1)
+        for step in range(HEAD_BATCHES):
+            kind, labelled, _ = self.read(step, rank, world_size)
+            images, labels = self._augmented(kind, labelled)
+            assert labels is not None
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+                decoder = network.features(images).decoder
+            for discriminant, features in zip(found, decoder, strict=False):
+                discriminant.add(features, resized(labels, features.shape[2:]))
+        for discriminant, head in zip(found, heads, strict=True):
+            discriminant.join(self.device)
+            weight, bias = discriminant.head(BALANCE)
+            head.weight.copy_(weight.view_as(head.weight))
+            assert head.bias is not None
+            head.bias.copy_(bias)
+        self.average.restart(network)
+
+    def after_step(self, fraction: float) -> None:
+        self.fraction = fraction
+        assert isinstance(self.module, SegmentationModule)
+        self.average.follow(self.module.network)
+
+    def state(self) -> dict[str, Any]:
+        progress = {"learner_steps": self.average.steps, "learner_fraction": self.fraction}
+        return {"network": self.average.network.state_dict(), "module": self.module.state_dict(), **progress}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.average.network.load_state_dict(state["network"])
+        self.module.load_state_dict(state["module"])
+        self.average.steps, self.fraction = state["learner_steps"], state["learner_fraction"]
+
+    def measure_at(self) -> tuple[float, ...]:
+        return MEASURED_AT if self.held else ()
+
+    def measure(self) -> dict[str, float]:
+        """Measures the Dice of the averaged network on the held-out cases, on the working grid.
+
+        A class keeps its largest component alone where its labels are one piece and these cases do not lose by it.
+        """
+        segmenter = Segmenter(self.description, self.average.network.state_dict(), self.device)
+        scores: dict[int, list[tuple[float, float]]] = defaultdict(list)
+        for volume in self.held:
+            array = self._reader.array(volume.path)
+            assert volume.label_path is not None
+            truth = self._reader.array(volume.label_path)
+            with plane_mean(segmenter, array, volume.low) as of_slices:
+                found = of_slices(0, len(array)).max(0).indices.to(torch.uint8).numpy()
+            whole = largest_components(found, self.pieces)
+            for channel in range(1, self.description.out_channels):
+                if volume.holds(channel) or (found == channel).any():
+                    scores[channel].append((_dice(found, truth, channel), _dice(whole, truth, channel)))
+        if not scores:
+            return {}
+        means = {channel: np.mean(pairs, 0) for channel, pairs in scores.items()}
+        kept = [channel for channel in self.pieces if channel not in means or means[channel][1] >= means[channel][0]]
+        classes = self.description.tasks[0].classes
+        self.description.one_piece = tuple(classes[channel - 1].value for channel in kept)
+        dice = [pair[channel in kept] for channel, pairs in scores.items() for pair in pairs]
+        self.description.figures = {"validation_dice": float(np.mean(dice))}
+        return dict(self.description.figures)
+
+
+def _dice(found: np.ndarray, truth: np.ndarray, channel: int) -> float:
+    a, b = found == channel, truth == channel
+    return 2 * float((a & b).sum()) / float(a.sum() + b.sum())
+
+
+def _one_piece(volumes: Sequence[StoredVolume], classes: int) -> list[int]:
+    """Returns the channels that are one piece in (nearly) all labels."""
+    reader = Reader()
+    labels = [reader.array(v.label_path) for v in volumes if v.label_path is not None]
+    return [channel for channel in range(1, 1 + classes) if one_piece(label == channel for label in labels)]
