@@ -78,7 +78,7 @@ def find(
     take_named_structures(source, structures)
     _take_structures(source, structures)
     _tell_patients(source, patient)
-    _name_cases(source)
+    _name_cases(source, pattern)
     return source
 
 
@@ -142,10 +142,7 @@ def _folder(path: Path, labels: str | Path | None, pattern: str, label_pattern: 
     source.refused += [*there.refused, *found.unused]
     source.not_read += there.not_read
     source.classes = source.classes or dict(enumerate(found.masks, 1))
-    ids = {p.path: _id(p, pattern) for p in found.images} if pattern else {}
-    for place in found.images:
-        label = found.labels.get(place.path)
-        source.candidates.append(Candidate(place.path, label, frame=frame, name=ids.get(place.path) or ""))
+    source.candidates = [Candidate(p.path, found.labels.get(p.path), frame=frame) for p in found.images]
     if pattern and not source.candidates:
         raise InputError(path, f"has no file that fits the pattern {pattern!r}")
     if frame is None and any("_" in p.stem for p in found.images):
@@ -269,9 +266,14 @@ def _take_structures(source: Source, structures: Sequence[str]) -> None:
     }
 
 
-def _name_cases(source: Source) -> None:
-    """Names cases by the parts of their paths that differ, where the files' names do not tell them apart."""
+def _name_cases(source: Source, pattern: str) -> None:
+    """Names cases by the id in the pattern, or by the parts of their paths that differ, where the names of the files do
+    not tell them apart."""
     places = [Place.of(c.image, source.root) for c in source.candidates]
+    if pattern:
+        source.candidates = [
+            replace(c, name=_id(p, pattern) or "") for c, p in zip(source.candidates, places, strict=True)
+        ]
     names = [c.name or p.stem for c, p in zip(source.candidates, places, strict=True)]
     files = {c.image: name for c, name in zip(source.candidates, names, strict=True)}
     twice = Counter(files.values())
