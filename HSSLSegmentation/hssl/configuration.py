@@ -39,7 +39,8 @@ class AddConfig(Configuration):
         workspace: folder with `dataset.json`.
         source: a volume, a folder of volumes or of DICOM, a data set as it was downloaded, or the folder above one.
         task: name of the task that the images belong to; empty means the source's name.
-        modality: such as "CT" or "MR"; empty means what the source or its DICOM files say.
+        modality: such as "CT" or "MR"; empty means what the source or its DICOM files say. DICOM series of another one
+            are left out.
         anatomy: body part, a hint for grouping.
         group: group of tasks with the same content and modality.
         labels: folder with the label maps, where they lie elsewhere.
@@ -53,6 +54,7 @@ class AddConfig(Configuration):
         structures: names of the structures to take, of labels that have names (masks, DICOM, segmentations).
         frame: volume to take of 4D files, from 0.
         channel: channel to take of MSD and nnU-Net datasets, from 0.
+        spacing: mm in x, y, z, of files that do not say it (TIFF).
         mixed: images of different modalities may come into one task.
         check: read every voxel of the task's images and labels afterwards, as a check does.
         dry_run: tell what would be taken, and write nothing.
@@ -72,6 +74,7 @@ class AddConfig(Configuration):
     structures: list[str] = []
     frame: int | None = Field(default=None, ge=0)
     channel: int | None = Field(default=None, ge=0)
+    spacing: tuple[float, float, float] | None = None
     mixed: bool = False
     check: bool = False
     dry_run: bool = False

@@ -46,10 +46,10 @@ def _key(catalogue, id: str) -> str:
 
 
 def _load(catalogue, image):
-    from hssl.imaging.volumes import read_volume
+    from hssl.workspace.images import read_image
 
     # Not Slicer's own reader: it mirrors left-handed volumes, and takes the first series that it meets in a folder.
-    picture = read_volume(catalogue.image_path(image), image.series, image.frame)
+    picture = read_image(catalogue, image)
     volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", image.id)
     sceneVolumes.updateFromImage(volumeNode, picture)
     return volumeNode

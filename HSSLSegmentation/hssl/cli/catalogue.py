@@ -74,6 +74,9 @@ def add(
     ] = None,
     frame: Annotated[int | None, typer.Option(help="Volume to take of 4D files, from 0.")] = None,
     channel: Annotated[int | None, typer.Option(help="Channel to take of MSD and nnU-Net datasets, from 0.")] = None,
+    spacing: Annotated[
+        tuple[float, float, float] | None, typer.Option(help="In mm, x y z, of files that do not say it (TIFF).")
+    ] = None,
     mixed: Annotated[bool | None, typer.Option("--mixed", help="Allow different modalities in one task.")] = None,
     check: Annotated[
         bool | None, typer.Option("--check", help="Then read every voxel of the task once, as the command check does.")
@@ -102,6 +105,7 @@ def add(
             "structures": structures or None,
             "frame": frame,
             "channel": channel,
+            "spacing": spacing or None,
             "mixed": mixed,
             "check": check,
             "dry_run": dry_run,

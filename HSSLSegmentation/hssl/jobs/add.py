@@ -13,7 +13,7 @@ from ..events import Done, Message, OnEvent, Stop, ignore, never
 from ..workspace.candidates import Source, modality_of
 from ..workspace.catalogue import Catalogue, LabelClass, Task
 from ..workspace.check import check_workspace
-from ..workspace.scan import Examination, ScanReport, examine
+from ..workspace.scan import Examination, ScanReport, examine_source
 from ..workspace.scan import add as add_source
 from ..workspace.sources import find
 
@@ -57,7 +57,7 @@ def add(config: AddConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Do
     if not source.candidates:
         raise InputError(config.source, _nothing(source), "Tell by a pattern which files are images.", "pattern")
     if config.dry_run:
-        examined = examine(catalogue, source.candidates, task.name, on_event, stop, task_is_new=True)
+        examined = examine_source(catalogue, source, task, on_event, stop, config.mixed)
         return Done(stopped=examined.stopped, result=_preview(planned, examined, config))
     report = add_source(config.workspace, source, task, on_event, stop, mixed=config.mixed)
     problems: Sequence[tuple[str, str, str]] = []
@@ -82,6 +82,7 @@ def plan(config: AddConfig) -> Plan:
         config.channel,
         config.patient,
         config.structures,
+        config.spacing,
     )
     if not (config.task or source.name):
         raise ConfigurationError(f"{config.source} has no name that could be the task's", "Name the task.")

@@ -16,7 +16,6 @@ from ..configuration import CompareConfig, FinetuneConfig
 from ..errors import ConfigurationError, OutputError
 from ..events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop, Stopped, as_part, ignore, never
 from ..files import read_json, whole_file, write_json, write_text
-from ..imaging.volumes import read_volume
 from ..learning.start import Start
 from ..locks import FolderLock
 from ..models.device import chosen_device
@@ -26,6 +25,7 @@ from ..models.prediction import predict_volume
 from ..models.run_folder import free_name, run_path
 from ..reporting.plots import dice_against_labels
 from ..workspace.catalogue import Catalogue, Image
+from ..workspace.images import read_image
 from ..workspace.labels import read_label
 from .evaluate import Row, measure, summary_of
 from .finetune import finetune
@@ -162,7 +162,7 @@ def evaluate_on_cases(
     meter = ProgressMeter(on_event, "test", len(images))
     rows: list[Row] = []
     for number, image in enumerate(images, 1):
-        volume = read_volume(catalogue.image_path(image), series=image.series, frame=image.frame)
+        volume = read_image(catalogue, image)
         reference = read_label(catalogue, image, volume)
         found = predict_volume(volume, segmenter, stop=stop).label_map
         rows += measure(found, reference, description.tasks[0].classes, image.id)

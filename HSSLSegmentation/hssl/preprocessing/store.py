@@ -21,10 +21,11 @@ import SimpleITK as sitk
 from ..errors import ConfigurationError, InputError
 from ..events import Message, OnEvent, ProgressMeter, Stop, Stopped
 from ..files import read_json, remove_unfinished, sha256_of, whole_file, write_json
-from ..imaging.volumes import check_values, read_volume
+from ..imaging.volumes import check_values
 from ..spread import evenly
 from ..workspace.catalogue import Catalogue, Image, Task
 from ..workspace.identity import stamp_of
+from ..workspace.images import read_image
 from ..workspace.labels import read_label
 from .fingerprint import Fingerprint
 from .grid import labels_to_working, oriented_size, oriented_spacing, slices_first, working_grid
@@ -224,7 +225,7 @@ def _content(path: Path, known: str) -> str:
 
 def _checked_volume(catalogue: Catalogue, image: Image) -> sitk.Image:
     path = catalogue.image_path(image)
-    volume = read_volume(path, series=image.series, frame=image.frame)
+    volume = read_image(catalogue, image)
     check_values(volume, path)
     return volume
 

@@ -25,6 +25,7 @@ from ..imaging.volumes import read_volume
 from ..models.run_folder import CONFIG, METRICS, RESULT, RunFolder
 from ..outputs import check_outputs
 from ..workspace.catalogue import FILE_NAME, Catalogue, LabelClass, Task
+from ..workspace.images import read_image
 from ..workspace.labels import read_label
 from . import plots
 
@@ -161,7 +162,7 @@ def _catalogue(catalogue: Catalogue) -> dict[str, Any]:
         )
         if images:
             chosen = (labelled or images)[0]
-            image = read_volume(catalogue.image_path(chosen), chosen.series, chosen.frame)
+            image = read_image(catalogue, chosen)
             label = read_label(catalogue, chosen, image) if labelled else None
             view = plots.SliceView(image, label, task.modality, zoom=False)
             gallery.append({"task": task.name, "picture": _jpeg(plots.pictures({"": view.gray}, view.aspect))})

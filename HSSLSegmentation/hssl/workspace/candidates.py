@@ -22,6 +22,8 @@ class Candidate:
     series: str | None = None
     """None for a folder: every series in it."""
     frame: int | None = None
+    spacing: tuple[float, float, float] | None = None
+    """In mm (x, y, z), of a file that does not say it."""
     structures: tuple[str, ...] = ()
     """Names of the segments to take of a label that names them; none: all of them."""
     name: str = ""
@@ -57,6 +59,8 @@ class Source:
 
     def shown(self, path: str) -> str:
         """Returns a path as it is shown: relative to the source where it lies below it."""
+        if path == self.root:
+            return os.path.basename(path)
         start = self.root + os.sep
         return (path[len(start) :] if path.startswith(start) else path).replace(os.sep, "/")
 

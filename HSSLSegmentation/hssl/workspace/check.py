@@ -14,6 +14,7 @@ from ..threads import in_threads
 from .candidates import Candidate
 from .catalogue import Catalogue, Image, LabelClass
 from .identity import stamp_of
+from .images import read_image
 from .labels import read_label
 from .scan import Look, look_at, refresh
 
@@ -151,7 +152,7 @@ def _enter(
 
 def _examine(catalogue: Catalogue, record: Image) -> Finding:
     from ..imaging.intensities import check_hounsfield
-    from ..imaging.volumes import check_values, read_volume
+    from ..imaging.volumes import check_values
 
     path, label = catalogue.image_path(record), catalogue.label_path(record)
     checked = _stamps(catalogue, record)
@@ -159,12 +160,12 @@ def _examine(catalogue: Catalogue, record: Image) -> Finding:
     look, problem, label_problem, values = None, None, None, None
     notes: list[str] = []
     if stamp != record.stamp:
-        candidate = Candidate(str(path), str(label) if label else None, record.series, record.frame)
+        candidate = Candidate(str(path), str(label) if label else None, record.series, record.frame, record.spacing)
         look = look_at(candidate)[0]
         problem = look.reason or None
     try:
         if problem is None:
-            image = read_volume(path, record.series, record.frame)
+            image = read_image(catalogue, record)
             check_values(image, path)
             if catalogue.task(record.task).modality.upper() == "CT":
                 check_hounsfield(image, path)

@@ -10,11 +10,12 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
-from ..imaging.volumes import check_values, read_volume
+from ..imaging.volumes import check_values
 from ..imaging.voxel_data import AIR_HU
 from ..spread import evenly
 from ..threads import in_threads
 from .catalogue import Catalogue, Image, Task
+from .images import read_image
 
 SAMPLES = 6
 """Images that are read of each task, evenly spread over it."""
@@ -119,7 +120,7 @@ def difference(one: Appearance, other: Appearance) -> tuple[float, str]:
 def _measure(catalogue: Catalogue, image: Image) -> tuple[Appearance, float] | str:
     path = catalogue.image_path(image)
     try:
-        volume = read_volume(path, image.series, image.frame)
+        volume = read_image(catalogue, image)
         check_values(volume, path)
     except InputError as error:
         return error.reason

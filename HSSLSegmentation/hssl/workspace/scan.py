@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,10 @@ if TYPE_CHECKING:  # SimpleITK takes a while to load, and a scan that finds noth
     from ..imaging.dicom import Series
     from ..imaging.volumes import Header
     from .content import Content
+
+
+_NOBODY = re.compile(r"(anon\w*|de-?ident\w*|unknown|none|null|removed|test|patient|n/?a|0+|x+)?", re.IGNORECASE)
+"""Patient's IDs that many patients have."""
 
 
 @dataclass
@@ -129,11 +134,8 @@ def add(
         LockedError: another process kept the catalogue locked.
     """
     known = Catalogue.load(workspace)
-    examined = examine(known, source.candidates, task.name, on_event, stop, task_is_new=True)
+    examined = examine_source(known, source, task, on_event, stop, mixed)
     said = [Refused(path=known.relative(p), task=task.name, reason=r) for p, r in source.refused]
-    _check_that_something_is_left(examined, source)
-    if not mixed:
-        _check_modality(known, task, source, examined)
     if (
         not examined.looks
         and _merged(known, task, source, examined) in known.tasks
@@ -172,7 +174,7 @@ def relabel(workspace: str | Path, id: str, label: str | Path | None) -> Image:
         label = Path(label).expanduser().absolute()
         if not label.is_file():
             raise InputError(label, "does not exist")
-        candidate = Candidate(str(known.image_path(record)), str(label), record.series, record.frame)
+        candidate = Candidate(str(known.image_path(record)), str(label), record.series, record.frame, record.spacing)
         look = look_at(candidate)[0]
     with Catalogue.editing(workspace) as catalogue:
         record = catalogue.image(id)
@@ -292,7 +294,7 @@ def look_at(candidate: Candidate) -> list[Look]:
     stamp = stamp_of(candidate.image)
     try:
         if not os.path.isdir(candidate.image):
-            header = volumes.read_header(candidate.image)
+            header = volumes.read_header(candidate.image, frame=candidate.frame, spacing=candidate.spacing)
             volumes.chosen_frame(header, candidate.frame)
             return [_with_label(candidate, stamp, header, content_of(_files(candidate.image)))]
         found = dicom.series_in(candidate.image)
@@ -325,7 +327,10 @@ def refresh(record: Image, look: Look, label: str | None) -> None:
 
 def _pseudonym(patient: str) -> str:
     """A patient's ID tells who the patient is, and a catalogue is passed on: it holds a name that does not."""
-    return f"patient-{hashlib.blake2b(patient.encode(), digest_size=4).hexdigest()}" if patient else ""
+    patient = patient.strip()
+    return (
+        "" if _NOBODY.fullmatch(patient) else f"patient-{hashlib.blake2b(patient.encode(), digest_size=4).hexdigest()}"
+    )
 
 
 class _Known:
@@ -441,7 +446,7 @@ def _with_content(look: Look) -> Look:
 
     candidate = look.candidate
     try:
-        volume = read_volume(candidate.image, candidate.series, candidate.frame)
+        volume = read_volume(candidate.image, candidate.series, candidate.frame, candidate.spacing)
         check_values(volume, candidate.image)
     except InputError as error:
         return replace(look, problem=error.reason)
@@ -476,6 +481,27 @@ def _doubt(examined: Examination, catalogue: Catalogue) -> None:
         examined.looks[number] = replace(look, doubt=doubt)
 
 
+def examine_source(
+    catalogue: Catalogue,
+    source: Source,
+    task: Task,
+    on_event: OnEvent = ignore,
+    stop: Stop = never,
+    mixed: bool = False,
+) -> Examination:
+    """Examines the candidates of a source for a task that may be new, and judges whether they belong together.
+
+    Raises:
+        InputError: no file of the source can be used.
+        ConfigurationError: modalities would be mixed, and `mixed` is not set.
+    """
+    examined = examine(catalogue, source.candidates, task.name, on_event, stop, task_is_new=True)
+    if not mixed:
+        _judge_modality(catalogue, task, source, examined)
+    _check_that_something_is_left(examined, source)
+    return examined
+
+
 def _told_patients(catalogue: Catalogue, task: str, source: Source) -> list[tuple[Image, str]]:
     """Returns the images whose patient the user has told otherwise than it stands in the catalogue."""
     if not source.patients_told:
@@ -494,16 +520,23 @@ def _check_that_something_is_left(examined: Examination, source: Source) -> None
     raise InputError(source.root, f"has no file that can be used ({listing}{more})")
 
 
-def _check_modality(catalogue: Catalogue, task: Task, source: Source, examined: Examination) -> None:
-    new: dict[str, list[str]] = {}
-    for look in examined.looks:
-        if look.header is not None and look.header.modality:
-            new.setdefault(modality_of(look.header.modality), []).append(source.shown(look.candidate.image))
+def _judge_modality(catalogue: Catalogue, task: Task, source: Source, examined: Examination) -> None:
+    """Refuses series of another modality than the user has named; without a name, a mixture is an error."""
     there = {modality_of(i.modality): i.image for i in catalogue.images if i.task == task.name and i.modality}
     known = next((t.modality for t in catalogue.tasks if t.name == task.name), "unknown")
-    if known != "unknown" and not there:
-        there[known] = "as the task says"
-    if len({*new, *there}) < 2 or set(new) <= set(there):
+    if known != "unknown":
+        there.setdefault(known, "as the task says")
+    named = task.modality if task.modality != "unknown" else ""
+    new: dict[str, list[str]] = {}
+    for number, look in enumerate(examined.looks):
+        kind = modality_of(look.header.modality or "") if look.header is not None else ""
+        if kind and named and kind != named:
+            examined.looks[number] = replace(look, header=None, reason=f"is {kind}, and {named} was asked for")
+        elif kind:
+            new.setdefault(kind, []).append(source.shown(look.candidate.image))
+    if named:
+        there.setdefault(named, "as it was asked for")
+    if len({*new, *there}) < 2 or (set(new) <= set(there) and (not named or named == known)):
         return
     listing = [
         f"{kind} ({paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''})" for kind, paths in new.items()
@@ -511,7 +544,7 @@ def _check_modality(catalogue: Catalogue, task: Task, source: Source, examined: 
     listing += [f"{kind} ({path})" for kind, path in there.items() if kind not in new]
     raise ConfigurationError(
         f"task {task.name} would mix modalities: {', '.join(listing)}",
-        "Give each a task of its own, or allow the mixture.",
+        "Name the one to take as the modality, give each a task of its own, or allow the mixture.",
         "mixed",
     )
 
@@ -521,7 +554,7 @@ def _look_at_series(candidate: Candidate, stamp: str, series: Series, alone: boo
 
     one = replace(candidate, label=candidate.label if alone else None, series=series.uid or None)
     try:
-        header = header_of_series(series, candidate.frame)
+        header = header_of_series(series, candidate.frame, candidate.spacing)
         return _with_label(one, stamp, header, content_of(series.files), alone)
     except InputError as error:
         return Look(one, stamp, reason=error.reason)

@@ -35,6 +35,7 @@ def find(
     channel: int | None = None,
     patient: str = "",
     structures: Sequence[str] = (),
+    spacing: tuple[float, float, float] | None = None,
 ) -> Source:
     """Finds the images of a source and their labels; what kind of source it is, is seen from its files.
 
@@ -48,6 +49,7 @@ def find(
         channel: the channel to take of a dataset that has several, counted from 0.
         patient: pattern with {patient}, for names (or for relative paths, with a slash), or one patient's name.
         structures: names of the structures to take of labels that have names; they become the classes 1, 2, …
+        spacing: mm in x, y, z, of files that do not say it (TIFF).
 
     Raises:
         InputError: the path does not exist; its description is damaged or is no dataset; it cannot be told whose a label
@@ -74,6 +76,8 @@ def find(
             source = _one_file(path, labels, frame)
         else:
             source = _folder(path, labels, pattern, label_pattern, frame)
+    if spacing is not None:
+        source.candidates = [replace(c, spacing=spacing) for c in source.candidates]
     join_dicom_labels(source, structures, labels)
     take_named_structures(source, structures)
     _take_structures(source, structures)
