@@ -45,7 +45,7 @@ def main() -> None:
     print(f"Dice {_dice(preview, truth):.1f} from slices {slices}, {_dice(result, truth):.1f} with {proposed} as well")
     figure = _drawn(values, truth, slices, preview, result, proposed)
     with whole_file(given.out) as temporary:
-        figure.savefig(temporary, format="png", dpi=150, facecolor="black")
+        figure.savefig(temporary, format="png", dpi=100, facecolor="black")
 
 
 def _round(session: InteractiveSession, scan: sitk.Image, truth: np.ndarray, slices: list[int]) -> tuple:
@@ -68,28 +68,39 @@ def _dice(found: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _drawn(values, truth, slices: list[int], preview, result, proposed: Plane) -> Figure:
-    coronal = values[:, ROW][::-1]
     tall = SPACING[0] / SPACING[2]
-    figure = Figure(figsize=(12, 3.35))
-    figure.subplots_adjust(0.004, 0.01, 0.996, 0.9, wspace=0.02)
+    around = slice(*np.flatnonzero((values[slices[1]] > -300).any(1))[[0, -1]])
+    coronal, painted = values[:, ROW], _painted(truth, slices)[:, ROW]
     shown = [
-        ("1. Paint a slice", values[slices[1]], truth[slices[1]], 1.0, 0.55),
-        (f"2. {PAINTED} slices are painted", coronal, _painted(truth, slices)[:, ROW][::-1], tall, 0.95),
-        (f"3. Preview (Dice {_dice(preview, truth):.0f} %)", coronal, preview[:, ROW][::-1], tall, 0.55),
-        (f"4. One slice corrected (Dice {_dice(result, truth):.0f} %)", coronal, result[:, ROW][::-1], tall, 0.55),
+        ("Paint a slice …", values[slices[1], around], truth[slices[1], around], 1.0),
+        (f"… {PAINTED} in all", coronal, painted, tall),
+        (f"Preview: Dice {_dice(preview, truth):.0f} %", coronal, preview[:, ROW], tall),
+        (f"One slice corrected: Dice {_dice(result, truth):.0f} %", coronal, result[:, ROW], tall),
     ]
-    for axes, (title, gray, labels, aspect, tint) in zip(figure.subplots(1, 4), shown, strict=True):
-        axes.imshow(_tinted(gray, labels, tint), aspect=aspect, interpolation="nearest")
-        axes.set_title(title, color="white", fontsize=12)
+    widths = [gray.shape[1] / (gray.shape[0] * aspect) for _, gray, _, aspect in shown]
+    height = 2.6
+    figure = Figure(figsize=(height * sum(widths) + 0.3, height + 0.4))
+    figure.subplots_adjust(0.005, 0.02, 0.995, height / (height + 0.4), wspace=0.03)
+    axes_of = figure.subplots(1, len(shown), width_ratios=widths)
+    for number, (axes, (title, gray, labels, aspect)) in enumerate(zip(axes_of, shown, strict=True)):
+        # Rows of a coronal slice run from foot to head, and are shown with the head above.
+        origin = "upper" if number == 0 else "lower"
+        axes.imshow(gray, cmap="gray", vmin=-160, vmax=240, aspect=aspect, interpolation="bilinear", origin=origin)
+        for value, color in enumerate(CLASS_COLORS[: len(STRUCTURES)], 1):
+            inside = labels == value
+            if number == 1:
+                for z in slices:
+                    x = np.flatnonzero(inside[z])
+                    if len(x):
+                        axes.plot([x[0], x[-1]], [z, z], color=color, linewidth=4, solid_capstyle="butt")
+            elif inside.any():
+                axes.contourf(inside, [0.5, 1.5], colors=[color], alpha=0.4)
+                axes.contour(inside, [0.5], colors=[color], linewidths=1.5)
+        if number == 3 and proposed.axis == 0:
+            axes.axhline(proposed.index, color="white", linewidth=0.8, linestyle=":")
+        axes.set_title(title, color="white", fontsize=11)
         axes.set_axis_off()
     return figure
-
-
-def _tinted(gray: np.ndarray, labels: np.ndarray, tint: float) -> np.ndarray:
-    rgb = np.repeat(np.clip((gray + 160) / 400, 0, 1)[..., None], 3, axis=2)
-    for value in range(1, len(STRUCTURES) + 1):
-        rgb[labels == value] = (1 - tint) * rgb[labels == value] + tint * np.array(CLASS_COLORS[value - 1])
-    return rgb
 
 
 if __name__ == "__main__":
