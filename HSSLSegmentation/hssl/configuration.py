@@ -300,7 +300,7 @@ class CompareConfig(Configuration):
     """Pretrained against scratch under the same recipe, over numbers of labelled cases and seeds.
 
     Attributes:
-        finetune: the recipe; its `start`, `case_count`, `cases`, `seed` and `run` are set by each leg.
+        finetune: the recipe; its `start`, `case_count`, `cases`, `seed` and `run` are set by each trial.
         start: the pretrained start.
         case_counts: numbers of labelled cases.
         seeds: each draws its own labelled cases.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -52,6 +52,31 @@ Exclude = Annotated[
 ]
 
 
+FIELDS = {
+    "weight": "weights",
+    "level": "levels",
+    "labels": "case_count",
+    "case": "cases",
+    "minutes": "budget.minutes",
+    "steps": "budget.steps",
+    "epochs": "budget.epochs",
+    "size": "network.size",
+    "dims": "network.spatial_dims",
+    "slices": "network.in_slices",
+}
+"""Fields of the configuration that have another name or place than their option."""
+FIELDS_OF = {
+    "pretrain": {"task": "tasks"},
+    "compare": {
+        "labels": "case_counts",
+        "minutes": "finetune.budget.minutes",
+        "steps": "finetune.budget.steps",
+        **{option: f"finetune.{option}" for option in ("workspace", "task", "exclude", "device", "threads")},
+    },
+}
+"""The same for single commands."""
+
+
 def register(app: typer.Typer) -> None:
     """Adds the commands to the application."""
     for command in (pretrain, finetune, compare, predict, evaluate, suggest, demo, estimate):
@@ -59,6 +84,7 @@ def register(app: typer.Typer) -> None:
 
 
 def pretrain(
+    context: typer.Context,
     workspace: Workspace = None,
     config: ConfigFile = None,
     run: Run = None,
@@ -99,35 +125,11 @@ def pretrain(
     json: Json = False,
 ) -> None:
     """Pretrain a network on all images of a workspace, labelled or not."""
-
-    def values() -> dict[str, Any]:
-        return {
-            "workspace": workspace,
-            "run": run,
-            "budget": _budget(minutes, steps, epochs),
-            "pretext": pretext,
-            "weights": _pairs(weight, float),
-            "levels": _pairs(level, lambda text: int(text) if text.isdigit() else text),
-            "start": start,
-            "with_labels": with_labels,
-            "generated": generated,
-            "remapped": remapped,
-            "tasks": task,
-            "exclude": read_ids(exclude),
-            "planes": planes,
-            "network": _network(size, dims, slices),
-            "batch_size": batch_size,
-            "patch_size": patch_size,
-            "learning_rate": learning_rate,
-            "seed": seed,
-            "device": device,
-            "threads": threads,
-        }
-
-    run_configured("pretrain", config, values, json, stop_file, _show_run)
+    _run(context, _show_run)
 
 
 def finetune(
+    context: typer.Context,
     workspace: Workspace = None,
     config: ConfigFile = None,
     task: Annotated[str | None, typer.Option(help="The task to segment.")] = None,
@@ -168,34 +170,11 @@ def finetune(
     json: Json = False,
 ) -> None:
     """Fine-tune a network for a task on its labelled cases."""
-
-    def values() -> dict[str, Any]:
-        return {
-            "workspace": workspace,
-            "task": task,
-            "start": start,
-            "case_count": labels,
-            "cases": read_ids(case),
-            "validation": read_ids(validation),
-            "exclude": read_ids(exclude),
-            "unlabelled": unlabelled,
-            "mirror": mirror,
-            "planes": planes,
-            "run": run,
-            "budget": _budget(minutes, steps, epochs),
-            "network": _network(size, dims, slices),
-            "batch_size": batch_size,
-            "patch_size": patch_size,
-            "learning_rate": learning_rate,
-            "seed": seed,
-            "device": device,
-            "threads": threads,
-        }
-
-    run_configured("finetune", config, values, json, stop_file, _show_run)
+    _run(context, _show_run)
 
 
 def compare(
+    context: typer.Context,
     workspace: Workspace = None,
     config: ConfigFile = None,
     task: Annotated[str | None, typer.Option(help="The task to segment.")] = None,
@@ -218,32 +197,14 @@ def compare(
 ) -> None:
     """Fine-tune from a pretrained start and from scratch, under the same recipe, and test both."""
 
-    def values() -> dict[str, Any]:
-        return {
-            "start": start,
-            "name": name,
-            "case_counts": labels,
-            "seeds": seeds,
-            "test": read_ids(test),
-            "finetune": _given(
-                {
-                    "workspace": workspace,
-                    "task": task,
-                    "exclude": read_ids(exclude),
-                    "budget": _budget(minutes, steps, None),
-                    "device": device,
-                    "threads": threads,
-                }
-            ),
-        }
-
     def show(done: Done) -> None:
         typer.echo(f"Table, plot and figures: {done.result['folder']}")
 
-    run_configured("compare", config, values, json, stop_file, show)
+    _run(context, show)
 
 
 def predict(
+    context: typer.Context,
     inputs: Annotated[
         list[Path] | None,
         typer.Argument(help="Volumes, DICOM series folders, or folders of volumes.", show_default=False),
@@ -275,33 +236,17 @@ def predict(
 ) -> None:
     """Segment volumes; each label map lies exactly on its volume's grid."""
 
-    def values() -> dict[str, Any]:
-        return {
-            "inputs": inputs or None,
-            "model": model,
-            "output": output,
-            "flips": flips,
-            "fast": fast,
-            "largest_component": largest_component,
-            "probabilities": probabilities,
-            "uncertainty": uncertainty,
-            "overwrite": overwrite,
-            "batch_size": batch_size,
-            "slab_megabytes": slab_megabytes,
-            "device": device,
-            "threads": threads,
-        }
-
     def show(done: Done) -> None:
         for entry in done.result["outputs"]:
             typer.echo(entry["label_map"])
         for entry in done.result["failed"]:
             typer.echo(f"failed: {entry['input']}: {entry['reason']}", err=True)
 
-    run_configured("predict", config, values, json, stop_file, show)
+    _run(context, show)
 
 
 def evaluate(
+    context: typer.Context,
     predictions: Annotated[
         Path | None, typer.Argument(help="Folder of predicted label maps.", show_default=False)
     ] = None,
@@ -314,15 +259,6 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Compare label maps with true ones: Dice, HD95, ASD, volume error."""
-
-    def values() -> dict[str, Any]:
-        return {
-            "predictions": predictions,
-            "references": references,
-            "output": output,
-            "model": model,
-            "overwrite": overwrite,
-        }
 
     def show(done: Done) -> None:
         from rich.console import Console
@@ -342,10 +278,11 @@ def evaluate(
             typer.echo(f"failed: {entry['case']}: {entry['file']}: {entry['reason']}", err=True)
         typer.echo(done.result["csv"])
 
-    run_configured("evaluate", config, values, json, stop_file, show)
+    _run(context, show)
 
 
 def suggest(
+    context: typer.Context,
     workspace: Workspace = None,
     config: ConfigFile = None,
     task: Annotated[str | None, typer.Option(help="The task to label images for.")] = None,
@@ -364,18 +301,6 @@ def suggest(
 ) -> None:
     """Suggest which unlabelled images of a task to label next."""
 
-    def values() -> dict[str, Any]:
-        return {
-            "workspace": workspace,
-            "task": task,
-            "model": model,
-            "features": features,
-            "count": count,
-            "exclude": read_ids(exclude),
-            "device": device,
-            "threads": threads,
-        }
-
     def show(done: Done) -> None:
         from rich.console import Console
         from rich.table import Table
@@ -387,7 +312,7 @@ def suggest(
         Console().print(table)
         typer.echo(done.result["file"])
 
-    run_configured("suggest", config, values, json, stop_file, show)
+    _run(context, show)
 
 
 def demo(
@@ -411,6 +336,7 @@ def demo(
 
 
 def estimate(
+    context: typer.Context,
     workspace: Workspace = None,
     config: ConfigFile = None,
     size: Size = None,
@@ -423,21 +349,12 @@ def estimate(
 ) -> None:
     """Estimate the memory of a pretraining, and tell the patch and batch size that it would choose."""
 
-    def values() -> dict[str, Any]:
-        return {
-            "workspace": workspace,
-            "network": _network(size, dims, slices),
-            "batch_size": batch_size,
-            "patch_size": patch_size,
-            "device": device,
-        }
-
     def show(done: Done) -> None:
         found = done.result
         size = " × ".join(map(str, found["patch_size"]))
         typer.echo(f"{found['bytes'] / 2**30:.1f} GB for {found['batch_size']} patches of {size} on {found['device']}")
 
-    run_configured("estimate", config, values, json, None, show)
+    _run(context, show)
 
 
 def run_configured(
@@ -458,13 +375,34 @@ def run_configured(
         given = read_json(config) if config is not None else {}
         if not isinstance(given, dict):
             raise ConfigurationError(f"{config}: a configuration is a JSON object")
-        return JOBS[kind].run(_merged(given, _given(values())), on_event, stop)
+        return JOBS[kind].run(_merged(given, values()), on_event, stop)
 
     run_job(job, as_json, show, stop_file)
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None and value != {}}
+def _run(context: typer.Context, show: Callable[[Done], None]) -> NoReturn:
+    """Runs the job of a command, whose options are fields of its configuration (see `FIELDS`), and ends the process."""
+    options = dict(context.params)
+    config, as_json, stop_file = options.pop("config"), options.pop("json"), options.pop("stop_file", None)
+    assert context.command.name is not None
+    kind = context.command.name
+
+    def values() -> dict[str, Any]:
+        fields = FIELDS | FIELDS_OF.get(kind, {})
+        found: dict[str, Any] = {}
+        for option, value in options.items():
+            if value is None or value == ():
+                continue
+            *folders, field = fields.get(option, option).split(".")
+            place = found
+            for folder in folders:
+                place = place.setdefault(folder, {})
+            place[field] = READERS[option](value) if option in READERS else value
+        if options.get("dims") == 3:
+            found["network"].setdefault("in_slices", 1)
+        return found
+
+    run_configured(kind, config, values, as_json, stop_file, show)
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -475,21 +413,11 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _budget(minutes: float | None, steps: int | None, epochs: float | None) -> dict[str, Any] | None:
-    return _given({"minutes": minutes, "steps": steps, "epochs": epochs}) or None
-
-
-def _network(size: str | None, dims: int | None, slices: int | None) -> dict[str, Any]:
-    if dims == 3 and slices is None:
-        slices = 1
-    return _given({"size": size, "spatial_dims": dims, "in_slices": slices})
-
-
-def _pairs(texts: list[str] | None, convert: Callable[[str], Any]) -> dict[str, Any]:
+def _pairs(texts: Sequence[str], convert: Callable[[str], Any]) -> dict[str, Any]:
     from ..errors import ConfigurationError
 
     pairs = {}
-    for text in texts or []:
+    for text in texts:
         name, equals, value = text.partition("=")
         try:
             pairs[name] = convert(value)
@@ -505,3 +433,11 @@ def _show_run(done: Done) -> None:
     typer.echo(f"{result['run']}: {result['steps']} steps, {result['minutes']:.1f} minutes")
     if result.get("validation_dice") is not None:
         typer.echo(f"validation Dice {result['validation_dice']:.3f}")
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    "weight": lambda texts: _pairs(texts, float),
+    "level": lambda texts: _pairs(texts, lambda text: int(text) if text.isdigit() else text),
+    **dict.fromkeys(("case", "validation", "exclude", "test"), read_ids),
+}
+"""How options are read that are more than a value."""

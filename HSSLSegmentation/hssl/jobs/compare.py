@@ -33,22 +33,22 @@ from .finetune import finetune
 RESULT = "comparison.json"
 NOT_COMPARED = {
     *("workspace", "device", "threads", "checkpoint_minutes"),  # may differ when a comparison goes on
-    *("start", "run", "case_count", "cases", "seed"),  # are set by each leg
+    *("start", "run", "case_count", "cases", "seed"),  # are set by each trial
 }
 
 
 def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
     """Fine-tunes from the start and from scratch for every number of labels and seed, and tests each on the same cases.
 
-    A comparison of that name goes on where it was stopped; a leg that is done is not done again.
+    A comparison of that name goes on where it was stopped; a trial that is done is not done again.
 
     Returns:
         The Done event, whose result has "folder" and "rows": start, case_count, seed, dice (mean over test cases and
-        classes), classes (Dice by name), cases, minutes, steps and run of each leg.
+        classes), classes (Dice by name), cases, minutes, steps and run of each trial.
 
     Raises:
         ConfigurationError: a comparison of that name has another start, recipe or test set.
-        HSSLError: a leg failed, or there are not enough labelled cases.
+        HSSLError: a trial failed, or there are not enough labelled cases.
 
     Example:
         >>> from hssl import FinetuneConfig, compare
@@ -70,12 +70,12 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
             raise ConfigurationError("a comparison needs a pretrained start to compare with scratch")
         kept = _kept(folder, config, test)
         rows: list[dict[str, Any]] = kept["rows"]
-        done_legs = {(r["start"], r["case_count"], r["seed"]) for r in rows}
-        legs = [(kind, n, s) for s in config.seeds for n in config.case_counts for kind in ("pretrained", "scratch")]
-        for number, (kind, count, seed) in enumerate(legs, 1):
+        done_trials = {(r["start"], r["case_count"], r["seed"]) for r in rows}
+        trials = [(kind, n, s) for s in config.seeds for n in config.case_counts for kind in ("pretrained", "scratch")]
+        for number, (kind, count, seed) in enumerate(trials, 1):
             title = f"{kind}, {count} labelled, seed {seed}"
-            on_event(Phase(name="comparison", index=number, count=len(legs), detail=title))
-            if (kind, count, seed) in done_legs:
+            on_event(Phase(name="comparison", index=number, count=len(trials), detail=title))
+            if (kind, count, seed) in done_trials:
                 continue
             values = {
                 **recipe.model_dump(),
@@ -86,7 +86,7 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
                 "seed": seed,
                 "exclude": sorted({*recipe.exclude, *(i.id for i in test)}),
                 "run": f"{name}-{kind}-{count}-{seed}",
-                # The first leg's trial decides for all, or noise of the machine would tell starts apart.
+                # The first trial decides for all, or noise of the machine would tell starts apart.
                 "precision": rows[0]["precision"] if rows else recipe.precision,
             }
             done = finetune(FinetuneConfig.checked(values), as_part(on_event), stop)

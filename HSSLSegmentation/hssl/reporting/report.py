@@ -280,8 +280,8 @@ def _comparison(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ordered = sorted(rows, key=lambda r: (r["case_count"], r["seed"], r["start"] == "scratch"))
     shown, before = [], None
     for row in ordered:
-        leg = (row["case_count"], row["seed"])
-        rivals = [r["dice"] for r in rows if (r["case_count"], r["seed"]) == leg]
+        trial = (row["case_count"], row["seed"])
+        rivals = [r["dice"] for r in rows if (r["case_count"], r["seed"]) == trial]
         shown.append(
             {
                 "start": _start(row["start"]),
@@ -290,11 +290,11 @@ def _comparison(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 "dice": _percent(row["dice"]),
                 "classes": [_percent(row["classes"].get(name)) for name in names],
                 "minutes": f"{row['minutes']:.1f}",
-                "first": before is not None and before != leg,
+                "first": before is not None and before != trial,
                 "best": len(rivals) > 1 and row["dice"] == max(rivals),
             }
         )
-        before = leg
+        before = trial
     return {"classes": names, "rows": shown}
 
 

@@ -82,7 +82,7 @@ def made_up(folder: Path, size: str = "tiny") -> dict:
             )
         )
         evaluations[start] = Path(done.result["json"])
-    legs = [
+    trials = [
         {
             "start": s,
             "case_count": n,
@@ -95,7 +95,7 @@ def made_up(folder: Path, size: str = "tiny") -> dict:
         for n, pair in ((1, (0.55, 0.4)), (3, (0.8, 0.7)))
         for s, d in zip(("pretrain", "scratch"), pair, strict=True)
     ]
-    (folder / "comparison.json").write_text(json.dumps({"rows": legs}))
+    (folder / "comparison.json").write_text(json.dumps({"rows": trials}))
     cases = sorted((folders[TASK] / "images").iterdir())
     return {
         "workspace": catalogue.workspace,

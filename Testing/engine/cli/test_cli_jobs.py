@@ -1,0 +1,131 @@
+"""Options of the commands that run jobs: each reaches the field of the configuration that it is for, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from pydantic import BaseModel
+from typer.testing import CliRunner
+
+from hssl.cli import app
+from hssl.events import Done
+from hssl.jobs import JOBS, JobKind
+
+COMMANDS = typer.main.get_command(app).commands
+NO_SETTINGS = {"config", "json", "stop_file", "help"}
+TEXTS = {
+    "weight": ["dense=0", "image=2"],
+    "level": ["task=3"],
+    "planes": ["one"],
+    "seeds": ["3", "4"],
+    "labels": ["2"],
+    "size": ["medium"],
+    "dims": ["3"],
+    "unlabelled": ["none"],
+}
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The values that jobs were asked to run with; no job runs."""
+    found = []
+
+    def run(self, values, on_event=None, stop=None):
+        found.append(values)
+        return Done(stopped=True)
+
+    monkeypatch.setattr(JobKind, "run", run)
+    return found
+
+
+def run(*words: str) -> int:
+    result = CliRunner().invoke(app, list(words))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result.exit_code
+
+
+def every_option(command) -> tuple[list[str], list[str]]:
+    """Returns words that give every option and argument of a command, and the names of those that are settings."""
+    words, names = [], []
+    for parameter in command.params:
+        if parameter.name in NO_SETTINGS:
+            continue
+        names.append(parameter.name)
+        texts = TEXTS.get(parameter.name, ["1"])
+        if parameter.param_type_name == "argument":
+            words = [*texts, *words]
+        elif getattr(parameter, "is_flag", False):
+            words.append(parameter.opts[0])
+        else:
+            words += [word for text in texts for word in (parameter.opts[0], text)]
+    return words, names
+
+
+def leaves(values: dict, model: type[BaseModel]) -> list[str]:
+    """Returns the fields that are set, and fails at one that the configuration does not have."""
+    found = []
+    for name, value in values.items():
+        assert name in model.model_fields, f"{model.__name__} has no {name}"
+        inner = model.model_fields[name].annotation
+        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, BaseModel) and name in NESTED:
+            found += leaves(value, inner)
+        else:
+            found.append(name)
+    return found
+
+
+NESTED = {"budget", "network", "finetune"}
+
+
+@pytest.mark.parametrize("kind", sorted(k for k in JOBS if k in COMMANDS))
+def test_every_option_is_a_field_of_the_configuration(asked, kind):
+    words, names = every_option(COMMANDS[kind])
+    assert run(kind, *words) == 10
+    three_dimensional = "dims" in names
+    assert len(leaves(asked[0], JOBS[kind].configuration)) == len(names)
+    if three_dimensional:
+        assert asked[0]["network"]["spatial_dims"] == 3
+
+
+@pytest.mark.parametrize("kind", sorted(k for k in JOBS if k in COMMANDS))
+def test_what_is_not_given_is_left_to_the_configuration(asked, kind):
+    assert run(kind) == 10
+    assert asked == [{}]
+
+
+def test_options_win_over_the_file_and_a_budget_is_one_thing(asked, tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"seed": 1, "budget": {"minutes": 5}, "weights": {"image": 2.0, "task": 3.0}}))
+    run("pretrain", "five", "--config", str(file), "--seed", "7", "--steps", "9", "--weight", "task=0")
+    (values,) = asked
+    assert (values["seed"], values["workspace"]) == (7, Path("five"))
+    assert values["budget"] == {"steps": 9}
+    assert values["weights"] == {"image": 2.0, "task": 0.0}
+
+
+def test_a_3d_network_takes_volumes_unless_told_otherwise(asked):
+    run("finetune", "five", "--task", "t", "--dims", "3")
+    run("finetune", "five", "--task", "t", "--dims", "2")
+    assert [values["network"] for values in asked] == [{"spatial_dims": 3, "in_slices": 1}, {"spatial_dims": 2}]
+
+
+def test_ids_come_from_files_too(asked, tmp_path):
+    (tmp_path / "ids").write_text("a\nb\n")
+    run("finetune", "five", "--case", "c", "--case", f"@{tmp_path / 'ids'}", "--labels", "3")
+    assert asked[0]["cases"] == ["c", "a", "b"] and asked[0]["case_count"] == 3
+
+
+def test_compare_passes_its_recipe_on(asked):
+    run("compare", "five", "--task", "t", "--start", "night", "--labels", "1", "--labels", "5", "--minutes", "2")
+    assert asked[0] == {
+        "finetune": {"workspace": Path("five"), "task": "t", "budget": {"minutes": 2.0}},
+        "start": "night",
+        "case_counts": [1, 5],
+    }
+
+
+def test_a_malformed_pair_is_told(capfd):
+    assert run("pretrain", "five", "--weight", "image") == 3
