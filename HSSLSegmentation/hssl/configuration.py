@@ -262,6 +262,9 @@ class PredictConfig(Configuration):
         largest_component: keep the largest connected component of each class, or of none; None lets the model decide,
             which knows the classes that are one piece in the labels it was trained on.
         probabilities, uncertainty: write those volumes too.
+        dicom_segmentation: of an input that is a DICOM series, write `<name>.seg.dcm` (DICOM SEG) too.
+        frame: volume to take of 4D files and of series that have several, from 0.
+        spacing: mm in x, y, z, of files that do not say it (TIFF).
         slab_megabytes: bound on the memory of one slab of probabilities.
     """
 
@@ -274,6 +277,9 @@ class PredictConfig(Configuration):
     largest_component: bool | None = None
     probabilities: bool = False
     uncertainty: bool = False
+    dicom_segmentation: bool = True
+    frame: int | None = Field(default=None, ge=0)
+    spacing: tuple[float, float, float] | None = None
     device: str = "auto"
     threads: int = Field(default=0, ge=0)
     batch_size: int = Field(default=0, ge=0)

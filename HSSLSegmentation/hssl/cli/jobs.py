@@ -226,6 +226,19 @@ def predict(
     ] = None,
     probabilities: Annotated[bool | None, typer.Option("--probabilities", help="Write probability volumes.")] = None,
     uncertainty: Annotated[bool | None, typer.Option("--uncertainty", help="Write uncertainty volumes.")] = None,
+    dicom_segmentation: Annotated[
+        bool | None,
+        typer.Option(
+            "--dicom-seg/--no-dicom-seg",
+            help="Of DICOM series write a DICOM segmentation too. [default: dicom-seg]",
+            show_default=False,
+        ),
+    ] = None,
+    frame: Annotated[int | None, typer.Option(help="Volume to take of 4D files and series, from 0.")] = None,
+    spacing: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(help="mm in x, y, z, of files that do not say it (TIFF).", show_default=False),
+    ] = None,
     overwrite: Overwrite = None,
     batch_size: Annotated[int | None, typer.Option(help="Slices (windows in 3D) at once.")] = None,
     slab_megabytes: Annotated[int | None, typer.Option(help="Bound on the memory of a slab.")] = None,
@@ -239,6 +252,8 @@ def predict(
     def show(done: Done) -> None:
         for entry in done.result["outputs"]:
             typer.echo(entry["label_map"])
+            if "dicom_segmentation" in entry:
+                typer.echo(entry["dicom_segmentation"])
         for entry in done.result["failed"]:
             typer.echo(f"failed: {entry['input']}: {entry['reason']}", err=True)
 

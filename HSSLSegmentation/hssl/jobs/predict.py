@@ -15,7 +15,9 @@ import torch
 from ..configuration import PredictConfig
 from ..errors import ConfigurationError, HSSLError, InputError, ModelFileError
 from ..events import Done, Message, OnEvent, Phase, Stop, Stopped, ignore, never
-from ..imaging.formats import is_volume, stem_of
+from ..imaging.dicom import find_series, series_of_file
+from ..imaging.dicom_segmentation import write_dicom_segmentation
+from ..imaging.formats import is_dicom, is_volume, stem_of
 from ..imaging.volumes import check_values, read_volume, series_in, write_volume
 from ..models.device import chosen_device
 from ..models.find import find_model
@@ -23,7 +25,7 @@ from ..models.inference import Segmenter
 from ..models.model_file import load_model
 from ..models.prediction import Prediction, predict_volume
 from ..outputs import ResultFolder, portable
-from ..workspace.catalogue import LabelClass
+from ..workspace.catalogue import LabelClass, Task
 
 LONGEST_STEM = 120
 """Bytes of the name that results of one input share; longer ones are cut and told apart by a hash."""
@@ -36,6 +38,11 @@ class Source:
     path: Path
     name: str
     series: str | None = None
+
+    @property
+    def is_dicom(self) -> bool:
+        """Whether it is a series of a folder, or a DICOM file."""
+        return self.series is not None or (not is_volume(self.path.name) and is_dicom(self.path))
 
     @property
     def key(self) -> str:
@@ -51,8 +58,8 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
     folders in which they differ.
 
     Returns:
-        The Done event, whose result has "outputs" (input, label_map, probabilities, uncertainty: paths) and "failed"
-        (input, reason).
+        The Done event, whose result has "outputs" (input, label_map, and, where they were written, dicom_segmentation,
+        probabilities, uncertainty: paths) and "failed" (input, reason).
 
     Raises:
         OutputError: a result would replace an input or what somebody else wrote, or cannot be written.
@@ -97,13 +104,14 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
     for number, source in enumerate(sources, 1):
         on_event(Phase(name="prediction", index=number, count=len(sources), detail=files[source.key].name))
         try:
-            volume = read_volume(source.path, series=source.series)
+            volume = read_volume(source.path, source.series, config.frame, config.spacing)
             check_values(volume, source.path)
             result = predict_volume(
                 volume, segmenter, config.largest_component, config.probabilities, config.uncertainty,
                 config.slab_megabytes, on_event, stop,
             )  # fmt: skip
-            outputs.append({"input": str(source.path), **_written(result, files[source.key], results)})
+            written = _segmentation(config, source, result, description.tasks[0], files[source.key], results, on_event)
+            outputs.append({"input": str(source.path), **written, **_written(result, files[source.key], results)})
         except InputError as error:
             on_event(Message(level="error", text=f"{source.path}: {error.reason}"))
             failed.append({"input": str(source.path), "reason": error.reason})
@@ -183,6 +191,7 @@ class Files:
 
     name: str
     label_map: Path
+    segmentation: Path | None
     uncertainty: Path | None
     probabilities: dict[str, Path]
     """By the class's name."""
@@ -190,7 +199,8 @@ class Files:
     @property
     def every(self) -> list[Path]:
         """All of them."""
-        return [*([self.uncertainty] if self.uncertainty else []), *self.probabilities.values(), self.label_map]
+        single = [file for file in (self.segmentation, self.uncertainty) if file is not None]
+        return [*single, *self.probabilities.values(), self.label_map]
 
 
 def _planned(config: PredictConfig, sources: Sequence[Source], classes: Sequence[LabelClass]) -> dict[str, Files]:
@@ -199,22 +209,23 @@ def _planned(config: PredictConfig, sources: Sequence[Source], classes: Sequence
     planned: dict[str, Files] = {}
     # In an order of their own, so that names do not depend on the order in which inputs are given.
     for source in sorted(sources, key=lambda s: (s.name, s.key)):
-        number, files = 1, _files(config, source.name, classes)
+        number, files = 1, _files(config, source.name, source.is_dicom, classes)
         while any(portable(file.name) in taken for file in files.every):
             number += 1
-            files = _files(config, f"{source.name}_{number}", classes)
+            files = _files(config, f"{source.name}_{number}", source.is_dicom, classes)
         taken |= {portable(file.name) for file in files.every}
         planned[source.key] = files
     return planned
 
 
-def _files(config: PredictConfig, name: str, classes: Sequence[LabelClass]) -> Files:
+def _files(config: PredictConfig, name: str, is_dicom: bool, classes: Sequence[LabelClass]) -> Files:
     folder = config.output
     # Class names may hold anything; a file's name may not.
     plain = [f"{n}_{re.sub(r'[^A-Za-z0-9-]+', '_', c.name)[:60]}" for n, c in enumerate(classes, 1)]
     return Files(
         name=name,
         label_map=folder / f"{name}.nii.gz",
+        segmentation=folder / f"{name}.seg.dcm" if is_dicom and config.dicom_segmentation else None,
         uncertainty=folder / f"{name}_uncertainty.nii.gz" if config.uncertainty else None,
         probabilities={
             c.name: folder / f"{name}_probability_{p}.nii.gz"
@@ -222,6 +233,29 @@ def _files(config: PredictConfig, name: str, classes: Sequence[LabelClass]) -> F
             if config.probabilities
         },
     )
+
+
+def _segmentation(
+    config: PredictConfig,
+    source: Source,
+    result: Prediction,
+    task: Task,
+    files: Files,
+    results: ResultFolder,
+    on_event: OnEvent,
+) -> dict[str, object]:
+    """Writes the label map of a DICOM series as DICOM SEG; a series that lacks what that needs is told of."""
+    if files.segmentation is None:
+        return {}
+    try:
+        series = series_of_file(source.path) if source.series is None else find_series(source.path, source.series)
+        with results.writing(files.segmentation) as temporary:
+            write_dicom_segmentation(result.label_map, series, task.classes, temporary, config.frame, task.name)
+    except InputError as error:
+        text = f"{source.path}: no DICOM segmentation was written, only {files.label_map.name}: {error.reason}"
+        on_event(Message(level="warning", text=text))
+        return {}
+    return {"dicom_segmentation": str(files.segmentation)}
 
 
 def _written(result: Prediction, files: Files, results: ResultFolder) -> dict[str, object]:
