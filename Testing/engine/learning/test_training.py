@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 
 import hssl.learning.finetuning
@@ -29,6 +30,7 @@ from hssl.learning.pretraining import PretrainLearner
 from hssl.learning.segmentation import SegmentationModule
 from hssl.learning.training_run import main_process_first
 from hssl.locks import FolderLock
+from hssl.models.model_file import load_model
 from hssl.models.run_folder import RunFolder, all_runs, run_path
 from hssl.workspace.catalogue import Catalogue
 
@@ -310,6 +312,28 @@ def test_named_validation_cases_give_a_dice_and_the_best_weights(workspace):
     rows = [r for r in losses(workspace, "v") if "validation_dice" in r]
     assert len(rows) == 5
     assert done.result["validation_dice"] == pytest.approx(max(r["validation_dice"] for r in rows), abs=1e-5)
+    description, _ = load_model(done.result["run"])
+    assert description.figures == {"validation_dice": done.result["validation_dice"]}
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_labels_decide_which_classes_keep_their_largest_component(workspace, broken):
+    catalogue = Catalogue.load(workspace)
+    task = catalogue.tasks[0]
+    image = catalogue.usable(task.name, labelled=True)[0]
+    path = catalogue.label_path(image)
+    values = [c.value for c in task.classes]
+    array = np.zeros_like(sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
+    for number, value in enumerate(values):
+        array[:, 4 * number : 4 * number + 3, 2:9] = value
+    if broken:
+        array[:, 4:7, 14:19] = values[0]  # a second piece of the first class, as large as the first
+    label = sitk.GetImageFromArray(array)
+    label.CopyInformation(sitk.ReadImage(str(path)))
+    sitk.WriteImage(label, str(path))
+    done = finetune(finetuning(workspace, "v", 1, cases=[image.id]))
+    description, _ = load_model(done.result["run"])
+    assert description.one_piece == tuple(values[1:] if broken else values)
 
 
 def test_a_comparison_goes_on_where_it_was_stopped(workspace):
