@@ -30,6 +30,7 @@ EXPERIMENTS = {
     "time": "time_to_accuracy",
     "ablations": "ablations",
     "frozen": "frozen",
+    "general": "general",
     "baselines": "baselines",
     "unlabelled": "unlabelled",
     "hierarchy": "hierarchy",

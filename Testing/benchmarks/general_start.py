@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.data import Data
+from experiments.general import LICENCES, RECIPE
 
 from hssl.configuration import PretrainConfig
 from hssl.events import Event, Losses, Message
@@ -22,14 +23,6 @@ from hssl.jobs.pretrain import pretrain
 from hssl.models.model_file import load_model, write_model
 from hssl.models.run_folder import RunFolder
 
-LICENCES = {
-    "msd_hippocampus": "CC BY-SA 4.0 (Medical Segmentation Decathlon, Task04; Antonelli et al. 2022)",
-    "hn_ct_openkbp": "MIT (OpenKBP; Babier et al. 2021)",
-    "cardiac_cine_scd": "CC0 (Sunnybrook Cardiac Data; Radau et al. 2009)",
-    "em_fib25_neuroproof": "CC BY (FIB-25; Parag et al. 2015)",
-}
-"""Sources that may be learned from, with the licence that lets what was learned be passed on. The mouse brains are not
-among them: their licence (GPL) says nothing of weights."""
 LICENCE = "CC BY-SA 4.0"
 """Of the model file: the strictest of the sources' licences."""
 PRESETS: dict[str, dict[str, Any]] = {
@@ -37,8 +30,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gpu": {"network": {"size": "small"}, "batch_size": 64, "patch_size": 96, "budget": {"minutes": 8}},
     "smoke": {"network": {"size": "small"}, "threads": 1, "batch_size": 4, "patch_size": 32, "budget": {"steps": 2}},
 }
-RECIPE: dict[str, Any] = {"with_labels": True, "generated": 0.25, "remapped": 0.25}
-"""What differs from a user's pretraining."""
 
 
 def configuration(data: Data, preset: str, left_out: list[str], steps: int | None, **changes: Any) -> PretrainConfig:
