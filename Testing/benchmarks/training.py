@@ -149,7 +149,7 @@ def monai(job: str, workspace: Path, batch: int, steps: int, threads: int, worke
 
     # What the engine does to be quick is not what a user of MONAI would have.
     processes.keep_freed_memory = lambda: None
-    networks.NORMS["instance"] = ("instance", {"affine": True})
+    networks.INSTANCE_NORM = "instance"
     made = learner(job, workspace, batch, threads, "cpu")
     usual = made.kinds[0] if job == "finetune" else None
     reader = Reader()

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from ..errors import ConfigurationError
 from ..events import OnEvent, ProgressMeter, Stop, Stopped, ignore, never
 from ..models.description import ModelDescription
-from ..models.network import EncoderDecoder, build_network
+from ..models.model import Model
+from ..models.network import EncoderDecoder
 from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.normalisation import ANISOTROPY, normalised, slice_axis_of
 from .slice_features import Region, SliceFeatures, slice_features
@@ -85,9 +86,7 @@ class InteractiveSession:
             description, state = self.model
             if description.network.spatial_dims != 2:
                 raise ConfigurationError("learning from slices needs a 2D network, this one is 3D")
-            self._network = build_network(description.network, description.out_channels)
-            self._network.load_state_dict(state)
-            self._network.to(self.device).eval()
+            self._network = Model(description, state).network(self.device)
         self._features: SliceFeatures | None = None
         self._head: _Head | None = None
         self._values: list[int] = []

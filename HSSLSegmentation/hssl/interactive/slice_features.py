@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..events import OnEvent, ProgressMeter, Stop, Stopped
+from ..models.device import computes_bf16
 from ..models.network import MULTIPLE, SMALLEST, EncoderDecoder
 
 SLICES_AT_ONCE = 8
@@ -186,8 +187,7 @@ def _of_slices(network: EncoderDecoder, stacks: np.ndarray, device: torch.device
     images = torch.from_numpy(np.ascontiguousarray(stacks)).to(device)
     below, right = (max(n + -n % MULTIPLE, SMALLEST) - n for n in images.shape[-2:])
     images = F.pad(images, (0, right, 0, below), mode="replicate")
-    bf16 = device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+    with torch.autocast(device.type, torch.bfloat16, enabled=computes_bf16(device)):
         decoder = network.features(images).decoder
     return [decoder[n].half().cpu() for n in LEVELS]
 

@@ -29,9 +29,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..events import Stop, Stopped, never
+from ..models.architecture import FILTERS
 from ..models.description import ModelDescription
 from ..models.inference import SLICES_AT_ONCE, Segmenter, padding
-from ..models.network import FILTERS, MULTIPLE, SMALLEST, EncoderDecoder, build_network
+from ..models.model import Model
+from ..models.network import MULTIPLE, SMALLEST
 from ..preprocessing.normalisation import body_mask
 from ..spread import evenly
 from ..workspace.suggestions import Suggestion
@@ -160,9 +162,7 @@ class FeatureSpace:
 
     def __init__(self, description: ModelDescription, state: dict[str, Tensor], device: torch.device):
         self.description, self.device = description, device
-        self.network: EncoderDecoder = build_network(description.network, description.out_channels)
-        self.network.load_state_dict(state)
-        self.network.to(device).eval()
+        self.network = Model(description, state).network(device)
         self.channels = FILTERS[description.network.size]
 
     @torch.inference_mode()

@@ -19,6 +19,7 @@ from ..configuration import RunConfig
 from ..errors import ConfigurationError, NumericalError
 from ..events import Losses, Message, Metrics, OnEvent, ProgressMeter, Stop
 from ..models.description import ModelDescription
+from ..models.device import computes_bf16
 from ..models.run_folder import BEST, RunFolder
 from .distributed import Processes
 
@@ -344,10 +345,8 @@ def _choose_bf16(learner: Learner, config: RunConfig, processes: Processes, on_e
     device = processes.device
     if config.precision != "auto":
         return config.precision == "bfloat16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != "cpu" or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return False
+    if device.type != "cpu" or not computes_bf16(device):
+        return computes_bf16(device)
     if processes.world_size > 1:
         return False  # a trial would have to be agreed upon; float32 is what one process and several share
     prepared = learner.prepared(learner.read(0, 0, 1))

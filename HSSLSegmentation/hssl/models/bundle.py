@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from .. import __version__
+from .architecture import dynunet_arguments
 from .description import ModelDescription
 
 SCHEMA = "https://project-monai.github.io/schema/meta_schema_20240725.json"
@@ -68,25 +69,8 @@ def inference(description: ModelDescription) -> dict[str, Any]:
     It holds no expression. Of the names in this network's state dict, the file lacks those that begin with
     "skip_layers": DynUNet registers its blocks twice, and they are second names of the same tensors.
     """
-    from .network import FILTERS
-
-    config = description.network
-    filters = list(FILTERS[config.size])
-    norm: list[Any] = [config.norm, {"affine": True}]
-    if config.norm == "group":
-        norm[1]["num_groups"] = 8
     return {
-        "network_def": {
-            "_target_": NETWORK_TARGET,
-            "spatial_dims": config.spatial_dims,
-            "in_channels": config.in_slices,
-            "out_channels": description.out_channels,
-            "kernel_size": [3] * len(filters),
-            "strides": [1] + [2] * (len(filters) - 1),
-            "upsample_kernel_size": [2] * (len(filters) - 1),
-            "filters": filters,
-            "norm_name": norm,
-        }
+        "network_def": {"_target_": NETWORK_TARGET, **dynunet_arguments(description.network, description.out_channels)}
     }
 
 

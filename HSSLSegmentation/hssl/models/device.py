@@ -34,6 +34,13 @@ def chosen_device(name: str) -> torch.device:
     return device
 
 
+def computes_bf16(device: torch.device) -> bool:
+    """Returns whether a device has instructions for bfloat16, so that autocast to it can pay."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Returns whether an exception of torch or Python means that memory ran out."""
     text = str(error).lower()

@@ -14,7 +14,9 @@ from torch import Tensor
 from ..preprocessing.grid import WorkingGrid, slices_first
 from ..preprocessing.planes import Planes
 from .description import ModelDescription
-from .network import MULTIPLE, SMALLEST, EncoderDecoder, build_network
+from .device import computes_bf16
+from .model import Model
+from .network import MULTIPLE, SMALLEST
 
 SLICES_AT_ONCE = {"cpu": 8, "cuda": 64, "mps": 16}
 PIXELS_ON_CPU = 2**19
@@ -56,15 +58,13 @@ class Segmenter:
         fast: bool = False,
     ):
         self.description, self.device = description, device
-        self.network: EncoderDecoder = build_network(description.network, description.out_channels)
-        self.network.load_state_dict(state)
+        self.network = Model(description, state).network(device)
         self.network.window = tuple(MULTIPLE * math.ceil(NORM_WINDOW * s / MULTIPLE) for s in description.patch_size)
-        self.network.to(device).eval()
         self.batch_size = batch_size or (SLICES_AT_ONCE[device.type] if description.network.spatial_dims == 2 else 1)
         self._pixels = PIXELS_ON_CPU if device.type == "cpu" and not batch_size else math.inf
         self.flips = flips and description.mirrored
         self.planes: Planes = (0,) if fast else description.planes.get(description.tasks[0].name, (0,))
-        self.bf16 = _bf16_pays(device)
+        self.bf16 = computes_bf16(device)
 
     @torch.inference_mode()
     def probabilities(self, array: np.ndarray, low: float, first: int, last: int) -> Tensor:
@@ -146,12 +146,6 @@ def padding(size: tuple[int, ...] | torch.Size, multiple: tuple[int, ...], least
         before = (wanted - length) // 2
         pads += [before, wanted - length - before]
     return pads
-
-
-def _bf16_pays(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def on_source(

@@ -39,6 +39,7 @@ from ..outputs import check_outputs
 from ..workspace.catalogue import FILE_NAME
 from . import bundle
 from .description import MODEL_SCHEMA, ModelDescription
+from .model import Model
 from .run_folder import BEST, CONFIG, LAST, RESULT, RunFolder
 
 if TYPE_CHECKING:
@@ -201,11 +202,11 @@ def read_description(path: str | Path) -> ModelDescription:
         return _description(members)
 
 
-def read_model(path: str | Path) -> tuple[ModelDescription, dict[str, torch.Tensor]]:
+def read_model(path: str | Path) -> Model:
     """Reads a model file that may come from anybody.
 
     Returns:
-        The description, and the state dict of the network that it builds, on the CPU.
+        The model: description and weights, which unpack.
 
     Raises:
         ModelFileError: the file is not a model file, damaged, of a newer schema, or holds what it must not.
@@ -213,7 +214,7 @@ def read_model(path: str | Path) -> tuple[ModelDescription, dict[str, torch.Tens
     return _read(Path(path), Path(path))
 
 
-def load_model(path: str | Path) -> tuple[ModelDescription, dict[str, torch.Tensor]]:
+def load_model(path: str | Path) -> Model:
     """Reads the model that a user names: a model file, or the folder of a run (its best checkpoint, or else its last).
 
     Returns:
@@ -232,7 +233,7 @@ def load_model(path: str | Path) -> tuple[ModelDescription, dict[str, torch.Tens
     if not path.is_dir():
         return read_model(path)
     description, content = _checkpoint(path)
-    return description, content["network"]
+    return Model(description, content["network"])
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -276,7 +277,7 @@ def _checkpoint(run_folder: Path) -> tuple[ModelDescription, dict[str, Any]]:
         raise InputError(run_folder / name, f"is not a checkpoint: {_first_problem(error)}") from error
 
 
-def _read(path: Path, shown: Path) -> tuple[ModelDescription, dict[str, torch.Tensor]]:
+def _read(path: Path, shown: Path) -> Model:
     import safetensors
     import safetensors.torch
 
@@ -292,8 +293,9 @@ def _read(path: Path, shown: Path) -> tuple[ModelDescription, dict[str, torch.Te
     if {name: _type_and_shape(tensor) for name, tensor in tensors.items()} != header:
         raise ModelFileError(shown, f"{WEIGHTS} has an ambiguous header")
     _check_finite(tensors, shown)
-    whole = {name: tensors[name] for name in header}
-    return description, {n: t.float() if _type_and_shape(t)[0] in _HALF.values() else t for n, t in whole.items()}
+    halves = _HALF.values()
+    state = {n: t.float() if _type_and_shape(t)[0] in halves else t for n, t in tensors.items()}
+    return Model(description, {name: state[name] for name in header})
 
 
 class _Members:

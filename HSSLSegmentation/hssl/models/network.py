@@ -13,19 +13,10 @@ from torch import Tensor, nn
 
 from ..configuration import Level, NetworkConfig
 from ..errors import ConfigurationError
+from .architecture import FILTERS, dynunet_arguments
 
-FILTERS: dict[str, tuple[int, ...]] = {
-    "small": (16, 32, 64, 128, 192),
-    "medium": (32, 64, 128, 256, 320),
-    "large": (48, 96, 192, 384, 512),
-}
-"""Channels of the levels, finest first, by the size's name."""
-NORMS = {
-    "instance": ("hssl_instance", {"affine": True}),
-    "group": ("group", {"num_groups": 8, "affine": True}),
-    "batch": ("batch", {"affine": True}),
-}
-"""MONAI's names and arguments of the normalisations."""
+INSTANCE_NORM = "hssl_instance"
+"""The name under which MONAI builds the instance norm below."""
 MULTIPLE = 2 ** (len(FILTERS["small"]) - 1)
 """Patches are multiples of this many voxels along each axis."""
 SMALLEST = 2 * MULTIPLE
@@ -114,7 +105,7 @@ def _around(tiles: int, window: int) -> Tensor:
     return windows[below] * (1 - share) + windows[(below + 1).clamp(max=last)] * share
 
 
-@Norm.factory_function("hssl_instance")
+@Norm.factory_function(INSTANCE_NORM)
 def _instance_norm(dim: int) -> type[InstanceNorm]:
     return InstanceNorm
 
@@ -128,18 +119,10 @@ class EncoderDecoder(DynUNet):
     """
 
     def __init__(self, config: NetworkConfig, out_channels: int):
-        filters = FILTERS[config.size]
-        levels = len(filters)
-        super().__init__(
-            spatial_dims=config.spatial_dims,
-            in_channels=config.in_slices,
-            out_channels=out_channels,
-            kernel_size=[3] * levels,
-            strides=[1] + [2] * (levels - 1),
-            upsample_kernel_size=[2] * (levels - 1),
-            filters=filters,
-            norm_name=NORMS[config.norm],
-        )
+        arguments = dynunet_arguments(config, out_channels)
+        if config.norm == "instance":
+            arguments["norm_name"][0] = INSTANCE_NORM
+        super().__init__(**arguments)
         # DynUNet registers the same blocks twice, in order and nested; one set of names is enough.
         del self.skip_layers
         self.config = config

@@ -253,8 +253,8 @@ def run_with(folder: Path, **names: int) -> Path:
 def test_the_best_checkpoint_is_exported_and_the_last_where_there_is_no_best(tmp_path):
     for names, seed in (({"last": 1, "best": 2}, 2), ({"last": 1}, 1)):
         run = run_with(tmp_path / f"run{seed}", **names)
-        told = export_model(run, tmp_path / "m.zip", licence="MIT")
-        read, tensors = read_model(tmp_path / "m.zip")
+        told = export_model(run, tmp_path / f"m{seed}.zip", licence="MIT")
+        read, tensors = read_model(tmp_path / f"m{seed}.zip")
         assert read == told and told.licence == "MIT"
         expected = weights(description(), seed)
         assert all(torch.equal(tensors[n], t) for n, t in expected.items())

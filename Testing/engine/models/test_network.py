@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from hssl.configuration import NetworkConfig
 from hssl.errors import ConfigurationError
+from hssl.models.architecture import FILTERS
 from hssl.models.network import (
-    FILTERS,
     DeepSupervision,
     InstanceNorm,
     Tiling,

@@ -12,7 +12,8 @@ from monai.losses.dice import DiceLoss
 from torch import Tensor, nn
 
 from ...configuration import PretrainConfig
-from ...models.network import FILTERS, Features
+from ...models.architecture import FILTERS
+from ...models.network import Features
 from ..sampling import UNLABELLED
 
 LEVELS = 2
