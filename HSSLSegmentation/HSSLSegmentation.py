@@ -1,5 +1,7 @@
 """What Slicer loads of HSSL (pretrain on many scans, fine-tune with few labels, segment); see HSSLSegmentationLib."""
 
+import sys
+
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -46,6 +48,7 @@ class HSSLSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic = None
         self.panel = None
+        self._reloads = False
 
     def setup(self):
         """Called when the user opens the module for the first time."""
@@ -64,8 +67,15 @@ class HSSLSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Called when the application exits or the module is reloaded: nothing may be left behind."""
         self.removeObservers()
         if self.panel is not None:
-            self.panel.release()
+            self.panel.release(wait=not self._reloads)
             self.panel = None
+
+    def onReload(self):
+        """The developer's Reload: the library and the engine are read again too, without waiting for a job's end."""
+        self._reloads = True
+        for name in [n for n in sys.modules if n.split(".")[0] in ("HSSLSegmentationLib", "hssl")]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def enter(self):
         """Called when the user opens the module."""

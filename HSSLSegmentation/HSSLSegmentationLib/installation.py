@@ -1,5 +1,6 @@
 """The Python packages that jobs need: what is there, missing or broken, and their installation in one dialog."""
 
+import functools
 import importlib
 import importlib.metadata
 import json
@@ -13,9 +14,10 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from .jobs.engineProcess import Lines
 from .jobs.interpreter import Command, InterpreterError, environmentFor, jobPython
-from .jobs.job import Lines
 from .jobs.process import JobProcess
+from .refusal import Refusal
 
 REQUIREMENTS_FILE = Path(__file__).resolve().parent.parent / "Resources" / "requirements.txt"
 TORCH = "torch>=2.2,!=2.9.*"
@@ -47,7 +49,7 @@ print("HSSL-PROBE " + json.dumps(answer))
 """
 
 
-class InstallationError(RuntimeError):
+class InstallationError(Refusal):
     """The packages could not be installed; the message says why and what to do."""
 
 
@@ -57,6 +59,7 @@ class Packages:
 
     Attributes:
         ready: whether jobs can run.
+        started: whether there is a Python that could be asked at all.
         missing: requirements that are not met.
         problem: why a package that is there cannot be used; "" when there is no such reason.
         device: on what torch computes: "cpu" or the name of the graphics card.
@@ -70,11 +73,20 @@ class Packages:
     device: str = ""
     deviceProblem: str = ""
     torch: str = ""
+    started: bool = True
 
 
 def missingRequirements() -> list[str]:
-    """Returns the requirements that Slicer's own Python does not meet; nothing is imported."""
+    """Returns the requirements that Slicer's own Python does not meet; nothing is imported.
+
+    The answer is kept, since it takes a look at a dozen folders and is asked for at every key: see `forget`.
+    """
     return [text for text in [TORCH, *_requirements()] if not _isMet(text)]
+
+
+def forget() -> None:
+    """Has the packages looked at again when they are asked for."""
+    _isMet.cache_clear()
 
 
 def canReadCatalogues() -> bool:
@@ -94,7 +106,7 @@ def probe(process: JobProcess, whenKnown: Callable[[Packages], None], chosenPyth
     try:
         command = Command(jobPython(chosenPython), ["-c", _PROBE], environmentFor(chosenPython))
     except InterpreterError as error:
-        whenKnown(Packages(False, problem=str(error)))
+        whenKnown(Packages(False, problem=str(error), started=False))
         return
     lines, heard = Lines(), []
 
@@ -120,7 +132,7 @@ def probe(process: JobProcess, whenKnown: Callable[[Packages], None], chosenPyth
 
     process.onOutput = lambda data: heard.extend(lines.feed(data))
     process.onFinished = finished
-    process.onFailedToStart = lambda reason: whenKnown(Packages(False, problem=reason))
+    process.onFailedToStart = lambda reason: whenKnown(Packages(False, problem=reason, started=False))
     process.start(command.program, command.arguments, command.environment)
 
 
@@ -128,6 +140,8 @@ def adviceFor(packages: Packages, chosenPython: str = "") -> str:
     """Returns in words what is wrong with the packages and what to do; "" when jobs can run."""
     if packages.ready:
         return ""
+    if not packages.started:
+        return packages.problem
     if chosenPython:
         return _("The chosen Python cannot run HSSL: {problem}. Run this in a terminal:\n{command}").format(
             problem=packages.problem,
@@ -155,6 +169,7 @@ def install(askFirst: bool = True) -> bool:
     Raises:
         InstallationError: the PyTorch extension is missing, or an installation failed.
     """
+    forget()
     missing = missingRequirements()
     if not missing:
         return True
@@ -170,6 +185,7 @@ def install(askFirst: bool = True) -> bool:
     if rest:
         _installUnderConstraints(rest)
     importlib.invalidate_caches()
+    forget()
     stillMissing = missingRequirements()
     if stillMissing:
         raise InstallationError(
@@ -221,11 +237,13 @@ def _installUnderConstraints(requirements: list[str]) -> None:
         os.unlink(path)
 
 
+@functools.cache
 def _requirements() -> list[str]:
     lines = REQUIREMENTS_FILE.read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
+@functools.cache
 def _isMet(text: str) -> bool:
     from packaging.requirements import Requirement
 

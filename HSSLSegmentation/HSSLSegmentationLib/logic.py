@@ -43,7 +43,8 @@ class HSSLSegmentationParameterNode:
     pretrainRun: str = ""
 
     fineTuneTask: str = ""
-    fineTuneStart: str = "scratch"
+    fineTuneStart: str = ""
+    """"": the best there is (`workspace.contents.bestStart`)."""
     fineTuneCases: str = "all"
     fineTuneCaseCount: Annotated[int, WithinRange(1, 100000)] = 3
     fineTuneMinutes: Annotated[float, WithinRange(0, 10000)] = 5.0
@@ -79,8 +80,8 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         logic.addFolder("/data/liver", "/data/scans", task="Liver", group="Abdomen CT", modality="CT")
         logic.addVolume("/data/liver", volumeNode, task="Liver", segmentationNode=segmentationNode)
         logic.pretrain("/data/liver", minutes=30, waitForCompletion=True)
-        job = logic.fineTune("/data/liver", task="Liver", start="pretrained", minutes=10, waitForCompletion=True)
-        segmentationNode = logic.segment(volumeNode, model=job.model)
+        job = logic.fineTune("/data/liver", task="Liver", minutes=10, waitForCompletion=True)
+        segmentationNode = logic.segment(volumeNode, model=job.model).segmentationNode
     """
 
     def __init__(self, parent=None, makeProcess: Callable[[], JobProcess] = QtProcess):
@@ -95,7 +96,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
     # Dataset -----------------------------------------------------------------------------------------------------
 
-    def createWorkspace(self, path: str | Path, name: str = "") -> Path:
+    def createWorkspace(self, workspace: str | Path, name: str = "") -> Path:
         """Makes a workspace: a folder with a catalogue of images, where runs and models will lie too.
 
         Example::
@@ -104,11 +105,11 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from hssl.workspace.catalogue import Catalogue
 
-        return Catalogue.create(path, name).workspace
+        return Catalogue.create(workspace, name).workspace
 
     def addFolder(
         self,
-        path: str | Path,
+        workspace: str | Path,
         folder: str | Path,
         task: str,
         group: str = "",
@@ -126,13 +127,14 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .jobs import datasetJobs
 
-        return self._finished(
-            datasetJobs.addFolder(self.starter, path, folder, task, group, modality, labelsFolder), waitForCompletion
+        job = datasetJobs.addFolder(
+            self.starter, workspace, folder, task=task, group=group, modality=modality, labels=labelsFolder
         )
+        return self._finished(job, waitForCompletion)
 
     def addDicom(
         self,
-        path: str | Path,
+        workspace: str | Path,
         folder: str | Path,
         task: str,
         group: str = "",
@@ -145,31 +147,44 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
             logic.addDicom("/data/liver", "/media/cd", task="Liver", group="Abdomen CT")
         """
-        return self.addFolder(path, folder, task, group, modality, None, waitForCompletion)
+        return self.addFolder(workspace, folder, task, group, modality, None, waitForCompletion)
 
     def addVolume(
         self,
-        path: str | Path,
+        workspace: str | Path,
         volumeNode,
         task: str,
         segmentationNode=None,
         group: str = "",
         modality: str = "",
+        classes: dict[str, str] | None = None,
     ) -> str:
         """Copies a volume of the scene, with a segmentation as its label, into the workspace; returns the image's id.
 
         The volume is written as it stands in the world: a linear transform is hardened into the copy.
 
+        Args:
+            workspace: the workspace.
+            volumeNode: the volume.
+            task: what is to be segmented; a new one gets a class for each segment.
+            segmentationNode: the label; None adds the volume without one.
+            classes: name of a segment → name of its class; "" leaves the segment out, a new name makes a new class. A
+                segment that is not named here must bear the name (or the specific terminology) of a class of the task.
+
+        Raises:
+            Refusal: the volume or the segmentation cannot be used, or a segment has no class.
+
         Example::
 
             volumeNode, segmentationNode = slicer.util.getNode("CT"), slicer.util.getNode("Liver seg")
-            imageId = logic.addVolume("/data/liver", volumeNode, "Liver", segmentationNode)
+            imageId = logic.addVolume("/data/liver", volumeNode, "Liver", segmentationNode,
+                                      classes={"Segment_1": "tumour", "try": ""})
         """
         from .scene import cases as sceneCases
 
-        return sceneCases.addVolume(path, volumeNode, task, segmentationNode, group, modality)
+        return sceneCases.addVolume(workspace, volumeNode, task, segmentationNode, group, modality, classes)
 
-    def createSampleWorkspace(self, path: str | Path, size: str = "demo", waitForCompletion: bool = True) -> Job:
+    def createSampleWorkspace(self, workspace: str | Path, size: str = "demo", waitForCompletion: bool = True) -> Job:
         """Generates a small set of scans (no download) and makes a workspace of it.
 
         Example::
@@ -178,9 +193,9 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .jobs import datasetJobs
 
-        return self._finished(datasetJobs.createSampleWorkspace(self.starter, path, size), waitForCompletion)
+        return self._finished(datasetJobs.createSampleWorkspace(self.starter, workspace, size), waitForCompletion)
 
-    def checkImages(self, path: str | Path, waitForCompletion: bool = True) -> Job:
+    def checkImages(self, workspace: str | Path, waitForCompletion: bool = True) -> Job:
         """Reads every new or changed image and label once, and notes in the catalogue which cannot be used and why.
 
         Example::
@@ -189,9 +204,9 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .jobs import datasetJobs
 
-        return self._finished(datasetJobs.checkImages(self.starter, path), waitForCompletion)
+        return self._finished(datasetJobs.checkImages(self.starter, workspace), waitForCompletion)
 
-    def suggestGroups(self, path: str | Path, waitForCompletion: bool = True) -> Job:
+    def suggestGroups(self, workspace: str | Path, waitForCompletion: bool = True) -> Job:
         """Compares the tasks' images and suggests which tasks belong into one group; nothing is changed.
 
         Example::
@@ -200,11 +215,24 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .jobs import datasetJobs
 
-        return self._finished(datasetJobs.suggestGroups(self.starter, path), waitForCompletion)
+        return self._finished(datasetJobs.suggestGroups(self.starter, workspace), waitForCompletion)
+
+    def images(self, workspace: str | Path, task: str | None = None, labelled: bool | None = None) -> list[str]:
+        """Returns the ids of the usable images of a workspace.
+
+        Example::
+
+            logic.images("/data/liver", task="Liver", labelled=True)
+        """
+        from hssl.workspace.catalogue import Catalogue
+
+        return [image.id for image in Catalogue.load(workspace).usable(task, labelled)]
+
+    # Labelling ---------------------------------------------------------------------------------------------------
 
     def suggest(
         self,
-        path: str | Path,
+        workspace: str | Path,
         task: str,
         model: str | Path = "",
         count: int = 5,
@@ -213,7 +241,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """Ranks the images of a task that have no label by what a label would teach.
 
         Args:
-            path: the workspace.
+            workspace: the workspace.
             task: what is to be segmented.
             model: name or path of a fine-tuned model, or of a pretraining; empty takes the latest fine-tuning of the
                 task, or else the latest pretraining.
@@ -226,9 +254,10 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .jobs import datasetJobs
 
-        return self._finished(datasetJobs.suggest(self.starter, path, task, model, count), waitForCompletion)
+        values = {"task": task, "model": str(model), "count": count}
+        return self._finished(datasetJobs.suggest(self.starter, workspace, values), waitForCompletion)
 
-    def openForLabelling(self, path: str | Path, imageId: str):
+    def openForLabelling(self, workspace: str | Path, imageId: str):
         """Opens an image in the Segment Editor, with an empty segment for each class of its task.
 
         Returns:
@@ -242,10 +271,19 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
         from .scene import labelling
 
-        return labelling.open(Catalogue.load(path), imageId)
+        return labelling.open(Catalogue.load(workspace), imageId)
 
-    def setLabel(self, path: str | Path, imageId: str, volumeNode, segmentationNode) -> Path:
+    def setLabel(
+        self, workspace: str | Path, imageId: str, volumeNode, segmentationNode, classes: dict[str, str] | None = None
+    ) -> Path:
         """Writes a segmentation as the label of an image of the workspace; returns the label's file.
+
+        Args:
+            workspace: the workspace.
+            imageId: the image's id.
+            volumeNode: the volume node that shows the image.
+            segmentationNode: the label.
+            classes: name of a segment → name of its class, as for `addVolume`.
 
         Example::
 
@@ -254,24 +292,13 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .scene import cases as sceneCases
 
-        return sceneCases.setLabel(path, imageId, volumeNode, segmentationNode)
-
-    def images(self, path: str | Path, task: str | None = None, labelled: bool | None = None) -> list[str]:
-        """Returns the ids of the usable images of a workspace.
-
-        Example::
-
-            logic.images("/data/liver", task="Liver", labelled=True)
-        """
-        from hssl.workspace.catalogue import Catalogue
-
-        return [image.id for image in Catalogue.load(path).usable(task, labelled)]
+        return sceneCases.setLabel(workspace, imageId, volumeNode, segmentationNode, classes)
 
     # Training ----------------------------------------------------------------------------------------------------
 
     def pretrain(
         self,
-        path: str | Path,
+        workspace: str | Path,
         minutes: float | None = None,
         steps: int | None = None,
         run: str = "",
@@ -281,7 +308,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """Learns from all images of the workspace, without labels.
 
         Args:
-            path: the workspace.
+            workspace: the workspace.
             minutes, steps: when to end, at the first that is reached.
             run: name of the run; empty lets HSSL choose one.
             options: further fields of `hssl.configuration.PretrainConfig`, such as `{"network": {"size": "medium"}}`.
@@ -294,12 +321,11 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .jobs import trainingJobs
 
-        return self._finished(
-            trainingJobs.pretrain(self.starter, path, minutes, steps, run, options), waitForCompletion
-        )
+        values = {"run": run, "budget": {"minutes": minutes, "steps": steps}, **(options or {})}
+        return self._finished(trainingJobs.pretrain(self.starter, workspace, values), waitForCompletion)
 
     def estimateMemory(
-        self, path: str | Path, options: dict[str, Any] | None = None, waitForCompletion: bool = False
+        self, workspace: str | Path, options: dict[str, Any] | None = None, waitForCompletion: bool = False
     ) -> Job:
         """Tells how much memory a pretraining with these options would take.
 
@@ -310,13 +336,13 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .jobs import trainingJobs
 
-        return self._finished(trainingJobs.estimateMemory(self.starter, path, options), waitForCompletion)
+        return self._finished(trainingJobs.estimateMemory(self.starter, workspace, options or {}), waitForCompletion)
 
     def fineTune(
         self,
-        path: str | Path,
+        workspace: str | Path,
         task: str,
-        start: str | Path = "scratch",
+        start: str | Path = "best",
         cases: list[str] | None = None,
         caseCount: int = 0,
         minutes: float | None = None,
@@ -328,28 +354,37 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """Learns one task from its labelled images.
 
         Args:
-            path: the workspace.
+            workspace: the workspace.
             task: what to segment.
-            start: "scratch", "pretrained" (the latest finished pretraining), a run's name, or a model file.
+            start: "best" (the latest finished pretraining, or scratch where there is none), "pretrained" (the same,
+                refused where there is none), "scratch", a run's name, or a model file.
             cases: ids of the labelled images to learn from; None means `caseCount` of them, or all when that is 0.
+            caseCount: how many of the labelled images to draw.
             minutes, steps: when to end, at the first that is reached.
+            run: name of the run; empty lets HSSL choose one.
             options: further fields of `hssl.configuration.FinetuneConfig`.
 
         Example::
 
-            job = logic.fineTune("/data/liver", task="Liver", start="pretrained", minutes=10, waitForCompletion=True)
+            job = logic.fineTune("/data/liver", task="Liver", minutes=10, waitForCompletion=True)
             print(job.result["validation_dice"], job.model)
         """
         from .jobs import trainingJobs
 
-        return self._finished(
-            trainingJobs.fineTune(self.starter, path, task, start, cases, caseCount, minutes, steps, run, options),
-            waitForCompletion,
-        )
+        values = {
+            "run": run,
+            "task": task,
+            "start": str(start),
+            "cases": cases or [],
+            "case_count": 0 if cases else caseCount,
+            "budget": {"minutes": minutes, "steps": steps},
+            **(options or {}),
+        }
+        return self._finished(trainingJobs.fineTune(self.starter, workspace, values), waitForCompletion)
 
     def compare(
         self,
-        path: str | Path,
+        workspace: str | Path,
         task: str,
         start: str | Path = "pretrained",
         caseCounts: list[int] | None = None,
@@ -361,6 +396,14 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
     ) -> Job:
         """Fine-tunes from the start and from scratch with the same recipe; tests both on images that neither has seen.
 
+        Args:
+            workspace: the workspace.
+            task: what to segment.
+            start: what is compared with scratch, as for `fineTune`.
+            caseCounts, seeds: numbers of labelled cases, and seeds that each draw their own; None: the engine's own.
+            minutes, steps: when each fine-tuning ends.
+            options: further fields of `hssl.configuration.FinetuneConfig`.
+
         Example::
 
             job = logic.compare("/data/liver", task="Liver", caseCounts=[1, 3], minutes=5, waitForCompletion=True)
@@ -369,13 +412,20 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .jobs import trainingJobs
 
-        return self._finished(
-            trainingJobs.compare(self.starter, path, task, start, caseCounts, seeds, minutes, steps, options),
-            waitForCompletion,
-        )
+        values: dict[str, Any] = {
+            "finetune": {"task": task, "budget": {"minutes": minutes, "steps": steps}, **(options or {})}
+        }
+        if caseCounts:
+            values["case_counts"] = caseCounts
+        if seeds:
+            values["seeds"] = seeds
+        return self._finished(trainingJobs.compare(self.starter, workspace, start, values), waitForCompletion)
 
-    def resume(self, runFolder: str | Path, waitForCompletion: bool = False) -> Job:
+    def resume(self, run: str | Path, waitForCompletion: bool = False) -> Job:
         """Goes on with a run that was stopped, in this session or an earlier one.
+
+        Args:
+            run: the run's folder.
 
         Example::
 
@@ -383,9 +433,9 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .jobs import trainingJobs
 
-        return self._finished(trainingJobs.resume(self.starter, runFolder), waitForCompletion)
+        return self._finished(trainingJobs.resume(self.starter, run), waitForCompletion)
 
-    def runs(self, path: str | Path) -> list:
+    def runs(self, workspace: str | Path) -> list:
         """Returns the runs of a workspace, oldest first, with name, path, kind, state, task and result.
 
         Example::
@@ -394,7 +444,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .workspace import contents as workspaceContents
 
-        return workspaceContents.runs(path)
+        return workspaceContents.runs(workspace)
 
     # Segmentation ------------------------------------------------------------------------------------------------
 
@@ -407,7 +457,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         largestComponent: bool | None = None,
         uncertainty: bool = False,
         waitForCompletion: bool = True,
-    ):
+    ) -> Job:
         """Segments a volume of the scene.
 
         Args:
@@ -420,18 +470,18 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             uncertainty: also show where the result is doubtful, as a volume over the image.
 
         Returns:
-            The segmentation node; without waiting, the job, whose `segmentationNode` is set at the end.
+            The job; at its end it has `segmentationNode`, `uncertaintyNode`, and a `writer` that can undo.
 
         Example::
 
-            segmentationNode = logic.segment(slicer.util.getNode("CT"), model="/data/liver/models/liver.zip")
+            job = logic.segment(slicer.util.getNode("CT"), model="/data/liver/models/liver.zip")
+            print(job.segmentationNode.GetName())
         """
         from .jobs import segmentationJobs
 
-        job = segmentationJobs.segment(
-            self.starter, volumeNode, model, outputSegmentation, flips, largestComponent, uncertainty
-        )
-        return self._finished(job, True).segmentationNode if waitForCompletion else job
+        values = {"flips": flips, "largest_component": largestComponent, "uncertainty": uncertainty}
+        job = segmentationJobs.segment(self.starter, volumeNode, model, outputSegmentation, values)
+        return self._finished(job, waitForCompletion)
 
     def learnFromSlices(
         self,
@@ -441,7 +491,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         completeSlices: list[tuple[int, int]] | None = None,
         wholeVolume: bool = False,
         waitForCompletion: bool = True,
-    ):
+    ) -> Job:
         """Learns the visible segments from the slices that are painted of them, and fills the rest of the volume.
 
         The Segment Editor effect HSSL does the same with a preview, and goes on from round to round.
@@ -457,7 +507,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             wholeVolume: fill all of the volume, not only the surroundings of what is painted.
 
         Returns:
-            The segmentation node; without waiting, the job, whose `writer` can undo the filling at the end.
+            The job, with the segmentation as `segmentationNode` and a `writer` that can undo the filling at the end.
 
         Example::
 
@@ -469,7 +519,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         job = interactiveJobs.learnFromSlices(
             self.starter, volumeNode, segmentationNode, model, completeSlices, wholeVolume
         )
-        return self._finished(job, True).segmentationNode if waitForCompletion else job
+        return self._finished(job, waitForCompletion)
 
     def segmentFolder(
         self,
@@ -495,9 +545,13 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .jobs import segmentationJobs
 
-        job = segmentationJobs.segmentFolder(
-            self.starter, folder, model, outputFolder, flips, largestComponent, uncertainty, overwrite
-        )
+        values = {
+            "flips": flips,
+            "largest_component": largestComponent,
+            "uncertainty": uncertainty,
+            "overwrite": overwrite,
+        }
+        job = segmentationJobs.segmentFolder(self.starter, folder, model, outputFolder, values)
         return self._finished(job, waitForCompletion)
 
     def evaluate(
@@ -518,14 +572,14 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .jobs import segmentationJobs
 
-        return self._finished(
-            segmentationJobs.evaluate(self.starter, predictions, references, outputFolder, model, overwrite),
-            waitForCompletion,
-        )
+        paths = {"predictions": predictions, "references": references, "output": outputFolder, "model": model}
+        values: dict[str, Any] = {name: None if path is None else str(path) for name, path in paths.items()}
+        job = segmentationJobs.evaluate(self.starter, {**values, "overwrite": overwrite})
+        return self._finished(job, waitForCompletion)
 
     # Models ------------------------------------------------------------------------------------------------------
 
-    def models(self, path: str | Path) -> list:
+    def models(self, workspace: str | Path) -> list:
         """Returns the model files of a workspace, with name, path, kind and description.
 
         Example::
@@ -534,12 +588,12 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .workspace import contents as workspaceContents
 
-        return workspaceContents.models(path)
+        return workspaceContents.models(workspace)
 
     def exportModel(
         self,
         model: str | Path,
-        path: str | Path,
+        file: str | Path,
         licence: str = "",
         overwrite: bool = False,
         waitForCompletion: bool = True,
@@ -554,21 +608,21 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .jobs import modelJobs
 
-        return self._finished(modelJobs.exportModel(self.starter, model, path, licence, overwrite), waitForCompletion)
+        return self._finished(modelJobs.exportModel(self.starter, model, file, licence, overwrite), waitForCompletion)
 
     def importModel(
-        self, file: str | Path, path: str | Path | None = None, name: str = "", waitForCompletion: bool = True
+        self, file: str | Path, workspace: str | Path | None = None, name: str = "", waitForCompletion: bool = True
     ) -> Job:
         """Checks a model file and copies it into a workspace, the last used one unless another is named.
 
         Example::
 
             job = logic.importModel("/downloads/liver.zip", "/data/liver")
-            logic.segment(volumeNode, model=job.result["model"])
+            logic.segment(volumeNode, model=job.result["file"])
         """
         from .jobs import modelJobs
 
-        return self._finished(modelJobs.importModel(self.starter, file, path, name), waitForCompletion)
+        return self._finished(modelJobs.importModel(self.starter, file, workspace, name), waitForCompletion)
 
     def _finished(self, job: Job, waitForCompletion: bool) -> Job:
         return job.wait() if waitForCompletion else job

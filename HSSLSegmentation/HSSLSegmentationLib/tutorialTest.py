@@ -52,7 +52,7 @@ def _run(case, logic, folder: Path) -> None:
     case.delayDisplay("Segmenting")
     catalogue = Catalogue.load(workspace)
     volumeNode = scenePictures.show(catalogue, catalogue.usable(task.name, labelled=False)[0].id)
-    segmentationNode = logic.segment(volumeNode, fineTuning.model, uncertainty=True)
+    segmentationNode = logic.segment(volumeNode, fineTuning.model, uncertainty=True).segmentationNode
     segmentation = segmentationNode.GetSegmentation()
     names = [segmentation.GetSegment(i).GetName() for i in segmentation.GetSegmentIDs()]
     case.assertEqual(names, [c.name for c in task.classes])
@@ -65,7 +65,7 @@ def _run(case, logic, folder: Path) -> None:
     logic.exportModel(fineTuning.model, file, licence="CC0")
     logic.createWorkspace(folder / "elsewhere")
     imported = logic.importModel(file, folder / "elsewhere")
-    again = logic.segment(volumeNode, imported.result["file"])
+    again = logic.segment(volumeNode, imported.result["file"]).segmentationNode
     for one, other in zip(segmentation.GetSegmentIDs(), again.GetSegmentation().GetSegmentIDs(), strict=True):
         case.assertTrue(
             numpy.array_equal(

@@ -34,6 +34,9 @@ _ALWAYS = {"staticMetaObject"}
 customWidgets: dict[str, type] = {}
 """Classes that a .ui file may name besides Qt's own: filled by the ctk and qMRML stand-ins."""
 
+withoutDesignerPlugin = {"qMRMLPlotView"}
+"""Of these, what Slicer 5.10 has no Designer plugin for: a .ui file that names one gets a plain QWidget there."""
+
 timers: weakref.WeakSet = weakref.WeakSet()
 processes: weakref.WeakSet = weakref.WeakSet()
 _connections: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -359,6 +362,10 @@ class QUiLoader(QtUiTools.QUiLoader):
     """Loads .ui files; a class that is neither Qt's nor a stand-in's raises instead of becoming a plain QWidget."""
 
     def createWidget(self, className, parent=None, name=""):
+        if className in withoutDesignerPlugin:
+            raise ValueError(
+                f"{className} has no Designer plugin: Slicer makes a plain QWidget of it. Make it in Python."
+            )
         if className in customWidgets:
             widget = customWidgets[className](parent) if parent is not None else customWidgets[className]()
             widget.setObjectName(name)

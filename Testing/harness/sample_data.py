@@ -11,9 +11,24 @@ from .application import LoadableModule
 
 
 class SampleDataSource:
-    """What one button of the module offers."""
+    """What one button of the module offers; as in 5.10 every list has a length, and all have the same."""
 
-    def __init__(self, **described):
+    def __init__(self, uris, fileNames, nodeNames, loadFiles, loadFileTypes, checksums, **described):
+        if isinstance(uris, list | tuple):
+            if isinstance(loadFileTypes, str) or loadFileTypes is None:
+                loadFileTypes = [loadFileTypes] * len(uris)
+            nodeNames = [None] * len(uris) if nodeNames is None else nodeNames
+            loadFiles = [None] * len(uris) if loadFiles is None else loadFiles
+            checksums = [None] * len(uris) if checksums is None else checksums
+        elif isinstance(uris, str):
+            uris, fileNames, nodeNames = [uris], [fileNames], [nodeNames]
+            loadFiles, loadFileTypes, checksums = [loadFiles], [loadFileTypes], [checksums]
+        if not (
+            len(uris) == len(fileNames) == len(nodeNames) == len(loadFiles) == len(loadFileTypes) == len(checksums)
+        ):
+            raise ValueError("All fields of sample data source must have the same length")
+        self.uris, self.fileNames, self.nodeNames = uris, fileNames, nodeNames
+        self.loadFiles, self.loadFileTypes, self.checksums = loadFiles, loadFileTypes, checksums
         self.__dict__.update(described)
 
 
@@ -35,8 +50,6 @@ class SampleDataLogic:
         checksums=None,
         loadFileType=None,
     ):
-        if not uris and customDownloader is None:
-            raise ValueError(f"The sample {sampleName} has neither an address nor a function that makes it")
         sources = slicer.modules.sampleDataSources.setdefault(category, [])
         if all(source.sampleName != sampleName for source in sources):
             sources.append(
@@ -47,7 +60,8 @@ class SampleDataLogic:
                     nodeNames=nodeNames,
                     customDownloader=customDownloader,
                     thumbnailFileName=thumbnailFileName,
-                    loadFileType=loadFileTypes or loadFileType,
+                    loadFiles=loadFiles,
+                    loadFileTypes=loadFileTypes or loadFileType,
                     checksums=checksums,
                 )
             )

@@ -65,6 +65,7 @@ def test_everything_is_there():
 
 def test_what_is_missing_is_named_without_importing_anything(absent):
     absent.update({"torch", "monai"})
+    installation.forget()
     packages: list[Packages] = []
     installation.probe(FakeProcess(), packages.append)
     assert packages[0].missing == [installation.TORCH, "monai>=1.5.1"]

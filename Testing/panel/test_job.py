@@ -11,8 +11,9 @@ import slicer
 from harness.fake_process import FakeProcess
 from harness.fixtures import waitUntil
 from hssl.events import PhaseName
+from HSSLSegmentationLib.jobs.engineProcess import Lines
 from HSSLSegmentationLib.jobs.interpreter import Command
-from HSSLSegmentationLib.jobs.job import Job, JobError, Lines, runningJobs
+from HSSLSegmentationLib.jobs.job import Job, JobError, runningJobs
 from HSSLSegmentationLib.panel import wording
 
 DONE = {"event": "done", "result": {"answer": 42}}
@@ -98,7 +99,7 @@ def test_a_job_that_does_not_stop_is_terminated_and_then_killed_with_its_childre
     waitUntil(lambda: process.terminated, 5)
     waitUntil(lambda: process.killed, 5)
     assert job.state == "stopped"
-    assert "last checkpoint" in job.detail
+    assert job.detail == "It had to be ended by force."
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+import time
 
 import numpy
 import qt
@@ -69,14 +70,23 @@ def test_leaving_the_application_ends_every_job(widget, panel, processes):
     assert not runningJobs()
 
 
-def test_reloading_the_module_ends_its_job_and_the_new_panel_starts_another(widget, panel, processes):
+def test_reloading_the_module_asks_its_job_to_end_without_waiting_and_the_new_panel_starts_another(
+    widget, panel, processes, monkeypatch
+):
+    for name in [n for n in sys.modules if n.split(".")[0] in ("HSSLSegmentationLib", "hssl")]:
+        monkeypatch.setitem(sys.modules, name, sys.modules[name])  # the other tests go on with these
     panel.pretrain.ui.startButton.click()
-    process = processes[-1]
-    panel.job.stopGraceSeconds = 0.0
-    process.waitForFinished = lambda milliseconds: not process.isRunning()
+    process, job = processes[-1], panel.job
+    library = sys.modules["HSSLSegmentationLib.jobs.job"]
+    began = time.monotonic()
     widget.onReload()
     settle()
-    assert process.killed and not runningJobs()
+    assert time.monotonic() - began < 5 < job.stopGraceSeconds
+    assert job.state == "stopping" and job.stopFile.exists()
+    assert sys.modules["HSSLSegmentationLib.jobs.job"] is not library, "the library was read again"
+    process.say({"event": "done", "stopped": True, "result": {}})
+    process.end(10)
+    assert job.state == "stopped" and not runningJobs()
     process.say({"event": "losses", "step": 3, "values": {"image": 0.5}, "learning_rate": 0.1})
     renewed = slicer.modules.HSSLSegmentationWidget.panel
     assert renewed is not panel and renewed.job is None
@@ -96,20 +106,27 @@ def test_closing_with_a_job_asks_once_and_no_keeps_it(panel, processes, dialogs)
     assert panel.job.state == "running"
 
 
-def test_closing_with_a_job_and_yes_stops_it_first(panel, processes, dialogs):
+def test_closing_with_a_job_and_yes_leaves_it_until_the_application_really_goes(widget, panel, processes, dialogs):
+    """Slicer asks a question of its own afterwards, and its Cancel must find the job alive."""
     panel.pretrain.ui.startButton.click()
     process, job = processes[-1], panel.job
-
-    def obey(job, event):
-        if job.state == "stopping" and process.isRunning():
-            process.say({"event": "done", "stopped": True, "result": {}})
-            qt.QTimer.singleShot(0, lambda: process.end(10))
-
-    job.addObserver(obey)
     dialogs.answer(qt.QMessageBox.Yes)
     with dialogs.interactive():
         assert closing.mayClose()
-    assert job.state == "stopped" and len(dialogs.shown) == 1
+    assert job.state == "running" and len(dialogs.shown) == 1
+
+    def save(milliseconds):
+        process.say({"event": "done", "stopped": True, "result": {}})
+        process.end(10)
+        return True
+
+    process.waitForFinished = save
+    scripted_module.unload(slicer.modules.hsslsegmentation)
+    assert job.state == "stopped" and not process.killed
+
+
+def test_closing_without_a_job_asks_nothing(panel, processes):
+    assert closing.mayClose()
 
 
 def test_without_the_packages_the_panel_opens_and_offers_to_install_them(widget, monkeypatch):
@@ -123,6 +140,7 @@ def test_without_the_packages_the_panel_opens_and_offers_to_install_them(widget,
     monkeypatch.setattr(importlib.metadata, "version", version)
     settings.setValue("python", "")
     panel = widget.panel
+    panel.forget()
     panel.refresh()
     assert not panel.ui.packagesFrame.isHidden()
     assert "torch, pydantic" in panel.ui.packagesLabel.text

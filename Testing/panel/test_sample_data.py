@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import sys
-import types
+import shutil
+from pathlib import Path
+
+import pytest
+import qt
 
 import slicer
+from harness.fake_process import FakeProcess
 from harness.fixtures import settle
 from HSSLSegmentationLib import sampleData, settings
 
 
-def test_the_source_is_registered_when_the_application_has_started(widget, monkeypatch):
-    registered = []
-
-    class SampleDataLogic:
-        @staticmethod
-        def registerCustomSampleDataSource(**source):
-            registered.append(source)
-
-    module = types.ModuleType("SampleData")
-    module.SampleDataLogic = SampleDataLogic
-    monkeypatch.setitem(sys.modules, "SampleData", module)
-    monkeypatch.setattr(slicer.modules, "sampledata", object(), raising=False)
+def test_the_source_is_registered_as_slicer_5_10_takes_it(widget):
+    slicer.modules.sampleDataSources = {}
     sampleData.register()
-    (source,) = registered
-    assert source["customDownloader"] is sampleData.generate
-    assert "uris" not in source
-    from pathlib import Path
+    sampleData.register()
+    (source,) = slicer.modules.sampleDataSources["HSSL"]
+    assert source.customDownloader is sampleData.generate
+    assert source.uris == source.fileNames == source.nodeNames == []
+    assert Path(source.thumbnailFileName).is_file()
 
-    assert Path(source["thumbnailFileName"]).is_file()
+
+def test_a_source_without_lists_is_refused_as_slicer_5_10_does():
+    import SampleData
+
+    with pytest.raises(TypeError):
+        SampleData.SampleDataLogic.registerCustomSampleDataSource(sampleName="x", customDownloader=print)
 
 
 def test_without_the_module_sample_data_nothing_happens(widget, monkeypatch):
@@ -36,22 +36,55 @@ def test_without_the_module_sample_data_nothing_happens(widget, monkeypatch):
     sampleData.register()
 
 
-def test_the_scans_are_generated_once_and_become_the_panels_workspace(
-    widget, tmp_path, generatedWorkspace, monkeypatch
-):
-    import shutil
-
+@pytest.fixture
+def made(widget, tmp_path, monkeypatch, generatedWorkspace):
+    """The processes that make the scans; when one has made them the test says so."""
     slicer.mrmlScene.GetCacheManager().SetRemoteCacheDirectory(str(tmp_path))
-    made = []
+    processes: list[FakeProcess] = []
 
-    def create(self, path, size="demo", waitForCompletion=True):
-        made.append(path)
-        shutil.copytree(generatedWorkspace, path)
+    def make():
+        processes.append(FakeProcess())
+        return processes[-1]
 
-    monkeypatch.setattr(type(widget.logic), "createSampleWorkspace", create)
+    real = type(widget.logic).__init__
+    monkeypatch.setattr(type(widget.logic), "__init__", lambda self: real(self, makeProcess=make))
+    return processes
+
+
+def later(act) -> None:
+    qt.QTimer.singleShot(50, act)
+
+
+def test_the_scans_are_generated_once_and_become_the_panels_workspace(widget, made, tmp_path, generatedWorkspace):
+    folder = tmp_path / sampleData.WORKSPACE_NAME
+
+    def finish():
+        made[0].say({"event": "phase", "name": "generate", "index": 1, "count": 2})
+        assert sampleData.generate() is None, "a second click while the first is at work starts nothing"
+        shutil.copytree(generatedWorkspace, folder)
+        made[0].say({"event": "done", "result": {"workspace": str(folder), "images": 1}})
+        made[0].end(0)
+
+    later(finish)
     volume = sampleData.generate()
-    sampleData.generate()
+    assert sampleData.generate() is volume
     settle()
-    assert made == [tmp_path / sampleData.WORKSPACE_NAME]
+    assert len(made) == 1
     assert volume.GetName() in [image.id for image in widget.panel.catalogue.images]
-    assert widget.panel.workspace == str(made[0]) == settings.value("lastWorkspace")
+    assert widget.panel.workspace == str(folder) == settings.value("lastWorkspace")
+
+
+def test_cancelling_the_bar_stops_the_making(widget, made, monkeypatch):
+    bars = []
+    real = slicer.util.createProgressDialog
+    monkeypatch.setattr(slicer.util, "createProgressDialog", lambda **how: bars.append(real(**how)) or bars[-1])
+
+    def cancel():
+        bars[0].findChild(qt.QPushButton).click()
+        assert sampleData._making[0].state == "stopping"
+        made[0].say({"event": "done", "stopped": True})
+        made[0].end(10)
+
+    later(cancel)
+    assert sampleData.generate() is None
+    assert not sampleData._making

@@ -53,7 +53,7 @@ def test_a_label_map_comes_back_voxel_by_voxel(tmp_path, writer, leftHanded, mov
     node = sceneSegmentations.newSegmentation("result", volume)
     writer.write(labels, CLASSES, volume, node)
     found = sceneSegmentations.classesOf(node, CLASSES)
-    assert found == CLASSES
+    assert list(found.values()) == CLASSES
     assert sceneSegmentations.writeLabelMap(node, volume, found, tmp_path / "l.nrrd") == 0
     assert np.array_equal(sceneVolumes.readArray(tmp_path / "l.nrrd", volume), labels)
 
@@ -143,7 +143,7 @@ def test_a_segmentation_in_the_world_gets_the_moved_volumes_segments_where_they_
     volume.SetAndObserveTransformNodeID(linearTransform(np.diag([-1.0, -1, 1, 1])).GetID())
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "world")
     writer.write(labelMap(), CLASSES, volume, node)
-    sceneSegmentations.writeLabelMap(node, volume, CLASSES, tmp_path / "l.nrrd")
+    sceneSegmentations.writeLabelMap(node, volume, sceneSegmentations.classesOf(node, CLASSES), tmp_path / "l.nrrd")
     assert np.array_equal(sceneVolumes.readArray(tmp_path / "l.nrrd", volume), labelMap())
 
 
@@ -151,7 +151,10 @@ def test_new_segments_get_the_next_free_values_and_two_of_one_class_are_refused(
     volume = volumeWith(np.eye(4))
     node = sceneSegmentations.newSegmentation("mine", volume)
     writer.write(labelMap(), [SegmentClass(1, "Bile duct"), SegmentClass(2, "LIVER")], volume, node)
-    assert [(c.value, c.name) for c in sceneSegmentations.classesOf(node, CLASSES)] == [(3, "Bile duct"), (1, "Liver")]
+    assert [(c.value, c.name) for c in sceneSegmentations.classesOf(node, CLASSES).values()] == [
+        (3, "Bile duct"),
+        (1, "Liver"),
+    ]
     node.GetSegmentation().AddEmptySegment("", "liver")
     with pytest.raises(SceneVolumeError, match="two segments for the class Liver"):
         sceneSegmentations.classesOf(node, CLASSES)
@@ -168,7 +171,7 @@ def test_overlapping_segments_are_counted_and_empty_ones_refused(tmp_path, write
     assert sceneSegmentations.writeLabelMap(node, volume, classes, tmp_path / "l.nrrd") == 4
     empty = sceneSegmentations.newSegmentation("empty", volume)
     with pytest.raises(SceneVolumeError, match="empty has no segments"):
-        sceneSegmentations.writeLabelMap(empty, volume, [SegmentClass(1, "x")], tmp_path / "e.nrrd")
+        sceneSegmentations.writeLabelMap(empty, volume, {}, tmp_path / "e.nrrd")
 
 
 def test_a_segmentation_survives_saving_and_loading_the_scene(tmp_path, writer):

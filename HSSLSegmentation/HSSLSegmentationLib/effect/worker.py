@@ -1,14 +1,13 @@
 """The engine's warm process as the Segment Editor uses it: commands go in, events come back, and its death is told."""
 
-import json
 from collections import deque
 from collections.abc import Callable
 
 from slicer.i18n import tr as _
 
 from .. import settings
+from ..jobs.engineProcess import EngineProcess
 from ..jobs.interpreter import engineCommand
-from ..jobs.job import Lines
 from ..jobs.process import JobProcess
 
 
@@ -21,13 +20,16 @@ class InteractiveWorker:
     """
 
     def __init__(self, process: JobProcess, onDeath: Callable[[str], None]):
-        self.lastLines: deque[str] = deque(maxlen=100)
-        self._process = process
+        self._engine = EngineProcess(process, self._event, self._finished, self._failedToStart)
         self._onDeath = onDeath
-        self._lines = Lines()
         self._listeners: dict[int | None, Callable[[object], None]] = {}
         self._count = 0
         self._ended = False
+
+    @property
+    def lastLines(self) -> deque[str]:
+        """The last lines of the log."""
+        return self._engine.lastLines
 
     def start(self) -> None:
         """Starts the process.
@@ -35,48 +37,27 @@ class InteractiveWorker:
         Raises:
             InterpreterError: there is no Python to run it with.
         """
-        command = engineCommand(["interactive-worker"], settings.value("python"))
-        process = self._process
-        process.onOutput, process.onFinished, process.onFailedToStart = (
-            self._output,
-            self._finished,
-            self._failedToStart,
-        )
-        process.start(command.program, command.arguments, command.environment)
+        self._engine.start(engineCommand(["interactive-worker"], settings.value("python")))
 
     def ask(self, command: str, listener: Callable[[object], None], **values) -> None:
         """Sends a command; `listener` gets its events (`hssl.events`), the last of which is a done or failed one."""
         self._count += 1
         self._listeners[self._count] = listener
-        self._send({"id": self._count, "command": command, **values})
+        self._engine.send({"id": self._count, "command": command, **values})
 
     def cancel(self) -> None:
         """Stops what is being done and what waits; those commands end with a done event that says so."""
         self._count += 1
-        self._send({"id": self._count, "command": "cancel"})
+        self._engine.send({"id": self._count, "command": "cancel"})
 
     def end(self) -> None:
         """Ends the process at once; nobody is told anything any more."""
         self._ended = True
         self._listeners.clear()
-        self._process.killTree()
-        self._process.waitForFinished(2000)
+        self._engine.killTree()
+        self._engine.waitForFinished(2000)
 
-    def _send(self, values: dict) -> None:
-        self._process.write(json.dumps(values).encode("ascii") + b"\n")
-
-    def _output(self, data: bytes) -> None:
-        for line in self._lines.feed(data):
-            self._line(line)
-
-    def _line(self, line: str) -> None:
-        from hssl.events import from_line
-
-        event = from_line(line)
-        if event is None:
-            if line.strip():
-                self.lastLines.append(line)
-            return
+    def _event(self, event) -> None:
         listener = self._listeners.get(event.command_id)
         if event.event in ("done", "failed"):
             self._listeners.pop(event.command_id, None)
@@ -93,8 +74,6 @@ class InteractiveWorker:
             )
 
     def _finished(self, exitCode: int, crashed: bool) -> None:
-        for line in self._lines.end():
-            self._line(line)
         if self._ended:
             return
         self._ended = True
@@ -104,7 +83,7 @@ class InteractiveWorker:
             how = _("signal {number}") if crashed else _("exit code {number}")
             reason = _("The worker ended unexpectedly ({how}).").format(how=how.format(number=exitCode))
         if self.lastLines:
-            reason += "\n" + _("Its last lines:") + "\n" + "\n".join(list(self.lastLines)[-6:])
+            reason += "\n" + _("Its last lines:") + "\n" + self._engine.tail(6)
             reason += "\n" + _(
                 "If they do not tell the reason, install the Python packages anew in the Settings of HSSL Segmentation."
             )

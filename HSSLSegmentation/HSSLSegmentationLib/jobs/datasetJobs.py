@@ -1,10 +1,8 @@
 """Jobs on what a workspace holds: adding and checking scans, suggesting groups and what to label, sample scans."""
 
 from pathlib import Path
+from typing import Any
 
-from slicer.i18n import tr as _
-
-from .. import settings
 from ..workspace import contents as workspaceContents
 from .job import Job
 from .jobStarter import JobStarter
@@ -14,14 +12,15 @@ def addFolder(
     starter: JobStarter,
     workspace: str | Path,
     folder: str | Path,
+    *,
     task: str,
-    group: str,
-    modality: str,
-    labelsFolder: str | Path | None,
+    group: str = "",
+    modality: str = "",
+    labels: str | Path | None = None,
 ) -> Job:
     """Starts the scan of a folder; see `HSSLSegmentationLogic.addFolder`."""
     arguments = ["catalogue", "add", str(workspace), str(folder), "--task", task, "--check", "--json"]
-    for option, value in (("--group", group), ("--modality", modality), ("--labels", labelsFolder)):
+    for option, value in (("--group", group), ("--modality", modality), ("--labels", labels)):
         if value:
             arguments += [option, str(value)]
     return starter.start("scan", arguments)
@@ -45,28 +44,9 @@ def suggestGroups(starter: JobStarter, workspace: str | Path) -> Job:
     return starter.start("group", ["catalogue", "group", str(workspace), "--json"])
 
 
-def suggest(starter: JobStarter, workspace: str | Path, task: str, model: str | Path, count: int) -> Job:
-    """Starts the choice of what to label next; see `HSSLSegmentationLogic.suggest`."""
-    configuration = {
-        "workspace": str(Path(workspace).expanduser().absolute()),
-        "task": task,
-        "model": str(model) or latestModel(workspaceContents.runs(workspace), task),
-        "count": count,
-        "device": settings.value("device"),
-        "threads": settings.value("threads"),
-    }
-    return starter.configured("suggest", configuration)
-
-
-def latestModel(runs: list, task: str) -> str:
-    """Returns the name of the latest finished fine-tuning of the task, or of the latest finished pretraining.
-
-    Raises:
-        ValueError: there is neither.
-    """
-    finished = [run for run in runs if run.state == "finished"]
-    names = [run.name for run in finished if run.kind == "pretrain"]
-    names += [run.name for run in finished if run.kind == "finetune" and run.task == task]
-    if not names:
-        raise ValueError(_("Pretrain in section 2, or fine-tune this task in section 3, first."))
-    return names[-1]
+def suggest(starter: JobStarter, workspace: str | Path, values: dict[str, Any]) -> Job:
+    """Starts the choice of what to label next; `values` are fields of `hssl.configuration.SuggestConfig`."""
+    model = str(values.get("model") or "")
+    if not model:
+        model = workspaceContents.modelToSuggestWith(workspaceContents.runs(workspace), values["task"])
+    return starter.configured("suggest", {**values, "workspace": workspace, "model": model})

@@ -25,10 +25,7 @@ def learnFromSlices(
     completeSlices: Iterable[Plane] | None,
     wholeVolume: bool,
 ) -> Job:
-    """Starts a round; see `HSSLSegmentationLogic.learnFromSlices`.
-
-    The job gets the attributes `segmentationNode` and `writer` (a SegmentWriter, which can undo).
-    """
+    """Starts a round; see `HSSLSegmentationLogic.learnFromSlices`."""
     sceneVolumes.check(volumeNode)
     sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
     values = {i: n for n, i in enumerate(sceneSegmentations.visibleSegments(segmentationNode), 1)}
@@ -57,6 +54,6 @@ def learnFromSlices(
         job.writer.write(filled, classes, volumeNode, segmentationNode, list(values))
 
     job = starter.start("interactive", arguments, folder, stopFile, whenDone=takeOver)
-    job.segmentationNode = segmentationNode
+    job.volumeNode, job.segmentationNode = volumeNode, segmentationNode
     job.writer = sceneSegmentations.SegmentWriter()
     return job

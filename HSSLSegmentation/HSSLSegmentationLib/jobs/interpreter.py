@@ -9,11 +9,13 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from ..refusal import Refusal
+
 ENGINE_FOLDER = Path(__file__).resolve().parents[2]
 """The folder that holds the package `hssl`."""
 
 
-class InterpreterError(RuntimeError):
+class InterpreterError(Refusal):
     """No Python for the jobs was found, or the chosen one cannot be run; the message says what to do."""
 
 

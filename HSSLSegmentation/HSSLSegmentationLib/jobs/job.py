@@ -1,22 +1,25 @@
 """A job in the background: what it tells while it works, how it is stopped, and how it ended."""
 
-import codecs
 import logging
 import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import qt
 from slicer.i18n import tr as _
 
 import slicer
 
+from .engineProcess import EngineProcess
 from .interpreter import Command
 from .process import JobProcess
+
+if TYPE_CHECKING:
+    from ..scene.segmentations import SegmentWriter
 from .wayOut import hintOf
 
-LONGEST_LINE = 1 << 20
 STOPPED_EXIT_CODE = 10
 OUT_OF_MEMORY_EXIT_CODE = 8
 
@@ -36,27 +39,6 @@ class JobError(RuntimeError):
         self.job = job
 
 
-class Lines:
-    """Cuts a stream of bytes into lines of text: chunks may end inside a line or inside a character."""
-
-    def __init__(self):
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._rest = ""
-
-    def feed(self, data: bytes) -> list[str]:
-        """Returns the lines that are complete now; a line without an end is cut at 1 MiB."""
-        *lines, self._rest = (self._rest + self._decoder.decode(data)).split("\n")
-        if len(self._rest) > LONGEST_LINE:
-            lines.append(self._rest)
-            self._rest = ""
-        return [line.rstrip("\r") for line in lines]
-
-    def end(self) -> list[str]:
-        """Returns what is left when the stream has ended."""
-        rest, self._rest = self._rest + self._decoder.decode(b"", True), ""
-        return [rest] if rest else []
-
-
 class Job:
     """One run of the engine in a process of its own. All of it happens on the main thread.
 
@@ -72,6 +54,11 @@ class Job:
         run: folder of the run, where the job has one.
         model: what `segment` takes as its model: the run of a fine-tuning.
         error, hint: why the job failed, and what to try.
+        failure: the kind of error, such as "ConfigurationError"; "" where the engine told none.
+        volumeNode: the volume of the scene that the job is about, where there is one.
+        segmentationNode: the segmentation of the scene that the result was written into; None until then.
+        uncertaintyNode: the volume of the scene that shows the uncertainty, where it was asked for.
+        writer: wrote the result into the segments, and can undo it.
 
     Example::
 
@@ -112,17 +99,16 @@ class Job:
         self.etaSeconds: float | None = None
         self.detail = ""
         self.events: list = []
-        self.lastLines: deque[str] = deque(maxlen=200)
         self.result: dict = {}
-        self.error = ""
-        self.hint = ""
-        self._process = process
-        self._lines = Lines()
+        self.error = self.hint = self.failure = ""
+        self.volumeNode = self.segmentationNode = self.uncertaintyNode = None
+        self.writer: SegmentWriter | None = None
+        self._engine = EngineProcess(process, self._event, self._finished, self._failedToStart)
         self._whenDone = whenDone
         self._startAgain = startAgain
         self._observers: list[Callable[[Job, object], None]] = []
         self._outcome = None
-        self._lastSign = self._startTime = time.monotonic()
+        self._startTime = time.monotonic()
         self._deadline: float | None = None
         self._terminated = self._killed = False
         self._timer = qt.QTimer()
@@ -134,14 +120,8 @@ class Job:
     def start(self) -> "Job":
         """Starts the process; returns the job itself."""
         _running.append(self)
-        process = self._process
-        process.onOutput, process.onFinished, process.onFailedToStart = (
-            self._output,
-            self._finished,
-            self._failedToStart,
-        )
         self._timer.start()
-        process.start(self.command.program, self.command.arguments, self.command.environment)
+        self._engine.start(self.command)
         return self
 
     def isRunning(self) -> bool:
@@ -191,21 +171,34 @@ class Job:
             raise RuntimeError(_("Only a stopped pretraining, fine-tuning or comparison can be resumed."))
         return self._startAgain()
 
-    def canResume(self) -> bool:
-        """Tells whether `resume` would work."""
-        return self.state in ("stopped", "failed") and self._startAgain is not None
+    def isResumable(self) -> bool:
+        """Tells whether the job is of a kind that keeps a checkpoint."""
+        return self._startAgain is not None
 
-    def endNow(self, seconds: float = 10.0) -> None:
-        """Ends the process before the application goes: asks, waits without processing events, then kills the tree."""
+    def canResume(self) -> bool:
+        """Tells whether `resume` would go on from something: one that failed must have left a checkpoint."""
+        from hssl.models.run_folder import RunFolder
+
+        if self._startAgain is None or self.isRunning() or self.state == "done":
+            return False
+        return self.state == "stopped" or (self.run is not None and RunFolder(self.run).can_resume)
+
+    def endNow(self, seconds: float | None = None) -> None:
+        """Ends the process before the application goes: asks, waits without processing events, then kills the tree.
+
+        Args:
+            seconds: how long to wait; None: as long as a stop may take.
+        """
         if not self.isRunning():
             return
+        seconds = self.stopGraceSeconds if seconds is None else seconds
         self.stop()
         if self.stopFile is None:
-            self._process.terminate()
-        if not self._process.waitForFinished(int(seconds * 1000)):
+            self._engine.terminate()
+        if not self._engine.waitForFinished(int(seconds * 1000)):
             self._killed = True
-            self._process.killTree()
-            self._process.waitForFinished(2000)
+            self._engine.killTree()
+            self._engine.waitForFinished(2000)
         if self.isRunning():
             self._finished(0, True)
 
@@ -217,6 +210,11 @@ class Job:
         """Ends `addObserver`."""
         if callback in self._observers:
             self._observers.remove(callback)
+
+    @property
+    def lastLines(self) -> deque[str]:
+        """The last lines of the log."""
+        return self._engine.lastLines
 
     @property
     def model(self) -> Path | None:
@@ -241,23 +239,11 @@ class Job:
     @property
     def silentFor(self) -> float:
         """Seconds since the job gave a sign of life."""
-        return time.monotonic() - self._lastSign
+        return time.monotonic() - self._engine.lastSign
 
     # What the process tells --------------------------------------------------------------------------------------
 
-    def _output(self, data: bytes) -> None:
-        self._lastSign = time.monotonic()
-        for line in self._lines.feed(data):
-            self._line(line)
-
-    def _line(self, line: str) -> None:
-        from hssl.events import from_line
-
-        event = from_line(line)
-        if event is None:
-            if line.strip():
-                self.lastLines.append(line)
-            return
+    def _event(self, event) -> None:
         self.events.append(event)
         if event.event == "phase":
             self.phase, self.phaseIndex, self.phaseCount = event.name, event.index, event.count
@@ -266,8 +252,6 @@ class Job:
             self.progress, self.etaSeconds, self.detail = event.fraction, event.eta_seconds, event.detail
             if not self.phaseCount:  # short jobs have no phases of their own
                 self.phase = event.phase
-        elif event.event == "message":
-            self.lastLines.append(event.text)
         elif event.event in ("done", "failed") and self._outcome is None:
             self._outcome = event
             if "run" in getattr(event, "result", {}):
@@ -283,17 +267,18 @@ class Job:
         )
 
     def _finished(self, exitCode: int, crashed: bool) -> None:
-        for line in self._lines.end():
-            self._line(line)
         outcome = self._outcome
         if outcome is not None and outcome.event == "done":
             self.result = dict(outcome.result)
             self._end("stopped" if outcome.stopped else "done")
         elif outcome is not None:
+            self.failure = outcome.kind
             self._end("failed", outcome.message, hintOf(outcome))
         elif self._killed or self._terminated:
+            self.detail = _("It had to be ended by force.")
+            if self._startAgain is not None:
+                self.detail += " " + _("It goes on from its last checkpoint.")
             self._end("stopped")
-            self.detail = _("It had to be ended by force; it goes on from its last checkpoint.")
         elif exitCode == STOPPED_EXIT_CODE and not crashed:
             self._end("stopped")
         elif crashed and exitCode == 9:
@@ -313,7 +298,7 @@ class Job:
             self._end(
                 "failed",
                 _("The job ended without a result ({how}). Its last lines:\n{lines}").format(
-                    how=how.format(number=exitCode), lines="\n".join(list(self.lastLines)[-8:]) or _("(none)")
+                    how=how.format(number=exitCode), lines=self._engine.tail(8) or _("(none)")
                 ),
                 _("If the lines do not tell the reason, install the Python packages anew in Settings."),
             )
@@ -323,11 +308,11 @@ class Job:
             if self._outcome is None and not self._terminated:
                 self._terminated = True
                 self._deadline = time.monotonic() + self.terminateGraceSeconds
-                self._process.terminate()
+                self._engine.terminate()
             else:
                 self._killed = True
                 self._deadline = None
-                self._process.killTree()
+                self._engine.killTree()
         if self.isRunning():
             self._tell(None)
 

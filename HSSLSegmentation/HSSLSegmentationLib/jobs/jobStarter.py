@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import slicer
 
@@ -30,7 +31,7 @@ class JobStarter:
     def configured(
         self,
         kind: str,
-        configuration: dict,
+        values: dict[str, Any],
         folder: Path | None = None,
         run: Path | None = None,
         whenDone: Callable[[Job], None] | None = None,
@@ -38,19 +39,23 @@ class JobStarter:
     ) -> Job:
         """Starts `hssl <kind> --config …`; the configuration is checked here first.
 
+        Args:
+            values: plain values of fields of the configuration. What this computer's settings hold (device, threads,
+                memory) is added where it is not given, and workspaces become absolute paths.
+
         Raises:
             ConfigurationError: the configuration does not fit; the message lists what.
             InterpreterError: there is no Python for the jobs.
         """
         from hssl.jobs import JOBS
 
-        checked = JOBS[kind].configuration.checked(configuration)
+        checked = JOBS[kind].configuration.checked(_completed(JOBS[kind].configuration, values))
         folder = folder or self.newFolder()
         file = folder / "config.json"
         file.write_text(checked.model_dump_json(indent=1), encoding="utf-8")
         startAgain = None
         if resumable:
-            startAgain = lambda: self.configured(kind, configuration, None, run, whenDone, True)  # noqa: E731
+            startAgain = lambda: self.configured(kind, values, None, run, whenDone, True)  # noqa: E731
         arguments, stopFile = [*JOBS[kind].command, "--config", str(file), "--json"], None
         if JOBS[kind].stoppable:
             stopFile = folder / "stop"
@@ -87,3 +92,15 @@ class JobStarter:
 
         job.addObserver(clear)
         return job.start()
+
+
+def _completed(configuration: type, values: dict[str, Any]) -> dict[str, Any]:
+    completed = dict(values)
+    for name, setting in (("device", "device"), ("threads", "threads"), ("slab_megabytes", "slabMegabytes")):
+        if name in configuration.model_fields and name not in completed:
+            completed[name] = settings.value(setting)
+    if "workspace" in completed:
+        completed["workspace"] = str(Path(completed["workspace"]).expanduser().absolute())
+    if "finetune" in completed:
+        completed["finetune"] = _completed(configuration.model_fields["finetune"].annotation, completed["finetune"])
+    return completed

@@ -1,12 +1,13 @@
 """Segmentation of a volume of the scene or of a folder, and evaluation, as jobs."""
 
 from pathlib import Path
+from typing import Any
 
 from slicer.i18n import tr as _
 
 import slicer
 
-from .. import settings
+from ..scene import results
 from ..scene import segmentations as sceneSegmentations
 from ..scene import volumes as sceneVolumes
 from ..scene.modelClasses import classesOfModel
@@ -15,24 +16,18 @@ from .job import Job
 from .jobStarter import JobStarter
 
 
-def segment(
-    starter: JobStarter,
-    volumeNode,
-    model: str | Path,
-    outputSegmentation,
-    flips: bool,
-    largestComponent: bool | None,
-    uncertainty: bool,
-) -> Job:
+def segment(starter: JobStarter, volumeNode, model: str | Path, outputSegmentation, values: dict[str, Any]) -> Job:
     """Starts the segmentation of a volume of the scene; see `HSSLSegmentationLogic.segment`.
 
-    The job gets the attributes `segmentationNode`, `uncertaintyNode` and `writer` (a SegmentWriter, which can undo).
+    Args:
+        values: further fields of `hssl.configuration.PredictConfig`.
     """
     sceneVolumes.check(volumeNode)
     classes = classesOfModel(model)
     folder = starter.newFolder()
     source = folder / "volume.nrrd"
     sceneVolumes.writeVolume(volumeNode, source)
+    values = {**values, "model": str(model), "inputs": [str(source)], "output": str(folder / "output")}
 
     def takeOver(job: Job) -> None:
         if job.result.get("failed"):
@@ -46,70 +41,32 @@ def segment(
             )
         labels = sceneVolumes.readArray(output["label_map"], volumeNode)
         if segmentationNode is None:
-            segmentationNode = sceneSegmentations.newSegmentation(
-                _("{name} segmentation").format(name=volumeNode.GetName()), volumeNode
-            )
+            name = _("{name} segmentation").format(name=volumeNode.GetName())
+            segmentationNode = sceneSegmentations.newSegmentation(slicer.mrmlScene.GenerateUniqueName(name), volumeNode)
         job.writer.write(labels, classes, volumeNode, segmentationNode)
+        results.setOwner(segmentationNode, volumeNode, results.SEGMENTATION)
         job.segmentationNode = segmentationNode
         if output.get("uncertainty"):
             name = _("{name} uncertainty").format(name=volumeNode.GetName())
-            job.uncertaintyNode = sceneVolumes.addOverlay(output["uncertainty"], volumeNode, name)
+            job.uncertaintyNode = results.overlay(output["uncertainty"], volumeNode, name)
 
-    configuration = _prediction(model, [source], folder / "output", flips, largestComponent, uncertainty)
-    job = starter.configured("predict", configuration, folder, whenDone=takeOver)
-    job.segmentationNode = job.uncertaintyNode = None
+    job = starter.configured("predict", values, folder, whenDone=takeOver)
+    job.volumeNode = volumeNode
     job.writer = sceneSegmentations.SegmentWriter()
     return job
 
 
 def segmentFolder(
-    starter: JobStarter,
-    folder: str | Path,
-    model: str | Path,
-    outputFolder: str | Path,
-    flips: bool,
-    largestComponent: bool | None,
-    uncertainty: bool,
-    overwrite: bool,
+    starter: JobStarter, folder: str | Path, model: str | Path, outputFolder: str | Path, values: dict[str, Any]
 ) -> Job:
     """Starts the segmentation of every volume in a folder; see `HSSLSegmentationLogic.segmentFolder`."""
-    configuration = _prediction(model, [folder], outputFolder, flips, largestComponent, uncertainty)
-    return starter.configured("predict", configuration | {"overwrite": overwrite})
+    paths = {"model": str(model), "inputs": [str(folder)], "output": str(outputFolder)}
+    return starter.configured("predict", {**values, **paths})
 
 
-def evaluate(
-    starter: JobStarter,
-    predictions: str | Path,
-    references: str | Path,
-    outputFolder: str | Path,
-    model: str | Path | None,
-    overwrite: bool,
-) -> Job:
-    """Starts a comparison of label maps; see `HSSLSegmentationLogic.evaluate`."""
-    return starter.configured(
-        "evaluate",
-        {
-            "predictions": str(predictions),
-            "references": str(references),
-            "output": str(outputFolder),
-            "model": None if model is None else str(model),
-            "overwrite": overwrite,
-        },
-    )
-
-
-def _prediction(model, inputs, output, flips: bool, largestComponent: bool | None, uncertainty: bool) -> dict:
-    return {
-        "model": str(model),
-        "inputs": [str(path) for path in inputs],
-        "output": str(output),
-        "flips": flips,
-        "largest_component": largestComponent,
-        "uncertainty": uncertainty,
-        "device": settings.value("device"),
-        "threads": settings.value("threads"),
-        "slab_megabytes": settings.value("slabMegabytes"),
-    }
+def evaluate(starter: JobStarter, values: dict[str, Any]) -> Job:
+    """Starts a comparison of label maps; `values` are fields of `hssl.configuration.EvaluateConfig`."""
+    return starter.configured("evaluate", values)
 
 
 def _requireInScene(node, message: str) -> None:

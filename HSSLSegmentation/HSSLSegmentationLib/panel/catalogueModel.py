@@ -57,6 +57,12 @@ class CatalogueModel:
         row = self.proxy.mapToSource(proxyIndex).row()
         return self.model.item(row, IMAGE).data(qt.Qt.UserRole)
 
+    def rowsOf(self, ids: list[str]) -> list[int]:
+        """Returns the rows of these images in the model."""
+        wanted = set(ids)
+        rows = range(self.model.rowCount()) if wanted else ()
+        return [row for row in rows if self.model.item(row, IMAGE).data(qt.Qt.UserRole) in wanted]
+
     def release(self) -> None:
         """Ends the connection to Qt."""
         self.model.disconnect("itemChanged(QStandardItem*)", self._itemChanged)

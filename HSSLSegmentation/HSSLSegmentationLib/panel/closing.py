@@ -38,20 +38,17 @@ class CloseQuestion(qt.QWidget):
 
 
 def mayClose() -> bool:
-    """Asks whether running jobs may be stopped, and stops them; returns whether Slicer may close."""
+    """Asks whether running jobs may be stopped; returns whether Slicer may close.
+
+    Nothing is stopped yet: Slicer may still ask a question of its own, and its user think better of it. The jobs are
+    stopped when the panel is let go.
+    """
     jobs = [job for job in runningJobs() if job.kind != "estimate"]
-    names = ", ".join(wording.job(job.kind) for job in jobs)
-    question = _(
-        "{names} is still running. Stop it and close Slicer? What was learned so far is saved, "
-        "and it can be resumed in the next session."
-    ).format(names=names)
-    if not slicer.util.confirmYesNoDisplay(question, windowTitle=_("HSSL is working")):
-        return False
-    for job in runningJobs():
-        job.stop()
-    for job in runningJobs():
-        try:
-            job.wait(seconds=job.stopGraceSeconds + job.terminateGraceSeconds + 5)
-        except Exception:  # a job that fails while it is stopped must not keep Slicer open
-            continue
-    return True
+    if not jobs:
+        return True
+    question = _("{names} is still running. Stop it and close Slicer?").format(
+        names=", ".join(wording.job(job.kind) for job in jobs)
+    )
+    if any(job.isResumable() for job in jobs):
+        question += " " + _("What was learned so far is saved, and it can be resumed in the next session.")
+    return slicer.util.confirmYesNoDisplay(question, windowTitle=_("HSSL is working"))

@@ -11,9 +11,10 @@ from .. import installation, settings
 from ..scene import pictures as scenePictures
 from ..workspace import contents as workspaceContents
 from ..workspace import edits as catalogueEdits
-from . import catalogueModel, choices
+from . import catalogueModel, choices, classChoice, wording
 from .catalogueModel import CatalogueModel
 from .labelNext import LabelNext
+from .telling import told
 
 MODALITIES = ("", "CT", "MR", "PET", "US", "other")
 
@@ -29,6 +30,7 @@ class DatasetSection:
         self.model = CatalogueModel(self.onEdited)
         self._shown = None
         ui = self.ui
+        ui.addedLabel.setVisible(False)
         ui.imagesTable.setModel(self.model.proxy)
         header = ui.imagesTable.horizontalHeader()
         for column, width in enumerate((105, 75, 75, 55, 60, 60, 90)):
@@ -47,8 +49,14 @@ class DatasetSection:
         ui.addButton.connect("clicked(bool)", self.onAdd)
         ui.filterEdit.connect("textChanged(QString)", self.onFilter)
         ui.imagesTable.connect("doubleClicked(QModelIndex)", self.onDoubleClicked)
+        ui.imagesTable.selectionModel().connect(
+            "selectionChanged(QItemSelection,QItemSelection)", self.onSelectionChanged
+        )
 
     def release(self) -> None:
+        self.ui.imagesTable.selectionModel().disconnect(
+            "selectionChanged(QItemSelection,QItemSelection)", self.onSelectionChanged
+        )
         self.ui.imagesTable.setModel(None)
         self.model.release()
 
@@ -65,7 +73,9 @@ class DatasetSection:
             if catalogue is None or self._shown is None or self._shown.workspace != catalogue.workspace:
                 # Where there are scans already, the table matters more than the form.
                 ui.addGroup.collapsed = catalogue is not None and bool(catalogue.images)
+            chosen = self.selectedImages()
             self.model.show(catalogue)
+            self._select(chosen)
             self._shown = catalogue
             ui.imagesTable.setVisible(catalogue is not None)
         if ui.workspaceEdit.currentPath != parameters.workspace:
@@ -83,18 +93,20 @@ class DatasetSection:
             widget.setVisible(known)
         self._updateForm(catalogue)
         self.labelNext.update()
-        count = len(catalogue.images) if known else 0
+        count = panel.counts.images if known else 0
         if known:
-            problems = sum(i.problem is not None or i.label_problem is not None for i in catalogue.images)
-            labelled = len(catalogue.usable(labelled=True))
-            parts = [_("{count} scans").format(count=count), _("{count} labelled").format(count=labelled)]
-            parts.append(
-                _("{count} tasks in {groups} groups").format(
-                    count=len(catalogue.tasks), groups=len({catalogue.group_of(t.name) for t in catalogue.tasks})
-                )
-            )
-            if problems or catalogue.refused:
-                parts.append(_("{count} with a problem (see Health)").format(count=problems + len(catalogue.refused)))
+            labelled = panel.counts.labelled.total()
+            tasks, groups = len(catalogue.tasks), len({catalogue.group_of(t.name) for t in catalogue.tasks})
+            parts = [
+                wording.count(count, _("1 scan"), _("{count} scans")),
+                _("{count} labelled").format(count=labelled),
+                _("{tasks} in {groups}").format(
+                    tasks=wording.count(tasks, _("1 task"), _("{count} tasks")),
+                    groups=wording.count(groups, _("1 group"), _("{count} groups")),
+                ),
+            ]
+            if panel.counts.problems:
+                parts.append(_("{count} with a problem (see Health)").format(count=panel.counts.problems))
             ui.summaryLabel.text = " · ".join(parts)
         if not unpacked:
             ui.hintLabel.text = _("<b>Next:</b> install the packages, at the top of the panel.")
@@ -182,12 +194,15 @@ class DatasetSection:
             return
         self.panel.forget()
         parameters.workspace = path
+        # What was chosen was of another workspace: the best of this one is chosen anew.
+        parameters.pretrainRun = parameters.fineTuneTask = parameters.fineTuneStart = parameters.model = ""
+        parameters.labelNextTask = ""
         if workspaceContents.isWorkspace(path):
             settings.setValue("lastWorkspace", path)
 
     def onCreate(self) -> None:
         path = self.panel.parameterNode.workspace
-        with slicer.util.tryWithErrorDisplay(_("The workspace could not be created.")):
+        with told(_("The workspace could not be created.")):
             self.panel.logic.createWorkspace(path)
             settings.setValue("lastWorkspace", path)
         self.panel.forget()
@@ -215,9 +230,7 @@ class DatasetSection:
         parameters, logic, workspace = self.panel.parameterNode, self.panel.logic, self.panel.workspace
         task, group, modality = parameters.addTask.strip(), parameters.addGroup.strip(), parameters.addModality
         if parameters.addFrom == "scene":
-            with slicer.util.tryWithErrorDisplay(_("The volume could not be added."), waitCursor=True):
-                logic.addVolume(workspace, parameters.addVolume, task, parameters.addSegmentation, group, modality)
-            self.panel.refresh()
+            self._addFromScene(task, group, modality)
             return
         labels = parameters.addLabelsFolder if parameters.addFrom == "folder" else ""
         folder = parameters.addFolder
@@ -226,12 +239,32 @@ class DatasetSection:
             lambda: logic.addFolder(workspace, folder, task, group, modality, labels or None, waitForCompletion=False),
         )
 
+    def _addFromScene(self, task: str, group: str, modality: str) -> None:
+        panel, parameters = self.panel, self.panel.parameterNode
+        volume, segmentation = parameters.addVolume, parameters.addSegmentation
+        known = next((t for t in panel.catalogue.tasks if t.name == task), None)
+        self.ui.addedLabel.text = ""
+        with told(_("The volume could not be added.")):
+            classes = classChoice.ask(segmentation, known, panel.widget)
+            if classes is not None:
+                id = panel.logic.addVolume(panel.workspace, volume, task, segmentation, group, modality, classes)
+                text = _("{id} was added with its label.") if segmentation else _("{id} was added, without a label.")
+                self.ui.addedLabel.text = text.format(id=id)
+        self.ui.addedLabel.setVisible(bool(self.ui.addedLabel.text))
+        panel.refresh()
+
+    def _select(self, ids: list[str]) -> None:
+        selection, proxy = self.ui.imagesTable.selectionModel(), self.model.proxy
+        for row in self.model.rowsOf(ids):
+            index = proxy.mapFromSource(self.model.model.index(row, catalogueModel.IMAGE))
+            selection.select(index, qt.QItemSelectionModel.Select | qt.QItemSelectionModel.Rows)
+
     def onFilter(self, text: str) -> None:
         self.model.filter(text)
 
     def onEdited(self, id: str, column: int, text: str) -> None:
         workspace, catalogue = self.panel.workspace, self.panel.catalogue
-        with slicer.util.tryWithErrorDisplay(_("The change could not be saved.")):
+        with told(_("The change could not be saved.")):
             if column == catalogueModel.TASK and text:
                 catalogueEdits.setTask(workspace, [id], text)
             elif column == catalogueModel.GROUP:
@@ -244,7 +277,7 @@ class DatasetSection:
             self.widget, _("Task"), _("Task of the chosen scans:"), qt.QLineEdit.Normal, present
         ).strip()
         if name:
-            with slicer.util.tryWithErrorDisplay(_("The change could not be saved.")):
+            with told(_("The change could not be saved.")):
                 catalogueEdits.setTask(self.panel.workspace, self.selectedImages(), name)
             self._showAgain()
 
@@ -255,7 +288,7 @@ class DatasetSection:
         present = catalogue.task(tasks[0]).group
         name = qt.QInputDialog.getText(self.widget, _("Group"), text, qt.QLineEdit.Normal, present).strip()
         if name:
-            with slicer.util.tryWithErrorDisplay(_("The change could not be saved.")):
+            with told(_("The change could not be saved.")):
                 catalogueEdits.setGroups(self.panel.workspace, dict.fromkeys(tasks, name))
             self._showAgain()
 
@@ -276,7 +309,7 @@ class DatasetSection:
         lines = "\n".join(f"{task}: {group}" for task, group in groups.items())
         question = _("Put the tasks into these groups?\n\n{lines}").format(lines=lines)
         if slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Suggested groups")):
-            with slicer.util.tryWithErrorDisplay(_("The change could not be saved.")):
+            with told(_("The change could not be saved.")):
                 catalogueEdits.setGroups(self.panel.workspace, groups)
         self._showAgain()
 
@@ -284,13 +317,18 @@ class DatasetSection:
         ids = self.selectedImages()
         question = _("Remove {count} scans from the workspace? Their files stay where they are.").format(count=len(ids))
         if ids and slicer.util.confirmOkCancelDisplay(question):
-            with slicer.util.tryWithErrorDisplay(_("The change could not be saved.")):
+            with told(_("The change could not be saved.")):
                 catalogueEdits.remove(self.panel.workspace, ids)
             self._showAgain()
 
     def onShow(self) -> None:
         for id in self.selectedImages()[:1]:
             self._showImage(id)
+
+    def onSelectionChanged(self, selected, deselected) -> None:
+        parameters = self.panel.parameterNode
+        if parameters is not None and parameters.fineTuneCases == "chosen":
+            self.panel.refreshSoon()
 
     def onDoubleClicked(self, index) -> None:
         if index.column() in (catalogueModel.TASK, catalogueModel.GROUP) and self.ui.imagesTable.isPersistentEditorOpen(
@@ -302,7 +340,7 @@ class DatasetSection:
             self._showImage(id)
 
     def _showImage(self, id: str) -> None:
-        with slicer.util.tryWithErrorDisplay(_("The scan could not be shown."), waitCursor=True):
+        with told(_("The scan could not be shown."), waitCursor=True):
             scenePictures.show(self.panel.catalogue, id)
 
     def _showAgain(self) -> None:

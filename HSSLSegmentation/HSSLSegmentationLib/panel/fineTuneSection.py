@@ -6,8 +6,10 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from ..refusal import Refusal
 from ..scene import cases as sceneCases
-from . import choices, plots
+from ..workspace import contents as workspaceContents
+from . import choices, classChoice, plots
 
 
 class FineTuneSection:
@@ -34,7 +36,7 @@ class FineTuneSection:
         panel, ui, parameters = self.panel, self.ui, self.panel.parameterNode
         catalogue = panel.catalogue
         tasks = catalogue.tasks if catalogue is not None else []
-        labelled = {t.name: len(catalogue.usable(t.name, labelled=True)) for t in tasks}
+        labelled = {t.name: panel.counts.labelled[t.name] for t in tasks}
         names = [t.name for t in tasks]
         if names and parameters.fineTuneTask not in names:
             parameters.fineTuneTask = max(names, key=lambda name: labelled[name])
@@ -57,7 +59,8 @@ class FineTuneSection:
         for widget in (ui.countLabel, ui.countBox):
             widget.setVisible(parameters.fineTuneCases == "some")
         self._fillStart()
-        unfinished = [r for r in panel.runs if r.kind == "finetune" and r.state == "unfinished"]
+        own = [r for r in panel.runs if r.kind == "finetune" and not r.comparison]
+        unfinished = [r for r in reversed(own) if r.state == "unfinished"]
         busy = panel.job is not None and panel.job.isRunning() and panel.job.kind in ("finetune", "compare")
         choices.fill(ui.unfinishedCombo, [(r.name, r.name) for r in unfinished], choices.value(ui.unfinishedCombo))
         if unfinished and not choices.value(ui.unfinishedCombo):
@@ -66,7 +69,7 @@ class FineTuneSection:
             widget.setVisible(bool(unfinished) and not busy)
         reason = self._reasonNotToStart(count)
         panel.offer(ui.startButton, reason, _("Learns to segment {task}.").format(task=parameters.fineTuneTask))
-        if not reason and parameters.fineTuneStart == "scratch":
+        if not reason and choices.value(ui.startCombo) == workspaceContents.SCRATCH:
             reason = _("Choose a pretraining or a model to start from; it is compared with scratch.")
         if not reason and count < 3:
             reason = _("A comparison needs at least three labelled scans, because some are kept for the test.")
@@ -89,17 +92,17 @@ class FineTuneSection:
                 "<b>Next:</b> label one to five scans of {task} in the Segment Editor, and choose "
                 "<i>volumes with a segmentation in the scene</i> as cases."
             ).format(task=parameters.fineTuneTask)
-        elif any(r.kind == "finetune" and r.state == "finished" for r in panel.runs):
+        elif any(r.state == "finished" for r in own):
             ui.hintLabel.text = _("<b>Next:</b> open section 4 and segment a scan with the model.")
         else:
             ui.hintLabel.text = _("<b>Next:</b> choose what to segment and where to start from, and start.")
 
     def _fillStart(self) -> None:
         panel, parameters = self.panel, self.panel.parameterNode
-        starts = [("scratch", _("scratch (nothing learned before)"))]
-        starts += [(r.name, r.name) for r in reversed(panel.runs) if r.kind == "pretrain" and r.state == "finished"]
+        starts = [(r.name, r.name) for r in reversed(panel.runs) if r.kind == "pretrain" and r.state == "finished"]
         starts += [(str(m.path), _("model {name}").format(name=m.name)) for m in panel.modelFiles if not m.problem]
-        choices.fill(self.ui.startCombo, starts, parameters.fineTuneStart)
+        starts.append((workspaceContents.SCRATCH, _("scratch (nothing learned before)")))
+        choices.fill(self.ui.startCombo, starts, parameters.fineTuneStart or workspaceContents.bestStart(panel.runs))
 
     def _reasonNotToStart(self, count: int) -> str:
         panel, parameters = self.panel, self.panel.parameterNode
@@ -113,6 +116,8 @@ class FineTuneSection:
                 return _("There is no volume with a segmentation in the scene.")
         elif not count:
             return _("No scan of this task has a label yet.")
+        elif parameters.fineTuneCases == "chosen" and not self._chosenCases():
+            return _("None of the rows chosen in the table (section 1) is a labelled scan of this task.")
         elif parameters.fineTuneCases == "some" and parameters.fineTuneCaseCount > count:
             return _("Only {count} scans of this task have a label.").format(count=count)
         if not choices.value(self.ui.startCombo):
@@ -138,7 +143,7 @@ class FineTuneSection:
             return panel.logic.fineTune(
                 panel.workspace,
                 parameters.fineTuneTask,
-                parameters.fineTuneStart,
+                choices.value(self.ui.startCombo),
                 cases,
                 caseCount,
                 minutes=parameters.fineTuneMinutes or None,
@@ -152,7 +157,7 @@ class FineTuneSection:
 
     def onCompare(self) -> None:
         panel, parameters = self.panel, self.panel.parameterNode
-        count = len(panel.catalogue.usable(parameters.fineTuneTask, labelled=True))
+        count = panel.counts.labelled[parameters.fineTuneTask]
         # A third of the labelled scans is kept for the test.
         caseCount = (
             parameters.fineTuneCaseCount if parameters.fineTuneCases == "some" else count - max(1, round(count / 3))
@@ -162,7 +167,7 @@ class FineTuneSection:
             lambda: panel.logic.compare(
                 panel.workspace,
                 parameters.fineTuneTask,
-                parameters.fineTuneStart,
+                choices.value(self.ui.startCombo),
                 caseCounts=[max(1, caseCount)],
                 minutes=parameters.fineTuneMinutes or None,
                 steps=parameters.fineTuneSteps or None,
@@ -183,7 +188,7 @@ class FineTuneSection:
             "unlabelled": "mean-teacher" if parameters.useUnlabelled else "none",
             "mirror": parameters.mirror,
         }
-        if parameters.fineTuneStart == "scratch":
+        if choices.value(self.ui.startCombo) == workspaceContents.SCRATCH:
             options["network"] = {"size": parameters.networkSize}
         return options
 
@@ -192,21 +197,30 @@ class FineTuneSection:
         if parameters.fineTuneCases == "some":
             return None, parameters.fineTuneCaseCount
         if parameters.fineTuneCases == "chosen":
-            chosen = set(panel.dataset.selectedImages())
-            usable = panel.catalogue.usable(parameters.fineTuneTask, labelled=True)
-            cases = [image.id for image in usable if image.id in chosen]
-            if not cases:
-                raise ValueError(_("None of the rows chosen in the table is a labelled scan of this task."))
-            return cases, 0
+            return self._chosenCases(), 0
         if parameters.fineTuneCases == "scene":
-            pairs = sceneCases.segmentedVolumes()
+            task = panel.catalogue.task(parameters.fineTuneTask)
+            chosen = [
+                (volume, segmentation, classChoice.ask(segmentation, task, panel.widget))
+                for volume, segmentation in sceneCases.segmentedVolumes()
+            ]
+            if any(classes is None for _volume, _segmentation, classes in chosen):
+                raise Refusal(_("It was not said which class each segment is."))
             ids = [
-                panel.logic.addVolume(panel.workspace, volume, parameters.fineTuneTask, segmentation)
-                for volume, segmentation in pairs
+                panel.logic.addVolume(panel.workspace, volume, task.name, segmentation, classes=classes)
+                for volume, segmentation, classes in chosen
             ]
             panel.forget()
             return ids, 0
         return None, 0
+
+    def _chosenCases(self) -> list[str]:
+        panel = self.panel
+        chosen = set(panel.dataset.selectedImages())
+        if not chosen:
+            return []
+        usable = panel.catalogue.usable(panel.parameterNode.fineTuneTask, labelled=True)
+        return [image.id for image in usable if image.id in chosen]
 
     def _told(self, job, event) -> None:
         parameters = self.panel.parameterNode
@@ -218,7 +232,7 @@ class FineTuneSection:
             if dice is not None:
                 text += " " + _("Dice on held-out cases: {dice:.3f} (1 is perfect).").format(dice=dice)
             self._showTable(_("Fine-tuning {name}").format(name=job.run.name), [self._summary(job)])
-            if parameters is not None:
+            if parameters is not None and self.panel.isOfWorkspace(job.run):
                 parameters.model = str(job.run)
         else:
             rows = job.result["rows"]

@@ -12,6 +12,8 @@ from . import wording
 from .plots import Curves
 
 SECONDS_BETWEEN_PLOTS = 1.0
+PLOT_HEIGHT = 240
+POINTS_OF_A_CURVE = 2
 
 
 class JobView:
@@ -33,7 +35,7 @@ class JobView:
         self.job: Job | None = None
         self.curves: dict[str, Curves] = {}
         self._resume = resume
-        self._plotViewNode = None
+        self._plotView = self._plotViewNode = None
         self._lastPlot = 0.0
         self._linesShown: tuple = ()
         self.widget = slicer.util.loadUI(resourcePath("UI/Job.ui"))
@@ -42,7 +44,7 @@ class JobView:
         ui.resumeButton.connect("clicked(bool)", self.onResume)
         ui.logButton.connect("toggled(bool)", self.onLog)
         ui.layoutButton.connect("clicked(bool)", self.onLayout)
-        for widget in (ui.plotView, ui.layoutButton, ui.logEdit, self.widget):
+        for widget in (ui.plotHolder, ui.layoutButton, ui.logEdit, self.widget):
             widget.setVisible(False)
 
     def show(self, job: Job) -> None:
@@ -52,6 +54,7 @@ class JobView:
         job.addObserver(self._told)
         self._linesShown = ()
         self.widget.setVisible(True)
+        self._showEarlier(job)
         self.update()
 
     def forget(self) -> None:
@@ -72,12 +75,8 @@ class JobView:
         self._releasePlot()
 
     def _told(self, job: Job, event) -> None:
-        if event is not None and event.event == "losses":
-            self._curves("losses", _("What remains to be learned"), _("Loss")).add(
-                event.step, self._named(event.values)
-            )
-        elif event is not None and event.event == "metrics":
-            self._curves("metrics", _("Dice on held-out cases"), _("Dice")).add(event.step, self._named(event.values))
+        if event is not None and event.event in ("losses", "metrics"):
+            self._add(event.event, event.step, event.values)
         if event is None or event.event in ("done", "failed", "phase"):
             self.update()
 
@@ -103,7 +102,7 @@ class JobView:
         if now - self._lastPlot >= SECONDS_BETWEEN_PLOTS or not running:
             self._lastPlot = now
             for curves in self.curves.values():
-                if curves.show():
+                if curves.show() and curves.points() >= POINTS_OF_A_CURVE:
                     self._showPlot(curves)
 
     def onStop(self) -> None:
@@ -129,11 +128,40 @@ class JobView:
     def _curves(self, key: str, title: str, yTitle: str) -> Curves:
         if key not in self.curves or not self.curves[key].isInScene():
             hidden = (wording.curve("total"),)
-            self.curves[key] = Curves(f"{wording.job(self.job.kind)}: {title}", yTitle, hidden=hidden)
+            name = self.job.run.name if self.job.run is not None else wording.job(self.job.kind)
+            self.curves[key] = Curves(f"{name}: {title}", yTitle, hidden=hidden)
         return self.curves[key]
+
+    def _add(self, key: str, step: float, values: dict[str, float]) -> None:
+        if key == "losses":
+            curves = self._curves(key, _("Training loss"), _("Loss"))
+        else:
+            curves = self._curves(key, _("Dice on held-out cases"), _("Dice"))
+        curves.add(step, self._named(values))
+
+    def _showEarlier(self, job: Job) -> None:
+        """The curves of a run that goes on begin where the run began."""
+        from hssl.models.run_folder import RunFolder
+
+        if job.run is None or not job.run.is_dir():
+            return
+        for row in RunFolder(job.run).read_metrics():
+            step = row["step"]
+            losses = {name: v for name, v in row.items() if name not in ("step", "seconds", "learning_rate")}
+            dice = {name: losses.pop(name) for name in ("validation_dice",) if name in losses}
+            if losses:
+                self._add("losses", step, losses)
+            if dice:
+                self._add("metrics", step, dice)
 
     def _showPlot(self, curves: Curves) -> None:
         # The first chart stays: the Dice of a fine-tuning comes later and is looked at in the views or the table.
+        if self._plotView is None:
+            # Made in Python: it has no Designer plugin. Only when it is needed: it has an OpenGL context of its own.
+            self._plotView = slicer.qMRMLPlotView()
+            self._plotView.setMinimumHeight(PLOT_HEIGHT)
+            self._plotView.setMaximumHeight(PLOT_HEIGHT)
+            self.ui.plotHolder.layout().addWidget(self._plotView)
         if self._plotViewNode is None:
             self._plotViewNode = slicer.vtkMRMLPlotViewNode()
             self._plotViewNode.SetName("HSSL")
@@ -141,18 +169,18 @@ class JobView:
             self._plotViewNode.SetHideFromEditors(True)
             self._plotViewNode.SetSaveWithScene(False)
             slicer.mrmlScene.AddNode(self._plotViewNode)
-            self.ui.plotView.setMRMLScene(slicer.mrmlScene)
-            self.ui.plotView.setMRMLPlotViewNode(self._plotViewNode)
+            self._plotView.setMRMLScene(slicer.mrmlScene)
+            self._plotView.setMRMLPlotViewNode(self._plotViewNode)
         self._plotViewNode.SetPlotChartNodeID(curves.chart.GetID())
-        self.ui.plotView.setVisible(True)
+        self.ui.plotHolder.setVisible(True)
         self.ui.layoutButton.setVisible(True)
-        self.ui.plotView.fitToContent()
+        self._plotView.fitToContent()
 
     def _releasePlot(self) -> None:
-        self.ui.plotView.setVisible(False)
+        self.ui.plotHolder.setVisible(False)
         self.ui.layoutButton.setVisible(False)
         if self._plotViewNode is not None:
-            self.ui.plotView.setMRMLPlotViewNode(None)
+            self._plotView.setMRMLPlotViewNode(None)
             if slicer.mrmlScene.IsNodePresent(self._plotViewNode):
                 slicer.mrmlScene.RemoveNode(self._plotViewNode)
             self._plotViewNode = None

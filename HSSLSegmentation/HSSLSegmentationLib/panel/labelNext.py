@@ -4,9 +4,12 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from ..jobs import datasetJobs
+from ..refusal import Refusal
 from ..scene import labelling
-from . import choices
+from ..scene import pictures as scenePictures
+from ..workspace import contents as workspaceContents
+from . import choices, classChoice
+from .telling import told
 
 SUGGESTED = 5
 """Scans at once."""
@@ -39,8 +42,7 @@ class LabelNext:
         panel, ui, catalogue = self.panel, self.ui, self.panel.catalogue
         tasks = []
         if catalogue is not None:
-            waiting = {image.task for image in catalogue.usable(labelled=False)}
-            tasks = [task.name for task in catalogue.tasks if task.name in waiting]
+            tasks = [task.name for task in catalogue.tasks if panel.counts.waiting[task.name]]
         self.widget.setVisible(bool(tasks))
         if not tasks:
             self._show([])
@@ -50,12 +52,12 @@ class LabelNext:
         reason, tip = panel.reasonNotReady(), ""
         if not reason:
             try:
-                model = datasetJobs.latestModel(panel.runs, self.task())
+                model = workspaceContents.modelToSuggestWith(panel.runs, self.task())
                 tip = _(
                     "Ranks the scans without a label by what a label would teach: those of which {model} is unsure, "
                     "and those that stand for many unlike the labelled ones."
                 ).format(model=model)
-            except ValueError as error:
+            except Refusal as error:
                 reason = str(error)
         panel.offer(ui.suggestButton, reason, tip)
         self._showKept(catalogue)
@@ -83,13 +85,18 @@ class LabelNext:
         self._updateButtons()
 
     def onOpen(self, *_item) -> None:
-        with slicer.util.tryWithErrorDisplay(_("The scan could not be opened."), waitCursor=True):
+        with told(_("The scan could not be opened."), waitCursor=True):
             labelling.open(self.panel.catalogue, self.chosen())
         self._updateButtons()
 
     def onKeep(self) -> None:
-        with slicer.util.tryWithErrorDisplay(_("The label could not be kept."), waitCursor=True):
-            labelling.keep(self.panel.catalogue, self.chosen())
+        catalogue, id = self.panel.catalogue, self.chosen()
+        with told(_("The label could not be kept.")):
+            drawn = labelling.drawn(scenePictures.shown(catalogue, id))
+            classes = classChoice.ask(drawn, catalogue.task(catalogue.image(id).task), self.panel.widget)
+            if classes is None:
+                return
+            labelling.keep(catalogue, id, classes)
         self.panel.forget()
         self.panel.refresh()
 

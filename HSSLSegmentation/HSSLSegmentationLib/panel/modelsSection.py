@@ -38,7 +38,8 @@ class ModelsSection:
         """Shows what the workspace holds."""
         panel, ui = self.panel, self.ui
         runs = [r for r in reversed(panel.runs) if r.state in ("finished", "unfinished")]
-        entries = [*runs, *panel.modelFiles]
+        own, legs = [r for r in runs if not r.comparison], [r for r in runs if r.comparison]
+        entries = [*own, *panel.modelFiles, *legs]
         if entries != self._entries:
             self._entries = entries
             self.model.setRowCount(0)
@@ -119,6 +120,8 @@ class ModelsSection:
     def _cells(self, entry) -> list[str]:
         if hasattr(entry, "state"):
             kind = _("pretrained") if entry.kind == "pretrain" else _("fine-tuned")
+            if entry.comparison:
+                kind = _("compared")
             if entry.state == "unfinished":
                 kind += " " + _("(unfinished)")
             return [entry.name, kind, entry.task, "" if entry.dice is None else f"{entry.dice:.3f}"]

@@ -16,6 +16,7 @@ from ..jobs.job import Job, runningJobs
 from ..workspace import contents as workspaceContents
 from . import wording
 from .closing import CloseQuestion
+from .counts import Counts
 from .datasetSection import DatasetSection
 from .fineTuneSection import FineTuneSection
 from .jobView import JobView
@@ -23,6 +24,7 @@ from .modelsSection import ModelsSection
 from .pretrainSection import PretrainSection
 from .segmentSection import SegmentSection
 from .settingsSection import SettingsSection
+from .telling import told
 
 
 class Panel:
@@ -44,7 +46,9 @@ class Panel:
         self._modifiedTag = None
         self._guiTag = None
         self._catalogue = None
-        self._catalogueStamp = None
+        self._catalogueStamp: tuple | None = None
+        self._counts: Counts | None = None
+        self._refreshing = False
         self.catalogueProblem = ""
         self._runs: list | None = None
         self._models: list | None = None
@@ -120,8 +124,13 @@ class Panel:
         if self.job is not None and self.job.isRunning() and self.job.kind == "predict":
             self.job.stop()
 
-    def release(self) -> None:
-        """Lets go of everything: no observer, timer or process stays."""
+    def release(self, wait: bool = True) -> None:
+        """Lets go of everything: no observer, timer or process stays.
+
+        Args:
+            wait: whether to wait until the jobs have saved their state and ended. Without it they are asked to, and end
+                by themselves: their own timers see to it as long as the application lives.
+        """
         self.useParameterNode(None)
         self._refreshTimer.stop()
         self._refreshTimer.disconnect("timeout()", self.refresh)
@@ -129,7 +138,10 @@ class Panel:
         if self.job is not None:
             self.job.removeObserver(self._jobTold)
         for job in runningJobs():
-            job.endNow()
+            if wait:
+                job.endNow()
+            else:
+                job.stop()
         for view in self._jobViews:
             view.release()
         for section in self.sections:
@@ -151,10 +163,12 @@ class Panel:
         from hssl.errors import HSSLError
         from hssl.workspace.catalogue import Catalogue
 
+        if self._refreshing and self._catalogueStamp is not None:
+            return self._catalogue
         stat = (Path(self.workspace) / workspaceContents.CATALOGUE_FILE).stat()
         stamp = (self.workspace, stat.st_mtime_ns, stat.st_size)
         if stamp != self._catalogueStamp:
-            self._catalogueStamp = stamp
+            self._catalogueStamp, self._counts = stamp, None
             self.catalogueProblem = ""
             try:
                 self._catalogue = Catalogue.load(self.workspace)
@@ -162,6 +176,14 @@ class Panel:
                 self._catalogue = None
                 self.catalogueProblem = _("The workspace cannot be read: {reason}").format(reason=error)
         return self._catalogue
+
+    @property
+    def counts(self) -> Counts | None:
+        """How many images of the catalogue are what; None without a catalogue."""
+        catalogue = self.catalogue
+        if catalogue is not None and self._counts is None:
+            self._counts = Counts(catalogue)
+        return self._counts if catalogue is not None else None
 
     @property
     def runs(self) -> list:
@@ -177,9 +199,15 @@ class Panel:
             self._models = workspaceContents.models(self.workspace) if self.catalogue is not None else []
         return self._models
 
+    def isOfWorkspace(self, run: Path) -> bool:
+        """Tells whether a run's folder belongs to the chosen workspace (another may have been chosen meanwhile)."""
+        return bool(self.workspace) and run.parent.parent == Path(self.workspace).expanduser().absolute()
+
     def forget(self) -> None:
-        """Forgets what was read from the workspace: it is read again when it is asked for."""
-        self._catalogue = self._catalogueStamp = self._runs = self._models = None
+        """Forgets what was read from the workspace and of the packages: it is read again when it is asked for."""
+        installation.forget()
+        self._catalogue = self._catalogueStamp = self._counts = self._runs = self._models = None
+        self.settings.forget()
 
     def refreshSoon(self) -> None:
         """Brings all sections up to date when the present event is over; many calls are one."""
@@ -189,17 +217,35 @@ class Panel:
         """Brings all sections up to date."""
         if self.parameterNode is None:
             return
-        missing = installation.missingRequirements() if not settings.value("python") else []
-        self.ui.packagesFrame.setVisible(bool(missing))
+        advice = self._adviceOnPackages()
+        self.ui.packagesFrame.setVisible(bool(advice))
+        self.ui.packagesLabel.text = advice
+        self.ui.packagesButton.setVisible(bool(self._missingPackages()))
+        known = self.catalogue is not None  # one look at its file serves all sections
+        self._refreshing = known
+        try:
+            for section in self.sections:
+                section.update()
+        finally:
+            self._refreshing = False
+
+    @staticmethod
+    def _missingPackages() -> list[str]:
+        return [] if settings.value("python") else installation.missingRequirements()
+
+    def _adviceOnPackages(self) -> str:
+        missing = self._missingPackages()
         if missing:
-            self.ui.packagesLabel.text = installation.adviceFor(installation.Packages(False, missing))
-        for section in self.sections:
-            section.update()
+            return installation.adviceFor(installation.Packages(False, missing))
+        known = self.settings.packages
+        return "" if known is None else installation.adviceFor(known, settings.value("python"))
 
     def reasonNotReady(self) -> str:
         """Returns why no job can be started now, or "" when one can."""
-        if not settings.value("python") and installation.missingRequirements():
+        if self._missingPackages():
             return _("Install the packages first (at the top of the panel).")
+        if self._adviceOnPackages():
+            return _("The packages cannot be used; see the top of the panel.")
         if not self.workspace:
             return _("Choose a workspace first (section Dataset).")
         if self.catalogue is None:
@@ -226,7 +272,7 @@ class Panel:
         if busy:
             slicer.util.warningDisplay(busy)
             return None
-        with slicer.util.tryWithErrorDisplay(_("The job could not be started."), waitCursor=True):
+        with told(_("The job could not be started."), waitCursor=True):
             job = start()
             self._take(job, view)
             return job
@@ -238,7 +284,7 @@ class Panel:
 
     def onInstall(self) -> None:
         """Installs the missing packages, after one question."""
-        with slicer.util.tryWithErrorDisplay(_("The packages could not be installed."), waitCursor=True):
+        with told(_("The packages could not be installed."), waitCursor=True):
             if installation.install():
                 slicer.util.showStatusMessage(_("The packages for HSSL are installed."), 5000)
         self.forget()
@@ -257,7 +303,10 @@ class Panel:
             return
         self._closeQuestion.watch(bool(runningJobs()))
         if job.state == "failed":
-            logging.error("HSSL: %s failed: %s", job.kind, job.error)
+            logging.warning("HSSL: %s failed: %s", job.kind, job.error)
+            if job.failure in ("ImportError", "ModuleNotFoundError", "OSError", "AttributeError") and not job.phase:
+                # It died while it was loading: is it the packages?
+                self.settings.onCheck()
         self.forget()
         self.refreshSoon()
 

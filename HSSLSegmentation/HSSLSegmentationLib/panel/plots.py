@@ -7,6 +7,8 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from ..scene import layouts
+
 COLORS = (
     (0.12, 0.47, 0.71),
     (1.00, 0.50, 0.05),
@@ -26,9 +28,10 @@ class Curves:
     """
 
     def __init__(self, title: str, yTitle: str, xTitle: str = "", hidden: tuple[str, ...] = ()):
-        scene = slicer.mrmlScene
-        self.table = scene.AddNewNodeByClass("vtkMRMLTableNode", title + " " + _("values"))
-        self.chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", title)
+        self.table = _add("vtkMRMLTableNode", title + " " + _("values"))
+        # Slicer would ask at every exit to save it; the numbers are in the run's folder.
+        self.table.SetHideFromEditors(True)
+        self.chart = _add("vtkMRMLPlotChartNode", title)
         self.chart.SetTitle(title)
         self.chart.SetXAxisTitle(xTitle or _("Step"))
         self.chart.SetYAxisTitle(yTitle)
@@ -36,6 +39,7 @@ class Curves:
         self._hidden = hidden
         self._columns: list[str] = []
         self._waiting: list[tuple[float, dict[str, float]]] = []
+        self._lastStep = -math.inf
 
     def isInScene(self) -> bool:
         """Tells whether the nodes are still there (the user may have deleted them, or closed the scene)."""
@@ -43,7 +47,10 @@ class Curves:
         return bool(present(self.table) and present(self.chart) and all(present(node) for node in self.series.values()))
 
     def add(self, step: float, values: dict[str, float]) -> None:
-        """Takes a measurement; it is seen after the next `show`."""
+        """Takes a measurement, seen after the next `show`; one of a step that was measured before is known already."""
+        if step <= self._lastStep:
+            return
+        self._lastStep = step
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         if finite:
             self._waiting.append((step, finite))
@@ -68,9 +75,14 @@ class Curves:
         self.table.EndModify(wasModified)
         return True
 
+    def points(self) -> int:
+        """Returns how many measurements the chart shows: one alone is no curve."""
+        return self.table.GetTable().GetNumberOfRows() if self.isInScene() else 0
+
     def showInLayout(self) -> None:
-        """Shows the chart in the views, in a layout with a plot."""
+        """Shows the chart in the views, in a layout that has slice views too."""
         slicer.modules.plots.logic().ShowChartInLayout(self.chart)
+        layouts.withSlices(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView)
 
     def _addColumn(self, name: str) -> None:
         self._columns.append(name)
@@ -84,7 +96,7 @@ class Curves:
                 table.AddColumn(array)
         if name in self._hidden:
             return
-        series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
+        series = _add("vtkMRMLPlotSeriesNode", name)
         series.SetAndObserveTableNodeID(self.table.GetID())
         series.SetXColumnName("step")
         series.SetYColumnName(name)
@@ -94,6 +106,15 @@ class Curves:
         series.SetColor(*COLORS[len(self.series) % len(COLORS)])
         self.series[name] = series
         self.chart.AddAndObservePlotSeriesNodeID(series.GetID())
+
+
+def _add(className: str, name: str):
+    """Adds a node that is not saved with the scene: the curves belong to a run, whose folder has them."""
+    node = slicer.mrmlScene.CreateNodeByClass(className)
+    node.UnRegister(None)
+    node.SetName(slicer.mrmlScene.GenerateUniqueName(name))
+    node.SetSaveWithScene(False)
+    return slicer.mrmlScene.AddNode(node)
 
 
 def resultTable(name: str, rows: list[dict]):

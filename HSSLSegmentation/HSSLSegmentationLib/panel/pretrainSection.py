@@ -40,27 +40,29 @@ class PretrainSection:
         runs = [run for run in panel.runs if run.kind == "pretrain" and run.state != "empty"]
         unfinished = _("{name} (unfinished)")
         items = [(r.name, r.name if r.state == "finished" else unfinished.format(name=r.name)) for r in reversed(runs)]
-        choices.fill(ui.runCombo, items, parameters.pretrainRun)
+        name = parameters.pretrainRun or (runs[-1].name if runs else "")
+        choices.fill(ui.runCombo, items, name)
         for widget in (ui.runsLabel, ui.runCombo):
             widget.setVisible(bool(items))
-        chosen = next((run for run in runs if run.name == parameters.pretrainRun), None)
-        ui.runLabel.text = self._description(chosen)
+        chosen = next((run for run in runs if run.name == name), None)
+        busy = panel.job is not None and panel.job.isRunning() and panel.job.kind == "pretrain"
+        working = busy and chosen is not None and panel.job.run == chosen.path
+        ui.runLabel.text = _("It is running now.") if working else self._description(chosen)
         ui.runLabel.setVisible(chosen is not None)
-        ui.resumeRunButton.setVisible(chosen is not None and chosen.state == "unfinished")
+        ui.resumeRunButton.setVisible(chosen is not None and chosen.state == "unfinished" and not working)
         panel.offer(ui.resumeRunButton, panel.reasonNotReady(), _("Goes on from the last saved state."))
         panel.offer(
             ui.startButton,
             self._reasonNotToStart(catalogue),
             _("Learns from all scans of the workspace, without labels."),
         )
-        busy = panel.job is not None and panel.job.isRunning() and panel.job.kind == "pretrain"
         ui.optionsWidget.enabled = not busy
         if not panel.ui.pretrainButton.collapsed and not panel.reasonNotReady() and catalogue is not None:
-            self.memory.want(panel.workspace, len(catalogue.usable()), parameters.networkSize, settings.value("device"))
+            self.memory.want(panel.workspace, panel.counts.usable, parameters.networkSize, settings.value("device"))
         finished = [run for run in runs if run.state == "finished"]
         if busy:
             ui.hintLabel.text = _("<b>Now:</b> it learns. You may go on using Slicer, or close this section.")
-        elif catalogue is None or not catalogue.usable():
+        elif catalogue is None or not panel.counts.usable:
             ui.hintLabel.text = _("<b>Next:</b> add scans in section 1; labels are not needed for this step.")
         elif not finished:
             ui.hintLabel.text = _(
@@ -72,7 +74,7 @@ class PretrainSection:
     def _reasonNotToStart(self, catalogue) -> str:
         parameters = self.panel.parameterNode
         reason = self.panel.reasonNotReady()
-        if not reason and catalogue is not None and not catalogue.usable():
+        if not reason and catalogue is not None and not self.panel.counts.usable:
             reason = _("Add scans first (section Dataset).")
         if not reason and not any(self._weights().values()):
             reason = _("Choose at least one way to learn (More options).")
@@ -124,11 +126,11 @@ class PretrainSection:
 
     def onResumeRun(self) -> None:
         panel = self.panel
-        run = next(r for r in panel.runs if r.name == panel.parameterNode.pretrainRun)
+        run = next(r for r in panel.runs if r.name == choices.value(self.ui.runCombo))
         panel.startJob(self.jobView, lambda: panel.logic.resume(run.path))
 
     def _told(self, job, event) -> None:
         parameters = self.panel.parameterNode
-        if job.state == "done" and parameters is not None:
+        if job.state == "done" and parameters is not None and self.panel.isOfWorkspace(job.run):
             parameters.pretrainRun = job.run.name
             parameters.fineTuneStart = job.run.name

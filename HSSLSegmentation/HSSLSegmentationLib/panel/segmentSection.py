@@ -7,8 +7,11 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from ..jobs.job import Job
+from ..scene import results
 from ..scene import volumes as sceneVolumes
-from . import choices
+from ..workspace import contents as workspaceContents
+from . import choices, wording
 
 
 class SegmentSection:
@@ -18,7 +21,8 @@ class SegmentSection:
         self.panel = panel
         self.widget, self.ui = panel.loadSection("Segment.ui", panel.ui.segmentButton)
         self.jobView = panel.newJobView(self.ui.jobHolder, self._told)
-        self._writer = None
+        self._last: Job | None = None
+        self._shownInput = None
         ui = self.ui
         ui.whatCombo.connect("currentIndexChanged(int)", self.onWhat)
         ui.modelCombo.connect("currentIndexChanged(int)", self.onModel)
@@ -35,6 +39,7 @@ class SegmentSection:
     def sceneCloses(self) -> None:
         """Lets go of the nodes that are about to vanish."""
         self._releaseWriter()
+        self._shownInput = None
         self.ui.resultLabel.setVisible(False)
 
     def update(self) -> None:
@@ -46,6 +51,7 @@ class SegmentSection:
             parameters.segmentWhat,
         )
         single = parameters.segmentWhat == "volume"
+        self._followInput()
         for widget in (ui.volumeLabel, ui.volumeSelector, ui.segmentationLabel, ui.segmentationSelector):
             widget.setVisible(single)
         for widget in (ui.folderLabel, ui.folderEdit, ui.outputLabel, ui.outputEdit):
@@ -53,7 +59,9 @@ class SegmentSection:
         for edit, path in ((ui.folderEdit, parameters.inputFolder), (ui.outputEdit, parameters.outputFolder)):
             if edit.currentPath != path:
                 edit.setCurrentPath(path)
-        choices.fill(ui.modelCombo, self._models(), parameters.model)
+        best = workspaceContents.bestModel(panel.runs, panel.modelFiles)
+        models = self._models()
+        choices.fill(ui.modelCombo, models, parameters.model or str(best or ""))
         reason = self._reasonNotToStart()
         panel.offer(ui.startButton, reason, _("Segments with the chosen model; the scan itself is not changed."))
         done = (
@@ -64,12 +72,12 @@ class SegmentSection:
         panel.offer(
             ui.editButton, "" if done else _("There is no result to correct yet."), _("Corrects the result by hand.")
         )
-        ui.undoButton.setVisible(single and self._writer is not None and self._writer.canUndo())
-        if not self._models():
+        ui.undoButton.setVisible(single and self._canUndo())
+        if not models:
             ui.hintLabel.text = _("<b>Next:</b> fine-tune a model in section 3, or import one in section 5.")
         elif single and parameters.inputVolume is None:
             ui.hintLabel.text = _("<b>Next:</b> load a scan into Slicer and choose it here.")
-        elif not parameters.model:
+        elif not choices.value(ui.modelCombo):
             ui.hintLabel.text = _("<b>Next:</b> choose a model.")
         elif done and single:
             ui.hintLabel.text = _("<b>Next:</b> look at the result, and correct it in the Segment Editor.")
@@ -79,13 +87,17 @@ class SegmentSection:
     def _models(self) -> list[tuple]:
         runs = [r for r in reversed(self.panel.runs) if r.kind == "finetune" and r.state in ("finished", "unfinished")]
         items: list[tuple] = []
-        for run in runs:
+        # What was trained to be compared comes last: it has seen fewer labels, or started from nothing.
+        for run in sorted(runs, key=lambda run: bool(run.comparison)):
             text = (
                 f"{run.name}"
                 if run.dice is None
                 else _("{name} (Dice {dice:.2f})").format(name=run.name, dice=run.dice)
             )
-            items.append((str(run.path), text, _("Segments {task}.").format(task=run.task)))
+            tip = _("Segments {task}.").format(task=run.task)
+            if run.comparison:
+                tip += " " + _("A part of the comparison {name}.").format(name=run.comparison)
+            items.append((str(run.path), text, tip))
         for model in self.panel.modelFiles:
             if model.kind == "segmentation":
                 items.append((str(model.path), _("{name} (imported)").format(name=model.name)))
@@ -99,7 +111,7 @@ class SegmentSection:
         if not choices.value(self.ui.modelCombo):
             return _("Choose a model: fine-tune one in section 3, or import one in section 5.")
         if parameters.segmentWhat == "volume":
-            return sceneVolumes.reasonNotUsable(parameters.inputVolume)
+            return sceneVolumes.reasonNotUsable(parameters.inputVolume) or self._reasonNotInto()
         if not Path(parameters.inputFolder or "-").is_dir():
             return _("Choose a folder of volumes that exists.")
         if not parameters.outputFolder:
@@ -108,6 +120,27 @@ class SegmentSection:
             return _("Choose another folder to write to: label maps must not lie among the volumes.")
         return ""
 
+    def _reasonNotInto(self) -> str:
+        chosen, volume = self.panel.parameterNode.outputSegmentation, self.panel.parameterNode.inputVolume
+        owner = results.ownerOf(chosen)
+        if owner is None or owner is volume:
+            return ""
+        return _("{result} belongs to {owner}: choose a new segmentation, or one of {volume}.").format(
+            result=chosen.GetName(), owner=owner.GetName(), volume=volume.GetName()
+        )
+
+    def _followInput(self) -> None:
+        """A result belongs to its volume: with another volume its own last result is chosen, or a new one."""
+        parameters = self.panel.parameterNode
+        volume = parameters.inputVolume
+        if volume is self._shownInput:
+            return
+        known, self._shownInput = self._shownInput, volume
+        # A scene that was just loaded brings both, and they are left as they are when they fit.
+        if volume is None or (known is None and not self._reasonNotInto()):
+            return
+        parameters.outputSegmentation = results.of(volume, results.SEGMENTATION)
+
     def onWhat(self, index: int) -> None:
         self.panel.parameterNode.segmentWhat = choices.value(self.ui.whatCombo)
 
@@ -115,7 +148,11 @@ class SegmentSection:
         self.panel.parameterNode.model = choices.value(self.ui.modelCombo)
 
     def onFolder(self, path: str) -> None:
-        self.panel.parameterNode.inputFolder = path
+        parameters = self.panel.parameterNode
+        if path != parameters.inputFolder:
+            # The results of one folder do not go among those of another.
+            parameters.outputFolder = f"{path.rstrip('/')}-segmented" if path else ""
+        parameters.inputFolder = path
 
     def onOutput(self, path: str) -> None:
         self.panel.parameterNode.outputFolder = path
@@ -128,7 +165,7 @@ class SegmentSection:
                 self.jobView,
                 lambda: panel.logic.segment(
                     parameters.inputVolume,
-                    parameters.model,
+                    choices.value(self.ui.modelCombo),
                     parameters.outputSegmentation,
                     *options,
                     waitForCompletion=False,
@@ -138,16 +175,22 @@ class SegmentSection:
             job = panel.startJob(
                 self.jobView,
                 lambda: panel.logic.segmentFolder(
-                    parameters.inputFolder, parameters.model, parameters.outputFolder, *options
+                    parameters.inputFolder, choices.value(self.ui.modelCombo), parameters.outputFolder, *options
                 ),
             )
         if job is not None:
             self.ui.resultLabel.setVisible(False)
 
     def onUndo(self) -> None:
-        if self._writer is not None:
-            self._writer.undo()
+        if self._canUndo():
+            self._last.writer.undo()
             self.panel.refresh()
+
+    def _canUndo(self) -> bool:
+        last = self._last
+        if last is None or not slicer.mrmlScene.IsNodePresent(last.segmentationNode):
+            return False
+        return last.segmentationNode is self.panel.parameterNode.outputSegmentation and last.writer.canUndo()
 
     def onEdit(self) -> None:
         parameters = self.panel.parameterNode
@@ -159,16 +202,19 @@ class SegmentSection:
     def _told(self, job, event) -> None:
         if job.state != "done":
             return
-        if job.kind == "predict" and hasattr(job, "segmentationNode"):
+        if job.segmentationNode is not None:
             self._releaseWriter()
-            self._writer = job.writer
-            if self.panel.parameterNode is not None:
-                self.panel.parameterNode.outputSegmentation = job.segmentationNode
-            if job.uncertaintyNode is not None:
+            self._last = job
+            parameters = self.panel.parameterNode
+            if parameters is not None and parameters.inputVolume is job.volumeNode:
+                parameters.outputSegmentation = job.segmentationNode
+            if job.uncertaintyNode is not None and _isInTheViews(job.volumeNode):
                 slicer.util.setSliceViewerLayers(foreground=job.uncertaintyNode, foregroundOpacity=0.5)
             return
         failed = job.result["failed"]
-        text = _("{count} volumes were segmented.").format(count=len(job.result["outputs"]))
+        text = wording.count(
+            len(job.result["outputs"]), _("1 volume was segmented."), _("{count} volumes were segmented.")
+        )
         if failed:
             text += "\n" + _("{count} could not be:").format(count=len(failed))
             text += "".join(f"\n{Path(item['input']).name}: {item['reason']}" for item in failed[:10])
@@ -176,6 +222,11 @@ class SegmentSection:
         self.ui.resultLabel.setVisible(True)
 
     def _releaseWriter(self) -> None:
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
+        if self._last is not None:
+            self._last.writer.release()
+            self._last = None
+
+
+def _isInTheViews(volumeNode) -> bool:
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    return any(node.GetBackgroundVolumeID() == volumeNode.GetID() for node in composites)

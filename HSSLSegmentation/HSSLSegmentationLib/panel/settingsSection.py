@@ -20,7 +20,9 @@ class SettingsSection:
     def __init__(self, panel):
         self.panel = panel
         self.widget, self.ui = panel.loadSection("Settings.ui", panel.ui.settingsButton)
-        self._packages: Packages | None = None
+        self.packages: Packages | None = None
+        """What the last check found; None: not checked since something changed."""
+        self._storeBytes: int | None = None
         self._probe = None
         ui = self.ui
         ui.pythonEdit.setCurrentPath(settings.value("python"))
@@ -31,6 +33,7 @@ class SettingsSection:
             "On what to compute: auto takes a graphics card when there is one that works; cpu is the processor, "
             "cuda an NVIDIA card (cuda:1 the second one), mps an Apple one."
         )
+        panel.ui.settingsButton.connect("contentsCollapsed(bool)", self.onCollapsed)
         ui.pythonEdit.connect("currentPathChanged(QString)", self.onPython)
         ui.deviceCombo.connect("editTextChanged(QString)", self.onDevice)
         ui.threadsBox.connect("valueChanged(int)", self.onThreads)
@@ -45,15 +48,22 @@ class SettingsSection:
             self._probe.waitForFinished(2000)
             self._probe = None
 
+    def forget(self) -> None:
+        """Has the cache measured again."""
+        self._storeBytes = None
+
+    def onCollapsed(self, collapsed: bool) -> None:
+        if not collapsed and self.panel.parameterNode is not None:
+            self.update()
+
     def update(self) -> None:
-        """Shows the cache of the workspace and the state of the packages."""
+        """Shows the cache of the workspace and the state of the packages; nothing while the section is closed."""
         ui, panel = self.ui, self.panel
-        store = Path(panel.workspace) / STORE_FOLDER if panel.workspace else None
-        count = (
-            sum(f.stat().st_size for f in store.rglob("*") if f.is_file())
-            if store is not None and store.is_dir()
-            else 0
-        )
+        if panel.ui.settingsButton.collapsed:
+            return
+        if self._storeBytes is None:
+            self._storeBytes = _bytesIn(Path(panel.workspace) / STORE_FOLDER) if panel.workspace else 0
+        count = self._storeBytes
         ui.cacheLabel.text = wording.size(count) if count else _("empty")
         panel.offer(
             ui.clearCacheButton,
@@ -76,23 +86,23 @@ class SettingsSection:
         )
         if self._probe is not None:
             ui.packagesLabel.text = _("Checking…")
-        elif self._packages is None:
+        elif self.packages is None:
             ui.packagesLabel.text = installation.adviceFor(Packages(False, missing)) if missing else ""
-        elif self._packages.ready:
+        elif self.packages.ready:
             ui.packagesLabel.text = _("Ready: PyTorch {version} on {device}.").format(
-                version=self._packages.torch, device=self._packages.device
+                version=self.packages.torch, device=self.packages.device
             )
-            if self._packages.deviceProblem:
+            if self.packages.deviceProblem:
                 ui.packagesLabel.text += "\n" + _("The graphics card cannot be used: {reason}").format(
-                    reason=self._packages.deviceProblem
+                    reason=self.packages.deviceProblem
                 )
         else:
-            ui.packagesLabel.text = installation.adviceFor(self._packages, chosen)
+            ui.packagesLabel.text = installation.adviceFor(self.packages, chosen)
         ui.packagesLabel.setVisible(bool(ui.packagesLabel.text))
 
     def onPython(self, path: str) -> None:
         settings.setValue("python", path)
-        self._packages = None
+        self.packages = None
         self.panel.refreshSoon()
 
     def onDevice(self, text: str) -> None:
@@ -107,13 +117,21 @@ class SettingsSection:
     def onClearCache(self) -> None:
         with slicer.util.tryWithErrorDisplay(_("The cache could not be deleted."), waitCursor=True):
             shutil.rmtree(Path(self.panel.workspace) / STORE_FOLDER)
+        self.forget()
         self.panel.refresh()
 
     def onCheck(self) -> None:
+        """Finds out what the Python of the jobs can do; the answer is shown here, and at the top where it is bad."""
+        if self._probe is not None:
+            return
         self._probe = self.panel.logic.starter.makeProcess()
         installation.probe(self._probe, self._known, settings.value("python"))
         self.update()
 
     def _known(self, packages: Packages) -> None:
-        self._packages, self._probe = packages, None
+        self.packages, self._probe = packages, None
         self.panel.refreshSoon()
+
+
+def _bytesIn(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -53,16 +53,16 @@ def job(kind: str) -> str:
 def curve(name: str) -> str:
     """Returns the name of a loss or measurement as the plots show it."""
     return {
-        "total": _("all together"),
-        "image": _("images apart"),
-        "task": _("tasks apart"),
-        "group": _("groups apart"),
-        "reconstruction": _("restoring"),
-        "dense": _("same place"),
-        "position": _("where it lies"),
-        "dice": _("overlap loss"),
-        "cross_entropy": _("voxel loss"),
-        "consistency": _("agreement"),
+        "total": _("total"),
+        "image": _("image contrastive"),
+        "task": _("task contrastive"),
+        "group": _("group contrastive"),
+        "reconstruction": _("reconstruction"),
+        "dense": _("dense contrastive"),
+        "position": _("position"),
+        "dice": _("Dice loss"),
+        "cross_entropy": _("cross-entropy"),
+        "consistency": _("consistency"),
         "validation_dice": _("Dice on held-out cases"),
     }.get(name, name.replace("_", " "))
 
@@ -77,6 +77,11 @@ def duration(seconds: float) -> str:
     return _("{hours} h {minutes} min").format(hours=minutes // 60, minutes=minutes % 60)
 
 
+def count(number: int, one: str, many: str) -> str:
+    """Returns "1 scan" or "5 scans": the form that fits the number, with the number in the place of {count}."""
+    return one if number == 1 else many.format(count=number)
+
+
 def size(count: float) -> str:
     """Returns a number of bytes such as "12 MB" or "3.4 GB"."""
     if count < 1e9:
@@ -89,14 +94,17 @@ def state(job) -> str:
     if job.state == "failed":
         return "\n".join(text for text in (job.error, job.hint) if text)
     if job.state == "stopped":
-        return job.detail or _("Stopped. What was learned so far is kept.")
+        kept = _("Stopped. What was learned so far is kept.") if job.isResumable() else _("Stopped.")
+        return job.detail or kept
     if job.state == "done":
-        return _("Done in {time}.").format(time=duration(job.seconds))
+        return " ".join(
+            text for text in (outcome(job), _("Done in {time}.").format(time=duration(job.seconds))) if text
+        )
     parts = [phase(job.phase) if job.phase else _("Starting…")]
     if job.phaseCount > 1:
         parts[0] += " " + _("({index} of {count})").format(index=job.phaseIndex, count=job.phaseCount)
     if job.state == "stopping":
-        return _("Stopping: the state is being saved…")
+        return _("Stopping: the state is being saved…") if job.isResumable() else _("Stopping…")
     if job.detail:
         parts.append(job.detail)
     if job.etaSeconds:
@@ -104,3 +112,33 @@ def state(job) -> str:
     if job.silentFor > job.silenceSeconds:
         parts.append(_("nothing heard for {time}; it may still be busy").format(time=duration(job.silentFor)))
     return " · ".join(parts)
+
+
+def outcome(job) -> str:
+    """Returns in a sentence or two what a job that is done has brought, "" where its section says it."""
+    result = job.result
+    if job.kind == "scan":
+        parts = [count(len(result["added"]), _("1 scan was added."), _("{count} scans were added."))]
+        for key, one, many in (
+            ("changed", _("1 was read anew."), _("{count} were read anew.")),
+            ("duplicates", _("1 was there already."), _("{count} were there already.")),
+            ("refused", _("1 was refused (see Health)."), _("{count} were refused (see Health).")),
+            ("problems", _("1 cannot be used (see Health)."), _("{count} cannot be used (see Health).")),
+        ):
+            if result.get(key):
+                parts.append(count(len(result[key]), one, many))
+        if result.get("unchanged"):
+            parts.append(count(result["unchanged"], _("1 was there already."), _("{count} were there already.")))
+        return " ".join(parts)
+    if job.kind == "check":
+        problems = len(result["problems"])
+        return _("{usable} scans can be used, {labelled} of them with a label.").format(
+            usable=result["usable"], labelled=result["labelled"]
+        ) + (
+            " " + count(problems, _("1 problem (see Health)."), _("{count} problems (see Health).")) if problems else ""
+        )
+    if job.kind == "suggest":
+        return count(len(result["suggestions"]), _("1 scan is suggested."), _("{count} scans are suggested."))
+    if job.kind in ("export", "import"):
+        return _("Written: {file}").format(file=result["file"])
+    return ""

@@ -1,5 +1,6 @@
 """Volumes of the scene, with segmentations as their labels, become images of a workspace."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from slicer.i18n import tr as _
@@ -13,7 +14,15 @@ from .segmentations import SegmentClass
 from .volumes import SceneVolumeError
 
 
-def addVolume(workspace: str | Path, volumeNode, task: str, segmentationNode, group: str, modality: str) -> str:
+def addVolume(
+    workspace: str | Path,
+    volumeNode,
+    task: str,
+    segmentationNode,
+    group: str,
+    modality: str,
+    classes: dict[str, str] | None = None,
+) -> str:
     """Copies a volume and its label into the workspace's `volumes/`; see `HSSLSegmentationLogic.addVolume`."""
     from hssl.workspace.candidates import Candidate
     from hssl.workspace.catalogue import Catalogue, Task
@@ -28,7 +37,7 @@ def addVolume(workspace: str | Path, volumeNode, task: str, segmentationNode, gr
     added: list[SegmentClass] = []
     if segmentationNode is not None:
         labelPath = folder / f"{name}-label.nrrd"
-        added = _writeLabel(segmentationNode, volumeNode, known, labelPath)
+        added = _writeLabel(segmentationNode, volumeNode, known, labelPath, classes or {})
     sceneVolumes.writeVolume(volumeNode, imagePath)
     candidate = Candidate(str(imagePath), None if labelPath is None else str(labelPath), name=name)
     with Catalogue.editing(workspace, SECONDS_TO_WAIT) as catalogue:
@@ -43,7 +52,9 @@ def addVolume(workspace: str | Path, volumeNode, task: str, segmentationNode, gr
     return report.added[0]
 
 
-def setLabel(workspace: str | Path, id: str, volumeNode, segmentationNode) -> Path:
+def setLabel(
+    workspace: str | Path, id: str, volumeNode, segmentationNode, classes: dict[str, str] | None = None
+) -> Path:
     """Writes a segmentation as the label of an image; see `HSSLSegmentationLogic.setLabel`."""
     from hssl.workspace.catalogue import Catalogue
     from hssl.workspace.scan import relabel
@@ -54,7 +65,7 @@ def setLabel(workspace: str | Path, id: str, volumeNode, segmentationNode) -> Pa
     before = catalogue.label_path(image)
     folder = catalogue.workspace / "volumes"
     path = folder / f"{_freeName(folder, f'{id}-label')}.nrrd"
-    added = _writeLabel(segmentationNode, volumeNode, catalogue.task(image.task), path)
+    added = _writeLabel(segmentationNode, volumeNode, catalogue.task(image.task), path, classes or {})
     problem = relabel(workspace, id, path).label_problem
     if problem is not None:
         relabel(workspace, id, before)
@@ -81,12 +92,72 @@ def segmentedVolumes() -> list[tuple]:
     return pairs
 
 
-def _writeLabel(segmentationNode, volumeNode, task, path: Path) -> list[SegmentClass]:
+def withoutClass(segmentationNode, task, classes: dict[str, str] | None = None) -> list[str]:
+    """Returns the names of the segments for which nobody has said which class of the task they are.
+
+    Args:
+        task: the task (`hssl.workspace.catalogue.Task`); one without classes takes every segment as a class.
+        classes: what has been said: name of a segment → name of its class, or "" to leave it out.
+    """
+    known = _classesOf(task)
+    segments = _names(segmentationNode)
+    rest = [i for i, name in segments.items() if name not in (classes or {})]
+    found = sceneSegmentations.classesOf(segmentationNode, known, rest)
+    return [segments[i] for i, c in found.items() if known and c not in known]
+
+
+def _writeLabel(segmentationNode, volumeNode, task, path: Path, chosen: dict[str, str]) -> list[SegmentClass]:
     """Writes the label map; returns the classes that the task does not have yet."""
-    before = [SegmentClass(c.value, c.name, c.color, c.terminology) for c in task.classes]
-    classes = sceneSegmentations.classesOf(segmentationNode, before)
+    known, segments = _classesOf(task), _names(segmentationNode)
+    unknown = [name for name in chosen if name not in segments.values()]
+    if unknown:
+        raise SceneVolumeError(
+            _("{node} has no segment {names}.").format(node=segmentationNode.GetName(), names=", ".join(unknown))
+        )
+    open = withoutClass(segmentationNode, task, chosen)
+    if open:
+        raise SceneVolumeError(
+            _(
+                "{names} of {node} is no class of the task {task}, whose classes are {classes}. Rename the segment, or "
+                "say which class it is."
+            ).format(
+                names=", ".join(open),
+                node=segmentationNode.GetName(),
+                task=task.name,
+                classes=", ".join(c.name for c in known),
+            )
+        )
+    rest = [i for i, name in segments.items() if name not in chosen]
+    classes = sceneSegmentations.classesOf(segmentationNode, known, rest)
+    for segmentId, name in segments.items():
+        wanted = chosen.get(name)
+        if wanted:
+            classes[segmentId] = _called(wanted, segmentationNode, segmentId, [*known, *classes.values()])
+    names = [c.name for c in classes.values()]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SceneVolumeError(
+            _("{node} has two segments for the class {name}; join them, or leave one out.").format(
+                node=segmentationNode.GetName(), name=twice
+            )
+        )
     sceneSegmentations.writeLabelMap(segmentationNode, volumeNode, classes, path)
-    return [c for c in classes if c not in before]
+    return [c for c in classes.values() if c not in known]
+
+
+def _called(name: str, segmentationNode, segmentId: str, present: list[SegmentClass]) -> SegmentClass:
+    match = next((c for c in present if c.name.casefold() == name.casefold()), None)
+    value = max((c.value for c in present), default=0) + 1
+    return match or replace(sceneSegmentations.asClass(segmentationNode, segmentId, value), name=name)
+
+
+def _classesOf(task) -> list[SegmentClass]:
+    return [SegmentClass(c.value, c.name, c.color, c.terminology) for c in task.classes]
+
+
+def _names(segmentationNode) -> dict[str, str]:
+    segmentation = segmentationNode.GetSegmentation()
+    return {i: segmentation.GetSegment(i).GetName() for i in segmentation.GetSegmentIDs()}
 
 
 def _withClasses(task, added: list[SegmentClass]):

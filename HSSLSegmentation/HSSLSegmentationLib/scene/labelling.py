@@ -6,6 +6,7 @@ from slicer.i18n import tr as _
 import slicer
 
 from . import cases as sceneCases
+from . import layouts
 from . import pictures as scenePictures
 from . import segmentations as sceneSegmentations
 from .segmentations import SegmentClass
@@ -24,6 +25,7 @@ def open(catalogue, id: str):
         nothing = numpy.zeros(slicer.util.arrayFromVolume(volumeNode).shape, numpy.uint8)
         writer.write(nothing, classes, volumeNode, segmentationNode)
         writer.release()
+    layouts.withSlices()
     slicer.util.selectModule("SegmentEditor")
     editor = slicer.util.getModuleWidget("SegmentEditor").editor
     editor.setSegmentationNode(segmentationNode)
@@ -46,7 +48,7 @@ def reasonNotToKeep(catalogue, id: str) -> str:
     return ""
 
 
-def keep(catalogue, id: str) -> None:
-    """Makes what was drawn the image's label."""
+def keep(catalogue, id: str, classes: dict[str, str] | None = None) -> None:
+    """Makes what was drawn the image's label; `classes` as for `HSSLSegmentationLogic.setLabel`."""
     volumeNode = scenePictures.shown(catalogue, id)
-    sceneCases.setLabel(catalogue.workspace, id, volumeNode, drawn(volumeNode))
+    sceneCases.setLabel(catalogue.workspace, id, volumeNode, drawn(volumeNode), classes)

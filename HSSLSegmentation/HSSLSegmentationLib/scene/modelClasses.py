@@ -4,6 +4,7 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
+from ..refusal import Refusal
 from .segmentations import SegmentClass
 
 
@@ -11,7 +12,7 @@ def classesOfModel(model: str | Path) -> list[SegmentClass]:
     """Returns the classes of a model file or of a fine-tuning run of a workspace.
 
     Raises:
-        ValueError: it is neither, or a model that does not segment.
+        Refusal: it is neither, or a model that does not segment.
     """
     return [SegmentClass(c.value, c.name, c.color, c.terminology) for c in taskOfModel(model).classes]
 
@@ -26,9 +27,9 @@ def taskOfModel(model: str | Path):
     if model.is_dir():
         config = RunFolder(model).read_config()
         if config.kind == "pretrain":
-            raise ValueError(_("{model} is a pretraining: fine-tune it for a task first.").format(model=model.name))
+            raise Refusal(_("{model} is a pretraining: fine-tune it for a task first.").format(model=model.name))
         return Catalogue.load(model.parent.parent).task(config.task)
     description = read_description(model)
     if description.kind != "segmentation":
-        raise ValueError(_("{model} is a pretrained model: fine-tune it for a task first.").format(model=model.name))
+        raise Refusal(_("{model} is a pretrained model: fine-tune it for a task first.").format(model=model.name))
     return description.tasks[0]

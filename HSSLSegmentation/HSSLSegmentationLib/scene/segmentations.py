@@ -24,11 +24,18 @@ class SegmentClass:
     terminology: str | None = None
 
 
-def classesOf(segmentationNode, known: list[SegmentClass]) -> list[SegmentClass]:
-    """Returns a class for each segment: the known one of that name or terminology, or one with the next free value."""
+def classesOf(
+    segmentationNode, known: list[SegmentClass], segmentIds: list[str] | None = None
+) -> dict[str, SegmentClass]:
+    """Returns a class for each segment id: the known one of that name or terminology, or one with the next free value.
+
+    Args:
+        segmentIds: only these segments; None means all.
+    """
     segmentation = segmentationNode.GetSegmentation()
-    classes, nextValue = [], max([c.value for c in known], default=0) + 1
-    for segmentId in segmentation.GetSegmentIDs():
+    classes: dict[str, SegmentClass] = {}
+    nextValue = max([c.value for c in known], default=0) + 1
+    for segmentId in segmentation.GetSegmentIDs() if segmentIds is None else segmentIds:
         segment = segmentation.GetSegment(segmentId)
         name, terminology = segment.GetName(), terminologyOf(segment)
         match = next((c for c in known if c.name.casefold() == name.casefold()), None)
@@ -37,18 +44,21 @@ def classesOf(segmentationNode, known: list[SegmentClass]) -> list[SegmentClass]
         if match is None:
             match = SegmentClass(nextValue, name, tuple(segment.GetColor()), terminology or None)
             nextValue += 1
-        if match in classes:
+        if match in classes.values():
             raise SceneVolumeError(
                 _("{node} has two segments for the class {name}; join or rename one of them.").format(
                     node=segmentationNode.GetName(), name=match.name
                 )
             )
-        classes.append(match)
+        classes[segmentId] = match
     return classes
 
 
-def writeLabelMap(segmentationNode, volumeNode, classes: list[SegmentClass], path: str | Path) -> int:
-    """Writes the segments, in the order of `classes`, as a label map on the grid that `writeVolume` gives the volume.
+def writeLabelMap(segmentationNode, volumeNode, classes: dict[str, SegmentClass], path: str | Path) -> int:
+    """Writes segments as a label map on the grid that `writeVolume` gives the volume.
+
+    Args:
+        classes: segment id → class.
 
     Returns:
         The number of voxels that more than one segment claims; the last of them in the list has got them.
@@ -57,14 +67,13 @@ def writeLabelMap(segmentationNode, volumeNode, classes: list[SegmentClass], pat
         SceneVolumeError: there are no segments, or none of them has a voxel on the volume.
     """
     sceneVolumes.check(volumeNode)
-    segmentIds = list(segmentationNode.GetSegmentation().GetSegmentIDs())
-    if not segmentIds:
+    if not classes:
         raise SceneVolumeError(_("{name} has no segments.").format(name=segmentationNode.GetName()))
     shape = tuple(reversed(volumeNode.GetImageData().GetDimensions()))
-    largest = max(c.value for c in classes)
+    largest = max(c.value for c in classes.values())
     labels = numpy.zeros(shape, numpy.uint8 if largest < 256 else numpy.uint16)
     overlap = 0
-    for segmentId, segmentClass in zip(segmentIds, classes, strict=True):
+    for segmentId, segmentClass in classes.items():
         inside = segmentOnGrid(segmentationNode, segmentId, volumeNode)
         overlap += int(numpy.count_nonzero(labels[inside]))
         labels[inside] = segmentClass.value

@@ -8,13 +8,15 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from ..refusal import Refusal
+
 ORTHOGONAL = 1e-4
 """Largest cosine between two axes of a grid that still counts as a right angle."""
 SAME_GRID = 1e-3
 """Largest distance, in voxels of the source, at which two grids count as the same."""
 
 
-class SceneVolumeError(ValueError):
+class SceneVolumeError(Refusal):
     """A node of the scene cannot be used; the message names it and the reason."""
 
 
@@ -147,9 +149,21 @@ def updateFromImage(volumeNode, image) -> None:
 
 
 def addOverlay(path: str | Path, volumeNode, name: str):
-    """Adds a file on the volume's grid (such as the uncertainty) as a coloured volume; returns the node."""
-    array = readArray(path, volumeNode)
+    """Adds a file on the volume's grid (such as the uncertainty) as a coloured volume with a legend; returns the node."""
     overlay = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    try:
+        fillOverlay(overlay, path, volumeNode)
+    except SceneVolumeError:
+        slicer.mrmlScene.RemoveNode(overlay)
+        raise
+    legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(overlay)
+    legend.SetTitleText(_("Uncertainty"))
+    return overlay
+
+
+def fillOverlay(overlay, path: str | Path, volumeNode) -> None:
+    """Gives an overlay the voxels of a file on the volume's grid, and the volume's place."""
+    array = readArray(path, volumeNode)
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
     overlay.SetIJKToRASMatrix(matrix)
@@ -162,7 +176,6 @@ def addOverlay(path: str | Path, volumeNode, name: str):
     high = float(array.max())
     display.SetThreshold(high * 0.1, high)
     display.SetApplyThreshold(True)
-    return overlay
 
 
 def _matrixOf(image) -> numpy.ndarray:

@@ -1,9 +1,17 @@
-"""What a workspace folder holds, as the panel lists it: runs (finished or not) and models."""
+"""What a workspace folder holds, as the panel lists it: runs (finished or not) and models, and the best to go on from."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from ..refusal import Refusal
 
 CATALOGUE_FILE = "dataset.json"
+SCRATCH, BEST, PRETRAINED = "scratch", "best", "pretrained"
+"""Starts of a fine-tuning that are no names: nothing, the best there is, the latest pretraining."""
 
 
 @dataclass(frozen=True)
@@ -15,6 +23,7 @@ class RunInfo:
         state: "finished", "unfinished" (it has a checkpoint to go on from), or "empty".
         task: what a fine-tuning segments.
         start: where a fine-tuning started from.
+        comparison: name of the comparison that the run is a part of, "" for a run of its own.
         result: what the engine wrote at the end.
     """
 
@@ -24,6 +33,7 @@ class RunInfo:
     state: str
     task: str = ""
     start: str = ""
+    comparison: str = ""
     result: dict = field(default_factory=dict)
 
     @property
@@ -39,8 +49,13 @@ class ModelInfo:
     name: str
     path: Path
     kind: str = ""
-    description: object = None
+    description: Any = None
     problem: str = ""
+
+    @property
+    def tasks(self) -> list:
+        """The tasks (`hssl.workspace.catalogue.Task`) that the model was made for."""
+        return list(self.description.tasks) if self.description is not None else []
 
 
 def isWorkspace(path: str | Path) -> bool:
@@ -54,6 +69,7 @@ def runs(workspace: str | Path) -> list[RunInfo]:
     from hssl.files import read_json
     from hssl.models.run_folder import RESULT, all_runs
 
+    comparisons = sorted((c.name for c in (Path(workspace) / "comparisons").glob("*") if c.is_dir()), key=len)
     found = []
     for folder in all_runs(Path(workspace)):
         try:
@@ -65,8 +81,14 @@ def runs(workspace: str | Path) -> list[RunInfo]:
             continue
         state = "finished" if folder.finished else "unfinished" if folder.can_resume else "empty"
         task, start = (config.task, config.start) if config.kind == "finetune" else ("", "")
-        found.append(RunInfo(folder.path.name, folder.path, config.kind, state, task, start, result))
+        comparison = _comparisonOf(folder.path.name, comparisons)
+        found.append(RunInfo(folder.path.name, folder.path, config.kind, state, task, start, comparison, result))
     return found
+
+
+def _comparisonOf(run: str, comparisons: list[str]) -> str:
+    legs = (name for name in comparisons if re.fullmatch(rf"{re.escape(name)}-(pretrained|scratch)-\d+-\d+", run))
+    return next(legs, "")
 
 
 def models(workspace: str | Path) -> list[ModelInfo]:
@@ -82,3 +104,62 @@ def models(workspace: str | Path) -> list[ModelInfo]:
         except HSSLError as error:
             found.append(ModelInfo(path.stem, path, problem=str(error)))
     return found
+
+
+def latestPretraining(runs: list[RunInfo]) -> str:
+    """Returns the name of the latest finished pretraining, "" when there is none."""
+    return next((r.name for r in reversed(runs) if r.kind == "pretrain" and r.state == "finished"), "")
+
+
+def bestStart(runs: list[RunInfo]) -> str:
+    """Returns what a fine-tuning best starts from: the latest pretraining of the workspace, else nothing."""
+    return latestPretraining(runs) or SCRATCH
+
+
+def bestModel(runs: list[RunInfo], models: list[ModelInfo], task: str = "") -> Path | None:
+    """Returns what a segmentation is best made with, or None.
+
+    That is the latest fine-tuning that came to its end, else the latest that was stopped, else an imported model. The
+    legs of comparisons are left out: they were trained to be compared, on fewer labels.
+
+    Args:
+        task: only models of this task; "" means any.
+    """
+    own = [r for r in runs if r.kind == "finetune" and not r.comparison and task in ("", r.task)]
+    for state in ("finished", "unfinished"):
+        for run in reversed(own):
+            if run.state == state:
+                return run.path
+    imported = [m for m in models if m.kind == "segmentation" and task in ("", *(t.name for t in m.tasks))]
+    return imported[-1].path if imported else None
+
+
+def startCalled(workspace: str | Path, start: str | Path) -> str:
+    """Returns a start as the engine wants it: "best" and "pretrained" become what they stand for.
+
+    Raises:
+        Refusal: "pretrained", and there is no pretraining to start from.
+    """
+    if str(start) == BEST:
+        return bestStart(runs(workspace))
+    if str(start) != PRETRAINED:
+        return str(start)
+    name = latestPretraining(runs(workspace))
+    if not name:
+        raise Refusal(
+            _("The workspace has no finished pretraining to start from: pretrain first, or start from scratch.")
+        )
+    return name
+
+
+def modelToSuggestWith(runs: list[RunInfo], task: str) -> str:
+    """Returns the name of the latest finished fine-tuning of the task, or of the latest finished pretraining.
+
+    Raises:
+        Refusal: there is neither.
+    """
+    own = [r for r in runs if r.kind == "finetune" and r.state == "finished" and r.task == task and not r.comparison]
+    name = own[-1].name if own else latestPretraining(runs)
+    if not name:
+        raise Refusal(_("Pretrain in section 2, or fine-tune this task in section 3, first."))
+    return name

@@ -1,0 +1,41 @@
+"""Whose results are whose: a segmentation or an overlay that was made for a volume is tied to it, in the scene's file too."""
+
+import slicer
+
+from . import volumes as sceneVolumes
+
+SEGMENTATION, UNCERTAINTY = "HSSL.segmentationOf", "HSSL.uncertaintyOf"
+"""Roles of the reference from a result to its volume."""
+
+
+def setOwner(node, volumeNode, role: str) -> None:
+    """Says that a node holds a result of this volume."""
+    node.SetNodeReferenceID(role, volumeNode.GetID())
+
+
+def of(volumeNode, role: str):
+    """Returns the latest result of a volume, or None."""
+    if volumeNode is None:
+        return None
+    kind = "vtkMRMLSegmentationNode" if role == SEGMENTATION else "vtkMRMLScalarVolumeNode"
+    found = [n for n in slicer.util.getNodesByClass(kind) if n.GetNodeReference(role) is volumeNode]
+    return found[-1] if found else None
+
+
+def ownerOf(segmentationNode):
+    """Returns the volume that a segmentation was made for, or else the one that it was drawn on; None: unknown."""
+    if segmentationNode is None:
+        return None
+    drawnOn = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    return segmentationNode.GetNodeReference(SEGMENTATION) or segmentationNode.GetNodeReference(drawnOn)
+
+
+def overlay(path, volumeNode, name: str):
+    """Shows a file on the volume's grid as the volume's one overlay, which is made or filled anew; returns the node."""
+    node = of(volumeNode, UNCERTAINTY)
+    if node is None:
+        node = sceneVolumes.addOverlay(path, volumeNode, slicer.mrmlScene.GenerateUniqueName(name))
+        setOwner(node, volumeNode, UNCERTAINTY)
+    else:
+        sceneVolumes.fillOverlay(node, path, volumeNode)
+    return node
