@@ -39,7 +39,8 @@ def add(config: AddConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Do
         "notes"; without `dry_run` also "added", "changed", "relinked" (ids), "unchanged", "problems".
 
     Raises:
-        InputError: the source does not exist or holds nothing that can be added; it cannot be told whose a label is.
+        InputError: the source does not exist or holds nothing that can be added (what has a problem is in the catalogue
+            all the same, with the reason); it cannot be told whose a label is.
         ConfigurationError: the options do not fit together or the source; modalities would be mixed.
         WorkspaceError: there is no workspace.
 
@@ -64,7 +65,12 @@ def add(config: AddConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Do
     if config.check and not report.stopped:
         checked = check_workspace(config.workspace, on_event, stop, task.name)
         report.stopped, problems = checked.stopped, checked.problems
-    return Done(stopped=report.stopped, result=_result(planned, report, problems, Catalogue.load(config.workspace)))
+    catalogue = Catalogue.load(config.workspace)
+    there = [i for i in catalogue.images if i.task == task.name]
+    if there and all(i.problem for i in there) and not report.stopped:
+        first = there[0]
+        raise InputError(config.source, f"has no image that can be used; {first.image}: {first.problem}")
+    return Done(stopped=report.stopped, result=_result(planned, report, problems, catalogue))
 
 
 def plan(config: AddConfig) -> Plan:
@@ -120,14 +126,17 @@ def _preview(planned: Plan, examined: Examination, config: AddConfig) -> dict[st
     doubts = [(source.shown(look.candidate.image), look.doubt) for look in examined.looks if look.doubt]
     refused = [*source.refused, *failed, *labels]
     images = sum(look.header is not None for look in examined.looks) + examined.unchanged
-    text = _summary(planned, images, len(doubts), refused, examined.unchanged)
+    problems = [(source.shown(look.candidate.image), look.problem) for look in examined.looks if look.problem]
+    text = _summary(planned, images, len(doubts), len(problems), refused, examined.unchanged)
     return {
         **_said(planned, text),
         "images": images,
         "in_doubt": [{"path": path, "reason": reason} for path, reason in doubts],
         "refused": [{"path": path, "reason": reason} for path, reason in refused],
         "unchanged": examined.unchanged,
-        "text": "\n".join([*planned.lines, *source.notes, *(f"{p}: {r}" for p, r in (*doubts, *refused)), text]),
+        "text": "\n".join(
+            [*planned.lines, *source.notes, *(f"{p}: {r}" for p, r in (*doubts, *problems, *refused)), text]
+        ),
     }
 
 
@@ -135,10 +144,11 @@ def _result(
     planned: Plan, report: ScanReport, problems: Sequence[tuple[str, str, str]], catalogue: Catalogue
 ) -> dict[str, Any]:
     known = {i.id: i for i in catalogue.images if i.task == planned.task.name}
+    unusable = [id for id, i in known.items() if i.problem and id in {*report.added, *report.changed, *report.relinked}]
     doubtful = [id for id in (*report.added, *report.changed) if (i := known.get(id)) and i.doubt and not i.confirmed]
     images = len(report.added) + len(report.changed) + len(report.relinked) + report.unchanged
     refused = [(r.path, r.reason) for r in report.refused]
-    text = _summary(planned, images, len(doubtful), refused, report.unchanged, report)
+    text = _summary(planned, images, len(doubtful), len(unusable), refused, report.unchanged, report)
     return {
         **_said(planned, text),
         "images": images,
@@ -172,6 +182,7 @@ def _summary(
     planned: Plan,
     images: int,
     in_doubt: int,
+    unusable: int,
     refused: Sequence[tuple[str, str]],
     unchanged: int,
     report: ScanReport | None = None,
@@ -189,6 +200,7 @@ def _summary(
     whole = [head, f"{labelled} with a label"]
     whole += [f"of {_count(patients, 'patient')}"] if patients < len(source.candidates) else []
     whole += [f"{in_doubt} in doubt (probably masks; not used until confirmed)"] if in_doubt else ["0 in doubt"]
+    whole += [f"{unusable} that cannot be used"] if unusable else []
     whole += [f"{len(refused)} refused"]
     whole += [_not_read(source.not_read) if source.not_read else "0 files not read"]
     return f"Task {planned.task.name}: {', '.join(whole)}"

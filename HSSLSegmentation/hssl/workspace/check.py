@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
     from ..imaging.labels import Say
+    from .content import Content
 
 MOST_CLASSES = 255
 """A label map with more values is taken for an image."""
@@ -56,6 +57,8 @@ class Finding:
     label_values: list[int] | None
     label_stamp: str
     checked: str
+    content: Content | None = None
+    """What the voxels look like; None: they could not be read."""
     notes: tuple[str, ...] = ()
     """What the user should know of how the label was understood."""
 
@@ -131,6 +134,7 @@ def _enter(
         record.problem, record.label_problem = finding.problem, finding.label_problem
         record.label_values, record.label_stamp = finding.label_values, finding.label_stamp
         record.stamp, record.checked = finding.checked.split(" ")[0], finding.checked
+    _doubt(catalogue, {f.id: f.content for f in findings if f.content is not None})
     chosen = [i for i in catalogue.images if task is None or i.task == task]
     if not stopped:
         report.classes = _fill_classes(catalogue, chosen)
@@ -143,6 +147,8 @@ def _enter(
         _judge_values(record, values[record.task])
         if record.problem:
             report.problems.append((record.id, record.image, record.problem))
+        elif record.doubt and not record.confirmed:
+            report.problems.append((record.id, record.image, record.doubt))
         if record.label and record.label_problem:
             report.problems.append((record.id, record.label, record.label_problem))
     for _, path, reason in report.problems:
@@ -150,15 +156,33 @@ def _enter(
     return report
 
 
+def _doubt(catalogue: Catalogue, contents: dict[str, Content]) -> None:
+    """Writes into the records whether they are images, as far as their voxels were read."""
+    from .content import Neighbours
+
+    neighbours = Neighbours()
+    for record in catalogue.images:
+        seen = contents.get(record.id)
+        if record.problem is None and (
+            seen is None and record.doubt is None or seen is not None and not seen.suspicion
+        ):
+            neighbours.add(str(catalogue.image_path(record)), record)
+    for record in catalogue.images:
+        if record.id in contents:
+            record.doubt = neighbours.doubt(str(catalogue.image_path(record)), record, contents[record.id])
+
+
 def _examine(catalogue: Catalogue, record: Image) -> Finding:
     from ..imaging.intensities import check_hounsfield
     from ..imaging.volumes import check_values
+    from .content import seen
 
     path, label = catalogue.image_path(record), catalogue.label_path(record)
     checked = _stamps(catalogue, record)
     stamp, _, label_stamp = checked.partition(" ")
     look, problem, label_problem, values = None, None, None, None
     notes: list[str] = []
+    content = None
     if stamp != record.stamp:
         candidate = Candidate(str(path), str(label) if label else None, record.series, record.frame, record.spacing)
         look = look_at(candidate)[0]
@@ -167,6 +191,7 @@ def _examine(catalogue: Catalogue, record: Image) -> Finding:
         if problem is None:
             image = read_image(catalogue, record)
             check_values(image, path)
+            content = seen(image, thorough=True)
             if catalogue.task(record.task).modality.upper() == "CT":
                 check_hounsfield(image, path)
             if label is not None:
@@ -174,7 +199,17 @@ def _examine(catalogue: Catalogue, record: Image) -> Finding:
     except InputError as error:
         problem = error.reason
     return Finding(
-        record.id, record.image, record.label, look, problem, label_problem, values, label_stamp, checked, tuple(notes)
+        record.id,
+        record.image,
+        record.label,
+        look,
+        problem,
+        label_problem,
+        values,
+        label_stamp,
+        checked,
+        content,
+        tuple(notes),
     )
 
 

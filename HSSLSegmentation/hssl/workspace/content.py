@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -26,6 +27,17 @@ LARGEST = 1e30
 _PLANES = 16
 
 
+class Placed(Protocol):
+    """A header, or an image's record: where a volume lies."""
+
+    @property
+    def size(self) -> tuple[int, int, int] | None: ...
+    @property
+    def spacing(self) -> tuple[float, float, float] | None: ...
+    @property
+    def origin(self) -> tuple[float, float, float] | None: ...
+
+
 @dataclass(frozen=True)
 class Content:
     """What was seen of the voxels. Both empty: an image like any other."""
@@ -36,11 +48,12 @@ class Content:
     """Whether that is because it looks like a mask."""
 
 
-def seen(image: sitk.Image) -> Content:
+def seen(image: sitk.Image, thorough: bool = False) -> Content:
     """Looks at the voxels of a volume, on a sample of its slices where that is enough.
 
     Args:
         image: 3D, of any scalar type.
+        thorough: look at every slice.
 
     Example:
         >>> import SimpleITK as sitk
@@ -52,82 +65,104 @@ def seen(image: sitk.Image) -> Content:
     import SimpleITK as sitk
 
     voxels = sitk.GetArrayViewFromImage(image)
-    planes = np.unique(np.linspace(0, len(voxels) - 1, min(_PLANES, len(voxels))).round().astype(int))
-    content = _seen(voxels[planes])
-    # A small structure may lie between the slices of the sample.
-    return content if not content.suspicion or len(planes) == len(voxels) else _seen(voxels)
+    sample = np.unique(np.linspace(0, len(voxels) - 1, min(_PLANES, len(voxels))).round().astype(int))
+    if not thorough and len(sample) < len(voxels):
+        content = _seen([voxels[n] for n in sample])
+        # What matters of a mask, or of nearly nothing, may lie between the slices of the sample.
+        if content is not None and not content.suspicion:
+            return content
+    return _seen(voxels) or Content()
 
 
-def _seen(voxels: np.ndarray) -> Content:
-    finite = voxels if voxels.dtype.kind != "f" else voxels[np.isfinite(voxels)]
-    if finite.size == 0:
-        return Content()  # a named problem of its own
-    low, high = float(finite.min()), float(finite.max())
+def _seen(planes: Sequence[np.ndarray] | np.ndarray) -> Content | None:
+    """Returns what these slices look like; None where they are constant or hold no number, a problem of its own."""
+    lows, highs = zip(*(_range(plane) for plane in planes), strict=True)
+    low, high = min(lows), max(highs)
+    if low >= high:
+        return None
     if max(abs(low), abs(high)) > LARGEST:
         return Content(f"it has values up to {max(abs(low), abs(high)):.2g}, more than can be computed with")
-    values, counts = _different(finite)
-    if len(values) == 2:
-        return Content(f"it has two values only, {values[0]:g} and {values[1]:g}", mask=True)
-    if len(values) and _whole(values) and values[0] >= -1:
-        number = f"it has {len(values)} different whole values"
-        if 1 < len(values) <= SURELY_FEW:
-            return Content(f"{number}, {', '.join(f'{v:g}' for v in values[:4])}{', …' * (len(values) > 4)}", mask=True)
-        if len(values) <= FEW and _solid(voxels, values[np.argmax(counts)]) >= SOLID:
-            return Content(f"{number}, in solid regions", mask=True)
-    if len(values):
-        commonest, share = values[np.argmax(counts)], counts.max() / finite.size
+    counts = _counted(planes)
+    total = sum(plane.size for plane in planes)
+    if counts:
+        values = sorted(counts)
+        commonest = max(values, key=lambda v: counts[v])
+        share = counts[commonest] / total
+        shown = ", ".join(f"{v:g}" for v in values[:4]) + (", …" if len(values) > 4 else "")
+        if len(values) == 2:
+            return Content(f"it has two values only, {values[0]:g} and {values[1]:g}", mask=True)
+        if values[0] >= -1 and all(v == round(v) for v in values):
+            if len(values) <= SURELY_FEW:
+                return Content(f"it has {len(values)} different whole values, {shown}", mask=True)
+            if _solid(planes, commonest) >= SOLID:
+                return Content(f"it has {len(values)} different whole values, in solid regions", mask=True)
     else:
-        commonest = np.median(finite)
-        share = float(np.mean(finite == commonest))
-    if share >= NEARLY_ALL and low < high:
+        same = {v: sum(np.count_nonzero(plane == v) for plane in planes) for v in {low, 0.0}}
+        commonest = max(same, key=lambda v: same[v])
+        share = same[commonest] / total
+    if share >= NEARLY_ALL:
         return Content(f"it is nearly constant: {100 * share:.2f} % of its voxels are {commonest:g}")
     return Content()
 
 
-def _different(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the different values with their numbers, or nothing where there are more than `FEW`."""
-    none = np.zeros(0), np.zeros(0, np.int64)
-    if values.dtype.kind in "iu":
-        low, high = int(values.min()), int(values.max())
-        if high - low > 1 << 20:
-            return none
-        counts = np.bincount((values.astype(np.int64) - low).ravel())
-        present = np.flatnonzero(counts)
-        return none if len(present) > FEW else (present + low, counts[present])
-    thinned = values.ravel()[:: max(1, values.size // 20_000)]
-    if len(np.unique(thinned)) > FEW:
-        return none
-    found, numbers = np.unique(values, return_counts=True)
-    return none if len(found) > FEW else (found, numbers)
+def _range(plane: np.ndarray) -> tuple[float, float]:
+    if plane.dtype.kind == "f":
+        plane = plane[np.isfinite(plane)]
+    return (float(plane.min()), float(plane.max())) if plane.size else (np.inf, -np.inf)
 
 
-def _whole(values: np.ndarray) -> bool:
-    return bool(np.array_equal(np.rint(values), values))
+def _counted(planes: Sequence[np.ndarray] | np.ndarray) -> dict[float, int]:
+    """Returns how often each value stands there, or nothing where more than `FEW` do."""
+    counts: dict[float, int] = {}
+    for plane in planes:
+        values, numbers = np.unique(plane[::2, ::2] if plane.size > 1 << 22 else plane, return_counts=True)
+        if len(values) > FEW:
+            return {}
+        for value, number in zip(values.tolist(), numbers.tolist(), strict=True):
+            counts[value] = counts.get(value, 0) + number
+        if len(counts) > FEW:
+            return {}
+    return counts
 
 
-def _solid(planes: np.ndarray, background: float) -> float:
+def _solid(planes: Sequence[np.ndarray] | np.ndarray, background: float) -> float:
     """Returns the share of equal values among neighbours in a row of which neither is background."""
-    one, other = planes[..., :-1], planes[..., 1:]
-    inside = (one != background) & (other != background)
-    return float(np.mean(one[inside] == other[inside])) if inside.any() else 0.0
+    equal = pairs = 0
+    for plane in planes:
+        one, other = plane[:, :-1], plane[:, 1:]
+        inside = (one != background) & (other != background)
+        pairs += int(np.count_nonzero(inside))
+        equal += int(np.count_nonzero(inside & (one == other)))
+    return equal / pairs if pairs else 0.0
 
 
-def nearest(path: str, others: Iterable[str]) -> str:
-    """Returns the path that begins most like this one (and is not it), "" where there is none."""
-    best, length = "", -1
-    for other in others:
-        alike = next(
-            (n for n, (a, b) in enumerate(zip(path, other, strict=False)) if a != b), min(len(path), len(other))
-        )
-        if other != path and alike > length:
-            best, length = other, alike
-    return best
+class Neighbours:
+    """The volumes that look like images, by their grids: one of them is what a mask is a mask of."""
+
+    def __init__(self) -> None:
+        self._paths: dict[object, list[str]] = {}
+
+    def add(self, path: str, of: Placed) -> None:
+        """Takes note of an image."""
+        self._paths.setdefault(_grid(of), []).append(path)
+
+    def doubt(self, path: str, of: Placed, content: Content) -> str | None:
+        """Returns why the file is probably no image, and whose mask it seems to be; None for an image."""
+        if not content.suspicion:
+            return None
+        if not content.mask:
+            return content.suspicion
+        neighbour = _nearest(path, self._paths.get(_grid(of), []))
+        of_whom = f" of {os.path.relpath(neighbour, os.path.dirname(path)).replace(os.sep, '/')}" if neighbour else ""
+        return f"looks like a mask{of_whom}: {content.suspicion}"
 
 
-def grid_of(
-    size: Sequence[int] | None, spacing: Sequence[float] | None, origin: Sequence[float] | None
-) -> tuple[object, ...] | None:
-    """Returns what two volumes on one grid have in common, rounded; None where it is not known."""
-    if size is None or spacing is None or origin is None:
+def _nearest(path: str, others: Sequence[str]) -> str:
+    """Returns the path that begins most like this one and is not it, "" where there is none."""
+    return max((o for o in others if o != path), key=lambda o: len(os.path.commonprefix([o, path])), default="")
+
+
+def _grid(of: Placed) -> tuple[object, ...] | None:
+    if of.size is None or of.spacing is None or of.origin is None:
         return None
-    return (tuple(size), tuple(round(s, 3) for s in spacing), tuple(round(o, 1) for o in origin))
+    return (tuple(of.size), tuple(round(s, 3) for s in of.spacing), tuple(round(o, 1) for o in of.origin))

@@ -68,6 +68,8 @@ class Look:
     """What the voxels look like; None: they were not looked at."""
     doubt: str | None = None
     """Why it is probably no image."""
+    error: InputError | None = None
+    """What `reason` is the reason of; it knows the way out."""
 
 
 @dataclass
@@ -303,7 +305,7 @@ def look_at(candidate: Candidate) -> list[Look]:
         if not found:
             return [Look(candidate, stamp, reason=f"has no DICOM series {candidate.series or ''}".rstrip())]
     except InputError as error:
-        return [Look(candidate, stamp, reason=error.reason)]
+        return [Look(candidate, stamp, reason=error.reason, error=error)]
     except (OSError, ValueError) as error:
         return [Look(candidate, stamp, reason=encodable(f"cannot be read: {error}"))]
     alone = sum(1 for s in found if s.uid) == 1
@@ -362,7 +364,7 @@ class _Known:
         images = self._by_path.get((path, candidate.frame), [])
         if candidate.series is not None:
             images = [i for i in images if i.series == candidate.series]
-        # The stamp of a refusal tells the frame that was asked for: another choice is another look.
+        # The stamp of a refusal tells the frame and spacing that were asked for: another choice is another look.
         chosen = _stamp_of_refused("", candidate)
         refused = [r for r in self._refused.get(path, []) if r.stamp.partition(" ")[2] == chosen.strip()]
         if not images and not refused:
@@ -455,30 +457,19 @@ def _with_content(look: Look) -> Look:
 
 def _doubt(examined: Examination, catalogue: Catalogue) -> None:
     """Says of each look that is probably no image why, and whose mask it seems to be."""
-    from .content import grid_of, nearest
+    from .content import Neighbours
 
-    if not any(look.content_seen and look.content_seen.suspicion for look in examined.looks):
-        return
-    images: dict[object, list[str]] = {}
+    neighbours = Neighbours()
     for record in catalogue.images:
         if record.problem is None and record.doubt is None:
-            grid = grid_of(record.size, record.spacing, record.origin)
-            images.setdefault(grid, []).append(str(catalogue.image_path(record)))
+            neighbours.add(str(catalogue.image_path(record)), record)
     for look in examined.looks:
         if look.header is not None and look.content_seen and not look.content_seen.suspicion:
-            grid = grid_of(look.header.size, look.header.spacing, look.header.origin)
-            images.setdefault(grid, []).append(look.candidate.image)
+            neighbours.add(look.candidate.image, look.header)
     for number, look in enumerate(examined.looks):
-        found = look.content_seen
-        if look.header is None or found is None or not found.suspicion:
-            continue
-        doubt = found.suspicion
-        if found.mask:
-            grid = grid_of(look.header.size, look.header.spacing, look.header.origin)
-            neighbour = nearest(look.candidate.image, images.get(grid, []))
-            near = os.path.relpath(neighbour, os.path.dirname(look.candidate.image)) if neighbour else ""
-            doubt = f"looks like a mask{f' of {near}' if near else ''}: {doubt}"
-        examined.looks[number] = replace(look, doubt=doubt)
+        if look.header is not None and look.content_seen:
+            doubt = neighbours.doubt(look.candidate.image, look.header, look.content_seen)
+            examined.looks[number] = replace(look, doubt=doubt)
 
 
 def examine_source(
@@ -498,7 +489,7 @@ def examine_source(
     examined = examine(catalogue, source.candidates, task.name, on_event, stop, task_is_new=True)
     if not mixed:
         _judge_modality(catalogue, task, source, examined)
-    _check_that_something_is_left(examined, source)
+    _check_that_something_is_left(examined, source, [r for r in catalogue.refused if r.task == task.name])
     return examined
 
 
@@ -511,13 +502,16 @@ def _told_patients(catalogue: Catalogue, task: str, source: Source) -> list[tupl
     return [(image, patient) for image, patient in images if patient and patient != image.patient]
 
 
-def _check_that_something_is_left(examined: Examination, source: Source) -> None:
+def _check_that_something_is_left(examined: Examination, source: Source, known: Sequence[Refused]) -> None:
     if examined.stopped or examined.known or any(look.header is not None for look in examined.looks):
         return
     reasons = [(source.shown(look.candidate.image), look.reason) for look in examined.looks]
+    reasons = reasons or [(one.path, one.reason) for one in known]
     listing = "; ".join(f"{path}: {reason}" for path, reason in reasons[:10])
     more = f"; and {len(reasons) - 10} more" if len(reasons) > 10 else ""
-    raise InputError(source.root, f"has no file that can be used ({listing}{more})")
+    error = next((look.error for look in examined.looks if look.error and look.error.hint), None)
+    hint, way_out = (error.hint, error.way_out) if error else ("", "")
+    raise InputError(source.root, f"has no file that can be used ({listing}{more})", hint, way_out)
 
 
 def _judge_modality(catalogue: Catalogue, task: Task, source: Source, examined: Examination) -> None:
@@ -531,7 +525,9 @@ def _judge_modality(catalogue: Catalogue, task: Task, source: Source, examined: 
     for number, look in enumerate(examined.looks):
         kind = modality_of(look.header.modality or "") if look.header is not None else ""
         if kind and named and kind != named:
-            examined.looks[number] = replace(look, header=None, reason=f"is {kind}, and {named} was asked for")
+            # Without a stamp it is looked at again: the next choice may be another one.
+            reason = f"is {kind}, and {named} was asked for"
+            examined.looks[number] = replace(look, stamp="", header=None, reason=reason)
         elif kind:
             new.setdefault(kind, []).append(source.shown(look.candidate.image))
     if named:
@@ -557,7 +553,7 @@ def _look_at_series(candidate: Candidate, stamp: str, series: Series, alone: boo
         header = header_of_series(series, candidate.frame, candidate.spacing)
         return _with_label(one, stamp, header, content_of(series.files), alone)
     except InputError as error:
-        return Look(one, stamp, reason=error.reason)
+        return Look(one, stamp, reason=error.reason, error=error)
     except OSError as error:
         return Look(one, stamp, reason=encodable(f"cannot be read: {error}"))
 
@@ -589,7 +585,9 @@ def _refusal(path: str, task: str, reason: str, look: Look) -> Refused:
 
 
 def _stamp_of_refused(stamp: str, candidate: Candidate) -> str:
-    return stamp if candidate.frame is None else f"{stamp} frame {candidate.frame}"
+    frame = "" if candidate.frame is None else f" frame {candidate.frame}"
+    spacing = "" if candidate.spacing is None else f" spacing {candidate.spacing}"
+    return f"{stamp}{frame}{spacing}"
 
 
 def _list_refused(catalogue: Catalogue, task: str, looked_at: set[str], new: list[Refused]) -> None:

@@ -84,6 +84,8 @@ def test_what_is_refused_is_told_and_the_rest_is_added(workspace, data):
         (["add", "{workspace}", "/nowhere"], 4, "does not exist"),
         (["add", "/nowhere", "{data}"], 4, "not a workspace"),
         (["add", "{workspace}", "{data}", "--class", "liver"], 3, "1=liver"),
+        (["add", "{workspace}"], 3, "source"),
+        (["confirm", "{workspace}", "x"], 3, "no image"),
         (["add", "{workspace}", "{data}", "--class", "1=a", "--class", "1=b"], 3, "same value"),
         (["add", "{workspace}", "{data}", "--pattern", "x"], 3, "id"),
         (["add", "{workspace}", "{data}", "--channel", "1"], 3, "a channel belongs"),
@@ -203,3 +205,41 @@ def _environment() -> dict[str, str]:
     import hssl
 
     return {**os.environ, "PYTHONPATH": str(Path(hssl.__file__).parents[1])}
+
+
+def test_masks_in_doubt_are_listed_confirmed_and_taken_back(workspace, data):
+    (data / "images" / "c1_copy.nii.gz").write_bytes((data / "labels" / "c1.nii.gz").read_bytes())
+    result = call("add", workspace, data, "--task", "t")
+    assert "4 images (4 added), 2 with a label, 1 in doubt" in result.stdout
+    listed = call("list", workspace, "--problems").stdout
+    assert "c1_copy" in listed
+    assert call("check", workspace).exit_code == 0
+    assert "4 images can be used" in call("confirm", workspace, "c1_copy").stdout
+    assert "3 images can be used" in call("confirm", workspace, "c1_copy", "--undo").stdout
+    assert call("confirm", workspace, "c9").exit_code == 3
+
+
+def test_patients_are_set_by_hand_and_shown(workspace, data, tmp_path):
+    call("add", workspace, data, "--task", "t")
+    (tmp_path / "ids.txt").write_text("c0\nc1\n")
+    result = call("patient", workspace, f"@{tmp_path / 'ids.txt'}", "--name", "miller")
+    assert "2 images are of patient miller" in result.stdout
+    assert [i.patient for i in Catalogue.load(workspace).images] == ["miller", "miller", ""]
+    assert "miller" in call("list", workspace).stdout
+    assert call("patient", workspace, "c7", "--name", "x").exit_code == 3
+    assert call("patient", workspace, f"@{tmp_path / 'none.txt'}", "--name", "x").exit_code == 4
+
+
+def test_a_dry_run_says_that_nothing_was_written(workspace, data):
+    result = call("add", workspace, data, "--dry-run")
+    assert "Nothing was written." in result.stdout
+    assert "images/c0.nii.gz ← labels/c0.nii.gz" in result.stdout
+    assert Catalogue.load(workspace).tasks == []
+
+
+def test_what_cannot_be_told_apart_or_found_ends_with_an_exit_code(workspace, data, tmp_path):
+    (data / "images" / "c0.nii").write_bytes(b"x")
+    assert call("add", workspace, data).exit_code == 4
+    (tmp_path / "empty").mkdir()
+    assert call("add", workspace, tmp_path / "empty").exit_code == 4
+    assert Catalogue.load(workspace).tasks == []

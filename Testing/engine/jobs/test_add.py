@@ -1,0 +1,223 @@
+"""Adding as a whole: what is told before anything is written, what comes in, and what is noticed when it is done again."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from dicom_files import write_series
+from typer.main import get_command
+
+from hssl.cli.catalogue import app
+from hssl.configuration import AddConfig
+from hssl.errors import ConfigurationError, InputError
+from hssl.events import Message
+from hssl.jobs.add import add, plan
+from hssl.workspace.catalogue import Catalogue
+from hssl.workspace.sources import find
+
+SHAPE = (8, 12, 14)
+
+
+def write(path: Path, seed: int, label: Path | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = sitk.GetImageFromArray(np.random.default_rng(seed).normal(100, 20, SHAPE).astype(np.int16))
+    sitk.WriteImage(image, str(path))
+    if label is not None:
+        label.parent.mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(sitk.Cast(image > 110, sitk.sitkUInt8), str(label))
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Path:
+    return Catalogue.create(tmp_path / "workspace").workspace
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    for n in range(3):
+        write(tmp_path / "data" / f"case{n}.nii.gz", n, tmp_path / "data" / f"case{n}_seg.nii.gz")
+    (tmp_path / "data" / "notes.txt").write_text("x")
+    return tmp_path / "data"
+
+
+def test_a_dry_run_tells_pairs_and_counts_and_writes_nothing(workspace, data):
+    (data / "bad.nii.gz").write_bytes(b"bad")
+    shutil.copy(data / "case0_seg.nii.gz", data / "other.nii.gz")
+    before = (workspace / "dataset.json").read_bytes()
+    events: list = []
+    config = AddConfig(workspace=workspace, source=data, task="t", dry_run=True)
+    result = add(config, events.append).result
+    assert (workspace / "dataset.json").read_bytes() == before
+    assert result["text"].splitlines() == [
+        f"folder {data}, for task t: 5 images, 3 with a label, 1 file not read: 1 .txt",
+        "  case0.nii.gz ← case0_seg.nii.gz",
+        "  case1.nii.gz ← case1_seg.nii.gz",
+        "  case2.nii.gz ← case2_seg.nii.gz",
+        "other.nii.gz: looks like a mask of case0.nii.gz: it has two values only, 0 and 1",
+        "bad.nii.gz: is not a gzip file",
+        "Task t: 4 images, 3 with a label, 1 in doubt (probably masks; not used until confirmed), 1 refused, "
+        "1 file not read: 1 .txt",
+    ]
+    assert plan(config).lines == result["text"].splitlines()[:4]
+    assert [e.text for e in events if isinstance(e, Message)][:4] == plan(config).lines
+
+
+def test_what_comes_in_is_counted_and_masks_in_doubt_are_not_used(workspace, data):
+    shutil.copy(data / "case0_seg.nii.gz", data / "other.nii.gz")
+    result = add(AddConfig(workspace=workspace, source=data, task="t", check=True)).result
+    assert result["in_doubt"] == ["other"]
+    assert result["text"].startswith("Task t: 4 images (4 added), 3 with a label, 1 in doubt")
+    assert len(Catalogue.load(workspace).usable("t")) == 3
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.confirm_images(["other"])
+    assert add(AddConfig(workspace=workspace, source=data, task="t", check=True)).result["unchanged"] == 4
+    assert len(Catalogue.load(workspace).usable("t")) == 4
+
+
+def test_nothing_to_add_is_an_error_and_leaves_no_task(workspace, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "slides.pptx").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"nothing that could be added .*1 file not read: 1 .pptx"):
+        add(AddConfig(workspace=workspace, source=tmp_path / "empty"))
+    (tmp_path / "empty" / "bad.nii.gz").write_bytes(b"bad")
+    with pytest.raises(InputError, match=r"no file that can be used \(bad.nii.gz: is not a gzip file\)"):
+        add(AddConfig(workspace=workspace, source=tmp_path / "empty"))
+    assert Catalogue.load(workspace).tasks == []
+    (tmp_path / "empty" / "bad.nii.gz").unlink()
+    (tmp_path / "empty" / "labels").mkdir()
+    write(tmp_path / "x.nii.gz", 0, tmp_path / "empty" / "labels" / "a.nii.gz")
+    with pytest.raises(InputError, match=r"the first is labels/a.nii.gz: is a label without an image of that name"):
+        add(AddConfig(workspace=workspace, source=tmp_path / "empty"))
+    assert Catalogue.load(workspace).tasks == []
+
+
+def test_images_of_which_none_can_be_used_are_an_error_and_listed(workspace, tmp_path):
+    (tmp_path / "data").mkdir()
+    sitk.WriteImage(sitk.Image(5, 6, 7, sitk.sitkInt16), str(tmp_path / "data" / "a.nrrd"))
+    with pytest.raises(InputError, match="no image that can be used; .*a.nrrd: is constant: every voxel is 0"):
+        add(AddConfig(workspace=workspace, source=tmp_path / "data", task="t"))
+    assert "constant" in (Catalogue.load(workspace).image("a").problem or "")
+
+
+def test_data_that_was_moved_is_recognised_and_keeps_its_ids(workspace, data, tmp_path):
+    add(AddConfig(workspace=workspace, source=data, task="t"))
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.set_patient(["case1"], "miller")
+    data.rename(tmp_path / "moved")
+    (tmp_path / "moved" / "case1.nii.gz").rename(tmp_path / "moved" / "renamed.nii.gz")
+    (tmp_path / "moved" / "case1_seg.nii.gz").rename(tmp_path / "moved" / "renamed_seg.nii.gz")
+    result = add(AddConfig(workspace=workspace, source=tmp_path / "moved", task="t")).result
+    assert (result["relinked"], result["added"]) == (["case0", "case2", "case1"], [])
+    after = Catalogue.load(workspace)
+    assert after.image("case1").image == "../moved/renamed.nii.gz"
+    assert after.image("case1").label == "../moved/renamed_seg.nii.gz"
+    assert after.image("case1").patient == "miller"
+    assert len(after.usable("t", labelled=True)) == 3
+    assert add(AddConfig(workspace=workspace, source=tmp_path / "moved", task="t")).result["unchanged"] == 3
+
+
+def test_a_label_that_was_deleted_or_changed_is_noticed(workspace, data):
+    config = AddConfig(workspace=workspace, source=data, task="t")
+    add(config.model_copy(update={"check": True}))
+    (data / "case0_seg.nii.gz").unlink()
+    write(data / "unused.nii.gz", 9, data / "case1_seg.nii.gz")
+    (data / "unused.nii.gz").unlink()
+    result = add(config).result
+    assert result["changed"] == ["case0", "case1"]
+    after = Catalogue.load(workspace)
+    assert "No such file" in (after.image("case0").label_problem or "")
+    assert (after.image("case1").label_problem, after.image("case1").checked) == (None, "")
+    assert [i.id for i in after.usable("t", labelled=True)] == ["case1", "case2"]
+    assert add(config).result["unchanged"] == 3
+    write(data / "unused.nii.gz", 0, data / "case0_seg.nii.gz")
+    (data / "unused.nii.gz").unlink()
+    add(config)
+    assert Catalogue.load(workspace).image("case0").label_problem is None
+
+
+def test_a_label_that_was_set_by_hand_stays(workspace, data, tmp_path):
+    from hssl.workspace.scan import relabel
+
+    config = AddConfig(workspace=workspace, source=data, task="t")
+    add(config)
+    shutil.copy(data / "case0_seg.nii.gz", tmp_path / "mine.nii.gz")
+    relabel(workspace, "case0", tmp_path / "mine.nii.gz")
+    write(data / "case0.nii.gz", 77)
+    assert add(config).result["changed"] == ["case0"]
+    assert Catalogue.load(workspace).image("case0").label == "../mine.nii.gz"
+
+
+def test_modalities_are_not_mixed_without_a_word(workspace, tmp_path):
+    write_series(tmp_path / "chaos" / "1" / "CT", uid="1.2.1", modality="CT")
+    write_series(tmp_path / "chaos" / "1" / "MR", uid="1.2.2", modality="MR", seed=1)
+    config = AddConfig(workspace=workspace, source=tmp_path / "chaos", task="liver")
+    with pytest.raises(ConfigurationError, match=r"liver would mix modalities: CT \(1/CT\), MR \(1/MR\)"):
+        add(config)
+    assert Catalogue.load(workspace).tasks == []
+    result = add(config.model_copy(update={"modality": "MR", "task": "liver MR"})).result
+    assert len(result["added"]) == 1
+    assert [r["reason"] for r in result["refused"]] == ["is CT, and MR was asked for"]
+    assert Catalogue.load(workspace).task("liver MR").modality == "MR"
+    assert len(add(config.model_copy(update={"mixed": True})).result["added"]) == 2
+    ct = AddConfig(workspace=workspace, source=tmp_path / "chaos" / "1" / "CT", task="liver MR")
+    with pytest.raises(ConfigurationError, match="would mix"):
+        add(ct)
+    assert len(add(ct.model_copy(update={"mixed": True})).result["added"]) == 1
+
+
+def test_dicom_tells_the_patient_without_naming_them(workspace, tmp_path):
+    for n in range(2):
+        for file in write_series(tmp_path / "d" / f"s{n}", uid=f"1.3.{n}", seed=n):
+            image = sitk.ReadImage(str(file))
+            for key in image.GetMetaDataKeys():
+                image.SetMetaData(key, image.GetMetaData(key))
+            image.SetMetaData("0010|0020", "MILLER-1970")
+            writer = sitk.ImageFileWriter()
+            writer.KeepOriginalImageUIDOn()
+            writer.SetFileName(str(file))
+            writer.Execute(image)
+    add(AddConfig(workspace=workspace, source=tmp_path / "d", task="t"))
+    patients = {i.patient for i in Catalogue.load(workspace).images}
+    assert len(patients) == 1
+    assert patients.pop().startswith("patient-")
+    assert "MILLER" not in (workspace / "dataset.json").read_text()
+
+
+def test_patients_come_from_names_and_from_the_user_who_wins(workspace, tmp_path):
+    for n, name in enumerate(("p1_left", "p1_right", "p2_left")):
+        write(tmp_path / "data" / f"{name}.nii.gz", n)
+    config = AddConfig(workspace=workspace, source=tmp_path / "data", task="t")
+    result = add(config).result
+    assert "3 images (3 added), 0 with a label, of 2 patients" in result["text"]
+    assert [i.patient for i in Catalogue.load(workspace).images] == ["p1", "p1", ""]
+    add(config.model_copy(update={"patient": "{patient}_*"}))
+    assert [i.patient for i in Catalogue.load(workspace).images] == ["p1", "p1", "p2"]
+    add(config.model_copy(update={"patient": "study"}))
+    assert {i.patient for i in Catalogue.load(workspace).images} == {"study"}
+
+
+def test_tiff_stacks_have_the_spacing_that_was_stated(workspace, tmp_path):
+    write(tmp_path / "data" / "a.tif", 0, tmp_path / "data" / "a_seg.tif")
+    config = AddConfig(workspace=workspace, source=tmp_path / "data", task="t", check=True)
+    with pytest.raises(InputError, match="does not say how large its voxels are") as told:
+        add(config)
+    assert told.value.way_out == "spacing"
+    write(tmp_path / "data" / "b.nrrd", 1)
+    add(config)
+    assert "--spacing" not in Catalogue.load(workspace).refused[0].reason
+    add(config.model_copy(update={"spacing": (0.5, 0.5, 3.0)}))
+    image = Catalogue.load(workspace).image("a")
+    assert (image.spacing, image.problem, image.label_problem) == ((0.5, 0.5, 3.0), None, None)
+
+
+def test_every_door_has_the_options_of_the_configuration():
+    names = set(AddConfig.model_fields)
+    command = get_command(app).commands["add"]
+    assert {p.name for p in command.params} - {"config", "json", "stop_file"} == names
+    source_options = set(inspect.signature(find).parameters) - {"path"}
+    assert source_options <= names
