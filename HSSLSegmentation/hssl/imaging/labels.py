@@ -164,6 +164,13 @@ def header_problem(path: str | Path, like: Header, frame: int | None = None) -> 
     return _other_grid(opened.header, like)
 
 
+def structures_of(path: str | Path, classes: Sequence[NamedClass]) -> list[str]:
+    """Returns the names in a label file that are classes, in the order of the classes; [] for a file without names."""
+    there = {s.name.strip().casefold(): s.name for s in structures_in(path)}
+    keys = [c.name.strip().casefold() for c in classes]
+    return [there[key] for key in keys if key in there]
+
+
 def class_values(path: Path, structures: Iterable[Structure], classes: Sequence[NamedClass]) -> dict[str, int]:
     """Returns the value that each structure gets: that of its class, or its own where there are no classes.
 

@@ -550,7 +550,7 @@ def _three(values: tuple, missing: float) -> tuple:
 
 
 def _times(values: tuple[float, ...]) -> str:
-    return "×".join(f"{v:g}" if v < 1e5 else str(round(v)) for v in values)
+    return "×".join(str(round(v)) if 1e5 <= v < math.inf else f"{v:g}" for v in values)
 
 
 def _place(values: tuple[float, ...]) -> str:

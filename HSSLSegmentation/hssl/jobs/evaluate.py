@@ -20,7 +20,8 @@ from ..errors import ConfigurationError, InputError
 from ..events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop, ignore, never
 from ..files import write_json
 from ..imaging import volumes
-from ..imaging.labels import read_label_map
+from ..imaging.formats import stem_of
+from ..imaging.labels import read_label_map, structures_in, structures_of
 from ..models.model_file import describe
 from ..outputs import ResultFolder
 from ..workspace.catalogue import LabelClass
@@ -266,7 +267,7 @@ def _pairs(predictions: Path, references: Path) -> tuple[dict[str, tuple[Path, P
 
 
 def _case_of(path: Path) -> str:
-    return path.name[: len(path.name) - len(volumes.suffix_of(path))].removesuffix("_0000")
+    return stem_of(path).removesuffix(".seg").removesuffix("_0000")
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -286,7 +287,8 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _measured(predicted: Path, true: Path, classes: list[LabelClass], case: str) -> tuple[list[Row], list[int]]:
-    reference, prediction = read_label_map(true), read_label_map(predicted)
+    prediction = _label_map(predicted, classes)
+    reference = _label_map(true, classes, prediction)
     difference = volumes.grid_difference(prediction, reference)
     if difference:
         raise InputError(predicted, f"is on another grid than {true}: {difference}")
@@ -294,6 +296,13 @@ def _measured(predicted: Path, true: Path, classes: list[LabelClass], case: str)
     known = classes or [LabelClass(value=value, name=str(value)) for value in values]
     unknown = sorted(set(values) - {c.value for c in known})
     return measure(prediction, reference, known, case), unknown
+
+
+def _label_map(path: Path, classes: list[LabelClass], like: sitk.Image | None = None) -> sitk.Image:
+    """Reads a label map; of a file that names its segments those that are classes, on the other side's grid."""
+    if not structures_in(path):
+        return read_label_map(path)
+    return read_label_map(path, like, classes=classes, structures=structures_of(path, classes))
 
 
 def _with_absent(rows: list[Row]) -> list[Row]:

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from .. import __version__
 from ..files import read_json, write_text
-from ..imaging.labels import read_label_map
+from ..imaging.labels import read_label_map, structures_of
 from ..imaging.volumes import read_volume
 from ..models.run_folder import CONFIG, METRICS, RESULT, RunFolder
 from ..outputs import check_outputs
@@ -335,9 +335,10 @@ def _problems(start: str, evaluation: Mapping[str, Any]) -> list[str]:
 
 def _picture(picture: Picture, task: Task) -> dict[str, str]:
     image = read_volume(picture.image)
-    reference = read_label_map(picture.reference, like=image)
-    view = plots.SliceView(image, reference, task.modality)
     classes: Sequence[LabelClass] = task.classes
+    chosen = structures_of(picture.reference, classes)
+    reference = read_label_map(picture.reference, image, classes=classes, structures=chosen)
+    view = plots.SliceView(image, reference, task.modality)
     panels = {"image": view.overlaid(None, classes), "truth": view.overlaid(reference, classes)}
     for start, path in picture.predictions.items():
         panels[start] = view.overlaid(read_label_map(path, like=image), classes)
