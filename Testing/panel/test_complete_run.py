@@ -49,7 +49,7 @@ def test_from_a_folder_of_scans_to_a_segmentation_without_leaving_the_panel(widg
     assert panel.dataset.model.proxy.rowCount() == 3
 
     # 2. Pretrain, stop, resume
-    parameters.pretrainMinutes, parameters.pretrainSteps = 0.0, 60
+    parameters.pretrainMinutes, parameters.pretrainSteps = 0.0, 30
     settle()
     panel.pretrain.ui.startButton.click()
     job = panel.job
@@ -57,11 +57,11 @@ def test_from_a_folder_of_scans_to_a_segmentation_without_leaving_the_panel(widg
     panel.pretrain.jobView.ui.stopButton.click()
     assert finished(panel).state == "stopped", job.error
     stoppedAt = job.losses[-1].step
-    assert stoppedAt < 60
+    assert stoppedAt < 30
     panel.pretrain.jobView.ui.resumeButton.click()
     job = finished(panel)
     assert job.state == "done", job.error
-    assert job.result["steps"] == 60
+    assert job.result["steps"] == 30
     assert job.losses[0].step > stoppedAt
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") >= 1
 

@@ -16,7 +16,7 @@ import hssl
 from hssl.configuration import Budget, PretrainConfig
 from hssl.models.run_folder import RunFolder, run_path
 
-STEPS = 40
+STEPS = 20
 
 
 def test_a_killed_process_restarts_all_from_the_last_checkpoint(workspace, tmp_path):
