@@ -337,7 +337,7 @@ def demo(
     stop_file: StopFile = None,
     json: Json = False,
 ) -> None:
-    """Generate scans, pretrain, fine-tune on 3 labels, predict, evaluate, and write report.html."""
+    """Generate scans, pretrain, learn from 3 painted slices and from 3 labels, evaluate, and write report.html."""
 
     def job(on_event: Any, stop: Any) -> Done:
         from ..demo.run import run_demo

@@ -46,10 +46,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Downstream:
-    """What was reached on one task with few labels; starts are "scratch" and "pretrained".
+    """What was reached on one task with few labels; starts are "scratch" and "pretrained", or what `against` says.
 
     Attributes:
         task: its name in the catalogue.
+        heading: of the section, behind the task's name.
+        against: the start that is shown, and the one that it is compared with.
         runs: start → folder of the fine-tuning run, for the learning curves.
         comparison: a comparison.json.
         evaluations: start → an evaluation.json.
@@ -57,6 +59,8 @@ class Downstream:
     """
 
     task: str
+    heading: str = "few labels"
+    against: tuple[str, str] = ("pretrained", "scratch")
     runs: Mapping[str, Path] = field(default_factory=dict)
     comparison: Path | None = None
     evaluations: Mapping[str, Path] = field(default_factory=dict)
@@ -138,7 +142,10 @@ def _figures(catalogue: Catalogue, pretraining: Path | None, parts: Sequence[dic
     for part in parts:
         if part["gain"] is not None:
             figures.append(
-                {"value": _signed(part["gain"]), "what": f"points of Dice over a start from scratch, {part['task']}"}
+                {
+                    "value": _signed(part["gain"]),
+                    "what": f"points of Dice over {part['rival']}: {part['task']}, {part['heading']}",
+                }
             )
     return figures
 
@@ -200,7 +207,7 @@ def _pretraining(run: RunFolder, catalogue: Catalogue) -> dict[str, Any]:
 def _downstream(part: Downstream, task: Task) -> dict[str, Any]:
     evaluations = {start: read_json(path) for start, path in part.evaluations.items()}
     comparison = None if part.comparison is None else read_json(part.comparison)["rows"]
-    verdict, gain = _verdict(evaluations)
+    verdict, gain = _verdict(evaluations, part.against)
     drawings: list[tuple[str, Callable[[bool], Figure]]] = []
     runs = {start: RunFolder(path).read_metrics() for start, path in part.runs.items()}
     if runs and all(any("total" in row for row in rows) for rows in runs.values()):
@@ -219,6 +226,8 @@ def _downstream(part: Downstream, task: Task) -> dict[str, Any]:
         drawings.append((caption, lambda dark: plots.dice_by_class(measured, dark)))
     return {
         "task": part.task,
+        "heading": part.heading,
+        "rival": "a start from scratch" if part.against[1] == "scratch" else part.against[1],
         "gain": gain,
         "verdict": verdict,
         "caution": _caution(comparison or []),
@@ -235,20 +244,22 @@ def _downstream(part: Downstream, task: Task) -> dict[str, Any]:
     }
 
 
-def _verdict(evaluations: Mapping[str, Any]) -> tuple[str, float | None]:
-    """Returns a sentence on the mean Dice of the test cases, and the points that pretraining gained."""
-    if not {"pretrained", "scratch"} <= evaluations.keys():
+def _verdict(evaluations: Mapping[str, Any], against: tuple[str, str]) -> tuple[str, float | None]:
+    """Returns a sentence on the mean Dice of the test cases, and the points that the first of two starts is ahead."""
+    ours, other = against
+    if not {ours, other} <= evaluations.keys():
         return "", None
-    dice = {start: _dice_of_cases(evaluations[start]["rows"]) for start in ("pretrained", "scratch")}
-    cases = sorted(dice["pretrained"].keys() & dice["scratch"].keys())
+    dice = {start: _dice_of_cases(evaluations[start]["rows"]) for start in against}
+    cases = sorted(dice[ours].keys() & dice[other].keys())
     if not cases:
         return "", None
     means = {start: 100 * statistics.fmean(values[case] for case in cases) for start, values in dice.items()}
-    differences = np.array([100 * (dice["pretrained"][case] - dice["scratch"][case]) for case in cases])
+    differences = np.array([100 * (dice[ours][case] - dice[other][case]) for case in cases])
     gain = float(differences.mean())
     sentence = (
-        f"Mean Dice over {len(cases)} test cases that no training has seen: {means['pretrained']:.1f} % pretrained, "
-        f"{means['scratch']:.1f} % from scratch with the same recipe; a difference of {_signed(gain)} points"
+        f"Mean Dice over {len(cases)} test cases that no training has seen: {means[ours]:.1f} % {ours}, "
+        f"{means[other]:.1f} % {'from scratch with the same recipe' if other == 'scratch' else other}; "
+        f"a difference of {_signed(gain)} points"
     )
     if len(cases) > 2:
         draws = np.random.default_rng(0).integers(len(cases), size=(10_000, len(cases)))

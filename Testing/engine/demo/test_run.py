@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from hssl.demo.painted import FILLED, INTERPOLATED, interpolated
 from hssl.demo.run import LABELLED, PHASES, TASK, run_demo
 from hssl.workspace.catalogue import Catalogue
+
+WAYS = (FILLED, INTERPOLATED)
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +33,40 @@ def test_there_is_a_report_with_both_starts_and_pictures(demo):
     page = Path(demo[0].result["report"]).read_text()
     assert "% pretrained" in page and "% from scratch" in page
     assert page.count('<figure class="slices">') >= 1
+    assert "3 painted slices of each structure" in page and "% HSSL" in page
+    assert page.index("% HSSL") < page.index("% pretrained")
+
+
+def test_painted_slices_are_filled_on_test_cases_as_they_were_painted(demo):
+    workspace = Path(demo[0].result["workspace"])
+    files = {way: sorted((workspace / "predictions" / "slices" / way).glob("*.nii.gz")) for way in WAYS}
+    assert files[FILLED] and [p.name for p in files[FILLED]] == [p.name for p in files[INTERPOLATED]]
+    for path in files[FILLED]:
+        truth = sitk.GetArrayFromImage(sitk.ReadImage(str(workspace / "predictions" / "truth" / path.name)))
+        found = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        for value in np.unique(truth[truth > 0]):
+            axis = int(np.argmax(sitk.ReadImage(str(path)).GetSpacing()[::-1]))
+            there = np.flatnonzero((truth == value).any(tuple(a for a in range(3) if a != axis)))
+            first = np.moveaxis(truth == value, axis, 0)[there[0]]
+            assert set(np.unique(np.moveaxis(found, axis, 0)[there[0]][first])) >= {value}
+    assert set(WAYS) <= set(demo[0].result["dice"])
+
+
+def test_a_ball_is_interpolated_between_its_slices_and_not_beyond_them():
+    z, y, x = np.mgrid[:21, :21, :21] - 10
+    ball = z**2 + y**2 + x**2 <= 64
+    found = interpolated(ball, 0, [2, 10, 18], (1.0, 1.0, 1.0))
+    assert not found[:2].any() and not found[19:].any()
+    assert (found[[2, 10, 18]] == ball[[2, 10, 18]]).all()
+    assert 0.6 < 2 * (found & ball).sum() / (found.sum() + ball.sum()) < 1
+    turned = interpolated(ball.transpose(1, 0, 2), 1, [2, 10, 18], (1.0, 1.0, 1.0))
+    assert (turned == found.transpose(1, 0, 2)).all()
 
 
 def test_test_cases_are_seen_by_no_training(demo):
     result = demo[0].result
     runs = Path(result["workspace"]) / "runs"
-    tested = {path.name.removesuffix(".nii.gz") for path in (runs.parent / "predictions" / "truth").iterdir()}
+    tested = {path.name.removesuffix(".nii.gz") for path in (runs.parent / "predictions" / "truth").glob("*.gz")}
     pretraining = json.loads((runs / "pretraining" / "config.json").read_text())
     assert tested and tested <= set(pretraining["exclude"])
     for row in result["rows"]:
@@ -47,7 +79,7 @@ def test_both_starts_had_the_same_cases_and_predictions_lie_on_the_sources_grids
     assert len({tuple(sorted(r["cases"])) for r in result["rows"]}) == 1
     workspace = Path(result["workspace"])
     catalogue = Catalogue.load(workspace)
-    for path in (workspace / "predictions" / "pretrained").iterdir():
+    for path in (workspace / "predictions" / "pretrained").glob("*.nii.gz"):
         source = catalogue.image_path(catalogue.image(path.name.removesuffix(".nii.gz")))
         one, other = (sitk.ReadImage(str(p)) for p in (path, source))
         assert one.GetSize() == other.GetSize()
