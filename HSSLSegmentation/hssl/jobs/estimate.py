@@ -6,8 +6,9 @@ from ..configuration import PretrainConfig
 from ..errors import ConfigurationError
 from ..events import Done, OnEvent, Stop, ignore, never
 from ..learning.memory import training_bytes
-from ..learning.patches import batch_size, patch_size
+from ..learning.patches import batch_size, patch_size, shapes_in_planes, typical_shapes
 from ..models.device import chosen_device
+from ..preprocessing.planes import planes_of
 from ..preprocessing.store import expected_shapes
 from ..workspace.catalogue import Catalogue
 
@@ -25,12 +26,16 @@ def estimate(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
     catalogue.require(config.exclude, "to be left out")
     names = [catalogue.task(name).name for name in config.tasks] or [t.name for t in catalogue.tasks]
     images = [i for i in catalogue.usable() if i.task in names and i.id not in config.exclude]
-    shapes = expected_shapes(catalogue, images)
-    if not shapes:
+    dims, tasks, seen = config.network.spatial_dims, [], []
+    for name, (shape, fingerprint) in expected_shapes(catalogue, images).items():
+        planes = shapes_in_planes(shape, planes_of(fingerprint, dims, config.planes))
+        seen += planes
+        tasks += [name] * len(planes)
+    if not seen:
         raise ConfigurationError(f"{config.workspace}: there is no usable image to pretrain on")
     device = chosen_device(config.device)
-    patch = patch_size(config.network, shapes, config.patch_size, device)
-    size = batch_size(device, config.network.spatial_dims, config.batch_size)
+    patch = patch_size(config.network, typical_shapes(seen, tasks), config.patch_size, device)
+    size = batch_size(device, dims, config.batch_size)
     return Done(
         result={
             "bytes": training_bytes(config.network, patch, 2 * size),

@@ -179,9 +179,14 @@ def build(
     return stored
 
 
-def expected_shapes(catalogue: Catalogue, images: Sequence[Image]) -> list[tuple[int, int, int]]:
-    """Returns the typical shape of each task on the working grid, from what the catalogue knows of headers."""
-    shapes: list[tuple[int, int, int]] = []
+def expected_shapes(
+    catalogue: Catalogue, images: Sequence[Image]
+) -> dict[str, tuple[tuple[int, int, int], Fingerprint]]:
+    """Returns the typical shape of each task on the working grid, and its geometry, from what the catalogue knows of headers.
+
+    The fingerprint says nothing of intensities.
+    """
+    shapes: dict[str, tuple[tuple[int, int, int], Fingerprint]] = {}
     for task in catalogue.tasks:
         measures = [
             VolumeMeasure(
@@ -196,7 +201,7 @@ def expected_shapes(catalogue: Catalogue, images: Sequence[Image]) -> list[tuple
             fingerprint = fingerprint_of(measures, "any")
             order = slices_first(fingerprint.slice_axis)
             size = fingerprint.median_size
-            shapes.append((size[order[0]], size[order[1]], size[order[2]]))
+            shapes[task.name] = (size[order[0]], size[order[1]], size[order[2]]), fingerprint
     return shapes
 
 

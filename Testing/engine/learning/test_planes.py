@@ -11,6 +11,7 @@ import torch
 from hssl.configuration import Budget, PretrainConfig
 from hssl.errors import ConfigurationError
 from hssl.events import Losses, Message
+from hssl.jobs.estimate import estimate
 from hssl.jobs.pretrain import pretrain
 from hssl.learning.augmentation import PRETRAINING, Strength, change_intensities, draw_warp, generators
 from hssl.learning.generated import MOST_LABELS, label_maps, painted
@@ -167,6 +168,14 @@ def test_labels_take_part_in_pretraining_only_when_asked(workspace, monkeypatch)
     description = load_model(done.result["run"])[0]
     assert description.provenance["labels"] > 0
     assert set(description.planes) == {task.name for task in description.tasks}
+
+
+@pytest.mark.parametrize("planes", ["all", "one"])
+def test_the_estimate_knows_the_patches_of_all_planes(workspace, planes):
+    config = pretraining(workspace, "run", 1, patch_size=0, planes=planes)
+    expected = estimate(config).result["patch_size"]
+    description, _ = load_model(pretrain(config).result["run"])
+    assert list(description.patch_size) == expected
 
 
 def test_only_a_pretext_with_such_a_loss_takes_labels(workspace):
