@@ -292,6 +292,8 @@ class EvaluateConfig(Configuration):
     Attributes:
         model: where given, names the classes; otherwise they are named by their values.
         output: folder for `evaluation.csv` and `evaluation.json`; none that is read from.
+        ignore_value: voxels of this value in the true label maps were labelled by nobody and count nowhere; None takes
+            the model's task's.
         overwrite: replace such files that are there and are no unchanged results of the same evaluation.
     """
 
@@ -299,6 +301,7 @@ class EvaluateConfig(Configuration):
     references: Path
     output: Path
     model: Path | None = None
+    ignore_value: int | None = Field(default=None, ge=1)
     overwrite: bool = False
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import locale
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +11,7 @@ from itertools import islice
 from typing import TypeVar
 
 from .events import Stop
+from .machine import cores
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -52,7 +52,7 @@ def in_threads(function: Callable[[T], R], items: Iterable[T], stop: Stop, threa
         stop: asked before every result.
         threads: None: one for each core, at most 8.
     """
-    threads = threads or min(8, os.cpu_count() or 1)
+    threads = threads or min(8, cores())
     left = iter(items)
     pool = ThreadPoolExecutor(threads)
     try:

@@ -81,8 +81,8 @@ class MemoryEstimate:
 
 def _freeMemory() -> int | None:
     try:
-        import psutil
+        from hssl.machine import available_memory
     except ImportError:
         slicer.util.showStatusMessage(_("The free memory cannot be read: psutil is not installed."), 3000)
         return None
-    return psutil.virtual_memory().available
+    return available_memory()

@@ -269,6 +269,10 @@ def evaluate(
     config: ConfigFile = None,
     output: Annotated[Path | None, typer.Option(help="Folder for evaluation.csv and evaluation.json.")] = None,
     model: Annotated[Path | None, typer.Option(help="Model that names the classes.")] = None,
+    ignore_value: Annotated[
+        int | None,
+        typer.Option(help="Value of voxels that nobody labelled. [default: the model's]", show_default=False),
+    ] = None,
     overwrite: Overwrite = None,
     stop_file: StopFile = None,
     json: Json = False,

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import SimpleITK as sitk
 
 from ..errors import InputError, OutputError
 from ..files import whole_file
+from ..machine import available_memory
 from ..threads import itk_io
 from . import dicom
 from . import voxel_data as storage
@@ -524,7 +524,7 @@ def _checked(header: Header) -> Header:
 
 
 def _check_memory(path: Path, voxels: int) -> None:
-    needed, free = voxels * 8, psutil.virtual_memory().available
+    needed, free = voxels * 8, available_memory()
     if needed > free:
         raise InputError(path, f"needs {needed / 1e9:.1f} GB of memory to be read, {free / 1e9:.1f} GB are free")
 

@@ -26,7 +26,7 @@ from ..files import sha256
 from ..imaging.labels import read_label_map
 from ..imaging.volumes import check_format, check_values, read_volume, write_volume
 from ..models.description import ModelDescription
-from ..models.device import chosen_device, out_of_memory
+from ..models.device import chosen_device, out_of_memory, use_threads
 from ..models.find import find_model
 from ..models.inference import Segmenter
 from ..models.model_file import load_model
@@ -152,8 +152,7 @@ class InteractiveWorker:
 
     def _open(self, command: OpenCommand) -> Done:
         self._volume = self._session = None
-        if command.threads:
-            torch.set_num_threads(command.threads)
+        use_threads(command.threads)
         device = chosen_device(command.device)
         volume = read_volume(command.volume)
         check_values(volume, command.volume)

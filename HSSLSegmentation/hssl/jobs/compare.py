@@ -161,11 +161,12 @@ def evaluate_on_cases(
     segmenter = Segmenter(description, state, chosen_device(device))
     meter = ProgressMeter(on_event, "test", len(images))
     rows: list[Row] = []
+    task = description.tasks[0]
     for number, image in enumerate(images, 1):
         volume = read_image(catalogue, image)
         reference = read_label(catalogue, image, volume)
         found = predict_volume(volume, segmenter, stop=stop).label_map
-        rows += measure(found, reference, description.tasks[0].classes, image.id)
+        rows += measure(found, reference, task.classes, image.id, task.ignore_value)
         meter.update(number)
     return rows
 

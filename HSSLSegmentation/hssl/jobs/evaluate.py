@@ -24,7 +24,7 @@ from ..imaging.formats import stem_of
 from ..imaging.labels import read_label_map, structures_in, structures_of
 from ..models.model_file import describe
 from ..outputs import ResultFolder
-from ..workspace.catalogue import LabelClass
+from ..workspace.catalogue import LabelClass, Task
 
 RULE = (
     "A class that is only in the reference (missed) or only in the prediction (invented) has a Dice of 0 and no "
@@ -56,7 +56,13 @@ class Row:
     """Where the class does not occur: "", "prediction", "reference" or "both"."""
 
 
-def measure(prediction: sitk.Image, reference: sitk.Image, classes: Sequence[LabelClass], case: str = "") -> list[Row]:
+def measure(
+    prediction: sitk.Image,
+    reference: sitk.Image,
+    classes: Sequence[LabelClass],
+    case: str = "",
+    ignore_value: int | None = None,
+) -> list[Row]:
     """Compares two label maps on the same grid by MONAI's metrics.
 
     Surface distances are between the voxels at the classes' borders, with the spacing of the grid, and are computed
@@ -67,6 +73,7 @@ def measure(prediction: sitk.Image, reference: sitk.Image, classes: Sequence[Lab
         reference: label map of integers.
         classes: what to compare.
         case: name that the rows carry.
+        ignore_value: voxels that have this value in the reference were labelled by nobody, and count nowhere.
 
     Returns:
         A row for each class.
@@ -77,6 +84,9 @@ def measure(prediction: sitk.Image, reference: sitk.Image, classes: Sequence[Lab
     difference = volumes.grid_difference(prediction, reference)
     if difference:
         raise ConfigurationError(f"prediction and reference are on different grids: {difference}")
+    if ignore_value is not None:
+        known = reference != ignore_value
+        prediction, reference = (sitk.Mask(image, known) for image in (prediction, reference))
     found = [_extents(image) for image in (prediction, reference)]
     arrays = [sitk.GetArrayViewFromImage(image) for image in (prediction, reference)]
     spacing = reference.GetSpacing()[::-1]
@@ -201,7 +211,8 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
         1.0
     """
     on_event(Phase(name="evaluation", index=1, count=1))
-    classes = _classes_of(config.model)
+    classes, ignore_value = _classes_of(config.model)
+    ignore_value = config.ignore_value if config.ignore_value is not None else ignore_value
     pairs, without_prediction, without_reference = _pairs(config.predictions, config.references)
     results = _planned(config, pairs)
     for cases, what in ((without_prediction, "prediction"), (without_reference, "reference")):
@@ -216,7 +227,7 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
             return Done(stopped=True)
         meter.update(done, detail=case)
         try:
-            measured, unknown = _measured(predicted, true, classes, case)
+            measured, unknown = _measured(predicted, true, classes, case, ignore_value)
         except InputError as error:
             failed.append({"case": case, "file": str(error.path), "reason": error.reason})
             on_event(Message(level="error", text=str(error)))
@@ -246,10 +257,11 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
     return Done(result=result)
 
 
-def _classes_of(model: Path | None) -> list[LabelClass]:
+def _classes_of(model: Path | None) -> tuple[list[LabelClass], int | None]:
     if model is None:
-        return []
-    return [LabelClass.model_validate(c) for c in describe(model)["description"]["tasks"][0]["classes"]]
+        return [], None
+    task = Task.model_validate(describe(model)["description"]["tasks"][0])
+    return task.classes, task.ignore_value
 
 
 def _pairs(predictions: Path, references: Path) -> tuple[dict[str, tuple[Path, Path]], list[str], list[str]]:
@@ -286,16 +298,18 @@ def _files(folder: Path) -> dict[str, Path]:
     return {case: path for case, path in files.items() if case not in beside}
 
 
-def _measured(predicted: Path, true: Path, classes: list[LabelClass], case: str) -> tuple[list[Row], list[int]]:
+def _measured(
+    predicted: Path, true: Path, classes: list[LabelClass], case: str, ignore_value: int | None
+) -> tuple[list[Row], list[int]]:
     prediction = _label_map(predicted, classes)
     reference = _label_map(true, classes, prediction)
     difference = volumes.grid_difference(prediction, reference)
     if difference:
         raise InputError(predicted, f"is on another grid than {true}: {difference}")
-    values = sorted((_extents(prediction).keys() | _extents(reference).keys()) - {0})
+    values = sorted((_extents(prediction).keys() | _extents(reference).keys()) - {0, ignore_value})
     known = classes or [LabelClass(value=value, name=str(value)) for value in values]
     unknown = sorted(set(values) - {c.value for c in known})
-    return measure(prediction, reference, known, case), unknown
+    return measure(prediction, reference, known, case, ignore_value), unknown
 
 
 def _label_map(path: Path, classes: list[LabelClass], like: sitk.Image | None = None) -> sitk.Image:
@@ -320,7 +334,8 @@ def _with_absent(rows: list[Row]) -> list[Row]:
 def _planned(config: EvaluateConfig, pairs: dict[str, tuple[Path, Path]]) -> ResultFolder:
     """Checks where the results go, before anything is measured."""
     given = [config.predictions, config.references, *([config.model] if config.model else [])]
-    results = ResultFolder(config.output, [os.path.realpath(path) for path in given], config.overwrite)
+    work = [[os.path.realpath(path) for path in given], config.ignore_value]
+    results = ResultFolder(config.output, work, config.overwrite)
     key = os.path.realpath(config.predictions)
     files = [config.output / name for name in (CSV, JSON)]
     results.plan([(file, key) for file in files], [*given, *(path for pair in pairs.values() for path in pair)])

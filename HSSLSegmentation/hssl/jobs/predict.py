@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from ..configuration import PredictConfig
 from ..errors import ConfigurationError, HSSLError, InputError, ModelFileError
 from ..events import Done, Message, OnEvent, Phase, Stop, Stopped, ignore, never
@@ -19,7 +17,7 @@ from ..imaging.dicom import find_series, series_of_file
 from ..imaging.dicom_segmentation import write_dicom_segmentation
 from ..imaging.formats import is_dicom, is_volume, stem_of
 from ..imaging.volumes import check_values, read_volume, series_in, write_volume
-from ..models.device import chosen_device
+from ..models.device import chosen_device, use_threads
 from ..models.find import find_model
 from ..models.inference import Segmenter
 from ..models.model_file import load_model
@@ -75,8 +73,7 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
         >>> [Path(output["label_map"]).name for output in done.result["outputs"]]
         ['brain_mr_001.nii.gz']
     """
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     model = find_model(config.model)
     description, state = load_model(model)
     if description.kind != "segmentation":
@@ -92,7 +89,7 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
             on_event(Message(text=f"{source.path}: its results are named {files[source.key].name}"))
     work = {
         "model": os.path.realpath(model),
-        "options": config.model_dump(mode="json", include={"flips", "largest_component"}),
+        "options": config.model_dump(mode="json", include={"flips", "fast", "largest_component"}),
     }
     results = ResultFolder(config.output, work, config.overwrite)
     results.plan(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..configuration import SuggestConfig
@@ -14,7 +13,7 @@ from ..errors import ConfigurationError, MemoryExhaustedError
 from ..events import Done, Message, OnEvent, Phase, ProgressMeter, Stop, Stopped, ignore, never
 from ..learning.acquisition import FeatureSpace, ranked, uncertainty_of
 from ..models.description import ModelDescription
-from ..models.device import chosen_device, out_of_memory
+from ..models.device import chosen_device, out_of_memory, use_threads
 from ..models.find import find_model
 from ..models.inference import Segmenter
 from ..models.model_file import load_model
@@ -41,8 +40,7 @@ def suggest(config: SuggestConfig, on_event: OnEvent = ignore, stop: Stop = neve
         >>> [row["rank"] for row in done.result["suggestions"]]
         [1]
     """
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     try:
         return _suggested(config, on_event, stop)
     except Stopped:

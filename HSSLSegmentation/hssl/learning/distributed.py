@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ..errors import ConfigurationError
-from ..models.device import chosen_device
+from ..models.device import chosen_device, use_threads
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,12 @@ def process_group(device: str, threads: int) -> Iterator[Processes]:
 
     Args:
         device: as in the configuration; with several processes and GPUs each takes the one of its local rank.
-        threads: CPU threads for torch; 0 leaves torch's own choice.
+        threads: CPU threads for torch; 0 takes as many as there are cores for this process.
 
     Raises:
         ConfigurationError: the device cannot be used, or the processes cannot be joined.
     """
-    if threads:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         yield Processes(0, 1, chosen_device(device))

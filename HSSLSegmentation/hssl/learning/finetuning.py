@@ -24,7 +24,7 @@ from ..models.network import build_network
 from ..models.plane_mean import plane_mean
 from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.planes import planes_of
-from ..preprocessing.store import Reader, StoredVolume
+from ..preprocessing.store import UNLABELLED, Reader, StoredVolume
 from ..provenance import versions
 from ..workspace.catalogue import Catalogue
 from .augmentation import FINETUNING, Strength, change_intensities, draw_warp, generators
@@ -246,6 +246,8 @@ class FinetuneLearner:
             with plane_mean(segmenter, array, volume.low) as of_slices:
                 found = of_slices(0, len(array)).max(0).indices.to(torch.uint8).numpy()
             whole = largest_components(found, self.pieces)
+            known = truth != UNLABELLED
+            found, whole = found * known, whole * known
             for channel in range(1, self.description.out_channels):
                 if volume.holds(channel) or (found == channel).any():
                     scores[channel].append((_dice(found, truth, channel), _dice(whole, truth, channel)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..preprocessing.store import UNLABELLED
 from .distributed import all_reduce
 
 SHRINKAGE = 0.02
@@ -25,10 +26,13 @@ class LinearDiscriminant:
         self._products = torch.zeros(classes, channels, channels, dtype=torch.float64)
 
     def add(self, features: Tensor, labels: Tensor) -> None:
-        """Takes in a batch: features B × F × spatial, labels B × spatial. Not under autocast: bf16 is too coarse."""
+        """Takes in a batch: features B × F × spatial, labels B × spatial. Not under autocast: bf16 is too coarse.
+
+        Points that are `UNLABELLED` are left out.
+        """
         points = features.detach().float().movedim(1, -1).flatten(0, -2)
         of_point = labels.flatten()
-        for number in of_point.unique().tolist():
+        for number in set(of_point.unique().tolist()) - {UNLABELLED}:
             own = points[of_point == number]
             self._counts[number] += len(own)
             self._sums[number] += own.sum(0).double().cpu()

@@ -15,7 +15,7 @@ from ..models.description import ModelDescription
 from ..models.network import build_network
 from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.planes import planes_of
-from ..preprocessing.store import StoredVolume
+from ..preprocessing.store import UNLABELLED, StoredVolume
 from ..provenance import versions
 from ..workspace.catalogue import Catalogue
 from .augmentation import PRETRAINING, change_intensities, draw_warp, generators
@@ -24,7 +24,7 @@ from .generated import label_maps, painted
 from .patches import patch_size, shapes_in_planes, typical_shapes, window_size
 from .pretexts import pretext_named
 from .pretexts.pretext import Pretext, TaskTable, Views
-from .sampling import UNLABELLED, Batch, Sampler
+from .sampling import Batch, Sampler
 from .start import Start
 from .training import ParameterGroup
 

@@ -15,14 +15,12 @@ import numpy as np
 
 from ..errors import ConfigurationError
 from ..preprocessing.planes import Planes, in_plane, slices_along
-from ..preprocessing.store import Reader, SliceContents, StoredVolume
+from ..preprocessing.store import UNLABELLED, Reader, SliceContents, StoredVolume
 
 MIN_BODY = 0.02
 """A slice with a smaller share of body voxels is background."""
 FOREGROUND_SHARE = 2 / 3
 """Share of the windows of a labelled batch that are placed on a class, drawn uniformly over the classes."""
-UNLABELLED = 255
-"""Channel of voxels of which no label says what they are."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +96,14 @@ class Sampler:
             by_task[volume.task].append(index)
         self.tasks = sorted(by_task)
         self._of_task = [by_task[task] for task in self.tasks]
+        self._positives = [[i for i in own if _has_class(self.volumes[i])] for own in self._of_task]
+        self._negatives = {
+            i
+            for own, positives in zip(self._of_task, self._positives, strict=True)
+            for i in own
+            if positives and self.volumes[i].label_path is not None and not _has_class(self.volumes[i])
+        }
+        """Healthy cases of tasks that have others."""
         self._bodies = [
             {axis: _slices_with_body(volume.along[axis]) for axis in planes}
             for volume, planes in zip(self.volumes, self.planes, strict=True)
@@ -134,11 +140,16 @@ class Sampler:
     def _window(self, step: int, number: int) -> Window:
         rng = np.random.default_rng([self.seed, step, number])
         task = (step * self.batch_size + number) % len(self.tasks)
+        on_class = False
         index = self._of_task[task][rng.integers(len(self._of_task[task]))]
+        if index in self._negatives and rng.random() < FOREGROUND_SHARE:
+            # As many windows lie on a class as if there were no healthy cases, however many there are.
+            index = self._positives[task][rng.integers(len(self._positives[task]))]
+            on_class = True
         volume, planes = self.volumes[index], self.planes[index]
         axis = planes[rng.integers(len(planes))] if len(planes) > 1 else 0
         shape = in_plane(volume.shape, axis)
-        slice_index, channel = self._slice(rng, index, axis)
+        slice_index, channel = self._slice(rng, index, axis, on_class)
         size = (1, *self.window) if len(self.window) == 2 else self.window
         start = [_start(rng, length, wanted) for length, wanted in zip(shape, size, strict=True)]
         start[0] = slice_index if len(self.window) == 2 else _covering(rng, slice_index, shape[0], size[0])
@@ -164,14 +175,18 @@ class Sampler:
         extent = [w / n for w, n in zip(size, shape, strict=True)]
         return Window(image, label, task, axis, centre, extent, index)
 
-    def _slice(self, rng: np.random.Generator, index: int, axis: int) -> tuple[int, int | None]:
-        """Draws a slice of a volume, and the class that it was drawn for, if for any."""
+    def _slice(self, rng: np.random.Generator, index: int, axis: int, on_class: bool) -> tuple[int, int | None]:
+        """Draws a slice of a volume, and the class that it was drawn for, if for any; surely for one on request."""
         contents = self.volumes[index].along[axis]
         present = [channel for channel, slices in enumerate(contents.classes, 1) if slices]
-        if present and rng.random() < FOREGROUND_SHARE:
+        if present and (on_class or rng.random() < FOREGROUND_SHARE):
             channel = int(rng.choice(present))
             return int(rng.choice(contents.classes[channel - 1])), channel
         return int(rng.choice(self._bodies[index][axis])), None
+
+
+def _has_class(volume: StoredVolume) -> bool:
+    return any(volume.along[0].classes)
 
 
 def _on_class(rng: np.random.Generator, mask: np.ndarray, start: list[int], size: tuple[int, ...]) -> list[int]:

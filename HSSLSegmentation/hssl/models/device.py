@@ -8,6 +8,7 @@ import sys
 import torch
 
 from ..errors import ConfigurationError
+from ..machine import cores
 
 
 def chosen_device(name: str) -> torch.device:
@@ -39,6 +40,11 @@ def computes_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def use_threads(count: int) -> None:
+    """Lets torch compute with so many CPU threads; 0: as many as it would itself, but no more than may work here."""
+    torch.set_num_threads(count or min(torch.get_num_threads(), cores()))
 
 
 def out_of_memory(error: BaseException) -> bool:

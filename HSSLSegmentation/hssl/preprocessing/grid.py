@@ -7,6 +7,7 @@ a separable interpolation without any rounding of positions.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +149,9 @@ def to_working(volume: sitk.Image, grid: WorkingGrid) -> np.ndarray:
 def labels_to_working(label_map: sitk.Image, grid: WorkingGrid) -> np.ndarray:
     """Brings a label map to the working grid: each voxel takes the label with the largest linear weight there.
 
+    A value that would vanish, such as that of a lesion of one voxel on a coarser grid, keeps a voxel: or the case would
+    say that there is none.
+
     Returns:
         Array of shape `grid.shape` in the label map's own integer type.
     """
@@ -162,8 +166,27 @@ def labels_to_working(label_map: sitk.Image, grid: WorkingGrid) -> np.ndarray:
             )
             labels[share > best] = value
             np.maximum(best, share, out=best)
+        _keep_all_values(array, labels)
         array = labels
     return np.ascontiguousarray(array.transpose(slices_first(grid.slice_axis)))
+
+
+def _keep_all_values(source: np.ndarray, labels: np.ndarray) -> None:
+    """Gives each value of the source that `labels` (changed) lacks the voxel where it lies, or the nearest free one."""
+    values, counts = np.unique(labels, return_counts=True)
+    left = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    offsets = sorted(itertools.product((0, -1, 1), repeat=3), key=lambda offset: sum(map(abs, offset)))
+    for value in sorted(set(np.unique(source).tolist()) - left.keys()):
+        places = np.argwhere(source == value)
+        middle = (places[len(places) // 2] + 0.5) * labels.shape // source.shape
+        for offset in offsets:
+            near = np.clip(middle + offset, 0, np.array(labels.shape) - 1).astype(int)
+            voxel = (int(near[0]), int(near[1]), int(near[2]))
+            there = int(labels[voxel])
+            if left[there] > 1:  # else it is another value's last one
+                left[there] -= 1
+                labels[voxel], left[value] = value, 1
+                break
 
 
 def labels_to_source(labels: np.ndarray, grid: WorkingGrid, source: sitk.Image) -> sitk.Image:

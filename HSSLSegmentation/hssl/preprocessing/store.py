@@ -8,7 +8,6 @@ is ever read.
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from ..errors import ConfigurationError, InputError
 from ..events import Message, OnEvent, ProgressMeter, Stop, Stopped
 from ..files import read_json, remove_unfinished, sha256_of, whole_file, write_json
 from ..imaging.volumes import check_values
+from ..machine import cores
 from ..spread import evenly
 from ..workspace.catalogue import Catalogue, Image, Task
 from ..workspace.identity import stamp_of
@@ -32,8 +32,10 @@ from .grid import labels_to_working, oriented_size, oriented_spacing, slices_fir
 from .normalisation import VolumeMeasure, body_mask, fingerprint_of, measure
 from .working import working_volume
 
-FORMAT = 4
+FORMAT = 5
 """Changes when what the store holds changes, so that old entries are built anew."""
+UNLABELLED = 255
+"""Channel of voxels that nobody labelled (a task's `ignore_value`): left out of losses and measures."""
 MEASURED_VOLUMES = 48
 """A fingerprint is measured on at most this many volumes of the task, evenly spread over the catalogue."""
 MAPPED_BYTES = 192 * 2**20
@@ -169,7 +171,7 @@ def build(
             return error
 
     # SimpleITK works outside the interpreter's lock, so threads are enough (and Slicer has no process pools).
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(4, cores())) as pool:
         for number, result in enumerate(pool.map(one, images), 1):
             if isinstance(result, InputError):
                 on_event(Message(level="warning", text=f"{result}; left out"))
@@ -276,8 +278,9 @@ def _stored(catalogue: Catalogue, image: Image, fingerprint: Fingerprint, with_l
     if label is None:
         return stored
     # Values decide the channels, names which masks of a folder are joined: both belong to the key.
-    classes = [[c.value, c.name] for c in catalogue.task(image.task).classes]
-    label_key = sha256_of([key, stamp_of(label), classes])[:24]
+    task = catalogue.task(image.task)
+    classes = [[c.value, c.name] for c in task.classes]
+    label_key = sha256_of([key, stamp_of(label), classes, task.ignore_value])[:24]
     labelled = _entry(folder, label_key, label_array)
     z, y, x = (
         replace(contents, classes=tuple(tuple(slices) for slices in classes))
@@ -303,14 +306,18 @@ def _others(axis: int) -> tuple[int, int]:
 
 
 def channels_of(label_map: sitk.Image, task: Task, path: Path) -> sitk.Image:
-    """Turns label values into channel numbers: 0 background, i the task's i-th class (uint8).
+    """Turns label values into channel numbers: 0 background, i the task's i-th class, `UNLABELLED` (uint8).
 
     Raises:
-        InputError: the label map holds a value that is no class of the task.
+        InputError: the label map holds a value that is no class of the task, or there are more than 254 classes.
     """
+    if len(task.classes) >= UNLABELLED:
+        raise InputError(path, f"task {task.name!r} has {len(task.classes)} classes; {UNLABELLED - 1} can be learned")
     array = sitk.GetArrayViewFromImage(label_map)
     values = np.unique(array)
     known = {c.value: channel for channel, c in enumerate(task.classes, 1)}
+    if task.ignore_value is not None:
+        known[task.ignore_value] = UNLABELLED
     unknown = [int(v) for v in values if v != 0 and int(v) not in known]
     if unknown:
         raise InputError(

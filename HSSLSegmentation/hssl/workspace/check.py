@@ -66,8 +66,8 @@ class Finding:
 def check(catalogue: Catalogue, on_event: OnEvent = ignore, stop: Stop = never, task: str | None = None) -> CheckReport:
     """Reads every image and label that is new or has changed, and writes the problems into the records (not saved).
 
-    Found are: missing, truncated or damaged files, NaN, constant and empty volumes, labels on another grid, empty
-    labels, and label values that are no class of the task. A task without classes gets them from its label values, as
+    Found are: missing, truncated or damaged files, NaN, constant and empty volumes, labels on another grid,
+    and label values that are no class of the task. A task without classes gets them from its label values, as
     "class 1", "class 2", …
 
     Args:
@@ -143,8 +143,9 @@ def _enter(
                 Message(text=f"task {name}: classes named after their values, {', '.join(c.name for c in classes)}")
             )
     values = {t.name: {c.value for c in t.classes} for t in catalogue.tasks}
+    ignored = {t.name: {t.ignore_value} for t in catalogue.tasks}
     for record in chosen:
-        _judge_values(record, values[record.task])
+        _judge_values(record, values[record.task], ignored[record.task])
         if record.problem:
             report.problems.append((record.id, record.image, record.problem))
         elif record.doubt and not record.confirmed:
@@ -240,19 +241,19 @@ def _fill_classes(catalogue: Catalogue, images: list[Image]) -> dict[str, list[L
         if task.classes:
             continue
         values = {v for i in images if i.task == task.name and i.label_values for v in i.label_values}
+        values.discard(task.ignore_value or 0)
         if values:
             task.classes = [LabelClass(value=v, name=f"class {v}") for v in sorted(values)]
             filled[task.name] = task.classes
     return filled
 
 
-def _judge_values(record: Image, classes: set[int]) -> None:
+def _judge_values(record: Image, classes: set[int], ignored: set[int | None]) -> None:
+    """An empty label is one: it says that the case is healthy."""
     if record.label is None or record.label_values is None:
         return
-    unknown = sorted(set(record.label_values) - classes)
-    if not record.label_values:
-        record.label_problem = "is empty: no voxel is labelled"
-    elif unknown and classes:
+    unknown = sorted(set(record.label_values) - classes - ignored)
+    if unknown and classes:
         record.label_problem = f"has values that are no class of the task: {_some(unknown)} (classes: {_some(classes)})"
     else:
         record.label_problem = None

@@ -271,3 +271,31 @@ def test_a_model_names_the_classes_and_unknown_values_are_told(folders, tmp_path
     result = evaluate(folders.model_copy(update={"model": folder}), events.append).result
     assert {r["class_name"] for r in result["rows"]} == {"liver"}
     assert any(e.event == "message" and "[2]" in e.text for e in events)
+
+
+def test_voxels_that_nobody_labelled_count_nowhere(folders):
+    truth = np.zeros((6, 8, 10), np.uint8)
+    truth[2:4, 2:6, 2:6] = 1
+    found = truth.copy()
+    truth[:, :, 6:] = 9
+    for case in ("a", "b"):
+        for folder, array in ((folders.references, truth), (folders.predictions, found)):
+            for old in folder.glob(f"{case}.*"):
+                old.unlink()
+            write(folder, f"{case}.nii.gz", array)
+    spoiled = found.copy()
+    spoiled[:, :, 7:] = 1  # where nobody knows better
+    write(folders.predictions, "b.nii.gz", spoiled)
+    result = evaluate(folders.model_copy(update={"ignore_value": 9})).result
+    assert [(r["case"], r["value"], r["dice"], r["volume_error_ml"]) for r in result["rows"]] == [
+        ("a", 1, 1.0, 0.0),
+        ("b", 1, 1.0, 0.0),
+    ]
+    assert {r["value"] for r in evaluate(folders.model_copy(update={"overwrite": True})).result["rows"]} == {1, 9}
+
+
+def test_the_mean_says_of_how_many_of_how_many_cases_it_is(folders):
+    write(folders.references, "c.nii.gz", np.ones((3, 3, 3)))
+    (folders.references / "b.nii.gz").write_bytes(b"not a volume")
+    result = evaluate(folders).result
+    assert result["cases"] == {"measured": 1, "of": 3} and len(result["failed"]) == 1

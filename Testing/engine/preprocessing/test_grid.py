@@ -139,3 +139,18 @@ def test_slices_are_taken_along_the_coarsest_axis():
     assert found.slice_axis == 1
     assert found.spacing == (1.0, 5.0, 1.0)
     assert found.median_size == (10, 30, 20)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_structure_of_one_voxel_keeps_a_voxel_on_a_much_coarser_grid(seed):
+    rng = np.random.default_rng(seed)
+    array = np.zeros((20, 30, 40), np.uint8)
+    array[4:16, 8:20, 8:20] = 1
+    for value in (2, 3, 7, 9):
+        array[tuple(rng.integers(0, n) for n in array.shape)] = value
+    there = set(np.unique(array).tolist())
+    image = sitk.GetImageFromArray(array)
+    coarse = Fingerprint(spacing=(5, 5, 5), slice_axis=seed % 3, normalisation="percentiles", median_size=(4, 6, 8))
+    labels = labels_to_working(image, working_grid(image.GetSize(), (1, 1, 1), image.GetDirection(), coarse))
+    assert set(np.unique(labels).tolist()) == there
+    assert all((labels == value).sum() == 1 for value in there - {0, 1}), "and no more than a voxel"

@@ -88,11 +88,26 @@ def test_labels_that_cannot_be_used_are_found_and_their_images_stay_usable(catal
     problems = {i.id: i.label_problem for i in catalogue.images}
     assert problems["good"] is None
     assert "7, 9 (classes: 1, 2)" in problems["unknown"]
-    assert "empty" in problems["empty"]
+    assert problems["empty"] is None and catalogue.image("empty").label_values == []
     assert "another grid" in problems["grid"]
     assert "whole" in problems["half"]
     assert len(catalogue.usable()) == 5
-    assert [i.id for i in catalogue.usable(labelled=True)] == ["good"]
+    healthy = "a healthy case is a labelled one"
+    assert [i.id for i in catalogue.usable(labelled=True)] == ["empty", "good"], healthy
+
+
+def test_the_value_of_voxels_that_nobody_labelled_is_no_class_and_no_problem(catalogue):
+    catalogue.set_task(Task(name="t", ignore_value=9))
+    fill(catalogue, {"a.nii.gz": noise(0), "b.nii.gz": noise(1)}, {"a.nii.gz": label(1, 9), "b.nii.gz": label(9)})
+    assert check(catalogue).problems == []
+    assert [c.value for c in catalogue.task("t").classes] == [1]
+
+
+def test_a_ct_of_nothing_but_air_is_a_problem(catalogue):
+    catalogue.set_task(Task(name="t", modality="CT"))
+    fill(catalogue, {"a.nii.gz": noise(0) - 5000, "b.nii.gz": noise(1)})
+    check(catalogue)
+    assert "all air" in catalogue.image("a").problem and catalogue.image("b").problem is None
 
 
 def test_a_task_without_classes_gets_them_from_all_its_labels(catalogue):
@@ -195,7 +210,7 @@ def test_no_more_volumes_are_held_than_there_are_threads(catalogue, monkeypatch)
                 held -= 1
 
     monkeypatch.setattr(checking, "_examine", counted)
-    monkeypatch.setattr("hssl.threads.os.cpu_count", lambda: 3)
+    monkeypatch.setattr("hssl.threads.cores", lambda: 3)
     check(catalogue)
     assert most <= 3
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...configuration import PretrainConfig
 from ...models.architecture import FILTERS
 from ...models.network import Features
-from ..sampling import UNLABELLED
+from ...preprocessing.store import UNLABELLED
 
 LEVELS = 2
 """Decoder levels with heads, the finest first; the second counts half, as in fine-tuning (deep supervision)."""
@@ -22,7 +22,7 @@ BALANCE = 0.4
 """The cross-entropy weighs classes by their number of voxels to the power of minus this."""
 
 # Over the whole batch: a patch without a class would otherwise count as much as one full of it.
-_dice = DiceLoss(include_background=False, softmax=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
+_dice = DiceLoss(include_background=False, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
 
 
 def dice_and_cross_entropy(output: Tensor, labels: Tensor, balance: float) -> tuple[Tensor, Tensor]:
@@ -30,13 +30,19 @@ def dice_and_cross_entropy(output: Tensor, labels: Tensor, balance: float) -> tu
 
     Args:
         output: logits, B × classes × spatial.
-        labels: B × spatial, int64 channel numbers.
+        labels: B × spatial, int64 channel numbers; voxels that are `UNLABELLED` count in neither loss.
         balance: how far small classes count more in the cross-entropy (see `class_weights`).
     """
     output = output.float()
-    target = F.one_hot(labels, output.shape[1]).movedim(-1, 1).float()
-    cross = F.cross_entropy(output, labels, class_weights(labels, output.shape[1], balance))
-    return _dice(output, target), cross
+    known = labels != UNLABELLED
+    target = F.one_hot(labels.where(known, 0), output.shape[1]).movedim(-1, 1).float()
+    found = output.softmax(1)
+    if not known.all():
+        target, found = target * known.unsqueeze(1), found * known.unsqueeze(1)
+        if not known.any():  # a mean over nothing would be NaN
+            return _dice(found, target), 0 * output.mean()
+    weights = class_weights(labels[known], output.shape[1], balance)
+    return _dice(found, target), F.cross_entropy(output, labels, weights, ignore_index=UNLABELLED)
 
 
 def class_weights(labels: Tensor, channels: int, balance: float) -> Tensor:
@@ -73,7 +79,7 @@ class LabelHeads(nn.Module):
             labels: B × spatial, int64; windows of `UNLABELLED` voxels are left out.
             tasks: B, index of each image's task.
         """
-        labelled = labels.flatten(1)[:, 0] != UNLABELLED
+        labelled = (labels.flatten(1) != UNLABELLED).any(1)
         losses = []
         for task, heads in self.heads.items():
             assert isinstance(heads, nn.ModuleList)
