@@ -394,7 +394,8 @@ def run_configured(
         given = read_json(config) if config is not None else {}
         if not isinstance(given, dict):
             raise ConfigurationError(f"{config}: a configuration is a JSON object")
-        return JOBS[kind].run(_merged(given, values()), on_event, stop)
+        said = {name: value for name, value in values().items() if value is not None}
+        return JOBS[kind].run(_merged(given, said), on_event, stop)
 
     run_job(job, as_json, show, stop_file)
 

@@ -59,6 +59,8 @@ def every_option(command) -> tuple[list[str], list[str]]:
             words = [*texts, *words]
         elif getattr(parameter, "is_flag", False):
             words.append(parameter.opts[0])
+        elif parameter.nargs > 1:
+            words += [parameter.opts[0], *(texts * parameter.nargs)]
         else:
             words += [word for text in texts for word in (parameter.opts[0], text)]
     return words, names
