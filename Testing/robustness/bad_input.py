@@ -474,7 +474,7 @@ def run_batch(root: Path, seed: int, count: int, first: int = 0) -> tuple[list[s
     Catalogue.create(root / "workspace")
     events: list[Event] = []
     task = Task(name="t", classes=[LabelClass(value=1, name="one"), LabelClass(value=2, name="two")])
-    add(root / "workspace", find(folder.root), task, events.append)
+    add(root / "workspace", find(folder.root), task, events.append, mixed=True)
     check_workspace(root / "workspace", events.append)
     catalogue = Catalogue.load(root / "workspace")
     told = [getattr(e, "text", "") for e in events]

@@ -90,7 +90,7 @@ def add(
     """Bring images into a workspace; what is there and has not changed is left as it is."""
 
     def values() -> dict[str, Any]:
-        return {
+        given = {
             "workspace": workspace,
             "source": source,
             "task": task,
@@ -110,6 +110,7 @@ def add(
             "check": check,
             "dry_run": dry_run,
         }
+        return {name: value for name, value in given.items() if value is not None}
 
     run_configured("add", config, values, json, stop_file, _show_added)
 
