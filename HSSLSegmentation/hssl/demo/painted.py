@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..events import OnEvent, ProgressMeter, Stop, Stopped
+from ..imaging.contours import signed_distance
 from ..imaging.labels import read_label_map
 from ..imaging.volumes import read_volume, write_volume
 from ..interactive.session import InteractiveSession
@@ -93,21 +94,12 @@ def interpolated(mask: np.ndarray, axis: int, slices: Sequence[int], spacing: Se
         spacing: mm, z, y, x.
     """
     planes = np.moveaxis(mask, axis, 0)
-    in_plane = [s for a, s in enumerate(spacing) if a != axis][::-1]
-    distances = {}
-    for index in slices:
-        plane = sitk.GetImageFromArray(planes[index].astype(np.uint8))
-        plane.SetSpacing(in_plane)
-        distance = sitk.SignedMaurerDistanceMap(
-            plane, insideIsPositive=True, squaredDistance=False, useImageSpacing=True
-        )
-        distances[index] = sitk.GetArrayFromImage(distance)
+    in_plane = [s for a, s in enumerate(spacing) if a != axis]
+    distances = {index: signed_distance(planes[index], in_plane) for index in slices}
     found = np.zeros(mask.shape, bool)
     filled = np.moveaxis(found, axis, 0)
     for first, last in zip(slices, slices[1:], strict=False):
         for index in range(first, last + 1):
             share = (index - first) / (last - first)
-            filled[index] = (1 - share) * distances[first] + share * distances[last] > 0
-    for index in slices:
-        filled[index] = planes[index]
+            filled[index] = (1 - share) * distances[first] + share * distances[last] < 0
     return found

@@ -79,7 +79,7 @@ def _in_slices(
 
     def distance(plane: int) -> np.ndarray:
         if plane not in distances:
-            distances[plane] = _signed_distance(shapes[plane], spacing[1::-1])
+            distances[plane] = signed_distance(shapes[plane], spacing[1::-1])
         return distances[plane]
 
     first, last = max(int(np.ceil(at[0] - usual)), 0), min(int(np.floor(at[-1] + usual)), slices - 1)
@@ -117,7 +117,7 @@ def _across_slices(contours: Sequence[Contour], like: sitk.Image) -> np.ndarray:
     inside = _in_slices(
         [(p - low) / steps for p in flat], [c.exclusive for c in contours], tuple(size.tolist()), tuple(steps.tolist())
     )
-    own = sitk.GetImageFromArray(_signed_distance(inside, steps[::-1].tolist()).astype(np.float32))
+    own = sitk.GetImageFromArray(signed_distance(inside, steps[::-1].tolist()).astype(np.float32))
     own.SetSpacing(steps.tolist())
     own.SetOrigin((axes @ low).tolist())
     own.SetDirection(axes.ravel().tolist())
@@ -125,8 +125,8 @@ def _across_slices(contours: Sequence[Contour], like: sitk.Image) -> np.ndarray:
     return sitk.GetArrayViewFromImage(brought) < 0
 
 
-def _signed_distance(inside: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """Returns the distance to the border, negative inside; half a voxel on either side of it."""
+def signed_distance(inside: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Returns the distance of each voxel to the border of a mask, negative inside; half a voxel on either side of it."""
     from scipy.ndimage import distance_transform_edt
 
     if not inside.any():
