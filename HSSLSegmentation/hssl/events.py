@@ -1,4 +1,4 @@
-"""What a job tells while it works: typed events, one JSON object a line between processes."""
+"""What a job tells while it works: typed events, one JSON object per line between processes."""
 
 from __future__ import annotations
 

@@ -55,8 +55,8 @@ def curve(name: str) -> str:
     return {
         "total": _("total"),
         "image": _("image contrastive"),
-        "task": _("task contrastive"),
-        "group": _("group contrastive"),
+        "task": _("task classification"),
+        "group": _("group classification"),
         "reconstruction": _("reconstruction"),
         "dense": _("dense contrastive"),
         "position": _("position"),

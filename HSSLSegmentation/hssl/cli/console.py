@@ -63,7 +63,7 @@ def run_job(
 
     Args:
         job: called with `on_event` and `stop`.
-        as_json: print one JSON object a line instead of progress bars.
+        as_json: print one JSON object per line instead of progress bars.
         show: prints the result for people.
         stop_file: the job is asked to stop as soon as this file exists.
     """

@@ -1,4 +1,4 @@
-"""Ids on the command line: each by itself, or a file with one a line."""
+"""Ids on the command line: each by itself, or a file with one per line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def read_ids(values: Sequence[str] | None) -> list[str] | None:
-    """Returns the ids that options or arguments name; `@FILE` stands for those in a UTF-8 file, one a line.
+    """Returns the ids that options or arguments name; `@FILE` stands for those in a UTF-8 file, one per line.
 
     Empty lines are passed over, and so is a byte order mark (as Notepad and PowerShell write it).
 

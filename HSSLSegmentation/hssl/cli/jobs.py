@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..events import Done
 
 Workspace = Annotated[Path | None, typer.Argument(help="Folder of the workspace.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead of progress bars.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line instead of progress bars.")]
 StopFile = Annotated[Path | None, typer.Option(help="Stop, with a checkpoint, as soon as this file exists.")]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="JSON with the whole configuration; options win over it.")
@@ -27,7 +27,7 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps. 
 Threads = Annotated[int | None, typer.Option(help="CPU threads.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random. [default: 0]", show_default=False)]
 Run = Annotated[str | None, typer.Option(help="Name of the run; a run that was stopped goes on.")]
-BatchSize = Annotated[int | None, typer.Option(help="Patches a step.")]
+BatchSize = Annotated[int | None, typer.Option(help="Patches per step.")]
 PatchSize = Annotated[int | None, typer.Option(help="Side of the patches in voxels, a multiple of 16.")]
 Rate = Annotated[float | None, typer.Option("--learning-rate", help="Highest learning rate.")]
 Size = Annotated[str | None, typer.Option(help="Network: small, medium or large. [default: small]", show_default=False)]
@@ -48,7 +48,7 @@ Overwrite = Annotated[
     ),
 ]
 Exclude = Annotated[
-    list[str] | None, typer.Option(help="Id of an image to leave out, or @FILE with one a line; may be repeated.")
+    list[str] | None, typer.Option(help="Id of an image to leave out, or @FILE with one per line; may be repeated.")
 ]
 
 
@@ -184,7 +184,7 @@ def compare(
     labels: Annotated[list[int] | None, typer.Option(help="Number of labelled cases; may be repeated.")] = None,
     seeds: Annotated[list[int] | None, typer.Option(help="Seed; may be repeated.")] = None,
     test: Annotated[
-        list[str] | None, typer.Option(help="Id of a test case, or @FILE with one a line. [default: a third]")
+        list[str] | None, typer.Option(help="Id of a test case, or @FILE with one per line. [default: a third]")
     ] = None,
     exclude: Exclude = None,
     name: Annotated[str | None, typer.Option(help="Name of the comparison; one that was stopped goes on.")] = None,
