@@ -25,6 +25,11 @@ test-engine: $(VENV)/harness
 test-module: $(VENV)/harness
 	$(PYTEST) Testing --ignore Testing/engine --ignore Testing/robustness
 
+# The tests of Testing/slicer in a real Slicer: make test-slicer SLICER=/path/to/Slicer [JOBS_PYTHON=/path/to/python with torch]
+test-slicer:
+	@test -n "$(SLICER)" || { echo "Say where Slicer is: make test-slicer SLICER=/path/to/Slicer"; exit 2; }
+	$(PYTHON) Testing/slicer/real/run.py "$(SLICER)" --python "$(JOBS_PYTHON)"
+
 check: $(VENV)/harness
 	$(BIN)/ruff check HSSLSegmentation Testing tools
 	$(BIN)/ruff format --check HSSLSegmentation Testing tools

@@ -29,6 +29,13 @@ class HSSLSegmentationParameterNode:
     addTask: str = ""
     addGroup: str = ""
     addModality: str = ""
+    addPattern: str = ""
+    addLabelPattern: str = ""
+    addPatient: str = ""
+    addStructures: str = ""
+    addClasses: str = ""
+    addFrame: str = ""
+    addChannel: str = ""
     labelNextTask: str = ""
 
     pretrainMinutes: Annotated[float, WithinRange(0, 10000)] = 30.0
@@ -115,9 +122,18 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         group: str = "",
         modality: str = "",
         labelsFolder: str | Path | None = None,
+        options: dict[str, Any] | None = None,
         waitForCompletion: bool = True,
     ) -> Job:
-        """Adds all volumes (files and DICOM series) under a folder to the workspace; labels are matched by file name.
+        """Adds all volumes (files and DICOM series) under a folder to the workspace, with their labels.
+
+        Args:
+            workspace: the workspace.
+            folder: a folder of volumes or of DICOM files, or a data set as it was downloaded.
+            task, group, modality: of all these images; "" leaves group and modality to what the files say.
+            labelsFolder: where the label maps lie, when they lie elsewhere.
+            options: further fields of `hssl.configuration.AddConfig`, such as `{"pattern": "{id}_ct.nii.gz"}`; with
+                `{"dry_run": True}` the job tells what would be taken, and writes nothing.
 
         Example::
 
@@ -127,10 +143,17 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .jobs import datasetJobs
 
-        job = datasetJobs.addFolder(
-            self.starter, workspace, folder, task=task, group=group, modality=modality, labels=labelsFolder
-        )
-        return self._finished(job, waitForCompletion)
+        values = {
+            "workspace": workspace,
+            "source": str(folder),
+            "task": task,
+            "group": group,
+            "modality": modality,
+            "labels": str(labelsFolder) if labelsFolder else None,
+            "check": True,
+            **(options or {}),
+        }
+        return self._finished(datasetJobs.add(self.starter, values), waitForCompletion)
 
     def addDicom(
         self,
@@ -147,7 +170,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
             logic.addDicom("/data/liver", "/media/cd", task="Liver", group="Abdomen CT")
         """
-        return self.addFolder(workspace, folder, task, group, modality, None, waitForCompletion)
+        return self.addFolder(workspace, folder, task, group, modality, waitForCompletion=waitForCompletion)
 
     def addVolume(
         self,
@@ -356,7 +379,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         Args:
             workspace: the workspace.
             task: what to segment.
-            start: "best" (the latest finished pretraining, or scratch where there is none), "pretrained" (the same,
+            start: "best" (the latest finished pretraining, else the start that ships), "pretrained" (the same,
                 refused where there is none), "scratch", a run's name, or a model file.
             cases: ids of the labelled images to learn from; None means `caseCount` of them, or all when that is 0.
             caseCount: how many of the labelled images to draw.

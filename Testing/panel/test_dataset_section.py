@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import qt
+from panel_fixtures import configurationOf
 
 import slicer
 from harness.fixtures import settle
@@ -164,9 +165,9 @@ def test_adding_says_what_is_missing_and_starts_the_engine_with_what_was_entered
     ui.addButton.click()
     process = processes[-1]
     assert process.arguments[2:4] == ["catalogue", "add"]
-    assert process.argument("--task") == "Liver"
-    assert process.argument("--group") == "Abdomen CT"
-    assert process.argument("--modality") == "CT"
+    configuration = configurationOf(process)
+    assert [configuration[k] for k in ("task", "group", "modality", "labels")] == ["Liver", "Abdomen CT", "CT", None]
+    assert configuration["check"] and configuration["source"] == str(tmp_path)
     assert not ui.addButton.enabled and "is running" in ui.addButton.toolTip
 
 
@@ -246,3 +247,38 @@ def test_thousands_of_rows_are_shown_filtered_and_sorted_without_a_python_call_f
     print(f"{time.perf_counter() - start:.2f} s for 5000 rows")
     assert model.proxy.index(0, catalogueModel.SIZE).data() == "50 × 9 × 9"
     model.release()
+
+
+def test_what_a_folder_needs_is_typed_once_and_previewed_before_anything_is_written(panel, processes, tmp_path, caplog):
+    ui, parameters = panel.dataset.ui, panel.parameterNode
+    ui.folderEdit.setCurrentPath(str(tmp_path))
+    ui.taskCombo.setEditText("Liver")
+    ui.addPatternEdit.text, ui.addClassesEdit.text = "{id}_ct.nii.gz", "1=liver, 2 = tumour"
+    ui.addStructuresEdit.text, ui.addFrameEdit.text = "liver, spleen", "3"
+    settle()
+    ui.previewButton.click()
+    configuration = configurationOf(processes[-1])
+    assert configuration["dry_run"] and configuration["pattern"] == "{id}_ct.nii.gz"
+    assert configuration["classes"] == {"1": "liver", "2": "tumour"}
+    assert (configuration["structures"], configuration["frame"]) == (["liver", "spleen"], 3)
+    processes[-1].say({"event": "done", "result": {"text": "2 images, 1 with a label"}})
+    processes[-1].end(0)
+    settle()
+    assert "2 images, 1 with a label" in panel.dataset.jobView.ui.statusLabel.text
+    parameters.addFrame = "first"
+    settle()
+    ui.addButton.click()
+    assert "Frame is a number from 0, not first" in caplog.text and len(processes) == 1
+
+
+def test_a_folder_that_needs_a_frame_opens_the_field_for_it(panel, processes, tmp_path):
+    ui = panel.dataset.ui
+    ui.folderEdit.setCurrentPath(str(tmp_path))
+    ui.taskCombo.setEditText("Heart")
+    settle()
+    assert ui.moreGroup.collapsed
+    ui.addButton.click()
+    processes[-1].say({"event": "failed", "kind": "InputError", "message": "is 4D", "way_out": "frame", "exit_code": 4})
+    processes[-1].end(4)
+    settle()
+    assert not ui.moreGroup.collapsed

@@ -8,22 +8,9 @@ from .job import Job
 from .jobStarter import JobStarter
 
 
-def addFolder(
-    starter: JobStarter,
-    workspace: str | Path,
-    folder: str | Path,
-    *,
-    task: str,
-    group: str = "",
-    modality: str = "",
-    labels: str | Path | None = None,
-) -> Job:
-    """Starts the scan of a folder; see `HSSLSegmentationLogic.addFolder`."""
-    arguments = ["catalogue", "add", str(workspace), str(folder), "--task", task, "--check", "--json"]
-    for option, value in (("--group", group), ("--modality", modality), ("--labels", labels)):
-        if value:
-            arguments += [option, str(value)]
-    return starter.start("scan", arguments)
+def add(starter: JobStarter, values: dict[str, Any]) -> Job:
+    """Starts the adding of a folder; `values` are fields of `hssl.configuration.AddConfig`."""
+    return starter.configured("add", values)
 
 
 def createSampleWorkspace(starter: JobStarter, workspace: str | Path, size: str) -> Job:

@@ -55,6 +55,7 @@ class Job:
         model: what `segment` takes as its model: the run of a fine-tuning.
         error, hint: why the job failed, and what to try.
         failure: the kind of error, such as "ConfigurationError"; "" where the engine told none.
+        wayOut: what gets one out of the error (`hssl.errors.WayOut`), such as "frame"; "" where nothing is named.
         volumeNode: the volume of the scene that the job is about, where there is one.
         segmentationNode: the segmentation of the scene that the result was written into; None until then.
         uncertaintyNode: the volume of the scene that shows the uncertainty, where it was asked for.
@@ -100,7 +101,7 @@ class Job:
         self.detail = ""
         self.events: list = []
         self.result: dict = {}
-        self.error = self.hint = self.failure = ""
+        self.error = self.hint = self.failure = self.wayOut = ""
         self.volumeNode = self.segmentationNode = self.uncertaintyNode = None
         self.writer: SegmentWriter | None = None
         self._engine = EngineProcess(process, self._event, self._finished, self._failedToStart)
@@ -272,7 +273,7 @@ class Job:
             self.result = dict(outcome.result)
             self._end("stopped" if outcome.stopped else "done")
         elif outcome is not None:
-            self.failure = outcome.kind
+            self.failure, self.wayOut = outcome.kind, outcome.way_out
             self._end("failed", outcome.message, hintOf(outcome))
         elif self._killed or self._terminated:
             self.detail = _("It had to be ended by force.")

@@ -11,7 +11,7 @@ from .. import installation, settings
 from ..scene import pictures as scenePictures
 from ..workspace import contents as workspaceContents
 from ..workspace import edits as catalogueEdits
-from . import catalogueModel, choices, classChoice, wording
+from . import addOptions, catalogueModel, choices, classChoice, wording
 from .catalogueModel import CatalogueModel
 from .labelNext import LabelNext
 from .telling import told
@@ -47,6 +47,7 @@ class DatasetSection:
         ui.groupCombo.connect("editTextChanged(QString)", self.onGroup)
         ui.modalityCombo.connect("currentIndexChanged(int)", self.onModality)
         ui.addButton.connect("clicked(bool)", self.onAdd)
+        ui.previewButton.connect("clicked(bool)", self.onPreview)
         ui.filterEdit.connect("textChanged(QString)", self.onFilter)
         ui.imagesTable.connect("doubleClicked(QModelIndex)", self.onDoubleClicked)
         ui.imagesTable.selectionModel().connect(
@@ -134,6 +135,10 @@ class DatasetSection:
             parameters.addFrom,
         )
         scene, labels = parameters.addFrom == "scene", parameters.addFrom == "folder"
+        ui.moreGroup.setVisible(not scene)
+        self.panel.offer(
+            ui.previewButton, self._reasonNotToAdd(), _("Tells what would be taken, in pairs, and changes nothing.")
+        )
         for widget in (ui.folderLabel, ui.folderEdit):
             widget.setVisible(not scene)
         for widget in (ui.labelsLabel, ui.labelsEdit):
@@ -227,16 +232,31 @@ class DatasetSection:
         self.panel.parameterNode.addModality = choices.value(self.ui.modalityCombo)
 
     def onAdd(self) -> None:
-        parameters, logic, workspace = self.panel.parameterNode, self.panel.logic, self.panel.workspace
+        parameters = self.panel.parameterNode
         task, group, modality = parameters.addTask.strip(), parameters.addGroup.strip(), parameters.addModality
         if parameters.addFrom == "scene":
             self._addFromScene(task, group, modality)
             return
+        self._start({})
+
+    def onPreview(self) -> None:
+        self._start({"dry_run": True})
+
+    def _start(self, options: dict) -> None:
+        parameters, panel = self.panel.parameterNode, self.panel
         labels = parameters.addLabelsFolder if parameters.addFrom == "folder" else ""
-        folder = parameters.addFolder
-        self.panel.startJob(
+        panel.startJob(
             self.jobView,
-            lambda: logic.addFolder(workspace, folder, task, group, modality, labels or None, waitForCompletion=False),
+            lambda: panel.logic.addFolder(
+                panel.workspace,
+                parameters.addFolder,
+                parameters.addTask.strip(),
+                parameters.addGroup.strip(),
+                parameters.addModality,
+                labels or None,
+                options=addOptions.values(parameters) | options,
+                waitForCompletion=False,
+            ),
         )
 
     def _addFromScene(self, task: str, group: str, modality: str) -> None:
@@ -301,6 +321,11 @@ class DatasetSection:
         panel.startJob(self.jobView, lambda: panel.logic.checkImages(panel.workspace, waitForCompletion=False))
 
     def _told(self, job, event) -> None:
+        if job.kind == "add" and job.state == "failed":
+            # What the folder needs is asked for where it is told.
+            self.ui.moreGroup.collapsed = job.wayOut not in addOptions.FIELDS
+            if job.wayOut in addOptions.FIELDS:
+                getattr(self.ui, f"{addOptions.FIELDS[job.wayOut]}Edit").setFocus()
         if job.kind == "group" and job.state == "done":
             self._suggested(job)
 

@@ -101,6 +101,9 @@ class FineTuneSection:
         panel, parameters = self.panel, self.panel.parameterNode
         starts = [(r.name, r.name) for r in reversed(panel.runs) if r.kind == "pretrain" and r.state == "finished"]
         starts += [(str(m.path), _("model {name}").format(name=m.name)) for m in panel.modelFiles if not m.problem]
+        starts += [
+            (name, _("{name} (comes with HSSL)").format(name=name)) for name in workspaceContents.shippedStarts()
+        ]
         starts.append((workspaceContents.SCRATCH, _("scratch (nothing learned before)")))
         choices.fill(self.ui.startCombo, starts, parameters.fineTuneStart or workspaceContents.bestStart(panel.runs))
 

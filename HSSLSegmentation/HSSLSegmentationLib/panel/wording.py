@@ -41,7 +41,7 @@ def job(kind: str) -> str:
         "interactive": _("Learning from slices"),
         "evaluate": _("Evaluation"),
         "suggest": _("The choice of what to label next"),
-        "scan": _("Adding scans"),
+        "add": _("Adding scans"),
         "check": _("The check of the scans"),
         "group": _("The suggestion of groups"),
         "sample": _("Making sample scans"),
@@ -117,19 +117,8 @@ def state(job) -> str:
 def outcome(job) -> str:
     """Returns in a sentence or two what a job that is done has brought, "" where its section says it."""
     result = job.result
-    if job.kind == "scan":
-        parts = [count(len(result["added"]), _("1 scan was added."), _("{count} scans were added."))]
-        for key, one, many in (
-            ("changed", _("1 was read anew."), _("{count} were read anew.")),
-            ("duplicates", _("1 was there already."), _("{count} were there already.")),
-            ("refused", _("1 was refused (see Health)."), _("{count} were refused (see Health).")),
-            ("problems", _("1 cannot be used (see Health)."), _("{count} cannot be used (see Health).")),
-        ):
-            if result.get(key):
-                parts.append(count(len(result[key]), one, many))
-        if result.get("unchanged"):
-            parts.append(count(result["unchanged"], _("1 was there already."), _("{count} were there already.")))
-        return " ".join(parts)
+    if job.kind == "add":
+        return result["text"]
     if job.kind == "check":
         problems = len(result["problems"])
         return _("{usable} scans can be used, {labelled} of them with a label.").format(

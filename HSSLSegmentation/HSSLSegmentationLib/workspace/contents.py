@@ -112,8 +112,20 @@ def latestPretraining(runs: list[RunInfo]) -> str:
 
 
 def bestStart(runs: list[RunInfo]) -> str:
-    """Returns what a fine-tuning best starts from: the latest pretraining of the workspace, else nothing."""
-    return latestPretraining(runs) or SCRATCH
+    """Returns what a fine-tuning best starts from: the latest pretraining of the workspace, else what ships."""
+    return latestPretraining(runs) or next(iter(shippedStarts()), SCRATCH)
+
+
+def shippedStarts() -> list[str]:
+    """Returns the starts that come with the module; none where an installation has lost them."""
+    from hssl.errors import ConfigurationError
+    from hssl.models.find import GENERAL, general_start
+
+    try:
+        general_start()
+    except ConfigurationError:
+        return []
+    return [GENERAL]
 
 
 def bestModel(runs: list[RunInfo], models: list[ModelInfo], task: str = "") -> Path | None:
