@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy
 from slicer.i18n import tr as _
@@ -55,7 +56,7 @@ class InteractiveSession:
         self._values: dict[str, int] = {}
         self._annotation: Annotation | None = None
         self._applied: numpy.ndarray | None = None
-        self._opened = None
+        self._opened: Any = None
         self._folder = Path(tempfile.mkdtemp(prefix="HSSL-", dir=slicer.app.temporaryPath))
         self._worker = InteractiveWorker(makeProcess(), self._died)
         try:

@@ -94,7 +94,7 @@ class JobStarter:
         return job.start()
 
 
-def _completed(configuration: type, values: dict[str, Any]) -> dict[str, Any]:
+def _completed(configuration: Any, values: dict[str, Any]) -> dict[str, Any]:
     completed = dict(values)
     for name, setting in (("device", "device"), ("threads", "threads"), ("slab_megabytes", "slabMegabytes")):
         if name in configuration.model_fields and name not in completed:

@@ -1,5 +1,7 @@
 """A small table that asks which class of the task each segment is, where names do not say it."""
 
+from typing import Any
+
 import qt
 from slicer.i18n import tr as _
 
@@ -46,7 +48,7 @@ class ClassDialog(qt.QDialog):
         form = qt.QFormLayout()
         layout.addLayout(form)
         self._names = [c.name for c in task.classes]
-        self.combos: dict[str, object] = {}
+        self.combos: dict[str, Any] = {}
         for segment in segments:
             combo = qt.QComboBox()
             combo.addItems([_("leave it out"), _("a new class"), *self._names])

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from slicer.i18n import tr as _
 
@@ -35,7 +36,8 @@ class JobView:
         self.job: Job | None = None
         self.curves: dict[str, Curves] = {}
         self._resume = resume
-        self._plotView = self._plotViewNode = None
+        self._plotView: Any = None
+        self._plotViewNode: Any = None
         self._lastPlot = 0.0
         self._linesShown: tuple = ()
         self.widget = slicer.util.loadUI(resourcePath("UI/Job.ui"))

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ctk
 import qt
@@ -45,7 +46,7 @@ class Panel:
         self.widget.setMRMLScene(slicer.mrmlScene)
         self._modifiedTag = None
         self._guiTag = None
-        self._catalogue = None
+        self._catalogue: Any = None
         self._catalogueStamp: tuple | None = None
         self._counts: Counts | None = None
         self._refreshing = False
@@ -64,7 +65,14 @@ class Panel:
         self.segment = SegmentSection(self)
         self.models = ModelsSection(self)
         self.settings = SettingsSection(self)
-        self.sections = [self.dataset, self.pretrain, self.fineTune, self.segment, self.models, self.settings]
+        self.sections: list[Any] = [
+            self.dataset,
+            self.pretrain,
+            self.fineTune,
+            self.segment,
+            self.models,
+            self.settings,
+        ]
         for section in self.sections:
             for edit in vars(section.ui).values():
                 if type(edit) is ctk.ctkPathLineEdit:

@@ -26,7 +26,7 @@ TASK = "brain_mr"
 """What is segmented with few labels."""
 LABELLED = 3
 """Labelled volumes to fine-tune on, drawn by the seed out of one more; all others are for testing."""
-FINETUNING = 0.4
+FINETUNING = 0.3
 """Minutes of each of the two fine-tunings for a minute of pretraining."""
 PATCH = {"demo": 64, "tiny": 32}
 """Side of the patches for each size of scans: smaller than a slice, so that minutes are enough for many steps."""
