@@ -23,7 +23,7 @@ from ..models.inference import Segmenter
 from ..models.network import build_network
 from ..models.plane_mean import plane_mean
 from ..preprocessing.fingerprint import Fingerprint
-from ..preprocessing.planes import planes_of
+from ..preprocessing.planes import Planes, planes_of
 from ..preprocessing.store import UNLABELLED, Reader, StoredVolume
 from ..provenance import versions
 from ..workspace.catalogue import Catalogue
@@ -110,14 +110,20 @@ class FinetuneLearner:
         self.fraction = 0.0
         self.pieces = _one_piece(trained, len(task.classes))
         self._reader = Reader()
-        self.description = ModelDescription(
+        self.description = self._description(catalogue, start, fingerprint, planes)
+
+    def _description(
+        self, catalogue: Catalogue, start: Start, fingerprint: Fingerprint, planes: dict[str, Planes]
+    ) -> ModelDescription:
+        config, task = self.config, catalogue.task(self.config.task)
+        return ModelDescription(
             kind="segmentation",
             name=config.run,
-            network=network,
+            network=start.network(config.network),
             patch_size=self.kinds[-1].patch,
             tasks=[task],
             fingerprints={task.name: fingerprint},
-            out_channels=channels,
+            out_channels=1 + len(task.classes),
             planes=planes,
             one_piece=tuple(task.classes[channel - 1].value for channel in self.pieces),
             mirrored=config.mirror,
@@ -125,7 +131,7 @@ class FinetuneLearner:
                 "catalogue": catalogue.content_hash(),
                 "start": config.start,
                 "pretraining": start.description.provenance if start.description else None,
-                "cases": [v.id for v in trained],
+                "cases": [v.id for v in self.kinds[0].labelled.volumes],
                 "tensors_loaded": len(self.report.loaded) if self.report else 0,
                 "configuration": config.model_dump(mode="json", exclude={"workspace"}),
                 "versions": versions(),

@@ -14,10 +14,10 @@ from ..errors import ConfigurationError
 from ..models.description import ModelDescription
 from ..models.network import build_network
 from ..preprocessing.fingerprint import Fingerprint
-from ..preprocessing.planes import planes_of
+from ..preprocessing.planes import Planes, planes_of
 from ..preprocessing.store import UNLABELLED, StoredVolume
 from ..provenance import versions
-from ..workspace.catalogue import Catalogue
+from ..workspace.catalogue import Catalogue, Task
 from .augmentation import PRETRAINING, change_intensities, draw_warp, generators
 from .averaging import AveragedNetwork
 from .generated import label_maps, painted
@@ -77,22 +77,32 @@ class PretrainLearner:
         self.average = AveragedNetwork(body, device, AVERAGED)
         self.module: nn.Module = pretext
         self.loss_names, self.every_parameter = pretext.loss_names, pretext.every_parameter
-        self.description = ModelDescription(
+        self.description = self._description(catalogue, start, tasks, fingerprints, planes)
+
+    def _description(
+        self,
+        catalogue: Catalogue,
+        start: Start,
+        tasks: list[Task],
+        fingerprints: dict[str, Fingerprint],
+        planes: dict[str, Planes],
+    ) -> ModelDescription:
+        return ModelDescription(
             kind="pretrained",
-            name=config.run,
-            network=network,
+            name=self.config.run,
+            network=self.config.network,
             patch_size=self.patch,
             tasks=tasks,
             fingerprints=fingerprints,
             planes=planes,
-            out_channels=network.in_slices,
+            out_channels=self.config.network.in_slices,
             provenance={
                 "catalogue": catalogue.content_hash(),
-                "images": len(volumes),
-                "labels": sum(v.label_path is not None for v in volumes),
-                "start": config.start,
+                "images": len(self.sampler.volumes),
+                "labels": sum(v.label_path is not None for v in self.sampler.volumes),
+                "start": self.config.start,
                 "started_from": start.description.provenance if start.description else None,
-                "configuration": config.model_dump(mode="json", exclude={"workspace"}),
+                "configuration": self.config.model_dump(mode="json", exclude={"workspace"}),
                 "versions": versions(),
             },
         )

@@ -95,7 +95,7 @@ def test_what_does_not_fit_on_another_device_is_trained_on_the_cpu(workspace, mo
             raise torch.OutOfMemoryError("CUDA out of memory")
         return prepared(self, batch)
 
-    monkeypatch.setattr(training_job, "joined", elsewhere)
+    monkeypatch.setattr(training_job, "process_group", elsewhere)
     monkeypatch.setattr(PretrainLearner, "prepared", limited)
     events: list = []
     done = pretrain(PretrainConfig(workspace=workspace, run="r", budget=Budget(steps=2), **QUICK), events.append)
