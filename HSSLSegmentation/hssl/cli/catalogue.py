@@ -290,7 +290,14 @@ def remove(
 def label(
     workspace: Workspace,
     id: Annotated[str, typer.Argument(help="Id of the image.", show_default=False)],
-    file: Annotated[Path | None, typer.Argument(help="Its label map; none to take the label away.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Its label map, segmentation, DICOM SEG or RTSTRUCT; none to take the label away."),
+    ] = None,
+    structures: Annotated[
+        list[str] | None,
+        typer.Option("--structure", help="Structure to take, of a label that has names; may be repeated."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Give an image another label, or none."""
@@ -298,7 +305,7 @@ def label(
     def work() -> dict[str, Any]:
         from ..workspace.scan import relabel
 
-        return relabel(workspace, id, file).model_dump(mode="json")
+        return relabel(workspace, id, file, structures or ()).model_dump(mode="json")
 
     def show(image: dict[str, Any]) -> None:
         problem = image["problem"] or image["label_problem"]

@@ -125,12 +125,10 @@ def label_map_of(
     Raises:
         InputError: as `masks_of`; also structures that overlap while none was chosen.
     """
-    from .labels import class_values, read_label_map, structures_in
+    from .labels import named_values, read_label_map
 
-    path = Path(path)
     label_map = read_label_map(path, like, structures=names, say=say)
-    wanted = chosen_structures(path, structures_in(path), names)
-    return label_map, {value: name for name, value in class_values(path, wanted, ()).items()}
+    return label_map, {value: one.name for value, one in named_values(path, names).items()}
 
 
 def _kind(path: Path, dataset: Dataset) -> Kind:

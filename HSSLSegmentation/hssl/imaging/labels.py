@@ -164,6 +164,19 @@ def header_problem(path: str | Path, like: Header, frame: int | None = None) -> 
     return _other_grid(opened.header, like)
 
 
+def named_values(path: str | Path, structures: Sequence[str] = ()) -> dict[int, Structure]:
+    """Returns what the values mean that `read_label_map` gives without classes; {} for a file without names.
+
+    Raises:
+        InputError: the file cannot be read, or has none of the chosen structures.
+    """
+    path = Path(path)
+    there = structures_in(path)
+    wanted = chosen_structures(path, there, structures) if there else []
+    named = {s.name: s for s in wanted}
+    return {value: named[name] for name, value in class_values(path, wanted, ()).items()}
+
+
 def structures_of(path: str | Path, classes: Sequence[NamedClass]) -> list[str]:
     """Returns the names in a label file that are classes, in the order of the classes; [] for a file without names."""
     there = {s.name.strip().casefold(): s.name for s in structures_in(path)}

@@ -243,9 +243,24 @@ def _fill_classes(catalogue: Catalogue, images: list[Image]) -> dict[str, list[L
         values = {v for i in images if i.task == task.name and i.label_values for v in i.label_values}
         values.discard(task.ignore_value or 0)
         if values:
-            task.classes = [LabelClass(value=v, name=f"class {v}") for v in sorted(values)]
+            said = _named_values(catalogue, [i for i in images if i.task == task.name and i.label_values])
+            task.classes = [said.get(v) or LabelClass(value=v, name=f"class {v}") for v in sorted(values)]
             filled[task.name] = task.classes
     return filled
+
+
+def _named_values(catalogue: Catalogue, images: list[Image]) -> dict[int, LabelClass]:
+    """Returns the classes that the first label with names in it names (see `imaging.labels`)."""
+    from ..imaging.labels import named_values
+
+    for image in images:
+        label = catalogue.label_path(image)
+        if label is not None and label.is_file() and (names := named_values(label, image.structures)):
+            return {
+                value: LabelClass(value=value, name=one.name, color=one.color, terminology=one.terminology)
+                for value, one in names.items()
+            }
+    return {}
 
 
 def _judge_values(record: Image, classes: set[int], ignored: set[int | None]) -> None:

@@ -157,15 +157,21 @@ def add(
     return report
 
 
-def relabel(workspace: str | Path, id: str, label: str | Path | None) -> Image:
+def relabel(workspace: str | Path, id: str, label: str | Path | None, structures: Sequence[str] = ()) -> Image:
     """Gives an image another label, or none, and saves.
+
+    Args:
+        workspace: its folder.
+        id: the image's.
+        label: any file that labels voxels; None takes the label away.
+        structures: names of the segments to take of a label that names them, the last has the voxel where they overlap.
 
     Returns:
         The record, with `label_problem` where the new label cannot be used.
 
     Raises:
         ConfigurationError: there is no image of that id.
-        InputError: the label does not exist.
+        InputError: the label does not exist, or has no structure of a name.
         WorkspaceError: there is no catalogue.
         OutputError: it cannot be written.
     """
@@ -176,11 +182,15 @@ def relabel(workspace: str | Path, id: str, label: str | Path | None) -> Image:
         label = Path(label).expanduser().absolute()
         if not label.is_file():
             raise InputError(label, "does not exist")
+        if structures:
+            from ..imaging.labels import chosen_structures, structures_in
+
+            structures = [s.name for s in chosen_structures(label, structures_in(label), structures)]
         candidate = Candidate(str(known.image_path(record)), str(label), record.series, record.frame, record.spacing)
         look = look_at(candidate)[0]
     with Catalogue.editing(workspace) as catalogue:
         record = catalogue.image(id)
-        record.checked, record.label_values = "", None
+        record.checked, record.label_values, record.structures = "", None, list(structures)
         if look is None or label is None:
             record.label, record.label_stamp, record.label_problem = None, "", None
         elif look.header is None:
@@ -258,9 +268,9 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
             known.images[path, candidate.series, candidate.frame] = record
             report.relinked.append(record.id)
         elif record is not None:
-            before = record.content, record.label, record.label_stamp
+            before = record.content, record.label, record.label_stamp, record.structures
             refresh(record, look, label)
-            if before != (record.content, record.label, record.label_stamp):
+            if before != (record.content, record.label, record.label_stamp, record.structures):
                 report.changed.append(record.id)
         else:
             twin = same.get((look.content, candidate.frame))

@@ -1,0 +1,141 @@
+"""Labels that name what they label, in the catalogue: classes by name, choices that last, other labels by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dicom_files as files
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from hssl.configuration import AddConfig
+from hssl.errors import InputError
+from hssl.imaging.volumes import read_volume, write_volume
+from hssl.jobs.add import add
+from hssl.workspace.catalogue import Catalogue, LabelClass, Task
+from hssl.workspace.check import check_workspace
+from hssl.workspace.labels import read_label
+from hssl.workspace.scan import relabel
+
+SHAPE = (6, 12, 16)
+OUTER = np.zeros(SHAPE, bool)
+OUTER[1:5, 2:10, 3:13] = True
+INNER = np.zeros(SHAPE, bool)
+INNER[2:4, 4:8, 6:10] = True
+
+
+def scan(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_volume(sitk.GetImageFromArray(np.random.default_rng(seed).normal(0, 9, SHAPE).astype(np.float32)), path)
+
+
+def slicer_segmentation(path: Path, names: list[str], overlapping: bool = False) -> None:
+    """Writes "outer" and "inner", in the order of the names, the way Slicer does."""
+    own = {name: number for number, name in enumerate(names, 1)}
+    layers = [OUTER if overlapping else OUTER & ~INNER, INNER]
+    if overlapping:
+        image = sitk.Compose([sitk.GetImageFromArray(layer.astype(np.uint8)) for layer in layers])
+        own = {"outer": 1, "inner": 1}
+    else:
+        image = sitk.GetImageFromArray(sum(m * own[n] for n, m in zip(("outer", "inner"), layers, strict=True)))
+        image = sitk.Cast(image, sitk.sitkUInt8)
+    for number, name in enumerate(names):
+        image.SetMetaData(f"Segment{number}_ID", f"Segment_{number}")
+        image.SetMetaData(f"Segment{number}_Name", name)
+        image.SetMetaData(f"Segment{number}_LabelValue", str(own[name]))
+        image.SetMetaData(f"Segment{number}_Layer", str(("outer", "inner").index(name) if overlapping else 0))
+        image.SetMetaData(f"Segment{number}_Color", "0.2 0.4 0.6")
+    sitk.WriteImage(image, str(path))
+
+
+def label_of(workspace: Path, id: str) -> np.ndarray:
+    catalogue = Catalogue.load(workspace)
+    image = catalogue.image(id)
+    return sitk.GetArrayFromImage(read_label(catalogue, image, read_volume(catalogue.image_path(image), image.series)))
+
+
+TRUTH = np.where(INNER, 2, OUTER * 1)
+
+
+def test_segments_in_another_order_are_the_same_classes(tmp_path):
+    for number, names in enumerate((["outer", "inner"], ["inner", "outer"])):
+        scan(tmp_path / "data" / f"case{number}.nrrd", number)
+        slicer_segmentation(tmp_path / "data" / f"case{number}.seg.nrrd", names)
+    Catalogue.create(tmp_path / "w")
+    done = add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t", check=True))
+    assert not done.result["problems"]
+    classes = Catalogue.load(tmp_path / "w").task("t").classes
+    assert [(c.value, c.name, c.color) for c in classes] == [
+        (1, "outer", (0.2, 0.4, 0.6)),
+        (2, "inner", (0.2, 0.4, 0.6)),
+    ]
+    for id in ("case0", "case1"):
+        np.testing.assert_array_equal(label_of(tmp_path / "w", id), TRUTH)
+
+
+def test_a_file_that_disagrees_with_the_task_is_a_named_problem(tmp_path):
+    scan(tmp_path / "data" / "a.nrrd", 0)
+    slicer_segmentation(tmp_path / "data" / "a.seg.nrrd", ["outer", "inner"])
+    catalogue = Catalogue.create(tmp_path / "w")
+    catalogue.set_task(Task(name="t", classes=[LabelClass(value=1, name="outer"), LabelClass(value=2, name="rim")]))
+    catalogue.save()
+    done = add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t", check=True))
+    (problem,) = done.result["problems"]
+    assert "its segment 'inner' is no class of the task (they are outer, rim)" in problem["reason"]
+
+
+def test_an_order_that_is_chosen_later_counts(tmp_path):
+    scan(tmp_path / "data" / "a.nrrd", 0)
+    slicer_segmentation(tmp_path / "data" / "a.seg.nrrd", ["outer", "inner"], overlapping=True)
+    config = AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t", check=True)
+    Catalogue.create(tmp_path / "w")
+    assert "its segments overlap (2 layers)" in add(config).result["problems"][0]["reason"]
+    done = add(config.model_copy(update={"structures": ["outer", "inner"]}))
+    assert not done.result["problems"] and done.result["changed"] == ["a"]
+    np.testing.assert_array_equal(label_of(tmp_path / "w", "a"), TRUTH)
+    assert add(config.model_copy(update={"structures": ["outer", "inner"]})).result["unchanged"] == 1
+    add(config.model_copy(update={"structures": ["inner", "outer"]}))
+    np.testing.assert_array_equal(label_of(tmp_path / "w", "a"), OUTER)
+
+
+def test_a_segmentation_given_by_hand_names_the_classes_of_a_task_that_had_none(tmp_path):
+    raw = np.random.default_rng(0).integers(-100, 100, SHAPE).astype(np.int16)
+    sources = files.write_slices(tmp_path / "CT", raw, np.arange(6) * 2.0)
+    Catalogue.create(tmp_path / "w")
+    add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "CT", task="t"))
+    masks = np.stack([OUTER, INNER], 3).astype(np.uint8)
+    path = files.write_segmentation(tmp_path / "elsewhere" / "SEG.dcm", sources, masks, ["Outer", "Inner"])
+    with pytest.raises(InputError, match=r"has no structure 'Rim' \(there: Outer, Inner\)"):
+        relabel(tmp_path / "w", "CT", path, ["Rim"])
+    record = relabel(tmp_path / "w", "CT", path, ["outer", "Inner"])
+    assert record.structures == ["Outer", "Inner"] and record.label_problem is None
+    report = check_workspace(tmp_path / "w")
+    assert not report.problems and [c.name for c in report.classes["t"]] == ["Outer", "Inner"]
+    np.testing.assert_array_equal(label_of(tmp_path / "w", "CT"), TRUTH)
+    assert relabel(tmp_path / "w", "CT", None).structures == []
+
+
+def test_a_label_lies_in_another_folder_and_of_two_series_only_one_is_labelled(tmp_path):
+    raw = np.random.default_rng(0).integers(-100, 100, SHAPE).astype(np.int16)
+    ct = files.write_slices(tmp_path / "study" / "p1", raw, np.arange(6) * 2.0, series="1.2.3.9.1", prefix="A")
+    files.write_slices(tmp_path / "study" / "p1", raw + 1, np.arange(6) * 2.0, series="1.2.3.9.2", prefix="B")
+    files.write_segmentation(tmp_path / "labels" / "x" / "s.dcm", ct, OUTER[..., None].astype(np.uint8), ["Outer"])
+    Catalogue.create(tmp_path / "w")
+    config = AddConfig(workspace=tmp_path / "w", source=tmp_path / "study", labels=tmp_path / "labels", task="t")
+    add(config.model_copy(update={"check": True}))
+    images = {i.series: i for i in Catalogue.load(tmp_path / "w").images}
+    assert {s: i.label is not None for s, i in images.items()} == {"1.2.3.9.1": True, "1.2.3.9.2": False}
+    assert images["1.2.3.9.1"].label_values == [1] and {i.id for i in images.values()} == {"p1-1", "p1-2"}
+    assert add(config).result["unchanged"] == 2
+
+
+def test_a_label_of_another_series_is_refused_with_the_reason(tmp_path):
+    raw = np.random.default_rng(0).integers(-100, 100, SHAPE).astype(np.int16)
+    other = files.write_slices(tmp_path / "gone", raw, np.arange(6) * 2.0, series="1.2.3.9.8")
+    files.write_segmentation(tmp_path / "data" / "s.dcm", other, OUTER[..., None].astype(np.uint8), ["Outer"])
+    files.write_slices(tmp_path / "data" / "CT", raw, np.arange(6) * 2.0, series="1.2.3.9.1")
+    Catalogue.create(tmp_path / "w")
+    done = add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t"))
+    assert done.result["labelled"] == 0
+    assert [r["reason"] for r in done.result["refused"]] == ["labels no series that is here"]
