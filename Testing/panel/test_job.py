@@ -11,10 +11,12 @@ import slicer
 from harness.fake_process import FakeProcess
 from harness.fixtures import waitUntil
 from hssl.events import PhaseName
+from hssl.workspace.catalogue import FILE_NAME
 from HSSLSegmentationLib.jobs.engineProcess import Lines
 from HSSLSegmentationLib.jobs.interpreter import Command
 from HSSLSegmentationLib.jobs.job import Job, JobError, runningJobs
 from HSSLSegmentationLib.panel import wording
+from HSSLSegmentationLib.workspace.contents import CATALOGUE_FILE
 
 DONE = {"event": "done", "result": {"answer": 42}}
 
@@ -179,3 +181,7 @@ def test_the_application_that_goes_takes_the_process_with_it(process, job):
 def test_every_phase_of_the_engine_has_words():
     for name in get_args(PhaseName):
         assert wording.phase(name), name
+
+
+def test_the_catalogue_has_one_name():
+    assert CATALOGUE_FILE == FILE_NAME

@@ -11,17 +11,15 @@ import qt
 from slicer.i18n import tr as _
 
 import slicer
+from hssl.errors import STOPPED_EXIT_CODE, MemoryExhaustedError
 
 from .engineProcess import EngineProcess
 from .interpreter import Command
 from .process import JobProcess
+from .wayOut import hintOf
 
 if TYPE_CHECKING:
     from ..scene.segmentations import SegmentWriter
-from .wayOut import hintOf
-
-STOPPED_EXIT_CODE = 10
-OUT_OF_MEMORY_EXIT_CODE = 8
 
 _running: list["Job"] = []
 
@@ -288,7 +286,7 @@ class Job:
                 _("The job was killed from outside, most often because the computer ran out of memory."),
                 _("Close other programs, or choose a smaller network, a smaller batch, or fewer threads; then resume."),
             )
-        elif exitCode == OUT_OF_MEMORY_EXIT_CODE and not crashed:
+        elif exitCode == MemoryExhaustedError.exit_code and not crashed:
             self._end(
                 "failed",
                 _("There is not enough memory on the device."),

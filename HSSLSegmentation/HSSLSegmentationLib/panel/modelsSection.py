@@ -141,10 +141,10 @@ class ModelsSection:
             classes: list = next((t.classes for t in catalogue.tasks if t.name == entry.task), [])
             lines.append(_("Structures: {names}").format(names=", ".join(c.name for c in classes)))
             lines.append(_("Started from: {start}").format(start=Path(entry.start).name))
-        if entry.result:
+        if entry.result is not None:
             lines.append(
                 _("Learned {steps} steps in {time}").format(
-                    steps=entry.result.get("steps", 0), time=wording.duration(60 * entry.result.get("minutes", 0))
+                    steps=entry.result.steps, time=wording.duration(60 * entry.result.minutes)
                 )
             )
         lines.append(str(entry.path))

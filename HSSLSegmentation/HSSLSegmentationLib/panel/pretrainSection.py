@@ -102,8 +102,10 @@ class PretrainSection:
             return ""
         if run.state == "unfinished":
             return _("This pretraining was stopped before its end; resume it, or start a new one.")
+        if run.result is None:
+            return ""
         return _("{steps} steps in {time}.").format(
-            steps=run.result.get("steps", 0), time=wording.duration(60 * run.result.get("minutes", 0))
+            steps=run.result.steps, time=wording.duration(60 * run.result.minutes)
         )
 
     def onNetwork(self, index: int) -> None:

@@ -1,7 +1,7 @@
 """What a workspace folder holds, as the panel lists it: runs (finished or not) and models, and the best to go on from."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ class RunInfo:
         task: what a fine-tuning segments.
         start: where a fine-tuning started from.
         comparison: name of the comparison that the run is a part of, "" for a run of its own.
-        result: what the engine wrote at the end.
+        result: what the engine wrote at the end (`hssl.models.run_folder.RunResult`); None before it.
     """
 
     name: str
@@ -34,12 +34,12 @@ class RunInfo:
     task: str = ""
     start: str = ""
     comparison: str = ""
-    result: dict = field(default_factory=dict)
+    result: Any = None
 
     @property
     def dice(self) -> float | None:
         """The Dice on the validation cases, where it was measured."""
-        return self.result.get("validation_dice")
+        return None if self.result is None else self.result.validation_dice
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,14 @@ def isWorkspace(path: str | Path) -> bool:
 def runs(workspace: str | Path) -> list[RunInfo]:
     """Returns the runs of a workspace, oldest first."""
     from hssl.errors import InputError
-    from hssl.files import read_json
-    from hssl.models.run_folder import RESULT, all_runs
+    from hssl.models.run_folder import all_runs
 
     comparisons = sorted((c.name for c in (Path(workspace) / "comparisons").glob("*") if c.is_dir()), key=len)
     found = []
     for folder in all_runs(Path(workspace)):
         try:
             config = folder.read_config()
-            result = read_json(folder.path / RESULT) if folder.finished else {}
+            result = folder.read_result() if folder.finished else None
         except InputError:
             # A damaged run is listed, so that the user sees it; it just cannot be chosen.
             found.append(RunInfo(folder.path.name, folder.path, "", "empty"))
@@ -87,8 +86,8 @@ def runs(workspace: str | Path) -> list[RunInfo]:
 
 
 def _comparisonOf(run: str, comparisons: list[str]) -> str:
-    legs = (name for name in comparisons if re.fullmatch(rf"{re.escape(name)}-(pretrained|scratch)-\d+-\d+", run))
-    return next(legs, "")
+    own = (name for name in comparisons if re.fullmatch(rf"{re.escape(name)}-(pretrained|scratch)-\d+-\d+", run))
+    return next(own, "")
 
 
 def models(workspace: str | Path) -> list[ModelInfo]:
