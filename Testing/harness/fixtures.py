@@ -34,6 +34,31 @@ def _remembered(self):
 slicer.util.VTKObservationMixin.__init__ = _remembered
 
 
+class NodeRemovals(list):
+    """Nodes that were removed inside an event, in words: Slicer crashes of it, since its widgets are in the middle of
+    their own update."""
+
+    def watch(self, scene) -> None:
+        self._scene = scene
+        self._tag = scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._removed)
+
+    def end(self) -> None:
+        self._scene.RemoveObserver(self._tag)
+
+    def _removed(self, scene, event) -> None:
+        codes = {
+            getattr(method, "__func__", method).__code__: method.__name__
+            for observing in list(_observing)
+            for _, _, method, *_ in observing.Observations
+            if hasattr(getattr(method, "__func__", method), "__code__")
+        }
+        frame = sys._getframe(1)
+        while frame is not None:
+            if frame.f_code in codes:
+                self.append(f"{codes[frame.f_code]} removes a node inside the event that it was called for")
+            frame = frame.f_back
+
+
 def settle() -> None:
     """Deliver what is queued: signals, timers that are due, deletions."""
     for _ in range(3):
@@ -109,7 +134,10 @@ def application(slotErrors):
     """An empty scene, no module, no answers; afterwards modules are unloaded as at exit and nothing may be left."""
     _dialogs.clear()
     before = {child.pid for child in psutil.Process().children(recursive=True)}
+    removals = NodeRemovals()
+    removals.watch(slicer.mrmlScene)
     yield slicer.app
+    removals.end()
     for module in scripted_module.loaded():
         scripted_module.unload(module)
     slicer.modules.segmenteditor._close()
@@ -126,6 +154,7 @@ def application(slotErrors):
         observing.removeObservers()
     slicer.app.userSettings().clear()
     assert not remaining, f"left behind: {remaining}"
+    assert not removals, f"nodes removed inside events: {removals}"
 
 
 def waitUntil(condition, seconds: float = 30.0, what: str = "the condition") -> None:

@@ -19,6 +19,11 @@ from .application import LoadableModule
 from .mrml_widgets import qMRMLSegmentsTableView, qMRMLWidget
 
 _registered: list[qSlicerSegmentEditorScriptedEffect] = []
+DEFAULT_TERMINOLOGY = (
+    "Segmentation category and type - 3D Slicer General Anatomy list~SCT^85756007^Tissue~SCT^85756007^Tissue~^^~"
+    "Anatomic codes - DICOM master list~^^~^^"
+)
+"""What qSlicerSegmentationsSettingsPanel registers as the default of every segment that is made with *Add*."""
 
 
 class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
@@ -391,6 +396,8 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         return self._node.GetSegmentationNode() if self._node is not None else None
 
     def setSegmentationNode(self, node):
+        if node is not self._node.GetSegmentationNode():
+            self.setActiveEffect(None)
         self._node.SetAndObserveSegmentationNode(node)
         identifiers = node.GetSegmentation().GetSegmentIDs() if node is not None else ()
         if node is not None and identifiers and self._node.GetSelectedSegmentID() not in identifiers:
@@ -430,6 +437,24 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def effectByName(self, name):
         return self._effects.get(name)
 
+    def _effectButtonEnabled(self, name):
+        """Whether a user can click the effect's button."""
+        node, effect = self.segmentationNode(), self._effects[name]
+        if self.sourceVolumeNode() is None:
+            return False
+        hasSegments = node is not None and node.GetSegmentation().GetNumberOfSegments() > 0
+        return not effect.requireSegments or (hasSegments and (bool(self.currentSegmentID()) or not effect.perSegment))
+
+    def _addSegment(self, name=""):
+        """A click on *Add*: the segment gets Slicer's default terminology, or that of the segment before."""
+        segmentation = self.segmentationNode().GetSegmentation()
+        before = segmentation.GetSegmentIDs()
+        identifier = segmentation.AddEmptySegment("", name)
+        segment = segmentation.GetSegment(identifier)
+        segment.SetTerminology(segmentation.GetSegment(before[-1]).GetTerminology() if before else DEFAULT_TERMINOLOGY)
+        self.setCurrentSegmentID(identifier)
+        return identifier
+
     def effectCount(self):
         return len(self._effects)
 
@@ -442,6 +467,8 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def setActiveEffect(self, effect):
         if effect is self._effect:
             return
+        if effect is not None and self.segmentationNode() is None:
+            raise RuntimeError("Slicer 5.10 crashes here: it looks into the segmentation that is not there")
         if self._node is not None:
             self._node.SetActiveEffectName(effect.name if effect is not None else "")
         if self._effect is not None:

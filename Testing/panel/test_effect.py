@@ -2,166 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sys
 
 import numpy as np
-import psutil
 import pytest
 import qt
-import SimpleITK as sitk
 import vtk
+from effect_bench import COMPLETE, answer, dice, learnedFrom, on, workers
 
 import slicer
-from harness import segment_editor
-from harness.fake_process import FakeProcess
 from harness.fixtures import settle, waitUntil
 from HSSLSegmentationLib import settings
 from HSSLSegmentationLib.effect import registration as effectRegistration
-from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
 from HSSLSegmentationLib.scene import volumes as sceneVolumes
-
-COMPLETE = (2, 4, 7)
-"""Axial slices that are painted."""
-
-
-class Bench:
-    """A scan in the Segment Editor with the effect open, and what a test asks of it."""
-
-    def __init__(self, workspace):
-        from hssl.workspace.catalogue import Catalogue
-
-        catalogue = Catalogue.load(workspace)
-        image = catalogue.usable("liver_spleen_ct", labelled=True)[0]
-        self.volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
-        sceneVolumes.updateFromImage(self.volume, sitk.ReadImage(str(catalogue.image_path(image))))
-        truth = sitk.GetArrayFromImage(sitk.ReadImage(str(catalogue.label_path(image))))
-        self.liver, self.spleen = truth == 1, truth == 2
-        slicer.util.setSliceViewerLayers(background=self.volume, fit=True)
-        self.segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "labels")
-        self.segmentation.CreateDefaultDisplayNodes()
-        self.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(self.volume)
-        self.editor = segment_editor.opened(self.segmentation, self.volume, "HSSL")
-        self.effect = self.editor.activeEffect().self()
-        self.options = self.effect.options
-
-    def add(self, name: str, where: np.ndarray) -> None:
-        self.segmentation.GetSegmentation().AddEmptySegment(name, name)
-        self.paint(name, where)
-        if not self.editor.currentSegmentID():
-            self.editor.setCurrentSegmentID(name)
-
-    def paint(self, name: str, where: np.ndarray) -> None:
-        toNode = sceneSegmentations.matrixInNode(self.volume, self.segmentation)
-        slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
-            sceneSegmentations.orientedImage(where.astype(np.uint8), toNode), self.segmentation, name
-        )
-
-    def where(self, name: str, node=None) -> np.ndarray:
-        return sceneSegmentations.segmentOnGrid(node or self.segmentation, name, self.volume)
-
-    def learn(self) -> None:
-        assert self.options.startButton.enabled, self.options.startButton.toolTip
-        self.options.startButton.click()
-        waitUntil(lambda: self.effect.session is None or not self.effect.session.busy, 120, "the round")
-        settle()
-
-    def changeTool(self, name: str) -> None:
-        """What the editor tells the effect when a tool that the harness lacks is chosen, or the effect again."""
-        self.editor.mrmlSegmentEditorNode().SetActiveEffectName(name)
-        if name == "HSSL":
-            self.effect.scriptedEffect.activate()
-        else:
-            self.effect.scriptedEffect.deactivate()
-        settle()
-
-    def previewSegment(self) -> str:
-        return self.previewNode().GetSegmentation().GetSegmentIDs()[0]
-
-    def previewNode(self):
-        return next(iter(slicer.util.getNodes("HSSL preview*", useLists=True).get("HSSL preview", [])), None)
-
-
-def on(slices, where: np.ndarray) -> np.ndarray:
-    kept = np.zeros_like(where)
-    kept[list(slices)] = where[list(slices)]
-    return kept
-
-
-def dice(one: np.ndarray, other: np.ndarray) -> float:
-    return float(2 * (one & other).sum() / (one.sum() + other.sum()))
-
-
-@pytest.fixture
-def bench(generatedWorkspace):
-    settings.setValue("python", sys.executable)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    effectRegistration.register()
-    made = Bench(generatedWorkspace)
-    yield made
-    made.editor.setActiveEffect(None)
-    settle()
-    made.effect.scriptedEffect.cleanup()
-    made.editor.setMRMLSegmentEditorNode(None)
-    segment_editor._registered.clear()
-
-
-@pytest.fixture
-def painted(bench):
-    bench.add("liver", on(COMPLETE, bench.liver))
-    return bench
-
-
-@pytest.fixture
-def played(painted):
-    """The worker is a process that does what the test says."""
-    made = []
-
-    def make():
-        made.append(FakeProcess())
-        return made[-1]
-
-    painted.effect.makeProcess = make
-    painted.processes = made
-    yield painted
-    for process in made:
-        process.end(0)
-
-
-def answer(process: FakeProcess, labels: np.ndarray) -> None:
-    """Writes what the worker would have written, and says so."""
-    commands = [json.loads(line) for line in process.written.splitlines()]
-    opened = next(command for command in commands if command["command"] == "open")
-    asked = commands[-1]
-    volume = sitk.ReadImage(opened["volume"])
-    for key, array in (("label_map", labels.astype(np.uint8)), ("uncertainty", labels.astype(np.float32))):
-        image = sitk.GetImageFromArray(array)
-        image.CopyInformation(volume)
-        sitk.WriteImage(image, asked[key])
-    result = {key: asked[key] for key in ("label_map", "uncertainty")}
-    process.say({"event": "done", "command_id": opened["id"], "result": {}})
-    process.say({"event": "done", "command_id": asked["id"], "result": {**result, "next_slice": [0, 5]}})
-    settle()
-
-
-def workers() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE and "interactive-worker" in child.cmdline()
-    ]
 
 
 def test_three_painted_slices_become_a_preview_then_the_segment_and_undo_takes_it_back(painted):
     before = painted.where("liver")
     painted.learn()
     options = painted.options
-    assert "axial 2, 4, 7" in options.statusLabel.text, options.statusLabel.text
+    assert "Ready after" in options.statusLabel.text, options.statusLabel.text
     assert painted.previewNode() is not None and not options.previewFrame.isHidden()
     assert (painted.where("liver") == before).all()
     options.applyButton.click()
+    settle()
     assert painted.previewNode() is None and options.previewFrame.isHidden()
     after = painted.where("liver")
     assert dice(after, painted.liver) > dice(before, painted.liver) + 0.1
@@ -181,26 +46,43 @@ def test_a_correction_of_the_applied_result_feeds_the_next_round_on_the_same_wor
     painted.changeTool("HSSL")
     painted.learn()
     assert [p.pid for p in workers()] == [process]
-    assert painted.effect.session.planes == [(0, 2), (0, 4), (0, 5), (0, 7)]
-    assert (painted.effect.session.proposal.labels[5] == painted.liver[5]).all()
+    assert sorted(painted.effect.session.annotation.planes) == [(0, 2), (0, 4), (0, 5), (0, 7)]
+    assert (painted.effect.session.proposal.labels.on(painted.liver.shape)[5] == painted.liver[5]).all()
 
 
-def test_a_hidden_neighbour_is_kept_or_overwritten_as_the_overwrite_mode_says(painted):
-    painted.add("neighbour", painted.liver & ~painted.where("liver"))
-    painted.segmentation.GetDisplayNode().SetSegmentVisibility("neighbour", False)
-    neighbour = painted.where("neighbour")
-    node = painted.editor.mrmlSegmentEditorNode()
-    painted.learn()
-    assert painted.effect.session.planes == [(0, index) for index in COMPLETE]
+def test_hidden_and_completed_segments_are_protected_and_what_visible_ones_lose_is_said_before(played):
+    beside = played.liver & ~on(COMPLETE, played.liver)
+    played.add("hidden", beside & (np.arange(beside.shape[2]) % 3 == 0))
+    played.add("completed", beside & (np.arange(beside.shape[2]) % 3 == 1))
+    played.add("visible", beside & (np.arange(beside.shape[2]) % 3 == 2))
+    segmentation = played.segmentation.GetSegmentation()
+    played.segmentation.GetDisplayNode().SetSegmentVisibility("hidden", False)
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    logic.SetSegmentStatus(segmentation.GetSegment("completed"), logic.Completed)
+    node = played.editor.mrmlSegmentEditorNode()
+    node.SetOverwriteMode(node.OverwriteAllSegments)  # Slicer's default
+    hidden, completed, visible = (played.where(name) for name in ("hidden", "completed", "visible"))
+    played.segmentation.GetDisplayNode().SetSegmentVisibility("completed", False)
+    played.segmentation.GetDisplayNode().SetSegmentVisibility("visible", False)
+    played.options.startButton.click()
+    answer(played.processes[-1], played.liver)
+    for name in ("completed", "visible"):
+        played.segmentation.GetDisplayNode().SetSegmentVisibility(name, True)
+    settle()
+    assert f"takes {visible.sum()} voxels from visible." in played.options.takesLabel.text
+    played.options.protectCheck.click()
+    assert f"{hidden.sum()} voxels from hidden" in played.options.takesLabel.text
+    played.options.protectCheck.click()
+    played.options.applyButton.click()
+    settle()
+    assert (played.where("hidden") == hidden).all() and (played.where("completed") == completed).all()
+    assert not played.where("visible").any()
+    assert (played.where("liver") == played.liver & ~hidden & ~completed).all()
+    played.editor.undo()
+    assert (played.where("visible") == visible).all()
     node.SetOverwriteMode(node.OverwriteNone)
-    painted.options.applyButton.click()
-    grown = painted.where("liver")
-    assert (grown & neighbour).any() and (painted.where("neighbour") == neighbour).all()
-    painted.editor.undo()
-    painted.learn()
-    node.SetOverwriteMode(node.OverwriteAllSegments)
-    painted.options.applyButton.click()
-    assert not (painted.where("liver") & painted.where("neighbour")).any()
+    settle()
+    assert played.options.takesLabel.isHidden()
 
 
 def test_masking_keeps_what_is_outside_the_mask(painted):
@@ -253,7 +135,7 @@ def test_a_worker_that_is_killed_is_told_and_the_next_round_starts_another(paint
     painted.options.startButton.click()
     waitUntil(workers, 30)
     os.kill(workers()[0].pid, signal.SIGKILL)
-    waitUntil(lambda: painted.effect.session is None, 30, "the message")
+    waitUntil(lambda: not painted.effect.session.busy, 30, "the message")
     assert "killed from outside" in painted.options.statusLabel.text
     assert painted.options.startButton.enabled
     painted.learn()
@@ -277,7 +159,7 @@ def test_nothing_is_left_when_the_work_is_left(painted, how):
         slicer.mrmlScene.RemoveNode(painted.volume)
     settle()
     assert painted.effect.session is None and painted.previewNode() is None
-    assert not workers()
+    assert len(workers()) == 1, "the application's worker stays for the next volume"
 
 
 def test_a_cancelled_round_leaves_the_segments_and_the_worker(painted):
@@ -286,6 +168,7 @@ def test_a_cancelled_round_leaves_the_segments_and_the_worker(painted):
     painted.options.cancelButton.click()
     waitUntil(lambda: not painted.effect.session.busy, 60)
     assert painted.options.statusLabel.text == "Cancelled." and painted.previewNode() is None
+    assert "color" not in painted.options.statusLabel.styleSheet
     painted.learn()
     assert painted.previewNode() is not None
 
@@ -301,19 +184,26 @@ def test_the_most_uncertain_slice_is_shown_in_the_views(painted):
     assert sceneSlices.shownPlane(sliceNode, painted.volume) == (0, place[0])
 
 
-def test_a_slice_is_marked_by_the_button_and_the_mark_is_taken_back(played):
+def test_a_slice_is_marked_by_the_button_and_the_mark_is_taken_back_in_the_list(played):
     options = played.options
     slicer.app.layoutManager().sliceWidget("Red").sliceLogic().SetSliceOffset(played.volume.GetOrigin()[2])
     options.scribblesCheck.checked = True
     settle()
+    assert options.slicesList.count == 0
     options.completeButton.click()
-    assert len(played.effect._marked) == 1 and "Marked: axial" in options.slicesLabel.text
+    settle()
+    assert options.slicesList.count == 1 and options.slicesList.item(0).text().startswith("S: ")
     options.startButton.click()
-    assert played.effect.session.planes == played.effect._marked
+    assert [plane[:2] for plane in learnedFrom(played.processes[-1])] == [[0, 0]]
     options.cancelButton.click()
     played.processes[-1].end(1)
+    played.editor.undo()
+    settle()
+    assert options.slicesList.count == 0, "a mark is undone as painting is"
     options.completeButton.click()
-    assert played.effect._marked == []
+    options.slicesList.item(0).setCheckState(qt.Qt.Unchecked)
+    settle()
+    assert options.slicesList.count == 0
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -371,7 +261,7 @@ def test_a_worker_that_dies_says_its_last_lines(played):
         "exit code 1" in played.options.statusLabel.text
         and "No module named 'torch'" in played.options.statusLabel.text
     )
-    assert played.effect.session is None
+    assert played.options.startButton.enabled
 
 
 def test_a_worker_that_cannot_be_started_is_told(painted):
@@ -421,12 +311,20 @@ def test_a_trained_model_predicts_into_the_segment_of_its_name_and_adds_the_othe
     assert options.modelCombo.currentText == "liver.zip"
     painted.learn()
     assert "Liver (into liver), Spleen (a new segment)" in options.statusLabel.text, options.statusLabel.text
-    labels = painted.effect.session.proposal.labels
+    labels = painted.effect.session.proposal.labels.on(painted.liver.shape)
+    known = on(COMPLETE, painted.liver)
     options.applyButton.click()
     segmentation = painted.segmentation.GetSegmentation()
     assert [segmentation.GetSegment(i).GetName() for i in segmentation.GetSegmentIDs()] == ["liver", "Spleen"]
-    assert (painted.where("liver") == (labels == 3)).all()
-    assert (painted.where(segmentation.GetSegmentIDs()[1]) == (labels == 5)).all()
+    expected = labels == 3
+    expected[list(COMPLETE)] = known[list(COMPLETE)]
+    assert (painted.where("liver") == expected).all(), "what was painted stays"
+    spleen = painted.where(segmentation.GetSegmentIDs()[1])
+    assert (spleen == (labels == 5) & ~known).all(), (
+        np.argwhere(spleen ^ ((labels == 5) & ~known))[:9],
+        labels[spleen ^ ((labels == 5) & ~known)][:9],
+        spleen.sum(),
+    )
     painted.editor.undo()
     assert len(segmentation.GetSegmentIDs()) == 1
 

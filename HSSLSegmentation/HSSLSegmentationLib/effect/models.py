@@ -4,11 +4,23 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
-from .. import settings
+from .. import installation, settings
 from ..workspace import contents as workspaceContents
 
 NONE, OTHER_FILE = "none", "file"
 """Stand for no model, and for picking a file."""
+
+
+_works: bool | None = None
+
+
+def canWork() -> bool:
+    """Tells whether Slicer's Python and the jobs' have the packages; asked anew only as long as something is missing."""
+    global _works
+    if not _works:
+        chosen = settings.value("python")
+        _works = installation.canReadCatalogues() and (bool(chosen) or not installation.missingRequirements())
+    return _works
 
 
 def toLearnFrom(chosen: str) -> list[tuple[str, str, str]]:

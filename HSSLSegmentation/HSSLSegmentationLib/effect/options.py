@@ -16,6 +16,16 @@ class EffectOptions:
         layout.setContentsMargins(0, 0, 0, 0)
         self.hintLabel = self._text(HINT_STYLE)
         layout.addWidget(self.hintLabel)
+        self.installButton = qt.QPushButton(_("Install packages…"))
+        self.installButton.toolTip = _(
+            "Opens the settings of HSSL Segmentation, where the Python packages are installed."
+        )
+        layout.addWidget(self.installButton)
+        self.alignButton = qt.QPushButton(_("Rotate the views to the volume plane"))
+        self.alignButton.toolTip = _(
+            "The slice views cut the volume obliquely. What is painted in them counts as scribbles, not as complete slices."
+        )
+        layout.addWidget(self.alignButton)
 
         self.learnButton = qt.QRadioButton(_("Learn from the slices I paint"))
         self.learnButton.toolTip = _("Paint a few slices of each structure; the rest of the volume follows.")
@@ -42,7 +52,7 @@ class EffectOptions:
         self.completeButton = qt.QPushButton(_("This slice is complete"))
         self.completeButton.toolTip = _(
             "Marks the slice that the chosen view shows: what is not painted on it is background, "
-            "even when nothing is painted at all. Press again to take the mark back."
+            "even when nothing is painted at all. The list below takes the mark back."
         )
         self.viewCombo = qt.QComboBox()
         self.viewCombo.toolTip = _("The view whose slice is marked.")
@@ -55,8 +65,22 @@ class EffectOptions:
             "Checked: only what is painted is learned from, and the slices that you mark as complete."
         )
         learnLayout.addWidget(self.scribblesCheck)
+        self.liveCheck = qt.QCheckBox(_("Update while I paint"))
+        self.liveCheck.toolTip = _(
+            "A round starts by itself when a slice was painted; the preview stays until the next one is there."
+        )
+        learnLayout.addWidget(self.liveCheck)
         self.slicesLabel = self._text()
         learnLayout.addWidget(self.slicesLabel)
+        self.slicesList = qt.QListWidget()
+        self.slicesList.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
+        self.slicesList.setTextElideMode(qt.Qt.ElideRight)
+        self.slicesList.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)
+        self.slicesList.toolTip = _(
+            "The slices that count as complete, with the segments that are complete on them. Click one to go there; "
+            "uncheck it and it is not learned from."
+        )
+        learnLayout.addWidget(self.slicesList)
         layout.addWidget(self.learnFrame)
 
         row = qt.QHBoxLayout()
@@ -70,7 +94,10 @@ class EffectOptions:
         self.progressBar.setRange(0, 1000)
         layout.addWidget(self.progressBar)
         self.statusLabel = self._text()
+        self.statusLabel.setTextFormat(qt.Qt.PlainText)
         self.statusLabel.setTextInteractionFlags(qt.Qt.TextSelectableByMouse)
+        # A long word, such as a path, must not widen Slicer's whole panel.
+        self.statusLabel.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Preferred)
         layout.addWidget(self.statusLabel)
 
         self.previewFrame = qt.QWidget()
@@ -80,12 +107,25 @@ class EffectOptions:
         self.opacitySlider.minimum, self.opacitySlider.maximum = 0.0, 1.0
         self.opacitySlider.singleStep, self.opacitySlider.decimals = 0.05, 2
         self.opacitySlider.toolTip = _("How strongly the preview covers the image.")
-        opacityForm = qt.QFormLayout()
-        opacityForm.addRow(_("Preview:"), self.opacitySlider)
-        previewLayout.addLayout(opacityForm)
+        self.shownCheck = qt.QCheckBox(_("Preview"))
+        self.shownCheck.checked = True
+        self.shownCheck.toolTip = _("Shows or hides the preview (key H).")
+        previewRow = qt.QHBoxLayout()
+        previewRow.addWidget(self.shownCheck)
+        previewRow.addWidget(self.opacitySlider, 1)
+        previewLayout.addLayout(previewRow)
         self.nextButton = qt.QPushButton(_("Go to the most uncertain slice"))
         self.nextButton.toolTip = _("Shows the place where a correction teaches most.")
         previewLayout.addWidget(self.nextButton)
+        self.protectCheck = qt.QCheckBox(_("Protect hidden and completed segments"))
+        self.protectCheck.toolTip = _(
+            "Checked: Apply takes no voxel from a segment that is hidden or has the status Completed, "
+            "whatever the overwrite mode."
+        )
+        previewLayout.addWidget(self.protectCheck)
+        self.takesLabel = self._text()
+        self.takesLabel.setTextFormat(qt.Qt.PlainText)
+        previewLayout.addWidget(self.takesLabel)
         row = qt.QHBoxLayout()
         self.applyButton = qt.QPushButton(_("Apply"))
         self.applyButton.toolTip = _("Writes the preview into the segments; masking, overwrite mode and undo hold.")

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-import numpy
 from slicer.i18n import tr as _
 
 import slicer
 
 from ..scene import segmentations as sceneSegmentations
-from ..scene.segmentations import SegmentClass
+from ..scene.segmentations import Part, SegmentClass
 
 
 @dataclass(frozen=True)
@@ -16,37 +15,94 @@ class Proposal:
     """What the worker proposes.
 
     Attributes:
-        labels: label map (k, j, i) on the volume's grid.
+        labels: label map of the part of the volume's grid that holds labels.
         classes: what its values mean.
         segmentIds: the segment that each class goes into, "" for a new one.
-        place: the most doubtful voxel (k, j, i).
+        place: the most doubtful voxel (k, j, i), None where nothing is in doubt.
     """
 
-    labels: numpy.ndarray
+    labels: Part
     classes: list[SegmentClass]
     segmentIds: list[str]
-    place: tuple[int, int, int]
+    place: tuple[int, int, int] | None
 
 
 class PreviewNode:
-    """The node in the scene; it is neither saved nor offered for editing."""
+    """The node in the scene; it is neither saved nor listed, nor offered for editing.
 
-    def __init__(self, proposal: Proposal, volumeNode, opacity: float):
-        self.node = node = sceneSegmentations.newSegmentation(_("HSSL preview"), volumeNode)
+    Its outlines are thick and its surfaces faint, so that it is told from what is painted. Somebody can delete it; it
+    is then gone, and nothing else happens.
+    """
+
+    OUTLINE_PIXELS = 3
+    FILL = 0.4
+    """Of the opacity, for surfaces."""
+
+    def __init__(self, proposal: Proposal, volumeNode, opacity: float, in3D: bool = False):
+        node = slicer.vtkMRMLSegmentationNode()
+        node.SetName(_("HSSL preview"))
         node.SetSaveWithScene(False)
+        # Before it is in the scene, so that it gets no item in the hierarchy, which would be saved.
         node.SetHideFromEditors(True)
-        for segmentClass in proposal.classes:
-            segmentId = sceneSegmentations.addSegment(segmentClass, node)
-            inside = (proposal.labels == segmentClass.value).astype(numpy.uint8)
-            slicer.util.updateSegmentBinaryLabelmapFromArray(inside, node, segmentId, volumeNode)
+        self._node = slicer.mrmlScene.AddNode(node)
+        node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        node.CreateDefaultDisplayNodes()
+        display = node.GetDisplayNode()
+        display.SetSaveWithScene(False)
+        display.SetSliceIntersectionThickness(self.OUTLINE_PIXELS)
+        display.SetOpacity2DFill(self.FILL)
         self.setOpacity(opacity)
+        self.show(proposal, volumeNode, in3D)
+
+    @property
+    def node(self):
+        """Returns the node, None when it is no longer in the scene."""
+        return self._node if slicer.mrmlScene.IsNodePresent(self._node) else None
+
+    def show(self, proposal: Proposal, volumeNode, in3D: bool) -> None:
+        """Shows another proposal in place of the one before."""
+        node = self.node
+        if node is None:
+            return
+        segmentation = node.GetSegmentation()
+        wasModifying = node.StartModify()
+        try:
+            segmentation.RemoveAllSegments()
+            if not proposal.labels.values.size:
+                return
+            # All segments share one label map, as segments of an editor do.
+            name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+            image = sceneSegmentations.orientedImage(
+                proposal.labels.values, sceneSegmentations.matrixInNode(volumeNode, node), proposal.labels.start
+            )
+            for segmentClass in proposal.classes:
+                segment = slicer.vtkSegment()
+                segment.SetName(segmentClass.name)
+                if segmentClass.color is not None:
+                    segment.SetColor(*segmentClass.color)
+                segment.SetLabelValue(segmentClass.value)
+                segment.AddRepresentation(name, image)
+                segmentation.AddSegment(segment)
+        finally:
+            node.EndModify(wasModifying)
+        display = node.GetDisplayNode()
+        display.SetVisibility3D(in3D)
+        if in3D:
+            node.CreateClosedSurfaceRepresentation()
 
     def setOpacity(self, opacity: float) -> None:
         """Sets how much of the image the preview hides, 0 to 1."""
-        self.node.GetDisplayNode().SetOpacity(opacity)
+        if self.node is not None:
+            self.node.GetDisplayNode().SetOpacity(opacity)
+
+    def setShown(self, isShown: bool) -> None:
+        """Shows or hides the preview."""
+        if self.node is not None:
+            self.node.GetDisplayNode().SetVisibility(isShown)
 
     def remove(self) -> None:
-        """Takes the node out of the scene."""
-        for node in (self.node.GetDisplayNode(), self.node):
+        """Takes the node out of the scene; never to be called inside an event of the scene or of a node."""
+        for node in (self._node.GetDisplayNode(), self._node):
             if node is not None and slicer.mrmlScene.IsNodePresent(node):
                 slicer.mrmlScene.RemoveNode(node)

@@ -2,40 +2,45 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy
+import qt
 from slicer.i18n import tr as _
 
 import slicer
 
 from .. import settings
 from ..jobs.process import JobProcess
-from ..jobs.wayOut import hintOf
-from ..scene import annotatedSlices
+from ..scene import annotations
 from ..scene import segmentations as sceneSegmentations
 from ..scene import volumes as sceneVolumes
-from ..scene.annotatedSlices import Annotation, Plane
+from ..scene.annotations import Annotation, SegmentAnnotation
 from ..scene.modelClasses import classesOfModel
-from ..scene.segmentations import SegmentClass
+from ..scene.segmentations import Part, SegmentClass
 from ..scene.volumes import SceneVolumeError
 from . import models as effectModels
 from .previewNode import Proposal
-from .worker import InteractiveWorker
+from .steps import inSteps
+from .worker import InteractiveWorker, endSharedWorker, sharedWorker
+
+CANCEL_GRACE_MS = 15000
+"""A worker that has not answered for so long after a cancellation hangs, and is ended."""
+VOXELS_A_STEP = 2**22
+"""Of an array that is written, or a segment that is changed, before the window is heard again."""
 
 
 class InteractiveSession:
     """Lives from the effect's opening, or the first round, until the volume or the segmentation changes.
 
     Attributes:
-        busy: whether the worker is at work.
+        busy: whether the worker is at work, or a result is being applied.
         phase, progress, etaSeconds: what it is doing; progress is 0 to 1.
         problem: why the last round gave nothing, "" when it did.
+        notice: what the user should know of the last round although nothing failed.
         proposal: what the last round gave.
-        planes: the slices that the last round took for complete.
-        dead: whether the worker has died; a new session is needed.
+        annotation: what the last round learned from, None for a prediction.
 
     Args:
         makeProcess: makes the worker's process.
@@ -46,25 +51,27 @@ class InteractiveSession:
         self, volumeNode, segmentationNode, makeProcess: Callable[[], JobProcess], onChange: Callable[[], None]
     ):
         sceneVolumes.check(volumeNode)
+        sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
         self.volumeNode, self.segmentationNode = volumeNode, segmentationNode
-        self.busy = self.dead = False
+        self.busy = False
         self.phase, self.progress, self.etaSeconds = "", 0.0, None
-        self.problem = ""
+        self.problem = self.notice = ""
         self.proposal: Proposal | None = None
-        self.planes: list[Plane] = []
-        self._onChange = onChange
+        self.annotation: Annotation | None = None
+        self._makeProcess, self._onChange = makeProcess, onChange
         self._values: dict[str, int] = {}
-        self._annotation: Annotation | None = None
-        self._applied: numpy.ndarray | None = None
-        self._opened: Any = None
+        self._round = 0
+        self._ended = False
+        self._shared: InteractiveWorker | None = None
+        self._waiting: list[Callable[[], None]] | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="HSSL-", dir=slicer.app.temporaryPath))
-        self._worker = InteractiveWorker(makeProcess(), self._died)
         try:
-            self._worker.start()
+            self._worker()
         except Exception:
             self.end()
             raise
-        if self.dead:
+        if self.problem:
+            self.end()
             raise SceneVolumeError(self.problem)
 
     def isAbout(self, volumeNode, segmentationNode) -> bool:
@@ -84,168 +91,330 @@ class InteractiveSession:
         """
         self._open("" if model == effectModels.NONE else model)
 
-    def learn(self, model: str, scribblesOnly: bool, marked: list[Plane]) -> None:
+    def learn(self, model: str, scribblesOnly: bool) -> None:
         """Starts a round: the visible segments are learned from what is painted of them.
 
         Args:
             model: a run's folder or a model file whose features to start from, or `effectModels.NONE`.
             scribblesOnly: only marked slices count as complete, not every slice that something is painted on.
-            marked: the slices that the user marked as complete.
 
         Raises:
             SceneVolumeError: nothing is painted, or it is not on the volume.
         """
-        annotation = self._annotated(scribblesOnly, marked)
-        file = self._folder / "annotation.nrrd"
-        sceneVolumes.writeArray(annotation.labels, sceneVolumes.worldMatrix(self.volumeNode), file, compress=False)
-        segments = self._segments()
+        segments = self.segments()
+        annotation, known = annotations.annotationOf(self.segmentationNode, segments, self.volumeNode, scribblesOnly)
+        for segmentId, own in known.items():
+            annotations.write(self.segmentationNode, segmentId, self.volumeNode, own)
+        file = self._folder / "annotation.npy"
+        numpy.save(file, annotation.labels.values)
         classes = [sceneSegmentations.asClass(self.segmentationNode, i, value) for i, value in segments.items()]
-
-        def learned(result: dict) -> None:
-            self._annotation, self._applied = annotation, None
-            self._propose(result, classes, list(segments))
-
-        self.planes = annotation.planes
+        self.annotation = annotation
         self.prepare(model)
         self._ask(
             "learn",
-            learned,
+            lambda result: self._propose(result, classes, list(segments)),
             annotation=str(file),
-            planes=annotation.planes,
-            label_map=str(self._folder / "labels.nii"),
-            uncertainty=str(self._folder / "uncertainty.nii"),
-            overwrite=True,  # the folder is this session's own
+            start=annotation.labels.start,
+            background=annotations.BACKGROUND,
+            planes=[[*plane, values] for plane, values in sorted(annotation.planes.items())],
+            label_map=str(self._resultFile()),
         )
 
     def predict(self, model: str, flips: bool = False) -> None:
         """Starts a prediction with a fine-tuned model."""
         classes = classesOfModel(model)
         segmentIds = [sceneSegmentations.segmentOfClass(c, self.segmentationNode) for c in classes]
-        self.planes = []
+        self.annotation = None
         self._open(None)
         self._ask(
             "predict",
             lambda result: self._propose(result, classes, segmentIds),
             model=model,
             flips=flips,
-            label_map=str(self._folder / "labels.nii"),
-            uncertainty=str(self._folder / "uncertainty.nii"),
-            overwrite=True,  # the folder is this session's own
+            label_map=str(self._resultFile()),
         )
-
-    def applied(self) -> None:
-        """To be called when the proposal was written into the segments: later changes of them are corrections."""
-        self.proposal = None
-        self._applied = self._painted() if self._annotation is not None else None
 
     def discard(self) -> None:
         """Forgets the proposal; what was learned stays for the next round."""
         self.proposal = None
 
     def cancel(self) -> None:
-        """Stops the round."""
-        if self.busy:
-            self._worker.cancel()
+        """Stops the round; a worker that does not answer is ended."""
+        if not self.busy:
+            return
+        worker, number = self._worker(), self._round
+        worker.cancel()
+
+        def endIfHanging() -> None:
+            if self.busy and self._round == number and not self._ended:
+                endSharedWorker()
+                self._died(_("The worker did not answer and was ended; the next round starts another."))
+
+        qt.QTimer.singleShot(CANCEL_GRACE_MS, endIfHanging)
 
     def end(self) -> None:
-        """Ends the worker and removes its files."""
-        self.busy = False
-        self.dead = True
-        self._worker.end()
+        """Lets go of the volume and removes the files; the worker stays for the next one."""
+        if self._ended:
+            return
+        wasBusy, self.busy, self._ended = self.busy, False, True
+        worker = self._shared
+        if worker is not None and worker.isAlive() and worker.opened is not None and worker.opened[0] is self:
+            worker.opened = None
+            if wasBusy:
+                worker.cancel()
+            worker.ask("close", lambda event: None)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     # What is painted ---------------------------------------------------------------------------------------------
 
-    def _segments(self) -> dict[str, int]:
+    def segments(self) -> dict[str, int]:
         """Returns the visible segments, with values that stay theirs from round to round."""
         shown = sceneSegmentations.visibleSegments(self.segmentationNode)
-        return {segmentId: self._values.setdefault(segmentId, len(self._values) + 1) for segmentId in shown}
+        values = {segmentId: self._values.setdefault(segmentId, len(self._values) + 1) for segmentId in shown}
+        if len(self._values) >= annotations.BACKGROUND:
+            raise SceneVolumeError(
+                _(
+                    "{name} has more segments than {count}: hide those that are finished, and learn from the others."
+                ).format(name=self.segmentationNode.GetName(), count=annotations.BACKGROUND - 1)
+            )
+        return values
 
-    def _painted(self) -> numpy.ndarray:
-        return sceneSegmentations.labelsOf(self.segmentationNode, self._segments(), self.volumeNode)
+    # The result --------------------------------------------------------------------------------------------------
 
-    def _annotated(self, scribblesOnly: bool, marked: list[Plane]) -> Annotation:
-        painted = self._painted()
-        before, applied = self._annotation, self._applied
-        if before is not None and applied is not None and annotatedSlices.isCorrection(before, applied, painted):
-            found = annotatedSlices.corrected(before, applied, painted)
-        else:
-            found = Annotation(painted, [] if scribblesOnly else annotatedSlices.paintedSlices(painted))
-        return Annotation(found.labels, sorted({*found.planes, *marked}))
+    def taken(self, segmentIds: list[str], visibleOnly: bool) -> dict[str, int]:
+        """Returns how many voxels the proposal takes from those of some segments that have no part in it, by name."""
+        proposal = self.proposal
+        if proposal is None:
+            return {}
+        shown = sceneSegmentations.visibleSegments(self.segmentationNode)
+        segmentation = self.segmentationNode.GetSegmentation()
+        found = {}
+        for segmentId in segmentIds:
+            if segmentId in proposal.segmentIds or (visibleOnly and segmentId not in shown):
+                continue
+            there = sceneSegmentations.segmentPart(self.segmentationNode, segmentId, self.volumeNode)
+            count = int(numpy.count_nonzero(proposal.labels.within(there.slices)[there.values]))
+            if count:
+                found[segmentation.GetSegment(segmentId).GetName()] = count
+        return found
+
+    def apply(self, modify: Callable, protected: list[str], scribblesOnly: bool, whenDone: Callable[[], None]) -> None:
+        """Writes the proposal into the segments; what was painted since stays as it was painted.
+
+        Args:
+            modify: called with a segment's id, a labelmap, and whether it is added or removed.
+            protected: ids of segments that nothing is taken from.
+            scribblesOnly: as for `learn`.
+            whenDone: called when all is written.
+        """
+        proposal = self.proposal
+        assert proposal is not None
+        self.busy, self.phase, self.progress, self.etaSeconds = True, "apply", 0.0, None
+        for number, segmentId in enumerate(proposal.segmentIds):
+            if segmentId and self.segmentationNode.GetSegmentation().GetSegment(segmentId) is None:
+                self.busy = False
+                raise SceneVolumeError(
+                    _("The segment {name} was removed meanwhile; discard the preview and start again.").format(
+                        name=proposal.classes[number].name
+                    )
+                )
+        inSteps(
+            self._written(proposal, modify, protected, scribblesOnly),
+            lambda: self._applied(whenDone),
+            self._stepFailed,
+            lambda: not self._ended,
+        )
+
+    def _written(self, proposal, modify, protected, scribblesOnly) -> Iterator[None]:
+        node, volumeNode = self.segmentationNode, self.volumeNode
+        parts = [sceneSegmentations.segmentPart(node, i, volumeNode) for i in protected if i not in proposal.segmentIds]
+        ids = [
+            segmentId or sceneSegmentations.addSegment(segmentClass, node)
+            for segmentClass, segmentId in zip(proposal.classes, proposal.segmentIds, strict=True)
+        ]
+        values = {segmentId: c.value for segmentId, c in zip(ids, proposal.classes, strict=True)}
+        painted, known = self._paintedNow(values, scribblesOnly)
+        labels = _withWhatWasPainted(proposal.labels, painted, list(values.values()))
+        for number, (segmentId, value) in enumerate(values.items()):
+            wanted = sceneSegmentations.cropped(labels.values == value, labels.start)
+            for labelmap, isAdded in sceneSegmentations.changesOf(
+                node, segmentId, volumeNode, wanted, parts, VOXELS_A_STEP
+            ):
+                modify(segmentId, labelmap, isAdded)
+                yield
+            self.progress = (number + 1) / len(values)
+            self._onChange()
+        annotations.applied(node, known, painted, volumeNode)
+
+    def _paintedNow(
+        self, values: dict[str, int], scribblesOnly: bool
+    ) -> tuple[Annotation | None, dict[str, SegmentAnnotation]]:
+        try:
+            return annotations.annotationOf(self.segmentationNode, values, self.volumeNode, scribblesOnly)
+        except SceneVolumeError:  # nothing is painted, as before a prediction
+            return None, {i: annotations.read(self.segmentationNode, i, self.volumeNode) for i in values}
+
+    def _applied(self, whenDone: Callable[[], None]) -> None:
+        self.busy, self.proposal = False, None
+        whenDone()
+        self._onChange()
 
     # The worker --------------------------------------------------------------------------------------------------
 
+    def _worker(self) -> InteractiveWorker:
+        self._shared = sharedWorker(self._makeProcess, self._died)
+        return self._shared
+
+    def _resultFile(self) -> Path:
+        self._round += 1
+        return self._folder / f"labels-{self._round}.npy"
+
+    def stamp(self) -> tuple:
+        """Returns what tells the volume, as it is now, from another or a changed one."""
+        image = self.volumeNode.GetImageData()
+        return image.GetMTime(), tuple(sceneVolumes.worldMatrix(self.volumeNode).ravel().round(9).tolist())
+
     def _open(self, model: str | None) -> None:
         """Has the volume opened unless it is open as it is now; a `model` of None leaves the one that is there."""
-        image = self.volumeNode.GetImageData()
-        stamp = (image.GetMTime(), sceneVolumes.worldMatrix(self.volumeNode).tolist())
-        if self._opened is not None and self._opened[0] == stamp and model in (None, self._opened[1]):
+        worker, stamp = self._worker(), self.stamp()
+        known = worker.opened
+        if known is not None and known[:2] == (self, stamp) and model in (None, known[2]):
             return
-        file = self._folder / "volume.nrrd"
-        sceneVolumes.writeVolume(self.volumeNode, file)
-        self._opened = (stamp, model or "")
-        self._ask(
-            "open",
-            lambda result: None,
-            volume=str(file),
-            model=model or "",
-            device=settings.value("device"),
-            threads=settings.value("threads"),
+        sceneVolumes.check(self.volumeNode)
+        worker.opened = (self, stamp, model or "")
+        file = self._folder / f"volume-{self._round}.npy"
+        array = slicer.util.arrayFromVolume(self.volumeNode)
+        self._waiting = []
+
+        def written() -> None:
+            waiting, self._waiting = self._waiting, None
+            self._send(
+                "open",
+                lambda result: file.unlink(missing_ok=True),
+                volume=str(file),
+                geometry=sceneVolumes.toLps(sceneVolumes.worldMatrix(self.volumeNode)).tolist(),
+                model=model or "",
+                device=settings.value("device"),
+                threads=settings.value("threads"),
+            )
+            for action in waiting or ():
+                action()
+
+        inSteps(
+            sceneVolumes.writtenArray(array, file, VOXELS_A_STEP), written, self._stepFailed, lambda: not self._ended
         )
 
+    def _stepFailed(self, error: ValueError) -> None:
+        self.busy, self._waiting, self.problem = False, None, str(error)
+        if self._shared is not None and self._shared.opened is not None and self._shared.opened[0] is self:
+            self._shared.opened = None
+        self._onChange()
+
     def _ask(self, command: str, whenDone: Callable[[dict], None], **values) -> None:
+        self.busy, self.problem, self.notice = True, "", ""
+        self.phase, self.progress, self.etaSeconds = "start", 0.0, None
+        if self._waiting is None:
+            self._send(command, whenDone, **values)
+        else:
+            self._waiting.append(lambda: self._send(command, whenDone, **values))
+        self._onChange()
+
+    def _send(self, command: str, whenDone: Callable[[dict], None], **values) -> None:
         last = command != "open"
-        self.busy = self.busy or last
-        self.problem, self.proposal = "", None
-        self.phase, self.progress, self.etaSeconds = command, 0.0, None
 
         def told(event) -> None:
-            if event.event == "phase":
+            if self._ended:
+                return
+            if event.event == "phase" and self.busy:
                 self.phase, self.progress, self.etaSeconds = event.name, 0.0, None
             elif event.event == "progress":
                 self.phase, self.progress, self.etaSeconds = event.phase, event.fraction, event.eta_seconds
             elif event.event == "message" and event.level != "info":
-                self.problem = event.text
+                self.notice = event.text
             elif event.event == "failed":
                 self._failed(command, event)
             elif event.event == "done" and last:
                 self.busy = False
                 if event.stopped:
-                    self.problem = self.problem or _("Cancelled.")
+                    self.notice = _("Cancelled.")
                 else:
                     self._take(whenDone, event.result)
+            elif event.event == "done" and not event.stopped:
+                whenDone(event.result)
+            elif event.event == "done":
+                self._worker().opened = None
             self._onChange()
 
-        self._worker.ask(command, told, **values)
-        self._onChange()
+        self._worker().ask(command, told, **values)
 
     def _failed(self, command: str, event) -> None:
         if command == "open":
-            self._opened = None
+            self._worker().opened = None
         else:
             self.busy = False
         # What follows a failed opening fails too, with a reason that says less.
-        self.problem = self.problem or "\n".join(text for text in (event.message, hintOf(event)) if text)
+        reason = "\n".join(text for text in (event.message, event.hint) if text)
+        self.problem = self.problem or self._inWords(reason)
+
+    def _inWords(self, reason: str) -> str:
+        """The user knows nodes, not the files that they were written to."""
+        for file in (*self._folder.glob("volume-*.npy"), self._folder / "annotation.npy"):
+            node = self.volumeNode if file.name.startswith("volume") else self.segmentationNode
+            reason = reason.replace(str(file), node.GetName()).replace(file.name, node.GetName())
+        return reason
 
     def _take(self, whenDone: Callable[[dict], None], result: dict) -> None:
         try:
             if not slicer.mrmlScene.IsNodePresent(self.volumeNode):
                 raise SceneVolumeError(_("The volume was removed from the scene meanwhile."))
+            opened = self._worker().opened
+            if opened is None or opened[1] != self.stamp():
+                raise SceneVolumeError(
+                    _("{name} was changed or moved meanwhile; the result is discarded.").format(
+                        name=self.volumeNode.GetName()
+                    )
+                )
             whenDone(result)
         except SceneVolumeError as error:
             self.problem = str(error)
 
     def _propose(self, result: dict, classes: list[SegmentClass], segmentIds: list[str]) -> None:
-        labels = sceneVolumes.readArray(result["label_map"], self.volumeNode)
-        doubt = sceneVolumes.readArray(result["uncertainty"], self.volumeNode)
-        axis, index = result["next_slice"]
-        inSlice = numpy.moveaxis(doubt, axis, 0)[index]
-        place = [int(i) for i in numpy.unravel_index(int(inSlice.argmax()), inSlice.shape)]
-        place.insert(axis, index)
-        k, j, i = place
-        self.proposal = Proposal(labels, classes, segmentIds, (k, j, i))
+        segmentation = self.segmentationNode.GetSegmentation()
+        gone = [c.name for c, i in zip(classes, segmentIds, strict=True) if i and segmentation.GetSegment(i) is None]
+        if gone:
+            raise SceneVolumeError(
+                _("{names} was removed meanwhile; the result is discarded.").format(names=", ".join(gone))
+            )
+        labels = numpy.load(result["label_map"])
+        Path(result["label_map"]).unlink()
+        start = tuple(result["start"])
+        place = None if result.get("place") is None else tuple(result["place"])
+        self.proposal = Proposal(Part(start, labels), classes, segmentIds, place)
 
     def _died(self, reason: str) -> None:
-        self.end()
-        self.problem = reason
+        """An idle worker's death takes nothing away: the next round starts another."""
+        if self._ended:
+            return
+        self._waiting = None
+        if self.busy or self.proposal is None:
+            self.problem = reason
+        self.busy = False
         self._onChange()
+
+
+def _withWhatWasPainted(labels: Part, painted: Annotation | None, values: list[int]) -> Part:
+    """The proposed labels, but as it is painted now wherever something is known."""
+    if painted is None:
+        return labels
+    box = sceneSegmentations.around([labels, painted.labels])
+    start = (box[0].start, box[1].start, box[2].start)
+    found, known = labels.within(box).copy(), painted.labels.within(box)
+    for (axis, index), complete in painted.planes.items():
+        within = index - box[axis].start
+        if 0 <= within < found.shape[axis]:
+            view = numpy.moveaxis(found, axis, 0)[within]
+            view[numpy.isin(view, complete)] = 0
+    isPainted = (known > 0) & (known != annotations.BACKGROUND)
+    found[known == annotations.BACKGROUND] = 0
+    found[isPainted] = known[isPainted]
+    return Part(start, found)

@@ -1,4 +1,7 @@
-"""The engine's warm process as the Segment Editor uses it: commands go in, events come back, and its death is told."""
+"""The engine's warm process as the Segment Editor uses it: commands go in, events come back, and its death is told.
+
+There is one for the application, whatever number of volumes and editors: it takes seconds to start, and holds one volume.
+"""
 
 from collections import deque
 from collections.abc import Callable
@@ -10,18 +13,66 @@ from ..jobs.engineProcess import EngineProcess
 from ..jobs.interpreter import engineCommand
 from ..jobs.process import JobProcess
 
+_shared: "InteractiveWorker | None" = None
+
+
+def sharedWorker(makeProcess: Callable[[], JobProcess], onDeath: Callable[[str], None]) -> "InteractiveWorker":
+    """Returns the application's worker, which is started when there is none that lives.
+
+    Args:
+        makeProcess: makes its process.
+        onDeath: who is told of its death from now on.
+
+    Raises:
+        InterpreterError: there is no Python to run it with.
+    """
+    global _shared
+    if _shared is None or not _shared.isAlive():
+        _shared = InteractiveWorker(makeProcess())
+        _shared.onDeath = onDeath
+        _shared.start()
+    _shared.onDeath = onDeath
+    return _shared
+
+
+_users: set[int] = set()
+
+
+def use(user: object) -> None:
+    """Makes it known that somebody needs the worker until `release`."""
+    _users.add(id(user))
+
+
+def release(user: object) -> None:
+    """Ends the worker when nobody else needs it."""
+    _users.discard(id(user))
+    if not _users:
+        endSharedWorker()
+
+
+def endSharedWorker() -> None:
+    """Ends the application's worker; the next one who needs it starts another."""
+    global _shared
+    worker, _shared = _shared, None
+    if worker is not None:
+        worker.end()
+
 
 class InteractiveWorker:
     """One process; it does its commands one after the other. All of it happens on the main thread.
 
+    Attributes:
+        onDeath: called with the reason when the process ends without having been asked to; set by who uses it.
+        opened: by whom, when and with what a volume was opened; set by who did, None when it is not.
+
     Args:
         process: not started yet; tests give their own.
-        onDeath: called with the reason when the process ends without having been asked to.
     """
 
-    def __init__(self, process: JobProcess, onDeath: Callable[[str], None]):
+    def __init__(self, process: JobProcess):
+        self.onDeath: Callable[[str], None] = lambda reason: None
+        self.opened: tuple | None = None
         self._engine = EngineProcess(process, self._event, self._finished, self._failedToStart)
-        self._onDeath = onDeath
         self._listeners: dict[int | None, Callable[[object], None]] = {}
         self._count = 0
         self._ended = False
@@ -50,6 +101,10 @@ class InteractiveWorker:
         self._count += 1
         self._engine.send({"id": self._count, "command": "cancel"})
 
+    def isAlive(self) -> bool:
+        """Tells whether the process can be asked."""
+        return not self._ended
+
     def end(self) -> None:
         """Ends the process at once; nobody is told anything any more."""
         self._ended = True
@@ -67,7 +122,7 @@ class InteractiveWorker:
     def _failedToStart(self, reason: str) -> None:
         if not self._ended:
             self._ended = True
-            self._onDeath(
+            self.onDeath(
                 _(
                     "The worker could not be started: {reason}. Check the Python for the jobs in the module's Settings."
                 ).format(reason=reason)
@@ -87,4 +142,4 @@ class InteractiveWorker:
             reason += "\n" + _(
                 "If they do not tell the reason, install the Python packages anew in the Settings of HSSL Segmentation."
             )
-        self._onDeath(reason)
+        self.onDeath(reason)

@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 import slicer
 
 from .. import settings
-from ..scene import annotatedSlices
+from ..scene import annotations
 from ..scene import segmentations as sceneSegmentations
 from ..scene import volumes as sceneVolumes
 from ..scene.annotatedSlices import Plane
@@ -29,18 +29,24 @@ def learnFromSlices(
     sceneVolumes.check(volumeNode)
     sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
     values = {i: n for n, i in enumerate(sceneSegmentations.visibleSegments(segmentationNode), 1)}
-    labels = sceneSegmentations.labelsOf(segmentationNode, values, volumeNode)
-    planes = annotatedSlices.paintedSlices(labels) if completeSlices is None else list(completeSlices)
+    annotation, known = annotations.annotationOf(segmentationNode, values, volumeNode)
+    if completeSlices is None:
+        planes = [(plane, own) for plane, own in sorted(annotation.planes.items())]
+    else:
+        planes = [(plane, list(values.values())) for plane in completeSlices]
     classes = [sceneSegmentations.asClass(segmentationNode, i, value) for i, value in values.items()]
     folder = starter.newFolder()
     volumeFile, annotationFile = folder / "volume.nrrd", folder / "annotation.nrrd"
     sceneVolumes.writeVolume(volumeNode, volumeFile)
-    sceneVolumes.writeArray(labels, sceneVolumes.worldMatrix(volumeNode), annotationFile, compress=True)
+    painted = annotation.labels.on(sceneSegmentations.gridShape(volumeNode))
+    sceneVolumes.writeArray(painted, sceneVolumes.worldMatrix(volumeNode), annotationFile, compress=True)
     stopFile = folder / "stop"
     arguments = ["interactive", str(volumeFile), str(annotationFile), "--output", str(folder / "labels.nii.gz")]
     arguments += ["--device", settings.value("device"), "--threads", str(settings.value("threads"))]
     arguments += ["--json", "--stop-file", str(stopFile)]
-    arguments += [f"--plane={'zyx'[axis]}:{index}" for axis, index in planes]
+    arguments += ["--background", str(annotations.BACKGROUND)]
+    for (axis, index), own in planes:
+        arguments.append(f"--plane={'zyx'[axis]}:{index}" + ("" if len(own) == len(values) else f":{_listed(own)}"))
     if model:
         arguments += ["--model", str(model)]
     if wholeVolume:
@@ -52,8 +58,13 @@ def learnFromSlices(
             raise SceneVolumeError(_("The volume or the segmentation was removed meanwhile; the result is discarded."))
         filled = sceneVolumes.readArray(job.result["label_map"], volumeNode)
         job.writer.write(filled, classes, volumeNode, segmentationNode, list(values))
+        annotations.applied(segmentationNode, known, annotation, volumeNode)
 
     job = starter.start("interactive", arguments, folder, stopFile, whenDone=takeOver)
     job.volumeNode, job.segmentationNode = volumeNode, segmentationNode
     job.writer = sceneSegmentations.SegmentWriter()
     return job
+
+
+def _listed(values: list[int]) -> str:
+    return ",".join(map(str, values))

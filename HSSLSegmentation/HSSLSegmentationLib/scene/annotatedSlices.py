@@ -1,57 +1,84 @@
-"""What a user has annotated: which slices count as complete, and what a correction of an applied result adds to it."""
-
-from dataclasses import dataclass
+"""On which slices somebody has painted, when nobody has watched: told from the painted voxels alone."""
 
 import numpy
 
 Plane = tuple[int, int]
 """A slice: axis of the array (k, j, i → 0, 1, 2) and index along it."""
+ALONE = 0.5
+"""Share of a slice's painted voxels without a painted neighbour before and behind, from which it was painted as a slice."""
+ALL = 0.99
+"""Share of the voxels that the slices of one orientation must hold to explain everything."""
+SHARPER = 1.25
+"""How much sharper the ends along one axis must be than along the usual one, for a block to be a stack along it."""
 
 
-@dataclass(frozen=True)
-class Annotation:
-    """Label map of what is painted (0: not painted), and the slices on which what is not painted is background."""
+def paintedSlices(painted: numpy.ndarray, usualAxis: int = 0) -> list[Plane]:
+    """Returns the slices, of any of the three orientations, on which the painted voxels were painted.
 
-    labels: numpy.ndarray
-    planes: list[Plane]
+    Painting happens in slice views, and mostly with gaps: what was painted on an axial slice has no painted voxel above
+    or below, however many sagittal slices it crosses. Where one orientation explains everything, it is the one; of
+    several such, that with the widest gaps, or else the usual one. A block without gaps is a stack along the axis on
+    which its ends are cut sharply.
 
-
-def paintedSlices(painted: numpy.ndarray) -> list[Plane]:
-    """Returns the fewest slices, of any of the three orientations, that hold all painted voxels, found greedily.
-
-    Painting happens in slice views, so these are the slices that were painted on: a contour in an axial slice crosses
-    many sagittal ones, but it takes only one axial slice to hold it.
+    Args:
+        painted: bool, k, j, i.
+        usualAxis: the orientation that counts where nothing else tells it.
     """
-    places = numpy.argwhere(painted)
-    planes = []
-    while len(places):
-        counts = [numpy.bincount(places[:, axis]) for axis in range(3)]
-        axis = max(range(3), key=lambda a: counts[a].max())
-        index = int(counts[axis].argmax())
-        planes.append((axis, index))
-        places = places[places[:, axis] != index]
+    rest = numpy.array(painted, bool)
+    alone = [_alone(rest, axis) for axis in range(3)]
+    planes: set[Plane] = set()
+    first = None
+    while rest.any():
+        found = [_slices(rest, alone[axis], axis) for axis in range(3)]
+        total = numpy.count_nonzero(rest)
+        whole = [axis for axis in range(3) if found[axis] and _held(rest, axis, found[axis]) >= ALL * total]
+        if whole:
+            axis = min(whole, key=lambda a: (round(_density(found[a]), 2), a != usualAxis))
+        elif any(found):
+            axis = max(range(3), key=lambda a: (_held(rest, a, found[a]), a == usualAxis))
+        else:
+            axis = _stackAxis(rest, usualAxis if first is None else first)
+            found[axis] = numpy.flatnonzero(rest.any(_others(axis))).tolist()
+        first = axis if first is None else first
+        planes.update((axis, index) for index in found[axis])
+        numpy.moveaxis(rest, axis, 0)[found[axis]] = False
     return sorted(planes)
 
 
-def corrected(before: Annotation, applied: numpy.ndarray, present: numpy.ndarray) -> Annotation:
-    """Returns the annotation after a result was applied and then corrected by hand.
-
-    The applied result is not annotation: only the slices that were changed since then are, and those completely, since
-    the user has seen and mended them.
-
-    Args:
-        before: what the result was learned from.
-        applied: the segments just after it was applied.
-        present: the segments now.
-    """
-    labels = before.labels.copy()
-    planes = paintedSlices(present != applied)
-    for axis, index in planes:
-        numpy.moveaxis(labels, axis, 0)[index] = numpy.moveaxis(present, axis, 0)[index]
-    return Annotation(labels, sorted({*before.planes, *planes}))
+def _others(axis: int) -> tuple[int, int]:
+    first, second = (a for a in range(3) if a != axis)
+    return first, second
 
 
-def isCorrection(before: Annotation, applied: numpy.ndarray, present: numpy.ndarray) -> bool:
-    """Tells whether the segments are the applied result with changes; otherwise it was undone."""
-    changes = numpy.count_nonzero(present != applied)
-    return bool(changes < numpy.count_nonzero(present != before.labels))
+def _alone(painted: numpy.ndarray, axis: int) -> numpy.ndarray:
+    """Where a voxel is painted, and neither the one before nor the one behind it along the axis."""
+    along = numpy.moveaxis(painted, axis, 0)
+    found = along.copy()
+    found[1:] &= ~along[:-1]
+    found[:-1] &= ~along[1:]
+    return numpy.moveaxis(found, 0, axis)
+
+
+def _slices(rest: numpy.ndarray, alone: numpy.ndarray, axis: int) -> list[int]:
+    counts = numpy.count_nonzero(rest, _others(axis))
+    single = numpy.count_nonzero(rest & alone, _others(axis))
+    return numpy.flatnonzero((counts > 0) & (single >= ALONE * counts)).tolist()
+
+
+def _held(rest: numpy.ndarray, axis: int, indices: list[int]) -> int:
+    return int(numpy.count_nonzero(numpy.moveaxis(rest, axis, 0)[indices]))
+
+
+def _density(indices: list[int]) -> float:
+    return len(indices) / (indices[-1] - indices[0] + 1)
+
+
+def _stackAxis(rest: numpy.ndarray, usualAxis: int) -> int:
+    """The axis along which a block ends most sharply: its outermost slices are as large as those in the middle."""
+    sharpness = []
+    for axis in range(3):
+        counts = numpy.count_nonzero(rest, _others(axis))
+        there = counts[counts > 0]
+        sharpness.append(min(there[0], there[-1]) / there.max())
+    best = max(range(3), key=lambda a: sharpness[a])
+    return best if sharpness[best] > SHARPER * sharpness[usualAxis] else usualAxis

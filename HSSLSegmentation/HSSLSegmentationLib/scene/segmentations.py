@@ -1,5 +1,6 @@
 """Segmentation nodes to label maps of a task's classes, and back to segments with names, colours, terminology."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,63 @@ import slicer
 
 from . import volumes as sceneVolumes
 from .volumes import SceneVolumeError
+
+DEFAULT_TERMINOLOGY = "SCT^85756007^Tissue"
+"""In the terminology of every segment that is made with *Add*: it tells nothing of what the segment is."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A box of a volume's grid: the voxel (k, j, i) where it starts, and the values in it (0: nothing)."""
+
+    start: tuple[int, int, int]
+    values: numpy.ndarray
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """Returns the box as an index of an array of the whole grid."""
+        a, b = self.start, self.values.shape
+        return (slice(a[0], a[0] + b[0]), slice(a[1], a[1] + b[1]), slice(a[2], a[2] + b[2]))
+
+    def on(self, shape: tuple[int, ...]) -> numpy.ndarray:
+        """Returns an array of the whole grid."""
+        whole = numpy.zeros(shape, self.values.dtype)
+        whole[self.slices] = self.values
+        return whole
+
+    def within(self, slices: tuple[slice, slice, slice]) -> numpy.ndarray:
+        """Returns the values in another box, 0 where this one does not reach."""
+        found = numpy.zeros([part.stop - part.start for part in slices], self.values.dtype)
+        theirs, mine = [], []
+        for part, start, length in zip(slices, self.start, self.values.shape, strict=True):
+            low, high = max(part.start, start), min(part.stop, start + length)
+            if low >= high:
+                return found
+            theirs.append(slice(low - part.start, high - part.start))
+            mine.append(slice(low - start, high - start))
+        found[tuple(theirs)] = self.values[tuple(mine)]
+        return found
+
+
+def cropped(values: numpy.ndarray, start: tuple[int, int, int] = (0, 0, 0)) -> Part:
+    """Returns the smallest part that holds all values but zeros; an empty one where there are none."""
+    box = []
+    for axis in range(3):
+        there = numpy.flatnonzero(values.any(tuple(a for a in range(3) if a != axis)))
+        box.append(slice(int(there[0]), int(there[-1]) + 1) if len(there) else slice(0, 0))
+    k, j, i = (int(a + part.start) for a, part in zip(start, box, strict=True))
+    return Part((k, j, i), values[tuple(box)])
+
+
+def around(parts: list[Part]) -> tuple[slice, slice, slice]:
+    """Returns the smallest box that holds all parts, as an index of an array; an empty one for none."""
+    filled = [part for part in parts if part.values.size]
+    if not filled:
+        return (slice(0, 0), slice(0, 0), slice(0, 0))
+    k, j, i = (
+        slice(min(p.slices[axis].start for p in filled), max(p.slices[axis].stop for p in filled)) for axis in range(3)
+    )
+    return k, j, i
 
 
 @dataclass(frozen=True)
@@ -29,6 +87,8 @@ def classesOf(
 ) -> dict[str, SegmentClass]:
     """Returns a class for each segment id: the known one of that name or terminology, or one with the next free value.
 
+    Slicer's default terminology is no reason to take two structures for the same.
+
     Args:
         segmentIds: only these segments; None means all.
     """
@@ -39,7 +99,7 @@ def classesOf(
         segment = segmentation.GetSegment(segmentId)
         name, terminology = segment.GetName(), terminologyOf(segment)
         match = next((c for c in known if c.name.casefold() == name.casefold()), None)
-        if match is None and terminology:
+        if match is None and isSpecific(terminology):
             match = next((c for c in known if c.terminology == terminology), None)
         if match is None:
             match = SegmentClass(nextValue, name, tuple(segment.GetColor()), terminology or None)
@@ -87,6 +147,10 @@ def writeLabelMap(segmentationNode, volumeNode, classes: dict[str, SegmentClass]
     return overlap
 
 
+ALIGNED = 1e-3
+"""Voxels by which two grids may be apart and still be the same."""
+
+
 class SegmentWriter:
     """Writes label maps into segmentations through Slicer's editor logic: masks, overwrite mode and undo hold."""
 
@@ -115,7 +179,7 @@ class SegmentWriter:
         Raises:
             SceneVolumeError: the segmentation is under another transform than the volume.
         """
-        toNode = matrixInNode(volumeNode, segmentationNode)
+        matrixInNode(volumeNode, segmentationNode)
         if segmentationNode.GetSegmentation().GetNumberOfSegments() == 0:
             segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
         editor = self._editorFor(segmentationNode, volumeNode)
@@ -126,16 +190,19 @@ class SegmentWriter:
             segmentId = into[number] if into is not None else segmentOfClass(segmentClass, segmentationNode)
             segmentId = segmentId or addSegment(segmentClass, segmentationNode)
             segmentIds.append(segmentId)
-            inside = (labels == segmentClass.value).astype(numpy.uint8)
+            wanted = cropped(labels == segmentClass.value)
             if editor is None:
-                slicer.util.updateSegmentBinaryLabelmapFromArray(inside, segmentationNode, segmentId, volumeNode)
+                whole = wanted.on(labels.shape).astype(numpy.uint8)
+                slicer.util.updateSegmentBinaryLabelmapFromArray(whole, segmentationNode, segmentId, volumeNode)
                 continue
             editor.SetCurrentSegmentID(segmentId)
             editor.UpdateMaskLabelmap()
-            labelmap = onReferenceGrid(orientedImage(inside, toNode), editor.GetReferenceGeometryImage())
-            editor.ModifySegmentByLabelmap(
-                segmentationNode, segmentId, labelmap, editor.ModificationModeSet, True, False
-            )
+            reference = editor.GetReferenceGeometryImage()
+            for labelmap, isAdded in changesOf(segmentationNode, segmentId, volumeNode, wanted):
+                mode = editor.ModificationModeAdd if isAdded else editor.ModificationModeRemove
+                editor.ModifySegmentByLabelmap(
+                    segmentationNode, segmentId, onReferenceGrid(labelmap, reference), mode, True, False
+                )
         return segmentIds
 
     def canUndo(self) -> bool:
@@ -187,11 +254,47 @@ class SegmentWriter:
         return editor
 
 
+def changesOf(
+    segmentationNode,
+    segmentId: str,
+    volumeNode,
+    wanted: Part,
+    protected: Sequence[Part] = (),
+    mostVoxels: int = 0,
+) -> Iterator[tuple[object, bool]]:
+    """Yields what makes a segment be what is wanted inside the volume; beyond the volume it stays as it is.
+
+    Args:
+        wanted: bool, where the segment is to be; nowhere else in the volume.
+        protected: bool, where nothing is added.
+        mostVoxels: of one change, so that somebody can look up in between; 0 for any number.
+
+    Yields:
+        Labelmaps for the Segment Editor, and whether they are added to the segment or removed from it.
+    """
+    present = segmentPart(segmentationNode, segmentId, volumeNode)
+    toNode = matrixInNode(volumeNode, segmentationNode)
+    box = around([present, wanted])
+    count = int(numpy.prod([part.stop - part.start for part in box[1:]]))
+    step = max(1, mostVoxels // max(1, count)) if mostVoxels else max(1, box[0].stop - box[0].start)
+    for first in range(box[0].start, box[0].stop, step):
+        slab = (slice(first, min(first + step, box[0].stop)), box[1], box[2])
+        here, there = present.within(slab), wanted.within(slab)
+        added = there & ~here
+        for part in protected:
+            added &= ~part.within(slab)
+        for change, isAdded in ((here & ~there, False), (added, True)):
+            found = cropped(change, (slab[0].start, slab[1].start, slab[2].start))
+            if found.values.size:
+                yield orientedImage(found.values.astype(numpy.uint8), toNode, found.start), isAdded
+
+
 def newSegmentation(name: str, volumeNode):
     """Adds a segmentation node with the volume's reference geometry, under the volume's transform; returns it."""
     segmentationNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-    segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    # The transform first: the reference geometry is expressed below it.
     segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     segmentationNode.CreateDefaultDisplayNodes()
     return segmentationNode
 
@@ -229,14 +332,19 @@ def setTerminology(segment, terminology: str) -> None:
         segment.SetTag(segment.GetTerminologyEntryTagName(), terminology)
 
 
+def isSpecific(terminology: str | None) -> bool:
+    """Tells whether a terminology says what a segment is: there is one, and not the default of every new segment."""
+    return bool(terminology) and DEFAULT_TERMINOLOGY not in str(terminology)
+
+
 def segmentOfClass(segmentClass: SegmentClass, segmentationNode) -> str:
-    """Returns the id of the segment with the class's name, or else with its terminology; "" when there is none."""
+    """Returns the id of the segment with the class's name, or else with its specific terminology; "" when there is none."""
     segmentation = segmentationNode.GetSegmentation()
     segmentIds = list(segmentation.GetSegmentIDs())
     for segmentId in segmentIds:
         if segmentation.GetSegment(segmentId).GetName().casefold() == segmentClass.name.casefold():
             return segmentId
-    if segmentClass.terminology:
+    if isSpecific(segmentClass.terminology):
         same = [i for i in segmentIds if terminologyOf(segmentation.GetSegment(i)) == segmentClass.terminology]
         if len(same) == 1:
             return same[0]
@@ -256,11 +364,72 @@ def addSegment(segmentClass: SegmentClass, segmentationNode) -> str:
 
 
 def segmentOnGrid(segmentationNode, segmentId: str, volumeNode) -> numpy.ndarray:
-    """Returns where the segment is, as a boolean array (k, j, i) on the volume's grid.
+    """Returns where the segment is, as a boolean array (k, j, i) on the volume's grid; see `segmentPart`."""
+    return segmentPart(segmentationNode, segmentId, volumeNode).on(gridShape(volumeNode))
+
+
+def gridShape(volumeNode) -> tuple[int, int, int]:
+    """Returns the size of the volume's grid (k, j, i)."""
+    i, j, k = volumeNode.GetImageData().GetDimensions()
+    return k, j, i
+
+
+def segmentPart(segmentationNode, segmentId: str, volumeNode) -> Part:
+    """Returns where the segment is on the volume's grid, as the smallest box of booleans.
+
+    A segment on the volume's own grid is read as it lies in memory; one on another grid is resampled, within its box.
 
     Raises:
-        SceneVolumeError: it cannot be brought onto that grid.
+        SceneVolumeError: the segmentation is under another transform than the volume, or cannot be brought onto it.
     """
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    image = segment.GetRepresentation(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
+    if image is None:
+        return cropped(_converted(segmentationNode, segmentId, volumeNode))
+    return imagePart(image, segment.GetLabelValue(), matrixInNode(volumeNode, segmentationNode), gridShape(volumeNode))
+
+
+def imagePart(image, value: int, volumeToNode: numpy.ndarray, shape: tuple[int, int, int]) -> Part:
+    """Returns where an oriented image has a value, on a grid.
+
+    Args:
+        volumeToNode: 4 × 4 matrix from the grid's indices (i, j, k) to the image's coordinates.
+        shape: of the grid (k, j, i).
+    """
+    nothing = Part((0, 0, 0), numpy.zeros((0, 0, 0), bool))
+    extent = numpy.array(image.GetExtent()).reshape(3, 2)
+    if image.GetPointData().GetScalars() is None or (extent[:, 1] < extent[:, 0]).any():
+        return nothing
+    toGrid = numpy.linalg.inv(volumeToNode) @ imageMatrix(image)
+    offset = numpy.round(toGrid[:3, 3])
+    if numpy.abs(toGrid - numpy.eye(4))[:3, :3].max() > ALIGNED or numpy.abs(toGrid[:3, 3] - offset).max() > ALIGNED:
+        corners = numpy.array([[i, j, k, 1] for i in extent[0] for j in extent[1] for k in extent[2]]).T
+        reached = (toGrid @ corners)[:3]
+        low = numpy.clip(numpy.floor(reached.min(1)).astype(int) - 1, 0, None)
+        high = numpy.minimum(numpy.ceil(reached.max(1)).astype(int) + 1, numpy.array(shape[::-1]) - 1)
+        if (high < low).any():
+            return nothing
+        reference = _emptyImage(volumeToNode, low, high)
+        resampled = slicer.vtkOrientedImageData()
+        slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
+            image, reference, resampled, False
+        )
+        return imagePart(resampled, value, volumeToNode, shape)
+    array = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(
+        (extent[:, 1] - extent[:, 0] + 1)[::-1]
+    )
+    start = (extent[:, 0] + offset).astype(int)[::-1]
+    box = [
+        slice(max(0, -int(a)), max(0, min(length, size - int(a))))
+        for a, length, size in zip(start, array.shape, shape, strict=True)
+    ]
+    inside = array[tuple(box)] == value
+    k, j, i = (int(a) + part.start for a, part in zip(start, box, strict=True))
+    return cropped(inside, (k, j, i))
+
+
+def _converted(segmentationNode, segmentId: str, volumeNode) -> numpy.ndarray:
+    """Where a segment that has no label map, but a surface, is on the volume's grid."""
     labelNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "HSSL export")
     try:
         segmentIds = vtk.vtkStringArray()
@@ -283,6 +452,34 @@ def segmentOnGrid(segmentationNode, segmentId: str, volumeNode) -> numpy.ndarray
                 slicer.mrmlScene.RemoveNode(node)
 
 
+def imageMatrix(image) -> numpy.ndarray:
+    """Returns the 4 × 4 matrix from an oriented image's indices (i, j, k) to its coordinates."""
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def _emptyImage(ijkToNode: numpy.ndarray, low: numpy.ndarray, high: numpy.ndarray):
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent(*(int(n) for pair in zip(low, high, strict=True) for n in pair))
+    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(ijkToNode))
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    return image
+
+
+def isCompleted(segment) -> bool:
+    """Tells whether the segment's status is *Completed*."""
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    return logic.GetSegmentStatus(segment) == logic.Completed
+
+
+def finishedSegments(segmentationNode) -> list[str]:
+    """Returns the ids of the segments that are hidden, or whose status is *Completed*: nobody works on them."""
+    segmentation, shown = segmentationNode.GetSegmentation(), visibleSegments(segmentationNode)
+    segmentIds = list(segmentation.GetSegmentIDs())
+    return [i for i in segmentIds if i not in shown or isCompleted(segmentation.GetSegment(i))]
+
+
 def visibleSegments(segmentationNode) -> list[str]:
     """Returns the ids of the segments that are shown."""
     display = segmentationNode.GetDisplayNode()
@@ -294,24 +491,6 @@ def asClass(segmentationNode, segmentId: str, value: int) -> SegmentClass:
     """Returns the segment as a class with that value."""
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     return SegmentClass(value, segment.GetName(), tuple(segment.GetColor()), terminologyOf(segment) or None)
-
-
-def labelsOf(segmentationNode, values: dict[str, int], volumeNode) -> numpy.ndarray:
-    """Returns segments as a label map (k, j, i) on the volume's grid; where they overlap, the last one has the voxel.
-
-    Args:
-        values: the value of each segment, by its id.
-
-    Raises:
-        SceneVolumeError: none of them has a voxel on the volume.
-    """
-    shape = tuple(reversed(volumeNode.GetImageData().GetDimensions()))
-    labels = numpy.zeros(shape, numpy.uint8 if max(values.values(), default=0) < 256 else numpy.uint16)
-    for segmentId, value in values.items():
-        labels[segmentOnGrid(segmentationNode, segmentId, volumeNode)] = value
-    if not labels.any():
-        raise SceneVolumeError(_("Nothing is painted on {volume} yet.").format(volume=volumeNode.GetName()))
-    return labels
 
 
 def onReferenceGrid(labelmap, reference):
@@ -329,13 +508,18 @@ def onReferenceGrid(labelmap, reference):
     return resampled
 
 
-def orientedImage(inside: numpy.ndarray, ijkToNode: numpy.ndarray):
-    """Returns an array of 0 and 1 (k, j, i) as the labelmap that the Segment Editor modifies segments by."""
+def orientedImage(inside: numpy.ndarray, ijkToNode: numpy.ndarray, start: tuple[int, int, int] = (0, 0, 0)):
+    """Returns an array of labels (k, j, i) as the labelmap that the Segment Editor modifies segments by.
+
+    Args:
+        ijkToNode: of the whole grid.
+        start: the voxel (k, j, i) of the grid where the array starts.
+    """
     image = slicer.vtkOrientedImageData()
-    image.SetDimensions(*reversed(inside.shape))
-    scalars = numpy_support.numpy_to_vtk(
-        numpy.ascontiguousarray(inside).ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR
-    )
+    extent = [n for a, length in zip(start[::-1], inside.shape[::-1], strict=True) for n in (a, a + length - 1)]
+    image.SetExtent(*extent)
+    kind = vtk.VTK_UNSIGNED_CHAR if inside.dtype.itemsize == 1 else vtk.VTK_UNSIGNED_SHORT
+    scalars = numpy_support.numpy_to_vtk(numpy.ascontiguousarray(inside).ravel(), deep=True, array_type=kind)
     image.GetPointData().SetScalars(scalars)
     image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(ijkToNode))
     return image

@@ -1,4 +1,4 @@
-"""Slice views and the slices of a volume: which slice a view shows, its name, and going to a place."""
+"""Slice views and the slices of a volume: which slice a view shows, its name, and going to a place or a slice."""
 
 import numpy
 from slicer.i18n import tr as _
@@ -36,18 +36,66 @@ def shownPlane(sliceNode, volumeNode) -> Plane:
     return 2 - column, index
 
 
-def names(planes: list[Plane], volumeNode) -> str:
-    """Returns slices in words, such as "axial 3, 5, 8; sagittal 12"."""
-    orientations = (_("sagittal"), _("coronal"), _("axial"))
-    axes = numpy.abs(sceneVolumes.worldMatrix(volumeNode)[:3, :3])
-    parts = []
-    for axis in range(3):
-        indices = sorted(index for a, index in planes if a == axis)
-        if indices:
-            name = orientations[int(axes[:, 2 - axis].argmax())]
-            shown = ", ".join(map(str, indices[:12])) + (", …" if len(indices) > 12 else "")
-            parts.append(f"{name} {shown}")
-    return "; ".join(parts)
+def shownPlanes(volumeNode) -> list[Plane]:
+    """Returns the slices of the volume that slice views show; an oblique view shows none."""
+    found = []
+    for sliceNode in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        try:
+            found.append(shownPlane(sliceNode, volumeNode))
+        except SceneVolumeError:
+            continue
+    return found
+
+
+def obliqueViews(volumeNode) -> list:
+    """Returns the slice nodes of the layout whose views cut the volume obliquely."""
+    normals = _normals(volumeNode)
+    layoutManager = slicer.app.layoutManager()
+    names = () if layoutManager is None else layoutManager.sliceViewNames()
+    nodes = [layoutManager.sliceWidget(name).mrmlSliceNode() for name in names]
+    return [
+        node
+        for node in nodes
+        if numpy.abs(normals.T @ slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())[:3, 2]).max() < PARALLEL
+    ]
+
+
+def name(plane: Plane, volumeNode) -> str:
+    """Returns a slice as the views name it: the letter of its axis and its place in millimetres, such as "S: 12.5 mm"."""
+    normal, offset = _inTheWorld(plane, volumeNode)
+    letter = "RAS"[int(numpy.abs(normal).argmax())]
+    return f"{letter}: {offset:.4g} mm"
+
+
+def showPlane(plane: Plane, volumeNode) -> None:
+    """Shows a slice of the volume in the views of its orientation."""
+    normal, offset = _inTheWorld(plane, volumeNode)
+    for sliceNode in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        own = slicer.util.arrayFromVTKMatrix(sliceNode.GetSliceToRAS())[:3, 2]
+        if abs(own @ normal) >= PARALLEL:
+            sliceNode.JumpSliceByOffsetting(*(offset * normal + _across(sliceNode, normal)))
+
+
+def _across(sliceNode, normal: numpy.ndarray) -> numpy.ndarray:
+    """What a view shows in its middle, without its place along a direction."""
+    middle = slicer.util.arrayFromVTKMatrix(sliceNode.GetSliceToRAS())[:3, 3]
+    return middle - (middle @ normal) * normal
+
+
+def _normals(volumeNode) -> numpy.ndarray:
+    axes = sceneVolumes.worldMatrix(volumeNode)[:3, :3]
+    return axes / numpy.linalg.norm(axes, axis=0)
+
+
+def _inTheWorld(plane: Plane, volumeNode) -> tuple[numpy.ndarray, float]:
+    """The slice's direction, in the sense in which views count it, and its distance from the origin in mm."""
+    axis, index = plane
+    normal = _normals(volumeNode)[:, 2 - axis]
+    if normal[int(numpy.abs(normal).argmax())] < 0:
+        normal = -normal
+    voxel = numpy.zeros(4)
+    voxel[2 - axis], voxel[3] = index, 1
+    return normal, float(normal @ (sceneVolumes.worldMatrix(volumeNode) @ voxel)[:3])
 
 
 def goTo(place: tuple[int, int, int], volumeNode) -> None:

@@ -1,5 +1,6 @@
 """Volume nodes to files with their true geometry, and images of the engine back onto a volume's grid."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy
@@ -87,6 +88,34 @@ def writeVolume(volumeNode, path: str | Path) -> None:
     writeArray(slicer.util.arrayFromVolume(volumeNode), worldMatrix(volumeNode), path, compress=False)
 
 
+def toLps(ijkToRas: numpy.ndarray) -> numpy.ndarray:
+    """Returns the 4×4 matrix to LPS, as files and the engine have it."""
+    return numpy.diag([-1.0, -1.0, 1.0, 1.0]) @ ijkToRas
+
+
+def writtenArray(array: numpy.ndarray, path: str | Path, voxelsAtOnce: int) -> Iterator[None]:
+    """Writes an array (k, j, i) as a `.npy` file, some slices in each step: a generator that is to be exhausted.
+
+    It is the form in which voxels lie in memory; the engine takes it without conversion.
+
+    Raises:
+        SceneVolumeError: the file cannot be written, for example since the disk is full.
+    """
+    step = max(1, voxelsAtOnce // max(1, array[0].size))
+    try:
+        with open(path, "wb") as file:
+            header = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
+            numpy.lib.format.write_array_header_1_0(file, header)
+            for first in range(0, len(array), step):
+                file.write(numpy.ascontiguousarray(array[first : first + step]).tobytes())
+                if first + step < len(array):
+                    yield
+    except OSError as error:
+        raise SceneVolumeError(
+            _("The volume cannot be passed on to the worker: {reason}. Is the disk full?").format(reason=error)
+        ) from error
+
+
 def writeArray(array: numpy.ndarray, ijkToRas: numpy.ndarray, path: str | Path, compress: bool) -> None:
     """Writes an array in k, j, i order with its 4×4 matrix to RAS; files hold LPS.
 
@@ -98,7 +127,7 @@ def writeArray(array: numpy.ndarray, ijkToRas: numpy.ndarray, path: str | Path, 
     from hssl.errors import OutputError
     from hssl.files import whole_file
 
-    ijkToLps = numpy.diag([-1.0, -1.0, 1.0, 1.0]) @ ijkToRas
+    ijkToLps = toLps(ijkToRas)
     image = SimpleITK.GetImageFromArray(array)
     image.SetSpacing(numpy.linalg.norm(ijkToLps[:3, :3], axis=0).tolist())
     image.SetDirection(_axes(ijkToLps).flatten().tolist())

@@ -32,7 +32,13 @@ def interactive(
     ] = "",
     plane: Annotated[
         list[str] | None,
-        typer.Option(help="A completely annotated slice, such as z:12 (counted from 0); may be repeated."),
+        typer.Option(
+            help="A completely annotated slice, such as z:12 (counted from 0), or z:12:1,3 where it is complete for the "
+            "labels 1 and 3 alone; may be repeated."
+        ),
+    ] = None,
+    background: Annotated[
+        int | None, typer.Option(help="Value of the annotation that means: none of the labels.", show_default=False)
     ] = None,
     uncertainty: Annotated[Path | None, typer.Option(help="Uncertainty volume to write.")] = None,
     whole_volume: Annotated[
@@ -55,7 +61,7 @@ def interactive(
         opening = OpenCommand(id=0, volume=volume, model=model, device=device or "auto", threads=threads or 0)
         learning = LearnCommand(
             id=1, annotation=annotation, planes=planes, label_map=output, uncertainty=uncertainty,
-            whole_volume=whole_volume, overwrite=bool(overwrite),
+            whole_volume=whole_volume, background=background, overwrite=bool(overwrite),
         )  # fmt: skip
         try:
             worker.do(opening, on_event, stop)
@@ -64,9 +70,10 @@ def interactive(
             return Done(stopped=True)
 
     def show(done: Done) -> None:
-        axis, index = done.result["next_slice"]
         typer.echo(f"{done.result['label_map']}: {done.result['seconds']:.1f} s")
-        typer.echo(f"Most uncertain, best annotated next: {_AXES[axis]}:{index}")
+        if done.result["next_slice"] is not None:
+            axis, index = done.result["next_slice"]
+            typer.echo(f"Most uncertain, best annotated next: {_AXES[axis]}:{index}")
 
     run_job(job, json, show, stop_file)
 
@@ -88,7 +95,12 @@ def worker() -> None:
 
 
 def _plane(text: str) -> PlaneNumbers:
-    axis, _, index = text.partition(":")
-    if axis not in tuple(_AXES) or not index.isdecimal():
-        raise typer.BadParameter(f"{text!r} is not of the form z:12, y:12 or x:12", param_hint="--plane")
-    return cast("PlaneNumbers", (_AXES.index(axis), int(index)))
+    axis, _, rest = text.partition(":")
+    index, _, values = rest.partition(":")
+    numbers = values.split(",") if values else []
+    if axis not in tuple(_AXES) or not all(number.isdecimal() for number in [index, *numbers]):
+        raise typer.BadParameter(
+            f"{text!r} is not of the form z:12, y:12 or x:12, nor of the form z:12:1,3", param_hint="--plane"
+        )
+    plane = (_AXES.index(axis), int(index))
+    return cast("PlaneNumbers", (*plane, [int(number) for number in numbers]) if numbers else plane)

@@ -46,19 +46,37 @@ OWN_PERCENTILES = Fingerprint(spacing=(1.0, 1.0, 1.0), slice_axis=0, normalisati
 
 @dataclass(frozen=True)
 class Preview:
-    """What a round gives, on the volume's grid.
+    """What a round gives.
 
     Attributes:
-        label_map: the segments' values; annotated voxels are as the user painted them.
-        uncertainty: float32, entropy 0 to 1 inside the region, 0 outside.
-        next_slice: where a further annotation would teach most.
+        volume: whose grid it is on.
+        labels: the segments' values (z, y, x) of the whole volume; annotated voxels are as the user painted them.
+        region: outside of it nothing but what was painted is there.
+        entropy: float32, 0 to 1, of the region.
+        next_slice: where a further annotation would teach most, None where nothing is uncertain.
+        place: the most uncertain voxel (z, y, x) of that slice.
         seconds: time that the round took.
     """
 
-    label_map: sitk.Image
-    uncertainty: sitk.Image
-    next_slice: Plane
+    volume: sitk.Image
+    labels: np.ndarray
+    region: Region
+    entropy: np.ndarray
+    next_slice: Plane | None
+    place: tuple[int, int, int] | None
     seconds: float
+
+    @property
+    def label_map(self) -> sitk.Image:
+        """Returns the labels as an image on the volume's grid."""
+        return _like(self.labels, self.volume)
+
+    @property
+    def uncertainty(self) -> sitk.Image:
+        """Returns the entropy as an image on the volume's grid, 0 outside of the region."""
+        whole = np.zeros(self.labels.shape, np.float32)
+        whole[self.region.slices] = self.entropy
+        return _like(whole, self.volume)
 
 
 @dataclass
@@ -99,12 +117,15 @@ class InteractiveSession:
         on_event: OnEvent = ignore,
         stop: Stop = never,
         whole_volume: bool = False,
+        background: int | None = None,
     ) -> Preview:
         """Learns from what is painted so far and fills the rest; a further call goes on from the last one.
 
         Args:
             annotation: label map on the volume's grid; 0 is "not painted".
-            planes: the slices that are annotated completely. Elsewhere only painted voxels are learned from.
+            planes: the slices that are annotated completely, of all labels or of some. Elsewhere only painted voxels are
+                learned from.
+            background: value of the annotation that means "painted, and none of the labels".
             whole_volume: fill the whole volume, not only the surroundings of what is painted. Where several slices of one
                 orientation are complete, nothing is filled beyond the first and the last of them.
 
@@ -118,27 +139,26 @@ class InteractiveSession:
             raise ConfigurationError(
                 f"the annotation has {painted.shape[::-1]} voxels, the volume {self._array.shape[::-1]}"
             )
-        values = [int(v) for v in np.unique(painted) if v]
+        values = [int(v) for v in np.unique(painted) if v and v != background]
         if not values:
             raise ConfigurationError("nothing is painted yet", "Paint a segment on at least one slice.")
-        if not planes and len(values) < 2:
+        tells_background = background is not None and bool((painted == background).any())
+        if not planes and len(values) < 2 and not tells_background:
             raise ConfigurationError(
                 "nothing tells what is background", "Mark a slice as complete, or paint a second segment."
             )
-        known = np.zeros(painted.shape, np.int16) - 1
-        for channel, value in enumerate(values, 1):
-            known[painted == value] = channel
-        for plane in planes:
-            view = np.moveaxis(known, plane.axis, 0)[plane.index]
-            view[view < 0] = 0
-        wanted = self._wanted_region(known, planes, whole_volume)
+        known, exclusions, own_planes = _known(painted, planes, values, background)
+        spans = [self._span(known == channel, own, planes, whole_volume) for channel, own in enumerate(own_planes, 1)]
+        wanted = self._wanted_region(spans, planes, whole_volume)
+        exclusions = _outside_of_spans(known, exclusions, spans)
         if self._features is None or not self._features.region.holds(wanted):
             self._features = slice_features(self._array, wanted, self._network, self.device, on_event, stop)
         features = self._features
         region = features.region
         labels = torch.from_numpy(known[region.slices].astype(np.int64))
-        shape = Shape(known, planes, len(values), region, self._spacing)
-        growth = Growth(self._array, labels, planes, len(values), region, self._spacing)
+        possible = _possible(len(values), exclusions)
+        shape = Shape(known, own_planes, region, self._spacing)
+        growth = Growth(self._array, labels, planes, len(values), region, self._spacing, exclusions)
         first_round = self._head is None or self._values != values
         if first_round:
             torch.manual_seed(self.seed)
@@ -150,44 +170,64 @@ class InteractiveSession:
         hints = (shape.useful, growth.useful)
         new = first_round or any(now and not before for now, before in zip(hints, self._hints, strict=True))
         self._hints, head.shape_useful = hints, shape.useful
-        self._train(head, features, labels, shape, growth, new, on_event, stop)
-        shares = self._apply(head, features, shape, growth, _span(planes, wanted, region))
-        found = torch.where(labels >= 0, labels, shares.max(0).indices)
+        self._train(head, features, labels, possible, shape, growth, new, on_event, stop)
+        shares = self._apply(head, features, shape, growth, [_within(span, region) for span in spans])
+        undecided = labels > len(values)
+        if undecided.any():
+            there = possible[labels[undecided]].T * shares[:, undecided]
+            shares = shares.clone()  # the other one is an inference tensor
+            shares[:, undecided] = there / there.sum(0).clamp_min(1e-12)
+        definite = (labels >= 0) & ~undecided
+        found = torch.where(definite, labels, shares.max(0).indices)
         entropy: Tensor = torch.special.entr(shares).sum(0) / np.log(shares.shape[0])
-        entropy[labels >= 0] = 0
+        entropy[definite] = 0
         table = np.array([0, *values], painted.dtype)
         result = np.array(painted)
+        if background is not None:
+            result[result == background] = 0
         result[region.slices] = table[found.numpy()]
-        uncertain = np.zeros(painted.shape, np.float32)
-        uncertain[region.slices] = entropy.numpy()
+        next_slice = self._next_slice(entropy, region, planes)
         return Preview(
-            _like(result, self.volume),
-            _like(uncertain, self.volume),
-            self._next_slice(entropy, region, planes),
+            self.volume, result, region, entropy.numpy(), next_slice, _highest_in(entropy, region, next_slice),
             time.monotonic() - began,
-        )
+        )  # fmt: skip
 
     # Where to work ---------------------------------------------------------------------------------------------
 
-    def _wanted_region(self, known: np.ndarray, planes: Sequence[Plane], whole: bool) -> Region:
-        size = known.shape
+    def _span(
+        self, there: np.ndarray, own: Sequence[Plane], planes: Sequence[Plane], whole: bool
+    ) -> list[tuple[int, int]]:
+        """First and last (exclusive) index along each axis at which a class is filled.
+
+        Whoever annotates several slices of one orientation has chosen the first and the last of them, unless what is
+        painted across them, in another orientation, goes on beyond.
+        """
+        found = []
+        for axis, size in enumerate(there.shape):
+            painted = np.flatnonzero(there.any(tuple(a for a in range(3) if a != axis)))
+            first, last = int(painted[0]), int(painted[-1]) + 1
+            margin = max(8, round(0.25 * (last - first)))
+            low, high = (0, size) if whole else (max(0, first - margin), min(size, last + margin))
+            indices = sorted({p.index for p in own if p.axis == axis})
+            if indices and not whole:
+                low, high = min(low, indices[0]), max(high, indices[-1] + 1)
+            if len(indices) > 1:
+                low = indices[0] if first >= indices[0] else low
+                high = indices[-1] + 1 if last <= indices[-1] + 1 else high
+            found.append((low, high))
+        return found
+
+    def _wanted_region(
+        self, spans: Sequence[Sequence[tuple[int, int]]], planes: Sequence[Plane], whole: bool
+    ) -> Region:
         spacing = self._spacing
         isotropic = max(spacing) < ANISOTROPY * min(spacing)
         slice_axis = _usual_axis(planes) if isotropic and planes else slice_axis_of(spacing)
+        size = self._array.shape
         if whole:
             return Region((0, 0, 0), (size[0], size[1], size[2]), slice_axis)
-        foreground = known > 0
-        start, stop = [], []
-        for axis in range(3):
-            there = np.flatnonzero(foreground.any(tuple(a for a in range(3) if a != axis)))
-            first, last = int(there[0]), int(there[-1]) + 1
-            own = sorted({p.index for p in planes if p.axis == axis})
-            # Whoever annotates several slices of one orientation has chosen the first and the last.
-            margin = 0 if len(own) > 1 else max(8, round(0.25 * (last - first)))
-            if own:
-                first, last = min(first, own[0]), max(last, own[-1] + 1)
-            start.append(max(0, first - margin))
-            stop.append(min(size[axis], last + margin))
+        start = [min(span[axis][0] for span in spans) for axis in range(3)]
+        stop = [max(span[axis][1] for span in spans) for axis in range(3)]
         return Region((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]), slice_axis)
 
     # Learning --------------------------------------------------------------------------------------------------
@@ -197,6 +237,7 @@ class InteractiveSession:
         head: _Head,
         features: SliceFeatures,
         labels: Tensor,
+        possible: Tensor,
         shape: Shape,
         growth: Growth,
         new: bool,
@@ -209,11 +250,11 @@ class InteractiveSession:
         inputs = features.at(places)
         hints, doubt = shape.at(places, without_own_plane=True)
         grown = growth.at(places, without_own_plane=True)
-        target = labels.reshape(-1)[places]
-        if new:
-            head.usual_doubt.copy_(doubt.mean().clamp_min(1e-3))
+        allowed = possible[labels.reshape(-1)[places]]
+        if new and shape.useful:
+            head.usual_doubt.copy_(doubt[doubt.isfinite()].mean().clamp_min(1e-3))
         if shape.useful:
-            head.fading.fill_(0.5 + 0.5 * _agreement(hints > 0, target))
+            head.fading.fill_(0.5 + 0.5 * _agreement(hints > 0, allowed))
         weight = _drawing_weights(labels, places)
         optimizer = torch.optim.AdamW(head.parameters(), 4e-3, weight_decay=1e-2)
         meter = ProgressMeter(on_event, "learning", steps)
@@ -225,7 +266,8 @@ class InteractiveSession:
                 group["lr"] = 4e-3 * (1 - step / steps)
             drawn = torch.multinomial(weight, VOXELS_A_STEP, replacement=True, generator=generator)
             logits = head(inputs[drawn].float(), hints[drawn], doubt[drawn], grown[drawn])
-            loss = F.cross_entropy(logits, target[drawn])
+            # Cross entropy, of the sum of the labels that a voxel can have where several are possible.
+            loss = (logits.logsumexp(1) - logits.masked_fill(~allowed[drawn], -torch.inf).logsumexp(1)).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -234,15 +276,22 @@ class InteractiveSession:
 
     @torch.inference_mode()
     def _apply(
-        self, head: _Head, features: SliceFeatures, shape: Shape, growth: Growth, span: tuple[slice, slice, slice]
+        self, head: _Head, features: SliceFeatures, shape: Shape, growth: Growth, spans: list[tuple[slice, ...]]
     ) -> Tensor:
-        """Returns the shares of background and classes in the region: classes + 1, z, y, x; beyond the span, background."""
+        """Returns the shares of background and classes in the region: classes + 1, z, y, x; beyond its span, no class."""
         region = features.region
         count = int(np.prod(region.shape))
         shares = torch.zeros(count, shape.classes + 1)
         shares[:, 0] = 1
+        outside = None
+        if any(span != spans[0] for span in spans):
+            outside = torch.ones(shape.classes, *region.shape, dtype=torch.bool)
+            for channel, span in enumerate(spans):
+                outside[channel][span] = False
+            outside = outside.reshape(shape.classes, -1)
+        union = tuple(slice(min(s[a].start for s in spans), max(s[a].stop for s in spans)) for a in range(3))
         # Slice by slice, whatever their axis: a coarse level is projected once for each slice that is touched.
-        for places in torch.arange(count).reshape(region.shape)[span].unbind(region.slice_axis):
+        for places in torch.arange(count).reshape(region.shape)[union].unbind(region.slice_axis):
             places = places.flatten()
             hints, doubt = shape.at(places, without_own_plane=False)
             grown = growth.at(places, without_own_plane=False)
@@ -251,16 +300,21 @@ class InteractiveSession:
                 places, hints, doubt, grown = places[near], hints[near], doubt[near], grown[near]
             if len(places):
                 inputs = features.projected(places, head.of_inputs)
-                shares[places] = head.from_projected(inputs, hints, doubt, grown).softmax(1)
+                logits = head.from_projected(inputs, hints, doubt, grown)
+                if outside is not None:
+                    logits[:, 1:].masked_fill_(outside[:, places].T, -torch.inf)
+                shares[places] = logits.softmax(1)
         return shares.T.reshape(-1, *region.shape)
 
-    def _next_slice(self, entropy: Tensor, region: Region, planes: Sequence[Plane]) -> Plane:
+    def _next_slice(self, entropy: Tensor, region: Region, planes: Sequence[Plane]) -> Plane | None:
         axis = _usual_axis(planes) if planes else region.slice_axis
         doubt = entropy.numpy().sum(tuple(a for a in range(3) if a != axis))
         known = np.array([p.index - region.start[axis] for p in planes if p.axis == axis])
         if len(known):
             # Far from what is known, more is learned: a slice beside a known one is doubtful for the same reason.
             doubt = doubt * np.abs(np.arange(len(doubt))[:, None] - known).min(1)
+        if not doubt.any():
+            return None
         return Plane(axis, region.start[axis] + int(doubt.argmax()))
 
 
@@ -289,7 +343,7 @@ class _Head(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, inputs: Tensor, hints: Tensor, doubt: Tensor, grown: Tensor) -> Tensor:
-        """Returns logits, N × (classes + 1), from inputs N × C, signed distances N × classes, N, and growth N × classes."""
+        """Returns logits, N × (classes + 1), from inputs N × C, signed distances, their doubt and growth N × classes."""
         projected = F.linear(F.dropout(inputs, 0.1, self.training), self.of_inputs)
         return self.from_projected(projected, hints, doubt, grown)
 
@@ -307,19 +361,95 @@ class _Head(nn.Module):
         )
         trusted = self.trust_in_growth * grown
         if self.shape_useful:
-            correction = (doubt / self.usual_doubt).clamp(max=1.0).pow(self.fading)[:, None] * correction
+            fade = (doubt / self.usual_doubt).clamp(max=1.0).pow(self.fading)
+            correction = torch.cat([fade.mean(1, keepdim=True), fade], 1) * correction
             trusted = trusted + self.trust * hints
         return F.pad(trusted, (1, 0)) + correction
 
 
-def _span(planes: Sequence[Plane], wanted: Region, region: Region) -> tuple[slice, slice, slice]:
-    """Where in a region to fill: what is wanted, between the first and the last slice of each orientation with several."""
-    found = []
-    for axis in range(3):
-        own = sorted({p.index for p in planes if p.axis == axis})
-        first, last = (own[0], own[-1] + 1) if len(own) > 1 else (wanted.start[axis], wanted.stop[axis])
-        found.append(slice(first - region.start[axis], last - region.start[axis]))
-    return found[0], found[1], found[2]
+def _known(
+    painted: np.ndarray, planes: Sequence[Plane], values: Sequence[int], background: int | None
+) -> tuple[np.ndarray, list[frozenset[int]], list[list[Plane]]]:
+    """Returns what is known of each voxel (int16), the exclusions in it, and the planes of each label.
+
+    -1: nothing; 0: background; 1, …: the label of `values`; beyond: that it has none of an exclusion's labels.
+    """
+    known = np.full(painted.shape, -1, np.int16)
+    for channel, value in enumerate(values, 1):
+        known[painted == value] = channel
+    if background is not None:
+        known[painted == background] = 0
+    everything = frozenset(range(1, len(values) + 1))
+    exclusions: list[frozenset[int]] = []
+    own_planes: list[list[Plane]] = [[] for _ in values]
+    for plane in planes:
+        complete = everything if plane.values is None else {c for c in everything if values[c - 1] in plane.values}
+        for channel in complete:
+            own_planes[channel - 1].append(plane)
+        view = np.moveaxis(known, plane.axis, 0)[plane.index]
+        _exclude(view, slice(None), frozenset(complete), exclusions, len(values))
+    return known, exclusions, own_planes
+
+
+def _exclude(
+    known: np.ndarray,
+    where: slice | np.ndarray,
+    channels: frozenset[int],
+    exclusions: list[frozenset[int]],
+    classes: int,
+) -> None:
+    """Makes it known that voxels have none of some labels, where it is not known what they have."""
+    part = known[where]
+    for code in np.unique(part):
+        if 0 <= code <= classes:
+            continue
+        excluded = channels | (exclusions[code - classes - 1] if code > classes else frozenset())
+        if len(excluded) == classes:
+            new = 0
+        elif excluded:
+            if excluded not in exclusions:
+                exclusions.append(excluded)
+            new = classes + 1 + exclusions.index(excluded)
+        else:
+            continue
+        part[part == code] = new
+    known[where] = part
+
+
+def _outside_of_spans(
+    known: np.ndarray, exclusions: list[frozenset[int]], spans: Sequence[Sequence[tuple[int, int]]]
+) -> list[frozenset[int]]:
+    """Where part of the labels is excluded, those are too that are not filled there; returns the exclusions."""
+    if exclusions:
+        for channel, span in enumerate(spans, 1):
+            outside = known > len(spans)
+            outside[tuple(slice(*ends) for ends in span)] = False
+            _exclude(known, outside, frozenset({channel}), exclusions, len(spans))
+    return exclusions
+
+
+def _possible(classes: int, exclusions: Sequence[frozenset[int]]) -> Tensor:
+    """Returns which labels are possible for each kind of knowledge: kinds × (classes + 1)."""
+    rows = [[label == kind for label in range(classes + 1)] for kind in range(classes + 1)]
+    rows += [[label not in excluded for label in range(classes + 1)] for excluded in exclusions]
+    return torch.tensor(rows)
+
+
+def _within(span: Sequence[tuple[int, int]], region: Region) -> tuple[slice, ...]:
+    return tuple(
+        slice(max(low, start) - start, min(high, stop) - start)
+        for (low, high), start, stop in zip(span, region.start, region.stop, strict=True)
+    )
+
+
+def _highest_in(entropy: Tensor, region: Region, plane: Plane | None) -> tuple[int, int, int] | None:
+    if plane is None:
+        return None
+    view = entropy.select(plane.axis, plane.index - region.start[plane.axis]).numpy()
+    place = [int(i) for i in np.unravel_index(int(view.argmax()), view.shape)]
+    place.insert(plane.axis, plane.index - region.start[plane.axis])
+    z, y, x = (i + start for i, start in zip(place, region.start, strict=True))
+    return z, y, x
 
 
 def _usual_axis(planes: Sequence[Plane]) -> int:
@@ -327,10 +457,13 @@ def _usual_axis(planes: Sequence[Plane]) -> int:
     return int(np.bincount([p.axis for p in planes], minlength=3).argmax())
 
 
-def _agreement(suggested: Tensor, labels: Tensor) -> float:
-    """Returns the Dice of suggested structures, N × classes, and labels, N."""
-    there = F.one_hot(labels, suggested.shape[1] + 1)[:, 1:].bool()
-    return float(2 * (suggested & there).sum() / (suggested.sum() + there.sum()))
+def _agreement(suggested: Tensor, allowed: Tensor) -> float:
+    """Returns the Dice of suggested structures, N × classes, and the labels, of N × (classes + 1) possible ones."""
+    certain = allowed.sum(1, keepdim=True) == 1
+    decided = certain | ~allowed[:, 1:]
+    there = certain & allowed[:, 1:]
+    suggested = suggested & decided
+    return float(2 * (suggested & there).sum() / (suggested.sum() + there.sum()).clamp_min(1))
 
 
 def _places_to_learn_from(labels: Tensor, generator: torch.Generator) -> Tensor:

@@ -35,60 +35,79 @@ UNREACHED = 1e4
 class Plane:
     """A slice that the user annotated completely: what is not painted there is background.
 
-    `axis` counts the array's axes (z, y, x → 0, 1, 2), `index` the slices along it.
+    `axis` counts the array's axes (z, y, x → 0, 1, 2), `index` the slices along it. `values` are the labels that were
+    painted completely there, None for all: of the others nothing is known where they are not painted.
     """
 
     axis: int
     index: int
+    values: frozenset[int] | None = None
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """The complete slices of one orientation of the classes that share them: signed distances and centres of each."""
+
+    axis: int
+    indices: np.ndarray
+    channels: list[int]
+    maps: Tensor
+    centres: Tensor
 
 
 class Shape:
-    """The shape between completely annotated slices: signed distances (voxels of the finest spacing, inside > 0)."""
+    """The shape between completely annotated slices: signed distances (voxels of the finest spacing, inside > 0).
 
-    def __init__(
-        self, known: np.ndarray, planes: Sequence[Plane], classes: int, region: Region, spacing: Sequence[float]
-    ):
-        self.region, self.classes = region, classes
+    Args:
+        known: labels 1 to `classes` of the volume, z, y, x.
+        planes: for each class, the slices on which it is complete.
+        region: where to suggest.
+        spacing: of the array.
+    """
+
+    def __init__(self, known: np.ndarray, planes: Sequence[Sequence[Plane]], region: Region, spacing: Sequence[float]):
+        self.region, self.classes = region, len(planes)
         self.unit = min(spacing)
         self.spacing = spacing
-        self.axes: list[tuple[int, np.ndarray, Tensor, Tensor]] = []
+        self.stacks: list[_Stack] = []
         for axis in range(3):
-            indices = np.array(sorted({p.index for p in planes if p.axis == axis}), int)
-            if len(indices) < 2:
-                continue
-            rest = [a for a in range(3) if a != axis]
-            maps, centres = [], []
-            for index in indices:
-                plane = np.moveaxis(known, axis, 0)[index][region.slices[rest[0]], region.slices[rest[1]]]
-                distance = [
-                    _signed_distance(plane == c, (spacing[rest[0]], spacing[rest[1]]), FARTHEST * self.unit) / self.unit
-                    for c in range(1, classes + 1)
-                ]
-                maps.append(np.stack(distance))
-                centres.append([_centre(plane == c) for c in range(1, classes + 1)])
-            self.axes.append(
-                (axis, indices - region.start[axis], torch.from_numpy(np.stack(maps)), torch.tensor(np.array(centres)))
-            )
+            together: dict[tuple[int, ...], list[int]] = {}
+            for channel, own in enumerate(planes):
+                together.setdefault(tuple(sorted({p.index for p in own if p.axis == axis})), []).append(channel)
+            self.stacks += [self._stack(known, axis, s, c) for s, c in together.items() if len(s) > 1]
+
+    def _stack(self, known: np.ndarray, axis: int, indices: Sequence[int], channels: list[int]) -> _Stack:
+        rest = [a for a in range(3) if a != axis]
+        spacing = (self.spacing[rest[0]], self.spacing[rest[1]])
+        maps, centres = [], []
+        for index in indices:
+            plane = np.moveaxis(known, axis, 0)[index][self.region.slices[rest[0]], self.region.slices[rest[1]]]
+            there = [plane == c + 1 for c in channels]
+            maps.append(np.stack([_signed_distance(t, spacing, FARTHEST * self.unit) / self.unit for t in there]))
+            centres.append([_centre(t) for t in there])
+        within = np.array(indices, int) - self.region.start[axis]
+        return _Stack(axis, within, channels, torch.from_numpy(np.stack(maps)), torch.tensor(np.array(centres)))
 
     @property
     def useful(self) -> bool:
-        """Whether at least two slices of one orientation are complete."""
-        return bool(self.axes)
+        """Whether at least two slices of one orientation are complete for a class."""
+        return bool(self.stacks)
 
     def at(self, places: Tensor, without_own_plane: bool) -> tuple[Tensor, Tensor]:
-        """Returns hints (N × classes) and how doubtful they are (N) at flat places of the region.
+        """Returns hints and how doubtful they are, both N × classes, at flat places of the region.
 
         Doubt is the product of the distances to the slice before and behind; beyond the outermost slice the distance
-        times the mean gap.
+        times the mean gap; infinite where no shape suggests anything of a class.
 
         Args:
             without_own_plane: at an annotated slice, look at its neighbours instead.
         """
         coordinates = torch.stack(torch.unravel_index(places, self.region.shape), 1)
         hints = torch.zeros(len(places), self.classes)
-        doubt = torch.zeros(len(places), 1)
-        total = torch.zeros(len(places), 1)
-        for axis, indices, maps, centres in self.axes:
+        doubt = torch.zeros(len(places), self.classes)
+        total = torch.zeros(len(places), self.classes)
+        for stack in self.stacks:
+            axis, indices, maps, centres = stack.axis, stack.indices, stack.maps, stack.centres
             position = coordinates[:, axis].contiguous()
             known = torch.from_numpy(indices)
             own = torch.isin(position, known) if without_own_plane else torch.zeros(len(places), dtype=torch.bool)
@@ -115,12 +134,12 @@ class Shape:
             mean_gap = float(np.diff(indices).mean()) * step
             product = torch.where(outside, nearest * mean_gap, to_below * to_above * step**2)
             weight = (1 / (1 + nearest))[:, None]
-            hints += weight * value
-            total += weight
-            doubt += weight * product[:, None]
-        if self.axes:
-            hints, doubt = hints / total, doubt / total
-        return hints.clamp(-FARTHEST, FARTHEST), doubt[:, 0]
+            hints[:, stack.channels] += weight * value
+            total[:, stack.channels] += weight
+            doubt[:, stack.channels] += weight * product[:, None]
+        suggested = total > 0
+        hints = torch.where(suggested, hints / total, 0.0)
+        return hints.clamp(-FARTHEST, FARTHEST), torch.where(suggested, doubt / total, torch.inf)
 
     def _interpolated(
         self, coordinates: Tensor, axis: int, maps: Tensor, centres: Tensor, below: Tensor, above: Tensor, share: Tensor
@@ -128,7 +147,7 @@ class Shape:
         rest = [a for a in range(3) if a != axis]
         place = coordinates[:, rest].float()
         columns = []
-        for c in range(self.classes):
+        for c in range(maps.shape[1]):
             low, high = centres[below, c], centres[above, c]
             there = torch.isfinite(low).all(1) & torch.isfinite(high).all(1)
             # Each contour moves to where its centre would be at this slice.
@@ -150,11 +169,14 @@ class Growth:
 
     Args:
         array: float32, normalised, z, y, x.
-        labels: int64, of the region: 0 for background, -1 where nothing is known.
+        labels: int64, of the region: 0 for background, 1 to `classes`, -1 where nothing is known, and beyond `classes`
+            the number of an exclusion.
         planes: the slices that are annotated completely.
         classes: without the background.
         region: where to grow.
         spacing: of the array.
+        exclusions: labels that a voxel does not have, where that is all that is known of it; the first of them has the
+            number `classes` + 1.
     """
 
     def __init__(
@@ -165,15 +187,17 @@ class Growth:
         classes: int,
         region: Region,
         spacing: Sequence[float],
+        exclusions: Sequence[frozenset[int]] = (),
     ):
-        self.region, self.classes = region, classes
+        self.region, self.classes, self.exclusions = region, classes, exclusions
+        self.kinds = classes + 1 + len(exclusions)
         start, stop = region.start, region.stop
         inside = sorted({(p.axis, p.index - start[p.axis]) for p in planes if start[p.axis] <= p.index < stop[p.axis]})
         # Each must be left out once.
         self.useful = len(inside) > 1
         if not self.useful:
             return
-        side = max(1, math.ceil(math.sqrt(labels.numel() * (classes + 1) / LARGEST_GRID)))
+        side = max(1, math.ceil(math.sqrt(labels.numel() * self.kinds / LARGEST_GRID)))
         self.cell = tuple(side if axis in region.rest else 1 for axis in range(3))
         edges = self._edges(array, spacing)
         counts = self._counted(labels)
@@ -223,7 +247,7 @@ class Growth:
         return torch.stack(
             [
                 F.avg_pool3d((labels == n).float()[None], cell, cell, ceil_mode=True, divisor_override=1)[0]
-                for n in range(self.classes + 1)
+                for n in range(self.kinds)
             ]
         )
 
@@ -231,7 +255,7 @@ class Growth:
         """Slices × rows × columns × classes: costs of the nearest other label less those of the class, over their sum."""
         most, label = counts.max(0)
         seeds = torch.where(most > 0, label, -1).numpy()
-        costs = np.stack([np.where(seeds == n, 0, UNREACHED).astype(np.float32) for n in range(self.classes + 1)])
+        costs = np.stack([np.where(seeds == n, 0, UNREACHED).astype(np.float32) for n in range(self.kinds)])
         for _ in range(SWEEPS):
             for axis, along in enumerate(edges, 1):
                 costs = np.minimum(costs, along + np.minimum.accumulate(costs - along, axis=axis))
@@ -239,7 +263,9 @@ class Growth:
                 costs = np.minimum(costs, back - along)
         found = []
         for n in range(1, self.classes + 1):
-            other = np.delete(costs, n, 0).min(0)
+            others = [m for m in range(self.classes + 1) if m != n]
+            others += [m for m, excluded in enumerate(self.exclusions, self.classes + 1) if n in excluded]
+            other = costs[others].min(0)
             found.append((other - costs[n]) / (other + costs[n] + 1e-3))
         return torch.from_numpy(np.stack(found, -1)).movedim(self.region.slice_axis, 0)
 

@@ -2,6 +2,9 @@
 
 One volume is open at a time. The models that were read and the volume's features stay in memory between commands, so
 that a further round takes seconds. An error ends its command, not the process; the end of stdin ends the process.
+
+Volumes and label maps are image files, or arrays (`.npy`, z, y, x), which an editor can write and read without waiting:
+their geometry and place come with the command.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import SimpleITK as sitk
 import torch
 from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
 
 from ..configuration import Configuration
-from ..errors import ConfigurationError, HSSLError, MemoryExhaustedError, ModelFileError
-from ..events import Done, Event, Failed, OnEvent, Phase, Stop, Stopped, ignore, never
+from ..errors import ConfigurationError, HSSLError, InputError, MemoryExhaustedError, ModelFileError
+from ..events import Done, Event, Failed, Message, OnEvent, Phase, Stop, Stopped, ignore, never
 from ..files import sha256
 from ..imaging.labels import read_label_map
 from ..imaging.volumes import check_format, check_values, read_volume, write_volume
@@ -35,8 +39,12 @@ from ..outputs import check_outputs
 from .session import InteractiveSession
 from .slice_priors import Plane
 
-PlaneNumbers = tuple[Literal[0, 1, 2], NonNegativeInt]
-"""Axis of the array (z, y, x → 0, 1, 2) and index along it."""
+PlaneNumbers = tuple[Literal[0, 1, 2], NonNegativeInt] | tuple[Literal[0, 1, 2], NonNegativeInt, list[int]]
+"""Axis of the array (z, y, x → 0, 1, 2), index along it, and the labels that are complete there; without them, all."""
+ARRAY = ".npy"
+FAR_TOO_COARSE = 2.0
+"""Ratio of a volume's spacing to a model's from which the user is warned of a prediction."""
+_Row = Annotated[list[float], Field(min_length=4, max_length=4)]
 Model = tuple[ModelDescription, dict[str, torch.Tensor]]
 
 
@@ -49,7 +57,8 @@ class _WritingCommand(_Command):
     """Writes a label map and, where it is named, the uncertainty.
 
     Attributes:
-        label_map, uncertainty: files to write; without `uncertainty` it is not written.
+        label_map, uncertainty: files to write; without `uncertainty` it is not written. An array holds the part of the
+            volume that the result's `start` tells.
         overwrite: replace such files where they are, and are no inputs.
     """
 
@@ -63,10 +72,12 @@ class OpenCommand(_Command):
 
     Attributes:
         model: a run's folder or a model file whose features `learn` starts from; empty means none.
+        geometry: of an array: the 4 × 4 matrix from its indices (x, y, z) to LPS.
     """
 
     command: Literal["open"] = "open"
     volume: Path
+    geometry: Annotated[list[_Row], Field(min_length=4, max_length=4)] | None = None
     model: str = ""
     device: str = "auto"
     threads: int = Field(default=0, ge=0)
@@ -76,13 +87,16 @@ class LearnCommand(_WritingCommand):
     """Learns from what is painted and fills the rest; a further one goes on from the last.
 
     Attributes:
-        annotation: label map on the volume's grid.
+        annotation: label map on the volume's grid, or an array of the part of it that starts at the voxel `start`.
         planes: slices that are annotated completely.
+        background: value of the annotation that says that a voxel has none of the labels.
         whole_volume: fill the whole volume, not only the surroundings of the annotated slices.
     """
 
     command: Literal["learn"] = "learn"
     annotation: Path
+    start: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = (0, 0, 0)
+    background: int | None = None
     planes: list[PlaneNumbers] = []
     whole_volume: bool = False
 
@@ -129,6 +143,7 @@ class InteractiveWorker:
         self._models: dict[Path, Model] = {}
         self._read_at: dict[Path, int] = {}
         self._segmenters: dict[tuple[Path, str, bool], Segmenter] = {}
+        self._is_warm = False
 
     def do(self, command: Command, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
         """Does one command.
@@ -154,36 +169,36 @@ class InteractiveWorker:
         self._volume = self._session = None
         use_threads(command.threads)
         device = chosen_device(command.device)
-        volume = read_volume(command.volume)
+        volume = _array_volume(command) if command.volume.suffix == ARRAY else read_volume(command.volume)
         check_values(volume, command.volume)
         model = self._models[self._read(command.model)] if command.model else None
         session = InteractiveSession(volume, model, device)
         self._volume, self._model, self._device, self._session = volume, model, device, session
         self._sources = [command.volume, *([find_model(command.model)] if command.model else [])]
+        if not self._is_warm:
+            _warm_up(device)
+            self._is_warm = True
         return Done(result={"size": list(volume.GetSize()), "device": str(device)})
 
     def _learn(self, command: LearnCommand, on_event: OnEvent, stop: Stop) -> Done:
         volume = self._opened()
         self._check_outputs(command, command.annotation)
-        annotation = read_label_map(command.annotation, like=volume)
-        planes = [Plane(axis, index) for axis, index in command.planes]
-        for plane in planes:
-            count = volume.GetSize()[2 - plane.axis]
-            if plane.index >= count:
-                raise ConfigurationError(f"there is no slice {plane.index} along axis {plane.axis}: it has {count}")
-
+        annotation = _annotation(command, volume)
+        planes = [_plane(numbers, volume) for numbers in command.planes]
         if self._session is None:
             self._session = InteractiveSession(volume, self._model, self._device)
         try:
-            preview = self._session.learn(annotation, planes, on_event, stop, command.whole_volume)
+            preview = self._session.learn(annotation, planes, on_event, stop, command.whole_volume, command.background)
         except HSSLError:
             raise
         except BaseException:
             # A round that ends in its middle leaves features and head unfinished.
             self._session = None
             raise
-        axis, index = preview.next_slice.axis, preview.next_slice.index
-        return self._written(command, preview.label_map, preview.uncertainty, (axis, index), preview.seconds)
+        result = self._written(command, preview.labels, preview.uncertainty if command.uncertainty else None, volume)
+        found = preview.next_slice
+        result["next_slice"] = None if found is None else [found.axis, found.index]
+        return Done(result={**result, "place": preview.place, "seconds": preview.seconds})
 
     def _predict(self, command: PredictCommand, on_event: OnEvent, stop: Stop) -> Done:
         volume = self._opened()
@@ -194,6 +209,10 @@ class InteractiveWorker:
             raise ModelFileError(
                 command.model, "is a pretrained network, not a segmentation model", "Fine-tune it first."
             )
+        task = description.tasks[0]
+        coarse = _too_coarse(volume, description.fingerprints[task.name].spacing)
+        if coarse:
+            on_event(Message(level="warning", text=coarse))
         key = (path, str(self._device), command.flips)
         if key not in self._segmenters:
             self._segmenters[key] = Segmenter(description, state, self._device, flips=command.flips)
@@ -201,14 +220,24 @@ class InteractiveWorker:
             volume, self._segmenters[key], command.largest_component, uncertainty=True, on_event=on_event, stop=stop
         )
         assert prediction.uncertainty is not None
-        task = description.tasks[0]
         axis = description.fingerprints[task.name].slice_axis
-        doubt = sitk.GetArrayViewFromImage(prediction.uncertainty).sum(tuple(a for a in range(3) if a != axis))
-        place = (axis, int(doubt.argmax()))
-        return self._written(command, prediction.label_map, prediction.uncertainty, place, None)
+        doubt = sitk.GetArrayViewFromImage(prediction.uncertainty)
+        index = int(doubt.sum(tuple(a for a in range(3) if a != axis)).argmax())
+        place = [int(i) for i in np.unravel_index(int(doubt.take(index, axis).argmax()), doubt.take(index, axis).shape)]
+        place.insert(axis, index)
+        labels = sitk.GetArrayViewFromImage(prediction.label_map)
+        result = self._written(command, labels, prediction.uncertainty if command.uncertainty else None, volume)
+        certain = not doubt.any()
+        return Done(
+            result={
+                **result, "next_slice": None if certain else [axis, index], "place": None if certain else place
+            }
+        )  # fmt: skip
 
     def _check_outputs(self, command: _WritingCommand, source: Path) -> None:
         files = [command.label_map, *([command.uncertainty] if command.uncertainty else [])]
+        if command.label_map.suffix == ARRAY:
+            return  # an editor's own file, in a folder of its own
         for file in files:
             check_format(file)
         # The result of an earlier round gives way to the next one's.
@@ -219,20 +248,25 @@ class InteractiveWorker:
     def _written(
         self,
         command: LearnCommand | PredictCommand,
-        label_map: sitk.Image,
-        uncertainty: sitk.Image,
-        next_slice: tuple[int, int],
-        seconds: float | None,
-    ) -> Done:
-        result: dict[str, Any] = {"label_map": str(command.label_map), "next_slice": list(next_slice)}
-        if command.uncertainty is not None:
+        labels: np.ndarray,
+        uncertainty: sitk.Image | None,
+        volume: sitk.Image,
+    ) -> dict[str, Any]:
+        """Writes what a command asks for; returns where it is."""
+        result: dict[str, Any] = {"label_map": str(command.label_map)}
+        if uncertainty is not None and command.uncertainty is not None:
             write_volume(uncertainty, command.uncertainty)
             result["uncertainty"] = str(command.uncertainty)
-        write_volume(label_map, command.label_map)
+        if command.label_map.suffix == ARRAY:
+            box = _box(labels)
+            # Nobody looks at it before this command's end, so it need not be flushed to the disk.
+            np.save(command.label_map, labels[box])
+            return {**result, "start": [part.start for part in box]}
+        image = sitk.GetImageFromArray(labels)
+        image.CopyInformation(volume)
+        write_volume(image, command.label_map)
         self._own |= {file: sha256(file) for file in (command.label_map, command.uncertainty) if file is not None}
-        if seconds is not None:
-            result["seconds"] = seconds
-        return Done(result=result)
+        return result
 
     def _opened(self) -> sitk.Image:
         if self._volume is None:
@@ -247,6 +281,75 @@ class InteractiveWorker:
             self._models[path], self._read_at[path] = load_model(path), changed
             self._segmenters = {key: kept for key, kept in self._segmenters.items() if key[0] != path}
         return path
+
+
+def _array_volume(command: OpenCommand) -> sitk.Image:
+    if command.geometry is None:
+        raise ConfigurationError(f"the array {command.volume.name} comes without its geometry")
+    image = sitk.GetImageFromArray(_array(command.volume))
+    matrix = np.array(command.geometry)
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((matrix[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(matrix[:3, 3].tolist())
+    return image
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(path, f"is not a whole array ({error})") from error
+
+
+def _annotation(command: LearnCommand, volume: sitk.Image) -> sitk.Image:
+    if command.annotation.suffix != ARRAY:
+        return read_label_map(command.annotation, like=volume)
+    part, size = _array(command.annotation), volume.GetSize()[::-1]
+    stop = [a + n for a, n in zip(command.start, part.shape, strict=True)]
+    if any(s > n for s, n in zip(stop, size, strict=True)):
+        raise InputError(command.annotation, "goes beyond the volume")
+    whole = np.zeros(size, part.dtype)
+    whole[tuple(slice(a, b) for a, b in zip(command.start, stop, strict=True))] = part
+    image = sitk.GetImageFromArray(whole)
+    image.CopyInformation(volume)
+    return image
+
+
+def _plane(numbers: PlaneNumbers, volume: sitk.Image) -> Plane:
+    axis, index = numbers[:2]
+    count = volume.GetSize()[2 - axis]
+    if index >= count:
+        raise ConfigurationError(f"there is no slice {index} along axis {axis}: it has {count}")
+    return Plane(axis, index, frozenset(numbers[2]) if len(numbers) > 2 else None)
+
+
+def _too_coarse(volume: sitk.Image, spacing: tuple[float, float, float]) -> str:
+    """Says when a volume is so much coarser than what a model was made for that its result is of doubtful use."""
+    own, theirs = sorted(volume.GetSpacing()), sorted(spacing)
+    if max(a / b for a, b in zip(own, theirs, strict=True)) < FAR_TOO_COARSE:
+        return ""
+    found, wanted = (" × ".join(f"{value:.2g}" for value in values) for values in (own, theirs))
+    return f"The volume has voxels of {found} mm, the model was made for {wanted} mm: it takes long and may be wrong."
+
+
+def _box(labels: np.ndarray) -> tuple[slice, slice, slice]:
+    """The smallest part of a label map that holds all labels, at least one voxel."""
+    found = []
+    for axis in range(3):
+        there = np.flatnonzero(labels.any(tuple(a for a in range(3) if a != axis)))
+        found.append(slice(int(there[0]), int(there[-1]) + 1) if len(there) else slice(0, 1))
+    return found[0], found[1], found[2]
+
+
+def _warm_up(device: torch.device) -> None:
+    """Learns from a tiny volume: torch imports much of itself when it is first used, which the user need not wait for."""
+    array = np.random.default_rng(0).normal(size=(6, 16, 16)).astype(np.float32)
+    labels = np.zeros(array.shape, np.uint8)
+    labels[:, 4:9, 4:9] = 1
+    InteractiveSession(sitk.GetImageFromArray(array), None, device).learn(
+        sitk.GetImageFromArray(labels), [Plane(0, 1), Plane(0, 4)]
+    )
 
 
 def serve(lines: Iterable[str], on_event: OnEvent) -> None:

@@ -215,3 +215,80 @@ def test_nothing_is_filled_beyond_the_first_and_the_last_slice(whole_volume):
         session.learn(painted(volume, truth, planes), planes, whole_volume=whole_volume).label_map
     )
     assert set(np.flatnonzero(found.any((1, 2)))) == set(range(26, 35))
+
+
+def two_ellipsoids() -> tuple[sitk.Image, np.ndarray]:
+    """Two structures of unlike brightness that lie beside each other, and their labels 1 and 2."""
+    size = (48, 56, 56)
+    places = np.indices(size)
+
+    def there(centre, radius):
+        return sum(((p - c) / r) ** 2 for p, c, r in zip(places, centre, radius, strict=True)) < 1
+
+    labels = np.zeros(size, np.uint8)
+    labels[there((20, 20, 20), (14, 10, 12))] = 1
+    labels[there((30, 38, 36), (13, 11, 10))] = 2
+    noise = np.random.default_rng(0).normal(0, 25, size)
+    return sitk.GetImageFromArray((100.0 * (labels == 1) + 70.0 * (labels == 2) + noise).astype(np.float32)), labels
+
+
+def from_first_to_last(truth: np.ndarray, count: int) -> list[int]:
+    there = np.flatnonzero(truth.any((1, 2)))
+    return sorted({int(i) for i in np.linspace(there[0], there[-1], count).round()})
+
+
+def test_two_structures_that_were_painted_on_slices_of_their_own_do_not_destroy_each_other():
+    volume, truth = two_ellipsoids()
+    labels, planes = np.zeros_like(truth), []
+    for value in (1, 2):
+        for index in from_first_to_last(truth == value, 5):
+            labels[index][truth[index] == value] = value
+            planes.append(Plane(0, index, frozenset({value})))
+    annotation = sitk.GetImageFromArray(labels)
+    preview = InteractiveSession(volume).learn(annotation, planes)
+    assert dice(preview.label_map, truth == 1, 1) > 0.95 and dice(preview.label_map, truth == 2, 2) > 0.95
+    known = np.zeros(truth.shape, bool)
+    for plane in planes:
+        (value,) = plane.values
+        known[plane.index] |= truth[plane.index] == value
+        assert not (preview.labels[plane.index][truth[plane.index] != value] == value).any(), "complete for its segment"
+    assert (preview.labels[known] == truth[known]).all()
+
+
+def test_slices_of_a_second_orientation_add_and_leave_no_box():
+    volume, truth = two_ellipsoids()
+    middle = [Plane(0, index) for index in (15, 20, 25)]
+    crossing = [*middle, Plane(2, 16), Plane(2, 24)]
+    found = [
+        InteractiveSession(volume).learn(painted(volume, truth == 1, planes), planes).label_map
+        for planes in (middle, crossing)
+    ]
+    assert dice(found[1], truth == 1) > max(0.97, dice(found[0], truth == 1))
+
+
+def test_where_nothing_is_uncertain_no_slice_is_proposed():
+    volume, truth = bent_tube((5, 48, 48))
+    planes = [Plane(0, index) for index in range(5)]
+    preview = InteractiveSession(volume).learn(painted(volume, truth, planes), planes)
+    assert preview.next_slice is None and preview.place is None
+
+
+def test_what_was_painted_as_background_is_known_without_a_complete_slice():
+    volume, truth = bent_tube()
+    labels = np.zeros(truth.shape, np.uint8)
+    for index in (2, 8, 14, 20):
+        y, x = (int(v.mean()) for v in np.nonzero(truth[index]))
+        labels[index, y - 2 : y + 3, x - 2 : x + 3] = 5
+        labels[index, 2:6, 2:40] = 255
+    annotation = sitk.GetImageFromArray(labels)
+    preview = InteractiveSession(volume).learn(annotation, [], whole_volume=True, background=255)
+    assert set(np.unique(preview.labels)) <= {0, 5} and dice(preview.label_map, truth, 5) > 0.8
+
+
+def test_the_place_of_the_next_slice_is_its_most_uncertain_voxel():
+    volume, truth = bent_tube()
+    preview = InteractiveSession(volume).learn(painted(volume, truth, SLICES), SLICES)
+    doubt = sitk.GetArrayFromImage(preview.uncertainty)
+    plane = preview.next_slice
+    assert preview.place[plane.axis] == plane.index
+    assert doubt[preview.place] == np.moveaxis(doubt, plane.axis, 0)[plane.index].max() > 0

@@ -25,7 +25,7 @@ def test_the_shape_between_two_slices_moves_along_with_its_centre():
         known[z] = 0
         known[z, start : start + 8, start : start + 8] = 1
     region = Region((0, 0, 0), size, 0)
-    shape = Shape(known, [Plane(0, 0), Plane(0, 10)], 1, region, (1.0, 1.0, 1.0))
+    shape = Shape(known, [[Plane(0, 0), Plane(0, 10)]], region, (1.0, 1.0, 1.0))
     hints, doubt = shape.at(everywhere(region), without_own_plane=False)
     inside = (hints[:, 0] > 0).reshape(size).numpy()
     expected = np.zeros((40, 40), bool)

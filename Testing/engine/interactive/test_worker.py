@@ -161,6 +161,37 @@ def test_the_rest_of_the_volume_is_filled_and_a_second_round_goes_on_from_the_fi
     ]
 
 
+def test_arrays_go_in_and_out_without_image_files(client, scan, tmp_path):
+    """The part that is painted comes, the part that is filled goes back; places tell where they are."""
+    path, truth, annotation = scan
+    volume = sitk.ReadImage(str(path))
+    np.save(tmp_path / "volume.npy", sitk.GetArrayFromImage(volume))
+    painted = sitk.GetArrayFromImage(sitk.ReadImage(str(annotation)))
+    kept = np.where(painted == LIVER, LIVER, 0).astype(np.uint8)
+    low = [int(index.min()) for index in np.nonzero(kept)]
+    np.save(tmp_path / "part.npy", kept[low[0] :, low[1] :, low[2] :])
+    direction = np.array(volume.GetDirection()).reshape(3, 3) * volume.GetSpacing()
+    geometry = np.vstack([np.column_stack([direction, volume.GetOrigin()]), [0, 0, 0, 1]]).tolist()
+    opening = {"command": "open", "volume": str(tmp_path / "volume.npy"), "device": "cpu"}
+    assert "without its geometry" in client.ask(id=1, **opening)["message"]
+    assert client.ask(id=2, geometry=geometry, **opening)["event"] == "done"
+    asked = {**learning(3, tmp_path / "part.npy", tmp_path), "label_map": str(tmp_path / "labels.npy"), "start": low}
+    del asked["uncertainty"]
+    asked["planes"] = [[0, index, [LIVER]] for index in PLANES]
+    done = client.ask(**asked)
+    assert done["event"] == "done", done
+    found, start = np.load(tmp_path / "labels.npy"), done["result"]["start"]
+    whole = np.zeros(kept.shape, np.uint8)
+    whole[tuple(slice(a, a + n) for a, n in zip(start, found.shape, strict=True))] = found
+    assert all((whole[index] == kept[index]).all() for index in PLANES)
+    assert dice(whole, sitk.GetArrayFromImage(truth), LIVER) > 0.6
+    assert found.any((1, 2)).all() and done["result"]["place"][0] == done["result"]["next_slice"][1]
+    beyond = client.ask(**{**asked, "id": 4, "start": [kept.shape[0] - 1, 0, 0]})
+    assert "goes beyond the volume" in beyond["message"]
+    (tmp_path / "part.npy").write_bytes(b"torn")
+    assert "is not a whole array" in client.ask(**{**asked, "id": 5})["message"]
+
+
 def test_a_fine_tuned_model_predicts_the_open_volume_on_its_grid(client, scan, tmp_path):
     volume, truth, _ = scan
     model = model_file(tmp_path / "brain.zip")

@@ -1,0 +1,234 @@
+"""Watches a segmentation while it is edited, and keeps in its tags on which slices each segment was painted."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy
+import qt
+from slicer.util import VTKObservationMixin
+from vtk.util import numpy_support
+
+import slicer
+
+from ..scene import annotations
+from ..scene import segmentations as sceneSegmentations
+from ..scene import slices as sceneSlices
+from ..scene.annotatedSlices import Plane
+from ..scene.segmentations import Part
+
+STROKES = ("Paint", "Erase", "Draw", "Level tracing")
+"""Tools of the Segment Editor that change what the user has touched and nothing else."""
+
+
+@dataclass
+class _Layer:
+    """What a label map held when it was looked at last; several segments can share one."""
+
+    image: Any
+    time: int
+    part: Part
+
+
+class PaintingRecorder(VTKObservationMixin):
+    """Tells strokes on a slice from strokes across slices and from tools that work on the whole of a segment.
+
+    Args:
+        toolName: returns the name of the Segment Editor's active tool.
+        onChange: called after segments have changed, with whether a slice was painted.
+    """
+
+    def __init__(self, toolName: Callable[[], str], onChange: Callable[[bool], None]):
+        VTKObservationMixin.__init__(self)
+        self._toolName, self._onChange = toolName, onChange
+        self._segmentationNode = self._volumeNode = None
+        self._layers: dict[str, _Layer] = {}
+        self._segments: dict[str, tuple[Any, int, int]] = {}
+        self._tool = ""
+        self._isPending = self._isPaused = False
+
+    def watch(self, segmentationNode, volumeNode) -> None:
+        """Watches another segmentation, or none (None); what is there already is left as it is known."""
+        if segmentationNode is self._segmentationNode and volumeNode is self._volumeNode:
+            return
+        self.removeObservers()
+        self._segmentationNode, self._volumeNode = segmentationNode, volumeNode
+        self._remember()
+        if segmentationNode is not None and volumeNode is not None:
+            segmentation = segmentationNode.GetSegmentation()
+            self.addObserver(segmentation, slicer.vtkSegmentation.SourceRepresentationModified, self._modified)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Within it, changes are not the user's."""
+        self.flush()
+        self._isPaused = True
+        try:
+            yield
+        finally:
+            self._isPaused = False
+            self._remember()
+
+    @contextmanager
+    def describing(self) -> Iterator[None]:
+        """Within it, tags are written by others than this object, and voxels stay as they are."""
+        self.flush()
+        try:
+            yield
+        finally:
+            for segmentId, segment, image in self._present():
+                known = self._segments.get(segmentId)
+                if known is not None and known[0] is image:
+                    self._segments[segmentId] = (image, known[1], annotations.revision(segment))
+
+    def flush(self) -> None:
+        """Records at once what has changed, if anything has."""
+        if not self._isPending:
+            return
+        self._isPending = False
+        if self._segmentationNode is None or not slicer.mrmlScene.IsNodePresent(self._segmentationNode):
+            return
+        painted = self._record()
+        self._onChange(painted)
+
+    def _modified(self, caller, event) -> None:
+        if self._isPaused or self._isPending:
+            return
+        self._isPending, self._tool = True, self._toolName()
+        # Tags are set when the editor has finished with the segments.
+        qt.QTimer.singleShot(0, self.flush)
+
+    # What has changed --------------------------------------------------------------------------------------------
+
+    def _remember(self) -> None:
+        self._layers, self._segments = {}, {}
+        self._isPending = False
+        if self._segmentationNode is None or self._volumeNode is None:
+            return
+        for segmentId, segment, image in self._present():
+            self._layers.setdefault(_key(image), _looked(image))
+            self._segments[segmentId] = (image, segment.GetLabelValue(), annotations.revision(segment))
+
+    def _present(self) -> list[tuple[str, Any, Any]]:
+        if self._segmentationNode is None:
+            return []
+        name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+        segmentation = self._segmentationNode.GetSegmentation()
+        found = []
+        for segmentId in segmentation.GetSegmentIDs():
+            segment = segmentation.GetSegment(segmentId)
+            image = segment.GetRepresentation(name)
+            if image is not None:
+                found.append((segmentId, segment, image))
+        return found
+
+    def _record(self) -> bool:
+        painted = False
+        differences: dict[str, tuple[Part, Part] | None] = {}
+        layers, segments = {}, {}
+        for segmentId, segment, image in self._present():
+            key, value = _key(image), segment.GetLabelValue()
+            revision = annotations.revision(segment)
+            before = self._segments.get(segmentId)
+            # An undone step brings its tags back with it.
+            if before is not None and before[2] == revision:
+                old = self._layers[_key(before[0])]
+                pair = f"{_key(before[0])} {key}"
+                if pair not in differences:
+                    differences[pair] = None if _isUnchanged(old, image) else _difference(old.part, _looked(image).part)
+                found = differences[pair]
+                if found is not None:
+                    was, now = found[0].values == before[1], found[1].values == value
+                    if (was ^ now).any():
+                        painted |= self._recordSegment(segmentId, segment, image, found[1].start, was, now)
+            segments[segmentId] = (image, value, annotations.revision(segment))
+            if key not in layers:
+                known = self._layers.get(key)
+                layers[key] = known if known is not None and _isUnchanged(known, image) else _looked(image)
+        self._layers, self._segments = layers, segments
+        return painted
+
+    def _recordSegment(self, segmentId, segment, image, start, was: numpy.ndarray, now: numpy.ndarray) -> bool:
+        node, volumeNode = self._segmentationNode, self._volumeNode
+        try:
+            toNode = sceneSegmentations.matrixInNode(volumeNode, node)
+        except sceneSegmentations.SceneVolumeError:
+            return False
+        shape = sceneSegmentations.gridShape(volumeNode)
+
+        def onGrid(values: numpy.ndarray) -> Part:
+            found = sceneSegmentations.cropped(values, start)
+            if not found.values.size:
+                return annotations.NOTHING
+            matrix = sceneSegmentations.imageMatrix(image)
+            moved = sceneSegmentations.orientedImage(found.values.astype(numpy.uint8), matrix, found.start)
+            return sceneSegmentations.imagePart(moved, 1, toNode, shape)
+
+        changed = onGrid(was ^ now)
+        if not changed.values.size:
+            return False
+        plane = self._planeOf(changed)
+        if plane is not None:
+            annotations.addPainted(node, segmentId, volumeNode, plane)
+            return True
+        if self._tool in STROKES:
+            own = annotations.read(node, segmentId, volumeNode)
+            union = _joined(own.scribbles, changed)
+            annotations.write(node, segmentId, volumeNode, replace(own, scribbles=union))
+            return True
+        if annotations.hasDraft(segment):
+            # A tool that works on the whole segment, such as Smoothing: nobody has painted what it changed.
+            own = annotations.read(node, segmentId, volumeNode)
+            draft = _joined(own.draft, onGrid(now & ~was))
+            present = sceneSegmentations.segmentPart(node, segmentId, volumeNode)
+            kept = sceneSegmentations.cropped(draft.values & present.within(draft.slices), draft.start)
+            annotations.write(node, segmentId, volumeNode, replace(own, draft=kept))
+        return False
+
+    def _planeOf(self, changed: Part) -> Plane | None:
+        """The one slice of the volume on which something has changed; of several, the one that a view shows."""
+        flat = [axis for axis in range(3) if changed.values.shape[axis] == 1]
+        candidates = [(axis, changed.start[axis]) for axis in flat]
+        if len(candidates) < 2:
+            return candidates[0] if candidates else None
+        shown = sceneSlices.shownPlanes(self._volumeNode)
+        usual = annotations.usualAxis(self._volumeNode)
+        return min(candidates, key=lambda plane: (plane not in shown, plane[0] != usual))
+
+
+def _key(image) -> str:
+    return image.GetAddressAsString("vtkObject")
+
+
+def _looked(image) -> _Layer:
+    extent = numpy.array(image.GetExtent()).reshape(3, 2)
+    scalars = image.GetPointData().GetScalars()
+    if scalars is None or (extent[:, 1] < extent[:, 0]).any():
+        return _Layer(image, image.GetMTime(), Part((0, 0, 0), numpy.zeros((0, 0, 0), numpy.uint8)))
+    values = numpy_support.vtk_to_numpy(scalars).reshape((extent[:, 1] - extent[:, 0] + 1)[::-1])
+    k, j, i = (int(n) for n in extent[::-1, 0])
+    return _Layer(image, image.GetMTime(), Part((k, j, i), values.copy()))
+
+
+def _isUnchanged(layer: _Layer, image) -> bool:
+    return layer.image is image and layer.time == image.GetMTime()
+
+
+def _difference(before: Part, now: Part) -> tuple[Part, Part] | None:
+    """The smallest box in which two label maps differ, of both; None where they are equal."""
+    box = sceneSegmentations.around([before, now])
+    if before.slices == now.slices:
+        was, present = before.values, now.values
+    else:
+        was, present = before.within(box), now.within(box)
+    found = sceneSegmentations.cropped(was != present, (box[0].start, box[1].start, box[2].start))
+    if not found.values.size:
+        return None
+    inside = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(found.slices, box, strict=True))
+    return Part(found.start, was[inside]), Part(found.start, present[inside])
+
+
+def _joined(one: Part, other: Part) -> Part:
+    box = sceneSegmentations.around([one, other])
+    return Part((box[0].start, box[1].start, box[2].start), one.within(box) | other.within(box))

@@ -1,0 +1,463 @@
+"""The effect in a scene that changes under it, and what it keeps of what was painted; the worker is played."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import qt
+import SimpleITK as sitk
+import vtk
+from effect_bench import COMPLETE, answer, commands, learnedFrom, on
+
+import slicer
+from harness import segment_editor
+from harness.fixtures import settle, waitUntil
+from HSSLSegmentationLib.effect import session as effectSession
+from HSSLSegmentationLib.effect import steps
+from HSSLSegmentationLib.scene import annotations
+from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
+from HSSLSegmentationLib.scene import volumes as sceneVolumes
+
+
+def previewed(played) -> None:
+    played.options.startButton.click()
+    answer(played.processes[-1], played.liver)
+    assert played.previewNode() is not None
+
+
+def applied(played) -> None:
+    previewed(played)
+    played.options.applyButton.click()
+    settle()
+    assert played.previewNode() is None and (played.where("liver") == played.liver).all()
+
+
+def planesOf(played) -> list:
+    played.options.startButton.click()
+    return [tuple(plane[:2]) for plane in learnedFrom(played.processes[-1])]
+
+
+def stroke(played, plane, where=None) -> None:
+    """What Paint does: another contour on a slice, with an undo step before."""
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("Paint")
+    settle()
+    played.editor.saveStateForUndo()
+    now = played.where("liver").copy()
+    axis, index = plane
+    np.moveaxis(now, axis, 0)[index] = np.moveaxis(np.roll(played.liver, 1, 2) if where is None else where, axis, 0)[
+        index
+    ]
+    played.paint("liver", now)
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("HSSL")
+    settle()
+
+
+# The scene changes -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", ["segmentation", "volume"])
+def test_a_node_that_is_removed_while_its_preview_is_shown_takes_nothing_down(played, who):
+    """The preview goes too, but not inside the removal, of which Slicer crashes; the fixture looks at that."""
+    previewed(played)
+    slicer.mrmlScene.RemoveNode(getattr(played, who))
+    assert played.previewNode() is not None, "not yet"
+    settle()
+    assert played.previewNode() is None and played.effect.session is None
+
+
+def test_a_preview_that_somebody_deletes_is_gone_and_the_slider_still_moves(played):
+    previewed(played)
+    slicer.mrmlScene.RemoveNode(played.previewNode())
+    played.options.opacitySlider.value = 0.2
+    played.options.shownCheck.click()
+    settle()
+    played.options.discardButton.click()
+    assert played.previewNode() is None
+
+
+def test_the_preview_is_neither_saved_nor_listed_and_is_outlined(played):
+    previewed(played)
+    node = played.previewNode()
+    assert node.GetHideFromEditors() and not node.GetSaveWithScene() and not node.GetDisplayNode().GetSaveWithScene()
+    display = node.GetDisplayNode()
+    assert display.GetSliceIntersectionThickness() > 1 and display.GetOpacity2DFill() < 1
+    played.options.shownCheck.click()
+    assert not display.GetVisibility()
+
+
+def test_without_segments_the_button_cannot_be_clicked(bench):
+    """An effect that can be chosen without a segmentation makes Slicer 5.10 crash."""
+    editor = bench.editor
+    editor.setActiveEffect(None)
+    assert not editor._effectButtonEnabled("HSSL")
+    editor.setSegmentationNode(None)
+    assert not editor._effectButtonEnabled("HSSL")
+    with pytest.raises(RuntimeError, match="crashes"):
+        editor.setActiveEffectByName("HSSL")
+    editor.setSegmentationNode(bench.segmentation)
+    editor._addSegment("liver")
+    assert editor._effectButtonEnabled("HSSL")
+
+
+def test_segments_that_come_get_another_name_or_are_hidden_are_noticed(bench):
+    assert not bench.options.startButton.enabled
+    identifier = bench.editor._addSegment("liver")
+    settle()
+    assert bench.options.startButton.enabled
+    bench.paint(identifier, on(COMPLETE, bench.liver))
+    bench.editor._addSegment("spleen")
+    settle()
+    assert bench.options.slicesList.count == len(COMPLETE) and "liver" in bench.options.slicesList.item(0).text()
+    bench.segmentation.GetSegmentation().GetSegment(identifier).SetName("right lobe")
+    settle()
+    assert "right lobe" in bench.options.slicesList.item(0).text()
+    bench.segmentation.GetDisplayNode().SetSegmentVisibility(identifier, False)
+    settle()
+    assert bench.options.slicesList.count == 0
+    bench.segmentation.GetSegmentation().RemoveSegment(identifier)
+    bench.segmentation.GetSegmentation().RemoveAllSegments()
+    settle()
+    assert not bench.options.startButton.enabled
+
+
+@pytest.mark.parametrize("what", ["None", "module"])
+def test_a_preview_ends_with_the_tool_even_after_another_one_was_used(played, what):
+    previewed(played)
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("Paint")
+    settle()
+    assert played.previewNode() is not None, "corrections are painted"
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("")
+    settle()
+    assert played.previewNode() is None and played.effect.session is None
+
+
+def test_a_segment_that_is_removed_during_a_round_is_told(played):
+    played.add("spleen", on(COMPLETE, played.spleen))
+    played.options.startButton.click()
+    played.segmentation.GetSegmentation().RemoveSegment("spleen")
+    settle()
+    answer(played.processes[-1], played.liver)
+    assert "spleen was removed meanwhile" in played.options.statusLabel.text
+    assert played.options.startButton.enabled and played.options.progressBar.isHidden()
+
+
+def test_a_volume_that_is_changed_during_a_round_makes_the_result_void(played):
+    played.options.startButton.click()
+    slicer.util.arrayFromVolume(played.volume)[:] += 1
+    slicer.util.arrayFromVolumeModified(played.volume)
+    played.volume.GetImageData().Modified()
+    answer(played.processes[-1], played.liver)
+    assert "was changed or moved meanwhile" in played.options.statusLabel.text and played.previewNode() is None
+
+
+def test_another_transform_of_the_segmentation_is_told_before_the_round(played):
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = vtk.vtkTransform()
+    matrix.Translate(5, 0, 0)
+    transform.SetMatrixTransformToParent(matrix.GetMatrix())
+    played.segmentation.SetAndObserveTransformNodeID(transform.GetID())
+    settle()
+    assert not played.options.startButton.enabled
+    assert "labels is under another transform than CT" in played.options.startButton.toolTip
+
+
+def test_an_effect_that_slicer_has_deleted_does_nothing_more(played):
+    previewed(played)
+    kept = played.effect.scriptedEffect
+
+    class Deleted:
+        def __getattr__(self, name):
+            raise ValueError(f"Trying to call '{name}' on a destroyed qSlicerSegmentEditorScriptedEffect object")
+
+    played.effect.scriptedEffect = Deleted()
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("")
+    settle()
+    played.effect.scriptedEffect = kept
+
+
+def test_a_worker_that_does_not_answer_a_cancellation_is_ended(played, monkeypatch):
+    monkeypatch.setattr(effectSession, "CANCEL_GRACE_MS", 0)
+    played.options.startButton.click()
+    played.options.cancelButton.click()
+    settle()
+    assert played.processes[-1].killed and "did not answer" in played.options.statusLabel.text
+    previewed(played)
+    assert len(played.processes) == 2
+
+
+def test_an_idle_worker_that_is_killed_takes_no_preview_away(played):
+    previewed(played)
+    played.processes[-1].end(9, crashed=True)
+    settle()
+    assert played.previewNode() is not None and "Ready after" in played.options.statusLabel.text
+    played.options.applyButton.click()
+    settle()
+    assert (played.where("liver") == played.liver).all()
+    stroke(played, (0, 5))
+    previewed(played)
+    assert len(played.processes) == 2 and commands(played.processes[-1])[0]["command"] == "open"
+
+
+def test_names_are_text_and_never_markup(played):
+    played.volume.SetName("<i>CT</i>")
+    played.volume.SetAndObserveImageData(None)
+    played.effect._show()
+    assert "&lt;i&gt;CT" in played.options.hintLabel.text
+    assert played.options.statusLabel.textFormat == qt.Qt.PlainText
+
+
+# Segments --------------------------------------------------------------------------------------------------------
+
+
+def test_slicers_default_terminology_tells_nothing(bench):
+    mine = bench.editor._addSegment("my liver")
+    other = bench.editor._addSegment("something")
+    default = sceneSegmentations.terminologyOf(bench.segmentation.GetSegmentation().GetSegment(mine))
+    assert default and default == sceneSegmentations.terminologyOf(
+        bench.segmentation.GetSegmentation().GetSegment(other)
+    )
+    tumour = sceneSegmentations.SegmentClass(1, "tumour", None, default)
+    assert sceneSegmentations.segmentOfClass(tumour, bench.segmentation) == ""
+    assert [c.value for c in sceneSegmentations.classesOf(bench.segmentation, [tumour]).values()] == [2, 3]
+
+
+def test_what_lies_outside_of_a_cropped_volume_stays(played):
+    whole = played.liver.copy()
+    played.paint("liver", whole)
+    cropped = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "cropped")
+    image = sitk.GetImageFromArray(slicer.util.arrayFromVolume(played.volume)[3:8])
+    sceneVolumes.updateFromImage(cropped, image)
+    matrix = sceneVolumes.localMatrix(played.volume)
+    matrix[:, 3] = matrix @ [0, 0, 3, 1]
+    cropped.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    played.editor.setSourceVolumeNode(cropped)
+    settle()
+    played.options.startButton.click()
+    inside = np.zeros_like(played.liver[3:8])
+    inside[1, 4:9, 4:9] = True
+    annotated = annotations.annotationOf(played.segmentation, {"liver": 1}, cropped)[0]
+    assert set(annotated.planes) <= {(0, index) for index in range(5)}
+    answer(played.processes[-1], inside)
+    played.options.applyButton.click()
+    settle()
+    after = played.where("liver")
+    assert (after[:3] == whole[:3]).all() and (after[8:] == whole[8:]).all()
+
+
+def test_a_segmentation_under_a_transform_gets_the_volumes_own_grid(bench):
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = vtk.vtkTransform()
+    matrix.RotateX(31)
+    transform.SetMatrixTransformToParent(matrix.GetMatrix())
+    bench.volume.SetAndObserveTransformNodeID(transform.GetID())
+    node = sceneSegmentations.newSegmentation("made", bench.volume)
+    geometry = slicer.vtkOrientedImageData()
+    text = node.GetSegmentation().GetConversionParameter(
+        slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    )
+    slicer.vtkSegmentationConverter.DeserializeImageGeometry(text, geometry, False)
+    assert np.allclose(sceneSegmentations.imageMatrix(geometry), sceneVolumes.localMatrix(bench.volume), atol=1e-4)
+
+
+def test_paint_that_is_added_while_a_preview_is_shown_stays_at_apply(played):
+    previewed(played)
+    where = np.zeros_like(played.liver)
+    where[5, 10:20, 3:9] = True
+    stroke(played, (0, 5), where)
+    played.options.applyButton.click()
+    settle()
+    after = played.where("liver")
+    assert (after[5] == where[5]).all(), "as it was painted"
+    rest = [index for index in range(len(after)) if index != 5]
+    assert (after[rest] == played.liver[rest]).all()
+
+
+def test_a_large_result_is_written_in_steps(played, monkeypatch):
+    monkeypatch.setattr(steps, "SECONDS_AT_ONCE", 0.0)
+    monkeypatch.setattr(effectSession, "VOXELS_A_STEP", 1)
+    played.options.startButton.click()
+    settle()
+    waitUntil(lambda: any(c["command"] == "learn" for c in commands(played.processes[-1])), 30, "the command")
+    answer(played.processes[-1], played.liver)
+    played.options.applyButton.click()
+    assert played.effect.session.busy and not played.options.previewFrame.enabled
+    waitUntil(lambda: not played.effect.session.busy, 30, "the end of writing")
+    settle()
+    assert (played.where("liver") == played.liver).all() and played.previewNode() is None
+    played.editor.undo()
+    assert (played.where("liver") == on(COMPLETE, played.liver)).all()
+
+
+# What was painted stays known ------------------------------------------------------------------------------------
+
+
+def test_after_apply_only_what_is_corrected_is_annotation(played):
+    applied(played)
+    stroke(played, (0, 5))
+    stroke(played, (2, 15), on([], played.liver))
+    assert planesOf(played) == [(0, 2), (0, 4), (0, 5), (0, 7), (2, 15)]
+
+
+@pytest.mark.parametrize("how", ["tool", "volume and back", "killed worker", "saved scene", "undo of a second apply"])
+def test_what_was_painted_survives(played, how, tmp_path):
+    applied(played)
+    stroke(played, (0, 5))
+    if how == "tool":
+        played.editor.setActiveEffect(None)
+        settle()
+        played.editor.setActiveEffectByName("HSSL")
+    elif how == "volume and back":
+        other = slicer.util.addVolumeFromArray(np.zeros((2, 2, 2)), name="other")
+        played.editor.setSourceVolumeNode(other)
+        settle()
+        played.editor.setSourceVolumeNode(played.volume)
+    elif how == "killed worker":
+        played.processes[-1].end(9, crashed=True)
+    elif how == "saved scene":
+        path = str(tmp_path / "labels.seg.nrrd")
+        assert slicer.util.saveNode(played.segmentation, path)
+        played.segmentation = slicer.util.loadSegmentation(path)
+        played.editor.setSegmentationNode(played.segmentation)
+        settle()
+        played.editor.setActiveEffectByName("HSSL")
+    else:
+        previewed(played)
+        played.options.applyButton.click()
+        settle()
+        played.editor.undo()
+    settle()
+    assert planesOf(played) == [(0, 2), (0, 4), (0, 5), (0, 7)]
+
+
+def test_a_prediction_is_a_draft_that_is_corrected_and_learned_from(played, monkeypatch):
+    played.paint("liver", played.liver)
+    annotations.markDraft(played.segmentation, ["liver"], played.volume)
+    settle()
+    played.options.startButton.click()
+    assert "is a draft that nobody has corrected" in played.options.statusLabel.text
+    assert not played.processes or not any(c["command"] == "learn" for c in commands(played.processes[-1]))
+    wrong = played.liver.copy()
+    wrong[:, :, 16:] = False
+    stroke(played, (0, 4), wrong)
+    assert planesOf(played) == [(0, 4)]
+
+
+def test_smoothing_an_applied_result_is_no_painting(played):
+    applied(played)
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("Smoothing")
+    settle()
+    eroded = played.liver & np.roll(played.liver, 1, 1) & np.roll(played.liver, 1, 2)
+    played.paint("liver", eroded)
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("HSSL")
+    settle()
+    assert planesOf(played) == [(0, index) for index in COMPLETE]
+
+
+def test_a_sphere_brush_leaves_scribbles_and_no_complete_slices(played):
+    applied(played)
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("Paint")
+    settle()
+    with_ball = played.liver.copy()
+    with_ball[4:7, 1:4, 1:4] = True
+    played.paint("liver", with_ball)
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("HSSL")
+    settle()
+    assert planesOf(played) == [(0, index) for index in COMPLETE]
+    learn = commands(played.processes[-1])[-1]
+    labels = np.load(learn["annotation"])
+    k, j, i = learn["start"]
+    assert (labels[5 - k, 1 - j : 4 - j, 1 - i : 4 - i] == 1).all()
+
+
+def test_a_stroke_is_undone_with_what_is_known_of_it(played):
+    applied(played)
+    stroke(played, (0, 5), on([], played.liver))
+    assert played.options.slicesList.count == 4
+    played.editor.undo()
+    settle()
+    assert played.options.slicesList.count == 3
+    played.editor.redo()
+    settle()
+    assert played.options.slicesList.count == 4
+
+
+def test_a_slice_is_complete_for_the_segments_that_were_painted_on_it(played):
+    played.add("spleen", on([3, 5], played.spleen))
+    played.options.startButton.click()
+    assert learnedFrom(played.processes[-1]) == [[0, 2, [1]], [0, 3, [2]], [0, 4, [1]], [0, 5, [2]], [0, 7, [1]]]
+
+
+def test_a_slice_of_the_list_is_visited_and_switched_off_and_on(played):
+    options = played.options
+    settle()
+    assert [options.slicesList.item(n).text() for n in range(3)] == [
+        f"S: {played.volume.GetOrigin()[2] + index * played.volume.GetSpacing()[2]:.4g} mm" for index in COMPLETE
+    ]
+    options.slicesList.itemClicked.emit(options.slicesList.item(1))
+    red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+    expected = played.volume.GetOrigin()[2] + COMPLETE[1] * played.volume.GetSpacing()[2]
+    assert red.GetSliceOffset() == pytest.approx(expected)
+    options.slicesList.item(1).setCheckState(qt.Qt.Unchecked)
+    settle()
+    assert options.slicesList.count == 3, "it can be switched on again"
+    assert planesOf(played) == [(0, 2), (0, 7)]
+    learn = commands(played.processes[-1])[-1]
+    assert not np.load(learn["annotation"])[4 - learn["start"][0]].any()
+    played.options.cancelButton.click()
+    played.processes[-1].end(0)
+    settle()
+    options.slicesList.item(1).setCheckState(qt.Qt.Checked)
+    settle()
+    assert planesOf(played) == [(0, 2), (0, 4), (0, 7)]
+
+
+def test_rounds_start_by_themselves_while_the_old_preview_stays(played):
+    previewed(played)
+    node = played.previewNode()
+    played.options.liveCheck.click()
+    stroke(played, (0, 5))
+    assert played.effect._liveTimer.isActive()
+    played.effect._liveTimer.stop()
+    played.effect.onLive()
+    assert played.effect.session.busy and played.previewNode() is node
+    stroke(played, (0, 6))
+    played.effect._liveTimer.stop()
+    played.effect.onLive()
+    count = sum(c["command"] == "learn" for c in commands(played.processes[-1]))
+    answer(played.processes[-1], played.liver & (np.arange(played.liver.shape[0]) < 6)[:, None, None])
+    assert played.previewNode() is node, "shows the new one"
+    assert played.effect._liveTimer.isActive(), "what was painted meanwhile is learned from next"
+    played.effect._liveTimer.stop()
+    played.effect.onLive()
+    assert sum(c["command"] == "learn" for c in commands(played.processes[-1])) == count + 1
+    assert (0, 6) in [tuple(plane[:2]) for plane in learnedFrom(played.processes[-1])]
+
+
+def test_views_that_cut_the_volume_obliquely_are_aligned_on_request(played):
+    assert played.options.alignButton.isHidden()
+    matrix = sceneVolumes.localMatrix(played.volume)
+    turn = vtk.vtkTransform()
+    turn.RotateX(25)
+    tilted = slicer.util.arrayFromVTKMatrix(turn.GetMatrix()) @ matrix
+    played.volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(tilted))
+    played.effect._show()
+    assert not played.options.alignButton.isHidden()
+    played.options.alignButton.click()
+    assert played.options.alignButton.isHidden()
+
+
+def test_two_editors_share_the_worker_and_each_opens_its_volume(played):
+    previewed(played)
+    again = segment_editor.opened(played.segmentation, played.volume, "HSSL")
+    settle()
+    other = again.activeEffect().self()
+    other.makeProcess = played.effect.makeProcess
+    other.options.startButton.click()
+    assert len(played.processes) == 1
+    opened = [c for c in commands(played.processes[0]) if c["command"] == "open"]
+    assert len(opened) == 2
+    again.setActiveEffect(None)
+    settle()
+    other.scriptedEffect.cleanup()
+    again.setMRMLSegmentEditorNode(None)
+    assert played.processes[0].isRunning(), "the other editor uses it still"
