@@ -1,53 +1,67 @@
-"""Which slices count as complete, and what a correction of an applied result adds."""
+"""On which slices somebody has painted, told from the voxels alone, and what that is worth to learning."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
+import SimpleITK as sitk
+from drawn import STRUCTURES, along, evenly, on
 
-from HSSLSegmentationLib.scene.annotatedSlices import Annotation, corrected, isCorrection, paintedSlices
-
-
-def ball(shape=(20, 24, 28), centre=(10, 12, 14), radius=7) -> np.ndarray:
-    places = np.indices(shape)
-    return sum((p - c) ** 2 for p, c in zip(places, centre, strict=True)) <= radius**2
+from HSSLSegmentationLib.scene.annotatedSlices import paintedSlices
 
 
-def kept(planes) -> np.ndarray:
-    """The ball, as somebody would paint it who paints these slices only."""
-    whole, painted = ball(), np.zeros_like(ball())
-    for axis, index in planes:
-        np.moveaxis(painted, axis, 0)[index] = np.moveaxis(whole, axis, 0)[index]
-    return painted
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_painted_slices_are_recognised(name, axis):
+    truth = along(name, axis)
+    for count in (3, 5, 7):
+        planes = [(axis, index) for index in evenly(truth, axis, count)]
+        assert paintedSlices(on(truth, planes)) == planes, count
 
 
-def test_slices_that_were_painted_are_found_in_each_orientation():
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("name", [name for name in STRUCTURES if "sheet" not in name])
+def test_adjacent_slices_are_recognised(name, axis):
+    truth = along(name, axis)
+    first = evenly(truth, axis, 5)[1]
+    planes = [(axis, first + step) for step in (0, 1, 15, 16, 17)]
+    assert paintedSlices(on(truth, planes)) == planes
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_slices_of_two_orientations_are_told_apart(axis):
+    truth = along("ball", axis)
+    other = (axis + 2) % 3
+    planes = [*((axis, index) for index in (20, 30, 40)), *((other, index) for index in (25, 38))]
+    assert paintedSlices(on(truth, planes)) == sorted(planes)
+
+
+def test_a_single_slice_is_its_own_and_nothing_is_none():
     for axis in range(3):
-        planes = [(axis, 8), (axis, 11), (axis, 13)]
-        assert paintedSlices(kept(planes)) == planes
-
-
-def test_slices_of_two_orientations_are_told_apart():
-    planes = [(0, 6), (0, 12), (2, 15)]
-    assert paintedSlices(kept(planes)) == planes
-
-
-def test_nothing_painted_means_no_slices():
+        truth = along("cord", axis)
+        assert paintedSlices(on(truth, [(axis, 30)])) == [(axis, 30)]
     assert paintedSlices(np.zeros((3, 4, 5), bool)) == []
 
 
-def test_a_correction_adds_its_slices_and_leaves_out_what_was_only_proposed():
-    planes = [(0, 8), (0, 12)]
-    before = Annotation(kept(planes).astype(np.uint8), planes)
-    applied = ball(radius=8).astype(np.uint8)
-    present = applied.copy()
-    present[10] = ball()[10]
-    assert isCorrection(before, applied, present)
-    after = corrected(before, applied, present)
-    assert after.planes == [(0, 8), (0, 10), (0, 12)]
-    assert (after.labels.astype(bool) == kept(after.planes)).all()
+def test_of_a_body_that_is_painted_wholly_every_slice_is_complete():
+    truth = along("ball", 0)
+    assert paintedSlices(truth) == [(0, int(index)) for index in np.flatnonzero(truth.any((1, 2)))]
 
 
-def test_an_undone_result_is_no_correction():
-    planes = [(0, 8), (0, 12)]
-    before = Annotation(kept(planes).astype(np.uint8), planes)
-    assert not isCorrection(before, ball().astype(np.uint8), kept([*planes, (0, 10)]).astype(np.uint8))
+@pytest.mark.parametrize(
+    ("name", "axis", "least"),
+    [("cord", 0, 0.85), ("cord", 1, 0.85), ("cord", 2, 0.85), ("thin cord", 0, 0.75), ("shell", 0, 0.85), ("sheet", 0, 0.7),
+     ("ball", 2, 0.95), ("at the border", 1, 0.9), ("oblique cord", 0, 0.8)],
+)  # fmt: skip
+def test_seven_slices_that_nobody_has_named_fill_the_structure(name, axis, least):
+    from hssl.interactive.session import InteractiveSession
+    from hssl.interactive.slice_priors import Plane
+
+    truth = along(name, axis)
+    painted = on(truth, [(axis, index) for index in evenly(truth, axis, 7)])
+    noise = np.random.default_rng(0).normal(0, 20, truth.shape)
+    volume = sitk.GetImageFromArray((100 * truth + noise).astype(np.float32))
+    planes = [Plane(a, index) for a, index in paintedSlices(painted)]
+    found = InteractiveSession(volume).learn(sitk.GetImageFromArray(painted.astype(np.uint8)), planes).labels > 0
+    dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
+    assert dice > least, dice

@@ -8,6 +8,8 @@ ALONE = 0.5
 """Share of a slice's painted voxels without a painted neighbour before and behind, from which it was painted as a slice."""
 ALL = 0.99
 """Share of the voxels that the slices of one orientation must hold to explain everything."""
+GAPS = 0.7
+"""Share of the slices from the first to the last up to which they are taken for several stacks with gaps in between."""
 SHARPER = 1.25
 """How much sharper the ends along one axis must be than along the usual one, for a block to be a stack along it."""
 
@@ -37,8 +39,11 @@ def paintedSlices(painted: numpy.ndarray, usualAxis: int = 0) -> list[Plane]:
         elif any(found):
             axis = max(range(3), key=lambda a: (_held(rest, a, found[a]), a == usualAxis))
         else:
-            axis = _stackAxis(rest, usualAxis if first is None else first)
-            found[axis] = numpy.flatnonzero(rest.any(_others(axis))).tolist()
+            there = [numpy.flatnonzero(rest.any(_others(a))).tolist() for a in range(3)]
+            sparsest = min(range(3), key=lambda a: _density(there[a]))
+            withGaps = _density(there[sparsest]) <= GAPS
+            axis = sparsest if withGaps else _stackAxis(rest, usualAxis if first is None else first)
+            found[axis] = there[axis]
         first = axis if first is None else first
         planes.update((axis, index) for index in found[axis])
         numpy.moveaxis(rest, axis, 0)[found[axis]] = False
