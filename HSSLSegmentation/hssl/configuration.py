@@ -313,7 +313,7 @@ class CompareConfig(Configuration):
         start: the pretrained start.
         case_counts: numbers of labelled cases.
         seeds: each draws its own labelled cases.
-        test: ids of labelled images to test on; empty means a third of the labelled ones, drawn once by seed 0.
+        test: ids of labelled images to test on; empty means a third of the labelled ones, drawn once by seed 0, by patient.
     """
 
     finetune: FinetuneConfig

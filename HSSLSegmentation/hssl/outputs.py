@@ -198,6 +198,11 @@ class ResultFolder:
             raise OutputError(self._record, f"cannot be written: {error.strerror or error}") from error
 
 
+def sources_of(folder: str | Path) -> dict[str, str]:
+    """Returns the input of each result in a folder, by the result's name, as far as its record says."""
+    return {entry["file"]: entry["input"] for entry in _read(Path(folder) / RECORD)}
+
+
 def portable(name: str) -> str:
     """Returns what names of one file have in common on file systems that fold case or Unicode's forms."""
     return unicodedata.normalize("NFC", name).casefold()

@@ -27,8 +27,9 @@ from ..reporting.plots import dice_against_labels
 from ..workspace.catalogue import Catalogue, Image
 from ..workspace.images import read_image
 from ..workspace.labels import read_label
+from ..workspace.seen import seen_by
 from .evaluate import Row, measure, summary_of
-from .finetune import finetune
+from .finetune import drawn_by_patient, finetune
 
 RESULT = "comparison.json"
 NOT_COMPARED = {
@@ -44,7 +45,8 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
 
     Returns:
         The Done event, whose result has "folder" and "rows": start, case_count, seed, dice (mean over test cases and
-        classes), classes (Dice by name), cases, minutes, steps and run of each trial.
+        classes), classes (Dice by name), cases, minutes, steps and run of each trial; "seen_by_start": ids of the test cases
+        that the start has seen, or whose patients it has.
 
     Raises:
         ConfigurationError: a comparison of that name has another start, recipe or test set.
@@ -68,7 +70,13 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
         start = Start.named(config.start, recipe.workspace)
         if start.description is None:
             raise ConfigurationError("a comparison needs a pretrained start to compare with scratch")
-        kept = _kept(folder, config, test)
+        known = [image.id for image in seen_by(start.description.provenance, test)]
+        if known:
+            text = f"The start has seen {len(known)} of the {len(test)} test cases, or other images of their patients"
+            on_event(
+                Message(level="warning", text=f"{text}: {', '.join(known)}; its figures are better than they should be")
+            )
+        kept = _kept(folder, config, test, known)
         rows: list[dict[str, Any]] = kept["rows"]
         done_trials = {(r["start"], r["case_count"], r["seed"]) for r in rows}
         trials = [(kind, n, s) for s in config.seeds for n in config.case_counts for kind in ("pretrained", "scratch")]
@@ -101,10 +109,10 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
             dice_against_labels(rows).savefig(temporary, format="png", dpi=160, facecolor="white")
     for text in gains(rows):
         on_event(Message(text=text))
-    return Done(result={"folder": str(folder), "rows": rows})
+    return Done(result={"folder": str(folder), "rows": rows, "seen_by_start": known})
 
 
-def _kept(folder: Path, config: CompareConfig, test: Sequence[Image]) -> dict[str, Any]:
+def _kept(folder: Path, config: CompareConfig, test: Sequence[Image], known: list[str]) -> dict[str, Any]:
     """Returns what the comparison of that name has found so far, and marks its folder as one.
 
     Raises:
@@ -113,7 +121,14 @@ def _kept(folder: Path, config: CompareConfig, test: Sequence[Image]) -> dict[st
     """
     recipe = config.finetune.model_dump(mode="json", exclude=NOT_COMPARED)
     path = folder / RESULT
-    new = {"task": recipe["task"], "start": config.start, "recipe": recipe, "test": [i.id for i in test], "rows": []}
+    new = {
+        "task": recipe["task"],
+        "start": config.start,
+        "recipe": recipe,
+        "test": [i.id for i in test],
+        "seen_by_start": known,
+        "rows": [],
+    }
     if not path.exists():
         if any(not p.name.startswith(".") for p in folder.iterdir()):
             raise OutputError(folder, "is there already and is no comparison of HSSL", "Choose another name.")
@@ -199,9 +214,10 @@ def _test_cases(catalogue: Catalogue, config: CompareConfig) -> list[Image]:
             raise ConfigurationError(f"no usable label for the test cases {', '.join(unknown)}")
         test = [known[id] for id in config.test]
     else:
-        ids = np.random.default_rng(0).permutation(sorted(i.id for i in labelled))[: len(labelled) // 3]
-        test = [i for i in labelled if i.id in set(ids)]
-    left = len(labelled) - len(test)
+        drawn = catalogue.with_patients(drawn_by_patient(catalogue, [i.id for i in labelled], 0)[: len(labelled) // 3])
+        test = [i for i in labelled if i.id in drawn]
+    taken = catalogue.with_patients([*config.finetune.exclude, *(i.id for i in test)])
+    left = sum(i.id not in taken for i in labelled)
     if not test or left < max(config.case_counts):
         raise ConfigurationError(
             f"task {config.finetune.task!r} has {len(labelled)} labelled images: {len(test)} to test on and {left} to "

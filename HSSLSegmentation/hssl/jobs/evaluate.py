@@ -23,8 +23,10 @@ from ..imaging import volumes
 from ..imaging.formats import stem_of
 from ..imaging.labels import read_label_map, structures_in, structures_of
 from ..models.model_file import describe
-from ..outputs import ResultFolder
+from ..outputs import ResultFolder, sources_of
 from ..workspace.catalogue import LabelClass, Task
+from ..workspace.identity import content_of
+from ..workspace.seen import contents_seen
 
 RULE = (
     "A class that is only in the reference (missed) or only in the prediction (invented) has a Dice of 0 and no "
@@ -195,7 +197,8 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
 
     Returns:
         Done with "rows", "summary", "failed" ({"case", "file", "reason"}), "without_prediction", "without_reference"
-        (names of cases), "cases" ("measured" ones, "of" how many true label maps), "csv" and "json" (paths).
+        (names of cases), "cases" ("measured" ones, "of" how many true label maps), "seen_by_model" (names of
+        cases whose image the model was trained on, as far as the predictions' folder tells the images), "csv" and "json" (paths).
 
     Raises:
         OutputError: the results would replace an input or what somebody else wrote, or cannot be written.
@@ -218,6 +221,11 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
     for cases, what in ((without_prediction, "prediction"), (without_reference, "reference")):
         if cases:
             on_event(Message(level="warning", text=f"{len(cases)} cases have no {what}: {_listed(cases)}"))
+
+    known = _seen(config, pairs)
+    if known:
+        text = f"The model, or what it started from, has seen the images of {len(known)} of {len(pairs)} cases"
+        on_event(Message(level="warning", text=f"{text}: {_listed(known)}; their figures say nothing of new images"))
 
     rows: list[Row] = []
     failed: list[dict[str, str]] = []
@@ -249,6 +257,7 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
         "failed": failed,
         "without_prediction": without_prediction,
         "without_reference": without_reference,
+        "seen_by_model": known,
         "cases": {"measured": len(pairs) - len(failed), "of": len(pairs) + len(without_prediction)},
         "csv": str(config.output / CSV),
         "json": str(config.output / JSON),
@@ -262,6 +271,20 @@ def _classes_of(model: Path | None) -> tuple[list[LabelClass], int | None]:
         return [], None
     task = Task.model_validate(describe(model)["description"]["tasks"][0])
     return task.classes, task.ignore_value
+
+
+def _seen(config: EvaluateConfig, pairs: dict[str, tuple[Path, Path]]) -> list[str]:
+    """Returns the cases whose image the model has seen; the folder's record of results tells which image that is."""
+    if config.model is None or not config.predictions.is_dir():
+        return []
+    provenance = describe(config.model)["description"]["provenance"]
+    sources = sources_of(config.predictions)
+    known = []
+    for case, (predicted, _) in pairs.items():
+        source = Path(sources.get(predicted.name, ""))
+        if source.is_file() and contents_seen(provenance, [content_of([source])]):
+            known.append(case)
+    return known
 
 
 def _pairs(predictions: Path, references: Path) -> tuple[dict[str, tuple[Path, Path]], list[str], list[str]]:

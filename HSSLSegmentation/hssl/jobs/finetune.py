@@ -5,6 +5,9 @@ Which cases, their store, the run and its result; what is learned from them is i
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -33,7 +36,7 @@ def finetune(config: FinetuneConfig, on_event: OnEvent = ignore, stop: Stop = ne
 
     Returns:
         The Done event, whose result has "run", "steps", "minutes", "validation_dice" (None without validation),
-        "cases", "validation", "precision", "tensors_loaded" and "tensors_skipped".
+        "cases", "validation", "left_out" (cases that turned out to be unusable), "precision", "tensors_loaded" and "tensors_skipped".
 
     Raises:
         HSSLError: with the reason; what was trained so far is kept.
@@ -52,8 +55,9 @@ def finetune(config: FinetuneConfig, on_event: OnEvent = ignore, stop: Stop = ne
 def choose_cases(catalogue: Catalogue, config: FinetuneConfig) -> tuple[list[Image], list[Image]]:
     """Returns the labelled images to train and to validate on.
 
-    Named ones are taken as they are. Otherwise `case_count` of the task's labelled images are drawn by the seed; where
-    no validation is named and at least `ENOUGH_TO_HOLD_OUT` are left, one in `HELD_OUT` of them is held out for it.
+    Named ones are taken as they are. Otherwise `case_count` of the task's labelled images are drawn by the seed, one
+    patient after the other; where no validation is named and at least `ENOUGH_TO_HOLD_OUT` are left, one in `HELD_OUT`
+    of them is held out for it. Of patients with an image that is excluded or validated on, none is drawn.
 
     Raises:
         ConfigurationError: there are not enough labelled images, an id is unknown, or a named one has no usable label.
@@ -70,7 +74,7 @@ def choose_cases(catalogue: Catalogue, config: FinetuneConfig) -> tuple[list[Ima
     both = sorted({*config.cases} & {*config.validation})
     if both:
         raise ConfigurationError(f"cases {', '.join(both)} are to be trained and validated on at once")
-    taken = {*config.validation, *config.exclude}
+    taken = catalogue.with_patients([*config.validation, *config.exclude])
     if config.cases:
         chosen = [id for id in config.cases if id not in set(config.exclude)]
     else:
@@ -80,14 +84,24 @@ def choose_cases(catalogue: Catalogue, config: FinetuneConfig) -> tuple[list[Ima
             raise ConfigurationError(
                 f"task {config.task!r} has {len(free)} labelled images to choose from, {count} were asked for"
             )
-        chosen = list(np.random.default_rng(config.seed).permutation(free)[:count])
+        chosen = drawn_by_patient(catalogue, free, config.seed)[:count]
     validation = list(config.validation)
     if not config.cases and not validation and len(chosen) >= ENOUGH_TO_HOLD_OUT:
-        held = min(MOST_VALIDATED, len(chosen) // HELD_OUT)
-        chosen, validation = chosen[held:], chosen[:held]
+        held = catalogue.with_patients(chosen[: min(MOST_VALIDATED, len(chosen) // HELD_OUT)])
+        if rest := [id for id in chosen if id not in held]:
+            chosen, validation = rest, [id for id in chosen if id in held]
     if not chosen:
         raise ConfigurationError(f"task {config.task!r} has no labelled image to train on", "Add labels first.")
-    return [labelled[str(i)] for i in chosen], [labelled[str(i)] for i in validation]
+    return [labelled[id] for id in chosen], [labelled[id] for id in validation]
+
+
+def drawn_by_patient(catalogue: Catalogue, ids: Sequence[str], seed: int) -> list[str]:
+    """Returns the ids in an order drawn by the seed, those of one patient behind each other."""
+    of_patient: dict[str, list[str]] = defaultdict(list)
+    for id in sorted(ids):
+        of_patient[catalogue.patient_of(catalogue.image(id))].append(id)
+    patients = np.random.default_rng(seed).permutation(sorted(of_patient))
+    return [id for patient in patients for id in of_patient[str(patient)]]
 
 
 def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop) -> Done:
@@ -98,14 +112,19 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
     cases, validation = choose_cases(catalogue, config)
     start = Start.named(config.start, config.workspace)
     on_event(Phase(name="store", index=1, count=2))
-    excluded = {*config.exclude, *(i.id for i in validation)}
+    left_out = catalogue.with_patients(config.exclude)
+    excluded = catalogue.with_patients([*config.exclude, *(i.id for i in validation)])
+    both = sorted(i.id for i in cases if i.id in excluded)
+    if both:
+        text = f"The patients of the cases {', '.join(both)} are among those validated on or left out too"
+        on_event(Message(level="warning", text=text))
     extra = [i for i in catalogue.usable(task.name) if i.id not in excluded] if config.unlabelled != "none" else []
 
     def build_store() -> tuple[Fingerprint, list[StoredVolume], list[StoredVolume], list[StoredVolume]]:
         if processes.is_main:
             clean(config.workspace)
         fingerprint = start.fingerprint(task.name, task.modality) or task_fingerprint(
-            catalogue, task, config.exclude, on_event, stop
+            catalogue, task, sorted(left_out), on_event, stop
         )
         known = {task.name: fingerprint}
         trained = build(catalogue, cases, known, with_labels=True, on_event=on_event, stop=stop)
@@ -117,6 +136,14 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
     if stored is None:
         return Done(stopped=True, result={"run": str(run.path), "steps": 0, "minutes": 0.0})
     fingerprint, trained, held, unlabelled = stored
+    used = {v.id for v in [*trained, *held]}
+    lost = [i.id for i in [*cases, *validation] if i.id not in used]
+    if not trained:
+        raise ConfigurationError(
+            f"none of the {len(cases)} labelled cases of task {task.name!r} can be used: {', '.join(lost[:5])}",
+            "The reasons are above; check the images and their labels.",
+            "check",
+        )
     absent = [c.name for n, c in enumerate(task.classes) if not any(v.holds(n + 1) for v in trained)]
     if absent:
         on_event(Message(level="warning", text=f"No label of the training cases holds {', '.join(absent)}"))
@@ -136,8 +163,9 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
         "steps": state.step,
         "minutes": state.seconds / 60,
         "validation_dice": state.best if held and state.best >= 0 else None,
-        "cases": [i.id for i in cases],
-        "validation": [i.id for i in validation],
+        "cases": [v.id for v in trained],
+        "validation": [v.id for v in held],
+        "left_out": lost,
         "precision": "bfloat16" if state.bf16 else "float32",
         "tensors_loaded": len(learner.report.loaded) if learner.report else 0,
         "tensors_skipped": len(learner.report.skipped) if learner.report else 0,

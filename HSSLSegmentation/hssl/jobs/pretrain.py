@@ -50,7 +50,7 @@ def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on
     catalogue = Catalogue.load(config.workspace)
     names = config.tasks or [t.name for t in catalogue.tasks if catalogue.usable(t.name)]
     catalogue.require(config.exclude, "to be left out")
-    excluded = set(config.exclude)
+    excluded = catalogue.with_patients(config.exclude)
     images = [i for name in names for i in catalogue.usable(catalogue.task(name).name) if i.id not in excluded]
     if not images:
         raise ConfigurationError(f"{config.workspace}: there is no usable image to pretrain on")
@@ -63,7 +63,7 @@ def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on
             clean(config.workspace)
         fingerprints = {
             name: start.fingerprint(name, catalogue.task(name).modality)
-            or task_fingerprint(catalogue, catalogue.task(name), config.exclude, on_event, stop)
+            or task_fingerprint(catalogue, catalogue.task(name), sorted(excluded), on_event, stop)
             for name in names
             if any(i.task == name for i in images)
         }
@@ -82,6 +82,8 @@ def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on
     if stored is None:
         return Done(stopped=True, result={"run": str(run.path), "steps": 0, "minutes": 0.0, "losses": {}})
     fingerprints, volumes = stored
+    if not volumes:
+        raise ConfigurationError(f"{config.workspace}: none of the {len(images)} images can be read", "", "check")
     on_event(Phase(name="training", index=2, count=2))
 
     def make(size: int, device: torch.device) -> PretrainLearner:

@@ -20,7 +20,7 @@ from ..models.model_file import load_model
 from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.store import Reader, StoredVolume, build, task_fingerprint
 from ..workspace.catalogue import Catalogue, Task
-from ..workspace.suggestions import write_suggestions
+from ..workspace.suggestions import Suggestion, write_suggestions
 
 
 def suggest(config: SuggestConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
@@ -55,7 +55,7 @@ def _suggested(config: SuggestConfig, on_event: OnEvent, stop: Stop) -> Done:
     catalogue = Catalogue.load(config.workspace)
     task = catalogue.task(config.task)
     catalogue.require(config.exclude, "to be left out")
-    excluded = set(config.exclude)
+    excluded = catalogue.with_patients(config.exclude)
     labelled = [i for i in catalogue.usable(task.name, labelled=True) if i.id not in excluded]
     unlabelled = [i for i in catalogue.usable(task.name, labelled=False) if i.id not in excluded]
     if not unlabelled:
@@ -94,13 +94,16 @@ def _suggested(config: SuggestConfig, on_event: OnEvent, stop: Stop) -> Done:
             doubts[volume.id] = uncertainty_of(segmenter, reader.array(seen.path), seen.low, expected, stop)
         meter.update(number, detail=volume.id)
     ids = [v.id for v in candidates]
+    # Of one patient one image is suggested: a further one would teach little more.
+    whose = {id: catalogue.patient_of(catalogue.image(id)) for id in ids}
     suggestions = ranked(
         ids,
         np.stack([features[id] for id in ids]),
         np.stack([features[v.id] for v in centres]) if centres else np.zeros((0, sum(space.channels))),
         None if segmenter is None else [doubts[id] for id in ids],
-        config.count,
+        config.count if len(set(whose.values())) == len(ids) else len(ids),
     )
+    suggestions = _one_of_each_patient(suggestions, whose, {catalogue.patient_of(i) for i in labelled}, config.count)
     result = {
         "task": task.name,
         "model": str(model),
@@ -110,6 +113,15 @@ def _suggested(config: SuggestConfig, on_event: OnEvent, stop: Stop) -> Done:
     }
     path = write_suggestions(catalogue.workspace, {**result, "catalogue": catalogue.content_hash()})
     return Done(result={**result, "file": str(path)})
+
+
+def _one_of_each_patient(
+    suggestions: Sequence[Suggestion], whose: dict[str, str], labelled: set[str], count: int
+) -> list[Suggestion]:
+    """Takes the best image of each patient, of patients without a label first, and of others as far as they are needed."""
+    best = list({whose[s.id]: s for s in reversed(suggestions)}.values())
+    best.sort(key=lambda s: (whose[s.id] in labelled, s.rank))
+    return [s.model_copy(update={"rank": rank}) for rank, s in enumerate(best[:count], 1)]
 
 
 def _check_same_task(description: ModelDescription, task: Task, model: Path) -> None:

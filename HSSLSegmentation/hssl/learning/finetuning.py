@@ -27,6 +27,7 @@ from ..preprocessing.planes import Planes, planes_of
 from ..preprocessing.store import UNLABELLED, Reader, StoredVolume
 from ..provenance import versions
 from ..workspace.catalogue import Catalogue
+from ..workspace.seen import SEEN, seen_images
 from .augmentation import FINETUNING, Strength, change_intensities, draw_warp, generators
 from .averaging import AveragedNetwork
 from .distributed import rank_offset
@@ -116,6 +117,8 @@ class FinetuneLearner:
         self, catalogue: Catalogue, start: Start, fingerprint: Fingerprint, planes: dict[str, Planes]
     ) -> ModelDescription:
         config, task = self.config, catalogue.task(self.config.task)
+        unlabelled = self.kinds[0].unlabelled
+        read = [*self.kinds[0].labelled.volumes, *self.held, *(unlabelled.volumes if unlabelled else [])]
         return ModelDescription(
             kind="segmentation",
             name=config.run,
@@ -132,6 +135,7 @@ class FinetuneLearner:
                 "start": config.start,
                 "pretraining": start.description.provenance if start.description else None,
                 "cases": [v.id for v in self.kinds[0].labelled.volumes],
+                SEEN: seen_images(catalogue, {v.id for v in read}),
                 "tensors_loaded": len(self.report.loaded) if self.report else 0,
                 "configuration": config.model_dump(mode="json", exclude={"workspace"}),
                 "versions": versions(),

@@ -18,6 +18,7 @@ from ..preprocessing.planes import Planes, planes_of
 from ..preprocessing.store import UNLABELLED, StoredVolume
 from ..provenance import versions
 from ..workspace.catalogue import Catalogue, Task
+from ..workspace.seen import SEEN, seen_images
 from .augmentation import PRETRAINING, change_intensities, draw_warp, generators
 from .averaging import AveragedNetwork
 from .generated import label_maps, painted
@@ -99,6 +100,7 @@ class PretrainLearner:
             provenance={
                 "catalogue": catalogue.content_hash(),
                 "images": len(self.sampler.volumes),
+                SEEN: seen_images(catalogue, [v.id for v in self.sampler.volumes]),
                 "labels": sum(v.label_path is not None for v in self.sampler.volumes),
                 "start": self.config.start,
                 "started_from": start.description.provenance if start.description else None,

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from .. import __version__
+from ..workspace.seen import without_seen
 from .architecture import dynunet_arguments
 from .description import ModelDescription
 
@@ -101,7 +102,9 @@ def readme(description: ModelDescription) -> str:
             lines += ["", "| value | class |", "|---|---|", *(f"| {c.value} | {_line(c.name)} |" for c in task.classes)]
     if description.provenance:
         lines += ["", "## Provenance", ""]
-        lines += [f"- {_line(name)}: {_line(str(value))}" for name, value in description.provenance.items()]
+        lines += [
+            f"- {_line(name)}: {_line(str(value))}" for name, value in without_seen(description.provenance).items()
+        ]
     lines += [
         "",
         "## Use",

@@ -393,6 +393,16 @@ class Catalogue:
         """Returns whose image it is; an image without a patient is one of its own."""
         return image.patient or image.id
 
+    def with_patients(self, ids: Iterable[str]) -> set[str]:
+        """Returns the ids and those of all images of the same patients (of the same task): what a split keeps together.
+
+        Raises:
+            ConfigurationError: an id is unknown.
+        """
+        named = [self.image(id) for id in ids]
+        whose = {(image.task, image.patient) for image in named if image.patient}
+        return {*(i.id for i in named), *(i.id for i in self.images if (i.task, i.patient) in whose)}
+
     def add_images(self, images: list[Image]) -> None:
         """Adds many images at once.
 
