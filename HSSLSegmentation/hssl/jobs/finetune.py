@@ -36,7 +36,8 @@ def finetune(config: FinetuneConfig, on_event: OnEvent = ignore, stop: Stop = ne
 
     Returns:
         The Done event, whose result has "run", "steps", "minutes", "validation_dice" (None without validation),
-        "cases", "validation", "left_out" (cases that turned out to be unusable), "precision", "tensors_loaded" and "tensors_skipped".
+        "cases", "validation", "left_out" (cases that turned out to be unusable), "precision", "tensors_loaded" and
+        "tensors_skipped".
 
     Raises:
         HSSLError: with the reason; what was trained so far is kept.
