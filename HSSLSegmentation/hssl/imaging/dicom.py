@@ -21,7 +21,8 @@ if TYPE_CHECKING:  # pydicom takes a while to load, and most files are none of i
 TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
     *("Modality", "PatientID", "InstanceNumber"),
-    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing"),
+    *("SliceThickness", "SpacingBetweenSlices"),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation"),
     *("PhotometricInterpretation", "RescaleSlope", "RescaleIntercept"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
@@ -368,7 +369,8 @@ def _classic_frames(path: Path, dataset: Dataset, frames: int) -> list[Plane]:
 
 def _plane(path: Path, values: dict[str, Any], frame: int) -> Plane:
     position, orientation = values.get("ImagePositionPatient"), values.get("ImageOrientationPatient")
-    spacing, axes = values.get("PixelSpacing"), np.eye(3)
+    # Projections state the spacing at the detector.
+    spacing, axes = values.get("PixelSpacing") or values.get("ImagerPixelSpacing"), np.eye(3)
     if orientation is not None and len(orientation) == 6:
         row, column = np.array(orientation[:3], float), np.array(orientation[3:], float)
         normal = np.cross(row, column)
@@ -455,6 +457,9 @@ def _series(folder: Path, uid: str, members: list[_File]) -> Series:
     first = members[0]
     kept, dropped = _without_copies(members)
     stacks = stacks_of([p for one in kept for p in one.planes])
+    problem = None
+    if any("MOSAIC" in p.marks.get("ImageType", ()) for one in kept for p in one.planes):
+        problem = "its slices are tiled into single images (mosaic); convert it first, to NIfTI by dcm2niix for example"
     remarks = []
     if dropped:
         names = ", ".join(f.name for f in dropped[:3]) + (", …" if len(dropped) > 3 else "")
@@ -467,7 +472,7 @@ def _series(folder: Path, uid: str, members: list[_File]) -> Series:
         encodable(uid),
         tuple(dict.fromkeys(file for stack in stacks for file in stack.files)),
         first.modality,
-        None,
+        problem,
         first.patient,
         first.study,
         first.frame_of_reference,

@@ -9,6 +9,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRBigEndian, RLELossless
 
 from hssl.errors import InputError
 from hssl.imaging.dicom import contents_of, series_in
@@ -272,3 +273,63 @@ def test_an_ordinary_folder_of_files_is_not_taken_for_dicom(tmp_path):
         (tmp_path / name).write_bytes(content)
     assert series_in(tmp_path) == []
     assert Path(tmp_path / "a.txt").exists()
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["slices", "frames"])
+def test_compressed_pixels_are_read(tmp_path, several):
+    truth = values(6, np.uint16)
+    if several:
+        written = [files.write_frames(tmp_path / "a.dcm", truth, np.arange(6) * 3.0)]
+    else:
+        written = files.write_slices(tmp_path, truth, np.arange(6) * 3.0)
+    for path in written:
+        made = pydicom.dcmread(path)
+        made.compress(RLELossless, generate_instance_uid=False)
+        made.save_as(path)
+    np.testing.assert_array_equal(array(tmp_path), truth)
+
+
+def test_big_endian_files_are_read(tmp_path):
+    truth = values(4)
+    for path in files.write_slices(tmp_path, truth, np.arange(4) * 2.0):
+        made = pydicom.dcmread(path)
+        made.PixelData = made.pixel_array.astype(">i2").tobytes()
+        made.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+        pydicom.dcmwrite(path, made, implicit_vr=False, little_endian=False)
+    np.testing.assert_array_equal(array(tmp_path), truth)
+
+
+def test_a_mosaic_and_a_cine_are_no_volumes(tmp_path):
+    files.write_slices(
+        tmp_path / "mosaic",
+        values(2),
+        [0, 2.0],
+        lambda m, n: setattr(m, "ImageType", ["ORIGINAL", "PRIMARY", "MOSAIC"]),
+    )
+    assert "tiled into single images (mosaic)" in reason(tmp_path / "mosaic")
+    cine = files.dataset("1.2.840.10008.5.1.4.1.1.3.1", "US")
+    files.put_pixels(cine, values(5, np.uint16))
+    assert "no positions" in reason(files.write(cine, tmp_path / "cine.dcm"))
+
+
+def test_a_projection_has_the_spacing_of_its_detector(tmp_path):
+    made = files.dataset("1.2.840.10008.5.1.4.1.1.1", "CR")
+    files.put_pixels(made, values(1, np.uint16)[0])
+    made.ImagerPixelSpacing = [0.2, 0.1]
+    image = read_volume(files.write(made, tmp_path / "a.dcm"))
+    assert image.GetSize() == (16, 12, 1) and image.GetSpacing()[:2] == pytest.approx((0.1, 0.2))
+
+
+def test_an_enhanced_file_of_one_frame_is_one_slice(tmp_path):
+    truth = values(1, np.uint16)
+    image = read_volume(files.write_frames(tmp_path / "a.dcm", truth, [7.0]))
+    assert image.GetSize() == (16, 12, 1) and image.GetOrigin()[2] == 7
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), truth)
+
+
+def test_several_enhanced_files_of_one_series_are_one_volume(tmp_path):
+    truth = values(9, np.uint16)
+    for number in range(3):
+        part = slice(number, None, 3)
+        files.write_frames(tmp_path / f"{number}.dcm", truth[part], (np.arange(9) * 3.0)[part])
+    np.testing.assert_array_equal(array(tmp_path), truth)
