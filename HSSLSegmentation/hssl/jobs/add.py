@@ -36,7 +36,8 @@ def add(config: AddConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Do
     Returns:
         The Done event. Its result has "task", "text" (the counts, for people), "pairs" (the first pairs, as text),
         "images", "labelled", "patients", "in_doubt" (ids), "refused", "duplicates", "not_read" (counts by suffix),
-        "notes"; without `dry_run` also "added", "changed", "relinked" (ids), "unchanged", "problems".
+        "structures" (the names in the labels, to choose of), "notes"; without `dry_run` also "added", "changed",
+        "relinked" (ids), "unchanged", "problems".
 
     Raises:
         InputError: the source does not exist or holds nothing that can be added (what has a problem is in the catalogue
@@ -173,6 +174,7 @@ def _said(planned: Plan, text: str) -> dict[str, Any]:
         "labelled": sum(c.label is not None for c in source.candidates),
         "patients": len(patients),
         "not_read": dict(source.not_read),
+        "structures": list(source.described),
         "notes": source.notes,
         "text": text,
     }

@@ -83,6 +83,10 @@ def take_named_structures(source: Source, structures: Sequence[str]) -> None:
             source.candidates[number] = replace(candidate, structures=tuple(dict.fromkeys(s.name for s in chosen)))
         for one in named:
             _describe(source, one)
+    if source.described and not wanted:
+        names = list(source.described)
+        listed_names = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+        source.notes.append(f"the labels name {len(names)} structures, all of them are taken: {listed_names}")
     if source.described and not source.classes:
         own = [s.value for s in source.described.values()]
         keep = not wanted and len(set(own)) == len(own) and min(own) > 0
