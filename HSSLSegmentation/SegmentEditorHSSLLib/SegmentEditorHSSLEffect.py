@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 import slicer
+from HSSLSegmentationLib import colors
 from HSSLSegmentationLib.jobs.process import QtProcess
 
 NAME = "HSSL"
@@ -600,7 +601,7 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
             options.progressBar.setFormat(f"{wording.phase(session.phase)} %p%")
         text = self._problem or (_("Starting…") if busy and session.phase == "start" else self._done)
         options.statusLabel.text = text
-        options.statusLabel.setStyleSheet("color: #c0392b;" if self._problem else "")
+        options.statusLabel.setStyleSheet(colors.PROBLEM_STYLE if self._problem else "")
         options.statusLabel.setVisible(bool(text))
         hasPreview = self.preview is not None and session is not None and session.proposal is not None
         options.previewFrame.setVisible(hasPreview)

@@ -4,7 +4,7 @@ import ctk
 import qt
 from slicer.i18n import tr as _
 
-HINT_STYLE = "background-color: rgba(46, 134, 193, 28); border-left: 3px solid #2e86c1; padding: 3px 6px;"
+from ..colors import HINT_STYLE
 
 
 class EffectOptions:

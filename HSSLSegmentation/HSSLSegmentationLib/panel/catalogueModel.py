@@ -5,6 +5,8 @@ from collections.abc import Callable
 import qt
 from slicer.i18n import tr as _
 
+from .. import colors
+
 IMAGE, TASK, GROUP, LABEL, HEALTH, MODALITY, SIZE, SPACING = range(8)
 
 
@@ -107,7 +109,7 @@ class CatalogueModel:
         if tip:
             item.setToolTip(tip)
         if bad:
-            item.setForeground(qt.QBrush(qt.QColor("#c0392b")))
+            item.setForeground(qt.QBrush(qt.QColor(colors.PROBLEM)))
         return item
 
     def _itemChanged(self, item) -> None:

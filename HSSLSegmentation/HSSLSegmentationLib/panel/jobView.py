@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from .. import colors
 from ..jobs.job import Job
 from . import wording
 from .plots import Curves
@@ -90,7 +91,7 @@ class JobView:
         ui.progressBar.setValue(round(job.progress * 1000))
         ui.statusLabel.text = wording.state(job)
         # Red is for what went wrong; the text says it too.
-        ui.statusLabel.styleSheet = "color: #c0392b" if job.state == "failed" else ""
+        ui.statusLabel.styleSheet = colors.PROBLEM_STYLE if job.state == "failed" else ""
         ui.stopButton.setVisible(running)
         ui.stopButton.enabled = job.state == "running"
         ui.stopButton.text = _("Stop") if job.state == "running" else _("Stopping…")

@@ -4,6 +4,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from .. import colors
 from ..refusal import Refusal
 from ..scene import labelling
 from ..scene import pictures as scenePictures
@@ -109,6 +110,7 @@ class LabelNext:
             rows = open_suggestions(catalogue, self.task())
         except InputError as error:
             problem = str(error)
+        self.ui.problemLabel.styleSheet = colors.PROBLEM_STYLE
         self.ui.problemLabel.text = problem
         self.ui.problemLabel.setVisible(bool(problem))
         self._show(rows)

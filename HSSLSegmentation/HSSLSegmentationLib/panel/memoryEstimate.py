@@ -5,6 +5,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from .. import colors
 from ..jobs.job import Job
 from . import wording
 
@@ -75,7 +76,7 @@ class MemoryEstimate:
         if scarce:
             text += " " + _("Choose a smaller network, or close other programs.")
         self._label.text = text
-        self._label.styleSheet = "color: #c0392b" if scarce else ""
+        self._label.styleSheet = colors.PROBLEM_STYLE if scarce else ""
         self._label.setVisible(True)
 
 

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from .. import installation, settings
+from .. import colors, installation, settings
 from ..jobs.job import Job, runningJobs
 from ..workspace import contents as workspaceContents
 from . import wording
@@ -88,7 +88,10 @@ class Panel:
         button.layout().addWidget(widget)
         if hasattr(widget, "setMRMLScene"):
             widget.setMRMLScene(slicer.mrmlScene)
-        return widget, slicer.util.childWidgetVariables(widget)
+        ui = slicer.util.childWidgetVariables(widget)
+        if hasattr(ui, "hintLabel"):
+            ui.hintLabel.styleSheet = colors.HINT_STYLE
+        return widget, ui
 
     def newJobView(self, holder, told: Callable[[Job, object], None]) -> JobView:
         """Adds the view of a job to a section; `told` observes every job that is shown there, resumed ones too."""

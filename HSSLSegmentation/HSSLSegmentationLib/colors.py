@@ -1,0 +1,7 @@
+"""Colours of the panel and the effect, readable on Slicer's light and dark ground."""
+
+PROBLEM = "#c0392b"
+"""Of what went wrong or cannot be used."""
+PROBLEM_STYLE = f"color: {PROBLEM}"
+HINT_STYLE = "background-color: rgba(46, 134, 193, 28); border-left: 3px solid #2e86c1; padding: 3px 6px;"
+"""Of the sentence that says what to do next."""
