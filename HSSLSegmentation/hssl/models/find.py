@@ -6,7 +6,6 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 from ..errors import ConfigurationError
-from .run_folder import BEST, LAST
 
 GENERAL = "general"
 """Name of the start that ships with HSSL."""
@@ -24,6 +23,8 @@ def find_model(name: str | Path, workspace: Path | None = None) -> Path:
     Raises:
         ConfigurationError: there is no such thing; the message says where it was looked for.
     """
+    from .run_folder import BEST, LAST  # takes pydantic, which a panel without the packages asks about starts without
+
     if str(name) == GENERAL:
         return general_start()
     tried = [Path(name).expanduser()]
