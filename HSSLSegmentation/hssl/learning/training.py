@@ -154,7 +154,7 @@ class Trainer:
             self.learner.begin(state.bf16)
         module = self._wrapped()
         meter = ProgressMeter(self.on_event, "training", self.most_steps, done=self.fraction)
-        with _ReadAhead(self.learner, processes, state.step) as batches:
+        with ReadAhead(self.learner, processes, state.step) as batches:
             module.train()
             stop_requested, _ = processes.agreed(self.stop(), state.seconds)
             while self.fraction < 1 and not stop_requested:
@@ -298,7 +298,7 @@ class Trainer:
         }
 
 
-class _ReadAhead:
+class ReadAhead:
     """Reads the batch of the next step in a thread of its own while this one is trained on."""
 
     def __init__(self, learner: Learner, processes: Processes, step: int):
