@@ -259,6 +259,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         task: str,
         model: str | Path = "",
         count: int = 5,
+        options: dict[str, Any] | None = None,
         waitForCompletion: bool = True,
     ) -> Job:
         """Ranks the images of a task that have no label by what a label would teach.
@@ -269,6 +270,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             model: name or path of a fine-tuned model, or of a pretraining; empty takes the latest fine-tuning of the
                 task, or else the latest pretraining.
             count: how many images to suggest.
+            options: further fields of `hssl.configuration.SuggestConfig`.
 
         Example::
 
@@ -277,7 +279,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .jobs import datasetJobs
 
-        values = {"task": task, "model": str(model), "count": count}
+        values = {"task": task, "model": str(model), "count": count, **(options or {})}
         return self._finished(datasetJobs.suggest(self.starter, workspace, values), waitForCompletion)
 
     def openForLabelling(self, workspace: str | Path, imageId: str):
@@ -425,7 +427,8 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             start: what is compared with scratch, as for `fineTune`.
             caseCounts, seeds: numbers of labelled cases, and seeds that each draw their own; None: the engine's own.
             minutes, steps: when each fine-tuning ends.
-            options: further fields of `hssl.configuration.FinetuneConfig`.
+            options: further fields of `hssl.configuration.CompareConfig` (such as `test`), and of the recipe's
+                `FinetuneConfig`.
 
         Example::
 
@@ -433,10 +436,15 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             for row in job.result["rows"]:
                 print(row["start"], row["case_count"], row["dice"])
         """
+        from hssl.configuration import CompareConfig
+
         from .jobs import trainingJobs
 
+        own = {name: value for name, value in (options or {}).items() if name in CompareConfig.model_fields}
+        recipe = {name: value for name, value in (options or {}).items() if name not in own}
         values: dict[str, Any] = {
-            "finetune": {"task": task, "budget": {"minutes": minutes, "steps": steps}, **(options or {})}
+            "finetune": {"task": task, "budget": {"minutes": minutes, "steps": steps}, **recipe},
+            **own,
         }
         if caseCounts:
             values["case_counts"] = caseCounts
@@ -553,12 +561,21 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         largestComponent: bool | None = None,
         uncertainty: bool = False,
         overwrite: bool = False,
+        options: dict[str, Any] | None = None,
         waitForCompletion: bool = False,
     ) -> Job:
         """Segments every volume in a folder; the label maps are written into another folder.
 
         Files that are there already are replaced only with `overwrite=True`, or where they are unchanged results of
         the same model and options; a volume never is.
+
+        Args:
+            folder: a folder of volumes, or of a DICOM series; a volume's file does too.
+            model, flips, largestComponent: as for `segment`.
+            outputFolder: gets `<name>.nii.gz`; none that is read from.
+            uncertainty: also write where each result is doubtful.
+            overwrite: replace what is there.
+            options: further fields of `hssl.configuration.PredictConfig`, such as `frame` and `probabilities`.
 
         Example::
 
@@ -573,6 +590,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             "largest_component": largestComponent,
             "uncertainty": uncertainty,
             "overwrite": overwrite,
+            **(options or {}),
         }
         job = segmentationJobs.segmentFolder(self.starter, folder, model, outputFolder, values)
         return self._finished(job, waitForCompletion)
@@ -584,9 +602,17 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         outputFolder: str | Path,
         model: str | Path | None = None,
         overwrite: bool = False,
+        options: dict[str, Any] | None = None,
         waitForCompletion: bool = True,
     ) -> Job:
         """Compares label maps with true ones, file by file of the same name.
+
+        Args:
+            predictions, references: folders of label maps, or two files.
+            outputFolder: gets `evaluation.csv` and `evaluation.json`; none that is read from.
+            model: names the classes.
+            overwrite: replace such files that are no unchanged results of the same evaluation.
+            options: further fields of `hssl.configuration.EvaluateConfig`, such as `ignore_value`.
 
         Example::
 
@@ -597,7 +623,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
         paths = {"predictions": predictions, "references": references, "output": outputFolder, "model": model}
         values: dict[str, Any] = {name: None if path is None else str(path) for name, path in paths.items()}
-        job = segmentationJobs.evaluate(self.starter, {**values, "overwrite": overwrite})
+        job = segmentationJobs.evaluate(self.starter, {**values, "overwrite": overwrite, **(options or {})})
         return self._finished(job, waitForCompletion)
 
     # Models ------------------------------------------------------------------------------------------------------

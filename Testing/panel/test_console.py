@@ -12,6 +12,7 @@ from panel_fixtures import MODULE, configurationOf, fakeRun
 
 import slicer
 from harness.fake_process import FakeProcess
+from hssl.errors import ConfigurationError
 from HSSLSegmentationLib.jobs.job import Job, JobError
 
 
@@ -106,3 +107,67 @@ def test_files_import_at_their_top_only_what_every_slicer_has():
                 names = [node.module]
             for name in names:
                 assert name.split(".")[0] in allowed, f"{path.name}: {name}"
+
+
+JOBS_OF_CALLS = {
+    "pretrain": ("pretrain", {}),
+    "fineTune": ("finetune", {"task": "brain_mr", "start": "scratch"}),
+    "compare": ("compare", {"task": "brain_mr", "start": "p"}),
+    "suggest": ("suggest", {"task": "brain_mr", "model": "m"}),
+    "segmentFolder": ("predict", {"folder": "in", "model": "m", "outputFolder": "out"}),
+    "evaluate": ("evaluate", {"predictions": "p", "references": "r", "outputFolder": "out"}),
+}
+"""Each call that starts a job with a configuration: the job, and arguments that the call wants."""
+ARGUMENTS = {
+    "kind",
+    "workspace",
+    "start",
+    "run",
+    "cases",
+    "case_count",
+    "seed",
+    "network",
+    "budget",
+    "inputs",
+    "finetune",
+}
+"""Fields that are arguments of the calls, that each trial of a comparison sets, or that hold other fields."""
+
+
+def another(value):
+    """Returns a value that is not the field's, or None where there is none that any field of the kind would take."""
+    if value is None:
+        return 1
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 16
+    if isinstance(value, float):
+        return value / 2
+    return {"auto": "cpu"}.get(value) if isinstance(value, str) else None
+
+
+@pytest.mark.parametrize("call", JOBS_OF_CALLS)
+def test_every_field_of_a_jobs_configuration_can_be_set_from_the_console(panel, workspace, processes, call):
+    """As an argument of its own, or by `options`; so the console can do what the command line can."""
+    kind, wanted = JOBS_OF_CALLS[call]
+    method = getattr(panel.logic, call)
+    if "workspace" in inspect.signature(method).parameters:
+        wanted = {"workspace": workspace, **wanted}
+
+    def asked(**options) -> dict:
+        method(**wanted, options=options, waitForCompletion=False)
+        found = configurationOf(processes[-1])
+        processes[-1].end(0)
+        return {**found.pop("finetune", {}), **found}
+
+    before = asked()
+    changed = {name: another(value) for name, value in before.items() if name not in ARGUMENTS}
+    changed = {name: value for name, value in changed.items() if value is not None}
+    assert len(changed) >= 3
+    for name, value in changed.items():
+        try:
+            found = asked(**{name: value})[name]
+        except ConfigurationError:  # a field that takes only some values; that it was refused shows that it arrived
+            continue
+        assert found == value, f"{call} cannot set {name} of {kind}"
