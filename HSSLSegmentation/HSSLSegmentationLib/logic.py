@@ -298,6 +298,63 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
         return labelling.open(Catalogue.load(workspace), imageId)
 
+    def nextCase(self, workspace: str | Path, task: str) -> str | None:
+        """Returns the id of the image of a task that is to be labelled next, or None when none is left.
+
+        Suggested images come first (`suggest`), skipped ones last, and not those that cannot be labelled.
+
+        Example::
+
+            while (imageId := logic.nextCase("/data/liver", task="Liver")) is not None:
+                segmentationNode = logic.draft("/data/liver", imageId).segmentationNode
+                logic.setLabel("/data/liver", imageId, slicer.util.getNode(imageId), segmentationNode)
+        """
+        from hssl.workspace.catalogue import Catalogue
+        from hssl.workspace.review import next_image
+
+        return next_image(Catalogue.load(workspace), task)
+
+    def draft(self, workspace: str | Path, imageId: str, model: str | Path = "", waitForCompletion: bool = True) -> Job:
+        """Opens an image for labelling and fills its segments with what a model finds, to be corrected and kept.
+
+        Args:
+            workspace: the workspace.
+            imageId: the image's id.
+            model: a fine-tuning run's folder or a model file; "" takes the latest of the image's task.
+
+        Returns:
+            The job; at its end `segmentationNode` has the draft, and `writer` can undo it. What has been drawn while it
+            ran is left as it is, and the job fails with that as its reason.
+
+        Raises:
+            Refusal: there is no model of the task.
+
+        Example::
+
+            job = logic.draft("/data/liver", "scan_07")
+            logic.setLabel("/data/liver", "scan_07", job.volumeNode, job.segmentationNode)
+        """
+        from .jobs import labellingJobs
+
+        return self._finished(labellingJobs.draft(self.starter, workspace, imageId, model), waitForCompletion)
+
+    def review(self, workspace: str | Path, imageIds: list[str], status: str, remark: str | None = None) -> None:
+        """Says of labels that they are "approved" or "flagged", of images that they are "skipped" or "impossible".
+
+        Args:
+            workspace: the workspace.
+            imageIds: ids of the images.
+            status: one of these words, or "" to take it back.
+            remark: in a person's own words; None leaves what is there.
+
+        Example::
+
+            logic.review("/data/liver", ["scan_07"], "flagged", remark="the tail is missing")
+        """
+        from hssl.workspace.review import set_review
+
+        set_review(workspace, imageIds, status, remark)  # type: ignore[arg-type]  # checked there, with the choices told
+
     def setLabel(
         self, workspace: str | Path, imageId: str, volumeNode, segmentationNode, classes: dict[str, str] | None = None
     ) -> Path:

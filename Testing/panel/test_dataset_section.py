@@ -57,7 +57,7 @@ def test_the_table_shows_every_scan_and_the_summary_counts_them(panel, workspace
     assert [cell(section, row, c) for c in (catalogueModel.TASK, catalogueModel.GROUP, catalogueModel.LABEL)] == [
         "brain_mr",
         "brain MR",
-        "yes",
+        "labelled",
     ]
 
 
@@ -197,7 +197,7 @@ def test_a_volume_of_the_scene_is_added_with_its_segmentation_as_label(panel, wo
     assert image.label is not None and image.label_problem is None and image.problem is None
     assert [(c.value, c.name, c.color) for c in catalogue.task("Liver").classes] == [(1, "Liver", (1.0, 0.0, 0.0))]
     assert catalogue.image_path(image).parent == workspace / "volumes"
-    assert cell(panel.dataset, rowOf(panel.dataset, image.id), catalogueModel.LABEL) == "yes"
+    assert cell(panel.dataset, rowOf(panel.dataset, image.id), catalogueModel.LABEL) == "labelled"
 
 
 def test_suggested_groups_are_asked_about_before_they_are_written(panel, processes, workspace, dialogs):

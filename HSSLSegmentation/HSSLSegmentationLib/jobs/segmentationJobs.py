@@ -7,7 +7,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from ..scene import results
+from ..scene import labelling, results
 from ..scene import segmentations as sceneSegmentations
 from ..scene import volumes as sceneVolumes
 from ..scene.modelClasses import classesOfModel
@@ -16,11 +16,19 @@ from .job import Job
 from .jobStarter import JobStarter
 
 
-def segment(starter: JobStarter, volumeNode, model: str | Path, outputSegmentation, values: dict[str, Any]) -> Job:
+def segment(
+    starter: JobStarter,
+    volumeNode,
+    model: str | Path,
+    outputSegmentation,
+    values: dict[str, Any],
+    onlyIfEmpty: bool = False,
+) -> Job:
     """Starts the segmentation of a volume of the scene; see `HSSLSegmentationLogic.segment`.
 
     Args:
         values: further fields of `hssl.configuration.PredictConfig`.
+        onlyIfEmpty: the result is a draft, and gives way to what has been drawn meanwhile.
     """
     sceneVolumes.check(volumeNode)
     classes = classesOfModel(model)
@@ -39,6 +47,8 @@ def segment(starter: JobStarter, volumeNode, model: str | Path, outputSegmentati
             _requireInScene(
                 segmentationNode, _("The segmentation was removed from the scene meanwhile; the result is discarded.")
             )
+        if onlyIfEmpty and not labelling.isEmpty(outputSegmentation):
+            raise SceneVolumeError(_("You have drawn meanwhile, and that stays as it is."))
         labels = sceneVolumes.readArray(output["label_map"], volumeNode)
         if segmentationNode is None:
             name = _("{name} segmentation").format(name=volumeNode.GetName())

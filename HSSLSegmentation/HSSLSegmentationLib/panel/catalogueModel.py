@@ -6,6 +6,7 @@ import qt
 from slicer.i18n import tr as _
 
 from .. import colors
+from . import wording
 
 IMAGE, TASK, GROUP, LABEL, HEALTH, MODALITY, SIZE, SPACING = range(8)
 
@@ -70,12 +71,13 @@ class CatalogueModel:
         self.model.disconnect("itemChanged(QStandardItem*)", self._itemChanged)
 
     def _row(self, image, group: str, modality: str) -> list:
-        if image.label is None:
-            label, labelTip = _("no label"), ""
-        elif image.label_problem is not None:
+        from hssl.workspace.review import status_of
+
+        if image.label_problem is not None:
             label, labelTip = _("problem"), image.label_problem
         else:
-            label, labelTip = _("yes"), image.label
+            label, labelTip = wording.status(status_of(image)), image.label or ""
+        labelTip = "\n".join(text for text in (image.remark, labelTip) if text)
         health = image.problem or image.label_problem or _("good")
         size = " × ".join(map(str, image.size)) if image.size else ""
         spacing = " × ".join(f"{value:.3g}" for value in image.spacing) if image.spacing else ""

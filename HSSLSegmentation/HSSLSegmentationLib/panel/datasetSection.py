@@ -55,6 +55,7 @@ class DatasetSection:
         )
 
     def release(self) -> None:
+        self.labelNext.release()
         self.ui.imagesTable.selectionModel().disconnect(
             "selectionChanged(QItemSelection,QItemSelection)", self.onSelectionChanged
         )
@@ -176,19 +177,27 @@ class DatasetSection:
         self.suggestGroupsAction = menu.addAction(_("Suggest groups"))
         self.showAction = menu.addAction(_("Show in the views"))
         menu.addSeparator()
+        self.approveAction = menu.addAction(_("Approve the labels"))
+        self.flagAction = menu.addAction(_("Flag the labels…"))
+        self.takeBackAction = menu.addAction(_("Take back what was said"))
+        menu.addSeparator()
         self.removeAction = menu.addAction(_("Remove from the workspace"))
         self.taskAction.connect("triggered(bool)", self.onSetTask)
         self.groupAction.connect("triggered(bool)", self.onSetGroup)
         self.checkAction.connect("triggered(bool)", self.onCheck)
         self.suggestGroupsAction.connect("triggered(bool)", self.onSuggestGroups)
         self.showAction.connect("triggered(bool)", self.onShow)
+        self.approveAction.connect("triggered(bool)", self.onApprove)
+        self.flagAction.connect("triggered(bool)", self.onFlag)
+        self.takeBackAction.connect("triggered(bool)", self.onTakeBack)
         self.removeAction.connect("triggered(bool)", self.onRemove)
         menu.connect("aboutToShow()", self.onActions)
         self.ui.actionsButton.setMenu(menu)
 
     def onActions(self) -> None:
         chosen = bool(self.selectedImages())
-        for action in (self.taskAction, self.groupAction, self.showAction, self.removeAction):
+        ofChosen = (self.taskAction, self.groupAction, self.showAction, self.removeAction)
+        for action in (*ofChosen, self.approveAction, self.flagAction, self.takeBackAction):
             action.setEnabled(chosen)
         for action in (self.checkAction, self.suggestGroupsAction):
             action.setEnabled(not self.panel.reasonNotReady())
@@ -345,6 +354,22 @@ class DatasetSection:
             with told(_("The change could not be saved.")):
                 catalogueEdits.remove(self.panel.workspace, ids)
             self._showAgain()
+
+    def onApprove(self) -> None:
+        self._review("approved", None)
+
+    def onFlag(self) -> None:
+        remark = qt.QInputDialog.getText(self.widget, _("Flag"), _("What is wrong with the labels?"))
+        if remark is not None:
+            self._review("flagged", remark.strip())
+
+    def onTakeBack(self) -> None:
+        self._review("", "")
+
+    def _review(self, status: str, remark: str | None) -> None:
+        with told(_("The change could not be saved.")):
+            self.panel.logic.review(self.panel.workspace, self.selectedImages(), status, remark)
+        self._showAgain()
 
     def onShow(self) -> None:
         for id in self.selectedImages()[:1]:

@@ -51,6 +51,7 @@ class FineTuneSection:
             [
                 ("all", _("all labelled scans ({count})").format(count=count)),
                 ("some", _("some, drawn at random")),
+                ("approved", _("approved labels alone ({count})").format(count=len(self._approvedCases()))),
                 ("chosen", _("the rows chosen in the table (section 1)")),
                 ("scene", _("volumes with a segmentation in the scene")),
             ],
@@ -119,6 +120,8 @@ class FineTuneSection:
                 return _("There is no volume with a segmentation in the scene.")
         elif not count:
             return _("No scan of this task has a label yet.")
+        elif parameters.fineTuneCases == "approved" and not self._approvedCases():
+            return _("No label of this task is approved yet (Actions in section 1).")
         elif parameters.fineTuneCases == "chosen" and not self._chosenCases():
             return _("None of the rows chosen in the table (section 1) is a labelled scan of this task.")
         elif parameters.fineTuneCases == "some" and parameters.fineTuneCaseCount > count:
@@ -199,6 +202,8 @@ class FineTuneSection:
         panel, parameters = self.panel, self.panel.parameterNode
         if parameters.fineTuneCases == "some":
             return None, parameters.fineTuneCaseCount
+        if parameters.fineTuneCases == "approved":
+            return self._approvedCases(), 0
         if parameters.fineTuneCases == "chosen":
             return self._chosenCases(), 0
         if parameters.fineTuneCases == "scene":
@@ -216,6 +221,11 @@ class FineTuneSection:
             panel.forget()
             return ids, 0
         return None, 0
+
+    def _approvedCases(self) -> list[str]:
+        catalogue, task = self.panel.catalogue, self.panel.parameterNode.fineTuneTask
+        usable = catalogue.usable(task, labelled=True) if catalogue is not None and task else []
+        return [image.id for image in usable if image.review == "approved"]
 
     def _chosenCases(self) -> list[str]:
         panel = self.panel

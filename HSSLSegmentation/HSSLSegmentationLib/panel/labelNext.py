@@ -10,6 +10,7 @@ from ..scene import labelling
 from ..scene import pictures as scenePictures
 from ..workspace import contents as workspaceContents
 from . import choices, classChoice
+from .labelLoop import LabelLoop
 from .telling import told
 
 SUGGESTED = 5
@@ -37,20 +38,29 @@ class LabelNext:
         ui.suggestionsList.connect("itemDoubleClicked(QListWidgetItem*)", self.onOpen)
         ui.openButton.connect("clicked(bool)", self.onOpen)
         ui.keepButton.connect("clicked(bool)", self.onKeep)
+        self.loop = LabelLoop(panel, ui, jobView, self.task)
+
+    def release(self) -> None:
+        """Lets go of what the loop holds."""
+        self.loop.release()
 
     def update(self) -> None:
         """Shows what was suggested last, without what has been labelled since."""
         panel, ui, catalogue = self.panel, self.ui, self.panel.catalogue
         tasks = []
         if catalogue is not None:
-            tasks = [task.name for task in catalogue.tasks if panel.counts.waiting[task.name]]
+            # The one at work stays, also when its last scan has been labelled.
+            atWork = self.task() if self.loop.current else ""
+            tasks = [task.name for task in catalogue.tasks if panel.counts.waiting[task.name] or task.name == atWork]
         self.widget.setVisible(bool(tasks))
         if not tasks:
             self._show([])
             return
-        wanted = panel.parameterNode.labelNextTask
+        wanted = panel.parameterNode.labelNextTask or self.task()
         choices.fill(ui.taskCombo, [(name, name) for name in tasks], wanted if wanted in tasks else tasks[0])
         reason, tip = panel.reasonNotReady(), ""
+        if not reason and not panel.counts.waiting[self.task()]:
+            reason = _("Every scan of this task has a label.")
         if not reason:
             try:
                 model = workspaceContents.modelToSuggestWith(panel.runs, self.task())
@@ -61,6 +71,7 @@ class LabelNext:
             except Refusal as error:
                 reason = str(error)
         panel.offer(ui.suggestButton, reason, tip)
+        self.loop.update()
         self._showKept(catalogue)
 
     def task(self) -> str:

@@ -132,6 +132,7 @@ class Panel:
         for view in self._jobViews:
             view.sceneCloses()
         self.segment.sceneCloses()
+        self.dataset.labelNext.loop.sceneCloses()
         if self.job is not None and self.job.isRunning() and self.job.kind == "predict":
             self.job.stop()
 

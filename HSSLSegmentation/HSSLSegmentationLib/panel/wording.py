@@ -131,3 +131,16 @@ def outcome(job) -> str:
     if job.kind in ("export", "import"):
         return _("Written: {file}").format(file=result["file"])
     return ""
+
+
+def status(name: str) -> str:
+    """Returns how far an image is, by the engine's name of the status (`hssl.workspace.review.Status`)."""
+    return {
+        "no label": _("no label"),
+        "draft": _("draft"),
+        "skipped": _("skipped"),
+        "impossible": _("impossible"),
+        "labelled": _("labelled"),
+        "approved": _("approved"),
+        "flagged": _("flagged"),
+    }[name]

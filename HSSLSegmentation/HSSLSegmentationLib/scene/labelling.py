@@ -40,6 +40,16 @@ def drawn(volumeNode):
     return next((node for node in nodes if node.GetAttribute(scenePictures.LABEL_ATTRIBUTE) == key), None)
 
 
+def isEmpty(segmentationNode) -> bool:
+    """Tells whether nothing is drawn in any segment."""
+    for segmentId in segmentationNode.GetSegmentation().GetSegmentIDs():
+        labelmap = slicer.vtkOrientedImageData()
+        if segmentationNode.GetBinaryLabelmapRepresentation(segmentId, labelmap) and not labelmap.IsEmpty():
+            if labelmap.GetScalarRange()[1] > 0:
+                return False
+    return True
+
+
 def reasonNotToKeep(catalogue, id: str) -> str:
     """Returns why there is nothing yet to keep as the image's label, or ""."""
     volumeNode = scenePictures.shown(catalogue, id)

@@ -335,6 +335,50 @@ def confirm(
 
 
 @app.command()
+def review(
+    workspace: Workspace,
+    ids: Annotated[list[str], typer.Argument(help="Ids of images.", show_default=False)],
+    status: Annotated[
+        str,
+        typer.Option(help='approved, flagged, skipped, impossible (cannot be labelled), draft, or "" to take it back.'),
+    ],
+    remark: Annotated[str | None, typer.Option(help="A remark that is kept with the images.")] = None,
+    json: Json = False,
+) -> None:
+    """Say of labels that they are right or not, and of images that they are skipped or cannot be labelled."""
+
+    def work() -> dict[str, Any]:
+        from ..workspace.review import set_review
+
+        set_review(workspace, ids, status, remark)  # type: ignore[arg-type]  # checked there, with the choices told
+        return {"ids": ids, "status": status}
+
+    _at_once(work, json, lambda result: typer.echo(f"{len(ids)} images: {status or 'taken back'}"))
+
+
+@app.command(name="next")
+def next_(workspace: Workspace, task: TaskName = None, json: Json = False) -> None:
+    """Tell which image of a task is to be labelled next, and how many are."""
+
+    def work() -> dict[str, Any]:
+        from ..errors import ConfigurationError
+        from ..workspace.catalogue import Catalogue
+        from ..workspace.review import next_image, progress
+
+        catalogue = Catalogue.load(workspace)
+        if task is None and len(catalogue.tasks) != 1:
+            raise ConfigurationError("the workspace has several tasks", "Name one with --task.")
+        name = task or catalogue.tasks[0].name
+        labelled, images = progress(catalogue, name)
+        return {"task": name, "id": next_image(catalogue, name), "labelled": labelled, "images": images}
+
+    def show(result: dict[str, Any]) -> None:
+        typer.echo(f"{result['id'] or 'none is left'} ({result['labelled']} of {result['images']} labelled)")
+
+    _at_once(work, json, show)
+
+
+@app.command()
 def patient(
     workspace: Workspace,
     ids: Annotated[list[str], typer.Argument(help="Ids of images, or @FILE.", show_default=False)],

@@ -89,6 +89,10 @@ class Image(_Record):
     """Chosen frame of a 4D file."""
     patient: str = ""
     """Whose image it is: images of one patient stay on one side of every split. Empty: a patient of its own."""
+    review: str = ""
+    """What a person said of it, or that it has a draft: see `hssl.workspace.review.Review`."""
+    remark: str = ""
+    """In that person's own words."""
     modality: str = ""
     size: tuple[int, int, int] | None = None
     spacing: tuple[float, float, float] | None = None

@@ -85,7 +85,7 @@ class Report(unittest.TestResult):
 
 
 def main() -> None:
-    file, report, python = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else ""
+    report, file, python = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else ""
     sys.path.insert(0, str(file.parent))
     heartbeat = Heartbeat()
     result = Report(report, heartbeat)

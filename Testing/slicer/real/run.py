@@ -55,7 +55,8 @@ def _run(file: Path, arguments: argparse.Namespace) -> bool:
         report = Path(folder) / "report.json"
         command = [arguments.slicer, "--no-splash", "--ignore-slicerrc", "--disable-settings"]
         command += ["--additional-module-paths", str(MODULE), "--python-script", str(HERE / "inSlicer.py")]
-        command += [str(file), str(report), arguments.python]
+        # The report comes first: Slicer takes a first argument that ends in .py for the script.
+        command += [str(report), str(file), arguments.python]
         if sys.platform == "linux" and not os.environ.get("DISPLAY") and shutil.which("xvfb-run"):
             command = ["xvfb-run", "--auto-servernum", "--server-args=-screen 0 1600x1200x24", *command]
         began = time.monotonic()

@@ -1,0 +1,218 @@
+"""Labelling one scan after the other: the next one opens with a draft of the best model, is corrected, kept, or skipped."""
+
+import qt
+from slicer.i18n import tr as _
+
+import slicer
+
+from ..jobs.job import Job
+from ..refusal import Refusal
+from ..scene import labelling
+from ..scene import pictures as scenePictures
+from ..workspace import contents as workspaceContents
+from . import classChoice
+from .telling import told
+
+SHORTCUTS = {"nextButton": "Alt+N", "keepNextButton": "Alt+K", "skipButton": "Alt+S"}
+"""They work in every module: the drawing happens in the Segment Editor."""
+
+
+class LabelLoop:
+    """Part of *What to label next*.
+
+    Attributes:
+        current: id of the scan that is being labelled, "" when none is.
+
+    Args:
+        panel: the panel.
+        ui: the widgets.
+        jobView: shows the fine-tuning.
+        task: returns the chosen task.
+    """
+
+    def __init__(self, panel, ui, jobView, task):
+        self.panel, self.ui, self.jobView, self._task = panel, ui, jobView, task
+        self.current = ""
+        self._unreadable: dict[str, str] = {}
+        self._draft: Job | None = None
+        self._said = ""
+        self._shortcuts: list = []
+        for name, slot in (
+            ("nextButton", self.onNext),
+            ("keepNextButton", self.onKeepAndNext),
+            ("skipButton", self.onSkip),
+            ("impossibleButton", self.onImpossible),
+            ("discardButton", self.onDiscard),
+            ("tuneButton", self.onTune),
+        ):
+            getattr(ui, name).connect("clicked(bool)", slot)
+        window = slicer.util.mainWindow()
+        for name, keys in SHORTCUTS.items() if window is not None else ():
+            shortcut = qt.QShortcut(qt.QKeySequence(keys), window)
+            shortcut.connect("activated()", getattr(ui, name).click)
+            self._shortcuts.append(shortcut)
+
+    def release(self) -> None:
+        """Lets go of the draft that is being made and of the keys."""
+        if self._draft is not None:
+            self._draft.removeObserver(self._draftTold)
+        for shortcut in self._shortcuts:
+            shortcut.setEnabled(False)
+            shortcut.deleteLater()
+        self._shortcuts = []
+
+    def sceneCloses(self) -> None:
+        """Forgets the scan, which is about to vanish."""
+        self.current = ""
+
+    def update(self) -> None:
+        """Shows how far the labelling is, and what can be done."""
+        from hssl.workspace.review import progress
+
+        panel, ui, catalogue = self.panel, self.ui, self.panel.catalogue
+        if catalogue is None or not self._task():
+            return
+        if self.current and self.current not in {image.id for image in catalogue.images}:
+            self.current = ""
+        labelled, images = progress(catalogue, self._task())
+        ui.loopLabel.text = " ".join(
+            text
+            for text in (
+                _("{labelled} of {images} labelled.").format(labelled=labelled, images=images),
+                self.current and _("Now: {id}.").format(id=self.current),
+                self._said,
+            )
+            if text
+        )
+        self._offer(
+            "nextButton", "", _("Opens the next scan in the Segment Editor, with a draft where there is a model.")
+        )
+        reason = "" if self.current else _("Open the next scan first.")
+        drawn = reason or labelling.reasonNotToKeep(catalogue, self.current)
+        self._offer("keepNextButton", drawn, _("Keeps the segments as the scan's label, and opens the next scan."))
+        self._offer("skipButton", reason, _("Leaves the scan for the end."))
+        self._offer("impossibleButton", reason, _("The scan cannot be labelled; it is not offered again."))
+        ui.discardButton.setVisible(self._canDiscard())
+        ui.discardButton.toolTip = _("Takes the draft out of the segments again.")
+        reason = panel.reasonNotReady()
+        if not reason and not panel.counts.labelled[self._task()]:
+            reason = _("No scan of this task has a label yet.")
+        panel.offer(
+            ui.tuneButton,
+            reason,
+            _("Fine-tunes on all labels so far, from the last model of the task, while you go on labelling."),
+        )
+
+    def onNext(self) -> None:
+        """Opens the next scan; one that cannot be opened is left out, with its reason, and the one after it opened."""
+        from hssl.errors import HSSLError
+        from hssl.workspace.review import next_image
+
+        panel = self.panel
+        panel.forget()
+        self._said = ""
+        with told(_("The next scan could not be opened.")):
+            while True:
+                left = {*self._unreadable, self.current}
+                id = next_image(panel.catalogue, self._task(), left)
+                if id is None:
+                    self._said = _("That was the last one.")
+                    break
+                try:
+                    labelling.open(panel.catalogue, id)
+                except (HSSLError, Refusal) as error:
+                    self._unreadable[id] = str(error)
+                    self._said = _("{id} was left out: {reason}").format(id=id, reason=error)
+                    continue
+                self.current = id
+                self._startDraft()
+                break
+        slicer.util.showStatusMessage(self._said or _("Now: {id}.").format(id=self.current), 5000)
+        panel.refresh()
+
+    def onKeepAndNext(self) -> None:
+        """Keeps what is drawn as the label, and goes on."""
+        catalogue = self.panel.catalogue
+        kept = False
+        with told(_("The label could not be kept.")):
+            drawn = labelling.drawn(scenePictures.shown(catalogue, self.current))
+            classes = classChoice.ask(drawn, catalogue.task(catalogue.image(self.current).task), self.panel.widget)
+            if classes is not None:
+                labelling.keep(catalogue, self.current, classes)
+                kept = True
+        if kept:
+            self.onNext()
+
+    def onSkip(self) -> None:
+        """Leaves the scan for the end, and goes on."""
+        self._say("skipped", None)
+
+    def onImpossible(self) -> None:
+        """Says, with a remark, that the scan cannot be labelled, and goes on."""
+        remark = qt.QInputDialog.getText(
+            self.panel.widget, _("Cannot be labelled"), _("Why can {id} not be labelled?").format(id=self.current)
+        )
+        if remark is not None:
+            self._say("impossible", remark.strip())
+
+    def onDiscard(self) -> None:
+        """Takes the draft out of the segments."""
+        if self._canDiscard():
+            self._draft.writer.undo()
+            self.panel.refresh()
+
+    def onTune(self) -> None:
+        """Fine-tunes on all labels so far, in the background."""
+        panel, task = self.panel, self._task()
+        start = workspaceContents.bestModel(panel.runs, panel.modelFiles, task) or workspaceContents.BEST
+        minutes = panel.parameterNode.fineTuneMinutes or None
+        panel.startJob(
+            self.jobView, lambda: panel.logic.fineTune(panel.workspace, task, start=str(start), minutes=minutes)
+        )
+
+    def _say(self, review: str, remark: str | None) -> None:
+
+        with told(_("The change could not be saved.")):
+            self.panel.logic.review(self.panel.workspace, [self.current], review, remark)
+            self.onNext()
+
+    def _startDraft(self) -> None:
+        panel = self.panel
+        self._releaseDraft()
+        model = workspaceContents.bestModel(panel.runs, panel.modelFiles, self._task())
+        volumeNode = scenePictures.shown(panel.catalogue, self.current)
+        if model is None or not labelling.isEmpty(labelling.drawn(volumeNode)):
+            return
+        job = panel.logic.draft(panel.workspace, self.current, model, waitForCompletion=False)
+        self._draft = job
+        self._said = _("A draft by {model} is being made…").format(model=model.stem)
+        job.addObserver(self._draftTold)
+
+    def _draftTold(self, job: Job, event) -> None:
+        if job.isRunning():
+            return
+        if job.state == "done":
+            self._said = _("This is a draft: correct it, and keep it.")
+        elif job.state == "failed":
+            self._said = _("There is no draft: {reason}").format(reason=job.error)
+        self.panel.forget()
+        self.panel.refreshSoon()
+
+    def _canDiscard(self) -> bool:
+        job = self._draft
+        if job is None or job.segmentationNode is None or not slicer.mrmlScene.IsNodePresent(job.segmentationNode):
+            return False
+        return job.writer.canUndo()
+
+    def _releaseDraft(self) -> None:
+        if self._draft is not None:
+            self._draft.removeObserver(self._draftTold)
+            if self._draft.isRunning():
+                self._draft.stop()
+            else:
+                self._draft.writer.release()
+            self._draft = None
+
+    def _offer(self, name: str, reason: str, tip: str) -> None:
+        keys = SHORTCUTS.get(name)
+        self.panel.offer(getattr(self.ui, name), reason, f"{tip} ({keys})" if keys else tip)

@@ -1,0 +1,191 @@
+"""Labelling one scan after the other: drafts, keeping, skipping, what cannot be opened, the end, and reviews."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from panel_fixtures import configurationOf, fakeRun
+
+import slicer
+from harness.fixtures import settle
+from hssl.workspace.catalogue import Catalogue
+from hssl.workspace.review import status_of
+from HSSLSegmentationLib.panel import catalogueModel, choices
+from HSSLSegmentationLib.refusal import Refusal
+from HSSLSegmentationLib.scene import labelling
+from HSSLSegmentationLib.scene import pictures as scenePictures
+
+TASK = "brain_mr"
+
+
+@pytest.fixture
+def loop(panel, processes):
+    part = panel.dataset.labelNext
+    panel.parameterNode.labelNextTask = TASK
+    settle()
+    return part.loop
+
+
+@pytest.fixture
+def waiting(workspace) -> list[str]:
+    return [i.id for i in Catalogue.load(workspace).usable(TASK, labelled=False)]
+
+
+def node(panel, id):
+    return labelling.drawn(scenePictures.shown(panel.catalogue, id))
+
+
+def draw(panel, id) -> None:
+    volume = scenePictures.shown(panel.catalogue, id)
+    inside = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
+    inside[2:5, 4:9, 4:9] = 1
+    segmentation = node(panel, id)
+    first = segmentation.GetSegmentation().GetNthSegmentID(0)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(inside, segmentation, first, volume)
+    settle()
+
+
+def answer(process) -> None:
+    configuration = configurationOf(process)
+    output = Path(configuration["output"])
+    output.mkdir()
+    image = sitk.ReadImage(configuration["inputs"][0])
+    sitk.WriteImage(sitk.Cast(image * 0 + 1, sitk.sitkUInt8), str(output / "l.nii.gz"))
+    process.say(
+        {"event": "done", "result": {"outputs": [{"input": "x", "label_map": str(output / "l.nii.gz")}], "failed": []}}
+    )
+    process.end(0)
+    settle()
+
+
+def status(workspace, id) -> str:
+    return status_of(Catalogue.load(workspace).image(id))
+
+
+def test_scan_after_scan_is_opened_drawn_and_kept_until_the_last(panel, loop, processes, workspace, waiting):
+    ui = loop.ui
+    labelled = len(Catalogue.load(workspace).usable(TASK, labelled=True))
+    assert f"{labelled} of {labelled + len(waiting)} labelled" in ui.loopLabel.text
+    assert not ui.keepNextButton.enabled and "(Alt+K)" not in ui.keepNextButton.toolTip
+    ui.nextButton.click()
+    settle()
+    for n, id in enumerate(waiting):
+        assert loop.current == id and f"Now: {id}." in ui.loopLabel.text
+        assert [s.GetName() for s in _segments(node(panel, id))] == [c.name for c in panel.catalogue.task(TASK).classes]
+        draw(panel, id)
+        panel.refresh()
+        ui.keepNextButton.click()
+        settle()
+        assert status(workspace, id) == "labelled"
+        assert f"{labelled + n + 1} of {labelled + len(waiting)} labelled" in ui.loopLabel.text
+    assert "That was the last one" in ui.loopLabel.text
+    assert not processes, "there is no model, so there is no draft"
+
+
+def _segments(segmentationNode):
+    segmentation = segmentationNode.GetSegmentation()
+    return [segmentation.GetSegment(i) for i in segmentation.GetSegmentIDs()]
+
+
+def test_with_a_model_the_scan_comes_with_a_draft_that_can_be_discarded(panel, loop, processes, workspace, waiting):
+    run = fakeRun(workspace, "tuned", {"validation_dice": 0.8}, task=TASK, start="scratch")
+    panel.forget()
+    loop.ui.nextButton.click()
+    assert configurationOf(processes[-1])["model"] == str(run)
+    answer(processes[-1])
+    assert "This is a draft" in loop.ui.loopLabel.text and status(workspace, waiting[0]) == "draft"
+    segmentation = node(panel, waiting[0])
+    assert not labelling.isEmpty(segmentation) and not loop.ui.discardButton.isHidden()
+    loop.ui.discardButton.click()
+    assert labelling.isEmpty(segmentation)
+
+
+def test_what_was_drawn_while_the_draft_was_made_stays(panel, loop, processes, workspace, waiting):
+    fakeRun(workspace, "tuned", {"validation_dice": 0.8}, task=TASK, start="scratch")
+    panel.forget()
+    loop.ui.nextButton.click()
+    draw(panel, waiting[0])
+    segmentation, volume = node(panel, waiting[0]), scenePictures.shown(panel.catalogue, waiting[0])
+    first = segmentation.GetSegmentation().GetNthSegmentID(0)
+    before = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, first, volume).copy()
+    answer(processes[-1])
+    assert "You have drawn meanwhile" in loop.ui.loopLabel.text
+    assert np.array_equal(slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, first, volume), before)
+
+
+def test_skipped_scans_come_last_and_impossible_ones_not_again(panel, loop, workspace, waiting, dialogs):
+    loop.ui.nextButton.click()
+    loop.ui.skipButton.click()
+    settle()
+    assert status(workspace, waiting[0]) == "skipped" and loop.current == waiting[1]
+    dialogs.answer("too noisy")
+    loop.ui.impossibleButton.click()
+    settle()
+    image = Catalogue.load(workspace).image(waiting[1])
+    assert (image.review, image.remark) == ("impossible", "too noisy")
+    assert loop.current == waiting[0]
+    loop.ui.nextButton.click()
+    settle()
+    assert "That was the last one" in loop.ui.loopLabel.text
+
+
+def test_a_scan_that_cannot_be_opened_is_left_out_with_its_reason(panel, loop, workspace, waiting):
+    catalogue = Catalogue.load(workspace)
+    catalogue.image_path(catalogue.image(waiting[0])).write_bytes(b"nothing")
+    loop.ui.nextButton.click()
+    settle()
+    assert loop.current == waiting[1]
+    assert f"{waiting[0]} was left out" in loop.ui.loopLabel.text
+
+
+def test_the_last_model_goes_on_learning_from_all_labels(panel, loop, processes, workspace):
+    run = fakeRun(workspace, "tuned", {"validation_dice": 0.8}, task=TASK, start="scratch")
+    panel.forget()
+    panel.refresh()
+    loop.ui.tuneButton.click()
+    configuration = configurationOf(processes[-1])
+    assert (configuration["start"], configuration["task"], configuration["cases"]) == (str(run), TASK, [])
+
+
+def test_labels_are_approved_or_flagged_with_a_remark_and_approved_ones_can_be_learned_from_alone(
+    panel, processes, workspace, dialogs
+):
+    labelled = [i.id for i in Catalogue.load(workspace).usable(TASK, labelled=True)]
+    section = panel.dataset
+    section._select(labelled[:2])
+    section.approveAction.trigger()
+    settle()
+    assert section.selectedImages() == labelled[:2], "the choice of rows outlives the change"
+    section.ui.imagesTable.clearSelection()
+    section._select(labelled[2:3])
+    dialogs.answer("the tail is missing")
+    section.flagAction.trigger()
+    settle()
+    assert [status(workspace, id) for id in labelled[:3]] == ["approved", "approved", "flagged"]
+    row = section.model.rowsOf(labelled[2:3])[0]
+    cell = section.model.model.item(row, catalogueModel.LABEL)
+    assert cell.text() == "flagged" and "the tail is missing" in cell.toolTip()
+    section.ui.filterEdit.text = "flagged"
+    assert section.model.proxy.rowCount() == 1
+    panel.parameterNode.fineTuneTask, panel.parameterNode.fineTuneCases = TASK, "approved"
+    settle()
+    assert "2" in panel.fineTune.ui.casesCombo.currentText and choices.value(panel.fineTune.ui.casesCombo) == "approved"
+    panel.fineTune.ui.startButton.click()
+    assert configurationOf(processes[-1])["cases"] == labelled[:2]
+
+
+def test_the_same_by_script(panel, processes, workspace, waiting):
+    logic = panel.logic
+    assert logic.nextCase(workspace, TASK) == waiting[0]
+    with pytest.raises(Refusal, match="no model of brain_mr"):
+        logic.draft(workspace, waiting[0])
+    fakeRun(workspace, "tuned", {"validation_dice": 0.8}, task=TASK, start="scratch")
+    job = logic.draft(workspace, waiting[0], waitForCompletion=False)
+    answer(processes[-1])
+    assert job.state == "done", job.error
+    logic.setLabel(workspace, waiting[0], job.volumeNode, job.segmentationNode)
+    logic.review(workspace, [waiting[0]], "approved")
+    assert status(workspace, waiting[0]) == "approved" and logic.nextCase(workspace, TASK) == waiting[1]
