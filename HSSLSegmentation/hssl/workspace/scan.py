@@ -190,12 +190,8 @@ def relabel(workspace: str | Path, id: str, label: str | Path | None, structures
         look = look_at(candidate)[0]
     with Catalogue.editing(workspace) as catalogue:
         record = catalogue.image(id)
-<<<<<<< HEAD
         record.checked, record.label_values, record.structures = "", None, list(structures)
-=======
-        record.checked, record.label_values = "", None
         record.review = ""  # what was said was said of another label
->>>>>>> 144cb61 (The labelling loop: Next scan with a draft, Keep and next, skip and cannot be labelled, keys, an end that is said; labels are approved or flagged with a remark, and approved ones can be learned from alone; the same by script and at the command line (catalogue next, catalogue review))
         if look is None or label is None:
             record.label, record.label_stamp, record.label_problem = None, "", None
         elif look.header is None:
