@@ -23,8 +23,9 @@ READERS = {
 VOLUME_SUFFIXES = tuple(READERS)
 UNSCALED_SUFFIXES = (".tif", ".tiff")
 """Formats that do not say how large a voxel is: the user does."""
-DATA_SUFFIXES = (".img", ".img.gz", ".raw", ".raw.gz", ".zraw")
-"""Voxels of which a header beside them tells."""
+DETACHED = {".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz"), ".hdr": (".img", ".img.gz")}
+"""Headers whose voxels lie beside them, and the suffixes that those usually have."""
+DATA_SUFFIXES = tuple(sorted({suffix for suffixes in DETACHED.values() for suffix in suffixes}))
 DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 
 _VALUE_REPRESENTATIONS = frozenset(

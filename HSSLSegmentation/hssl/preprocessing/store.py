@@ -32,7 +32,7 @@ from .grid import labels_to_working, oriented_size, oriented_spacing, slices_fir
 from .normalisation import VolumeMeasure, body_mask, fingerprint_of, measure
 from .working import working_volume
 
-FORMAT = 5
+FORMAT = 6
 """Changes when what the store holds changes, so that old entries are built anew."""
 UNLABELLED = 255
 """Channel of voxels that nobody labelled (a task's `ignore_value`): left out of losses and measures."""
@@ -277,10 +277,10 @@ def _stored(catalogue: Catalogue, image: Image, fingerprint: Fingerprint, with_l
     )
     if label is None:
         return stored
-    # Values decide the channels, names which masks of a folder are joined: both belong to the key.
+    # Values decide the channels; names, terminology and the choice of structures, which voxels have them.
     task = catalogue.task(image.task)
-    classes = [[c.value, c.name] for c in task.classes]
-    label_key = sha256_of([key, stamp_of(label), classes, task.ignore_value])[:24]
+    classes = [[c.value, c.name, c.terminology] for c in task.classes]
+    label_key = sha256_of([key, stamp_of(label), classes, task.ignore_value, image.structures])[:24]
     labelled = _entry(folder, label_key, label_array)
     z, y, x = (
         replace(contents, classes=tuple(tuple(slices) for slices in classes))

@@ -340,7 +340,7 @@ class Catalogue:
         return sha256_of(
             [
                 [t.model_dump(mode="json") for t in self.tasks],
-                sorted([i.id, i.task, i.content, i.label or ""] for i in self.usable()),
+                sorted([i.id, i.task, i.content, i.label or "", i.structures] for i in self.usable()),
             ]
         )
 

@@ -9,12 +9,10 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..imaging.formats import stem_of, suffix_of
+from ..imaging.formats import DETACHED, stem_of, suffix_of
 
 _BLOCK = 16 * 1024
 _BLOCKS = 8
-
-_DETACHED = {".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz"), ".hdr": (".img", ".img.gz")}
 
 
 def stamp_of(path: str | Path) -> str:
@@ -34,7 +32,7 @@ def stamp_of(path: str | Path) -> str:
     except (OSError, ValueError):
         return "missing"
     text = f"{status.st_size}-{status.st_mtime_ns}"
-    detached = _DETACHED.get(suffix_of(path))
+    detached = DETACHED.get(suffix_of(path))
     if detached:
         base = os.path.join(os.path.dirname(path), stem_of(path))
         text += "".join(f"+{stamp_of(base + suffix)}" for suffix in detached if os.path.exists(base + suffix))

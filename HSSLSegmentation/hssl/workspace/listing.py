@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import InputError, encodable
 from ..files import read_json
-from ..imaging.formats import DATA_SUFFIXES, is_dicom, is_volume, suffix_of
+from ..imaging.formats import DATA_SUFFIXES, DETACHED, is_dicom, is_volume, suffix_of
 
 _OTHER_SUFFIXES = (".json", ".csv", ".txt", ".md", ".xml", ".pdf", ".png", ".jpg", ".zip", ".bval", *DATA_SUFFIXES)
 """Files that need not be opened to know that they are no DICOM slices."""
@@ -97,5 +97,5 @@ def is_workspace(description: str) -> bool:
 def _is_data_of_header(path: str, entries: list[os.DirEntry[str]]) -> bool:
     """The voxels of a detached header (`a.raw` of `a.mhd`) are read with it."""
     name = os.path.basename(path)
-    headers = [e.name for e in entries if suffix_of(e.name) in (".mhd", ".nhdr", ".hdr")]
+    headers = [e.name for e in entries if suffix_of(e.name) in DETACHED]
     return any(name.startswith(os.path.splitext(header)[0] + ".") for header in headers)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError, InputError, encodable
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
-from ..imaging.formats import stem_of, suffix_of
+from ..imaging.formats import DETACHED, stem_of, suffix_of
 from ..names import safe_name
 from ..threads import in_threads
 from .candidates import Candidate, Source, modality_of
@@ -587,7 +587,7 @@ def _with_label(candidate: Candidate, stamp: str, header: Header, content: str, 
 def _files(path: str) -> list[Path]:
     from ..imaging import voxel_data as storage
 
-    stored = storage.inspect(Path(path)) if suffix_of(path) in (".mhd", ".nhdr", ".hdr") else None
+    stored = storage.inspect(Path(path)) if suffix_of(path) in DETACHED else None
     return [Path(path)] if stored is None or stored.file == stored.path else [stored.path, stored.file]
 
 

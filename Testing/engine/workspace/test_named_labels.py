@@ -139,3 +139,20 @@ def test_a_label_of_another_series_is_refused_with_the_reason(tmp_path):
     done = add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t"))
     assert done.result["labelled"] == 0
     assert [r["reason"] for r in done.result["refused"]] == ["labels no series that is here"]
+
+
+def test_what_the_store_keeps_of_a_label_goes_with_the_choice_of_structures(tmp_path):
+    from hssl.preprocessing.store import build, task_fingerprint
+
+    scan(tmp_path / "data" / "a.nrrd", 0)
+    slicer_segmentation(tmp_path / "data" / "a.seg.nrrd", ["outer", "inner"], overlapping=True)
+    Catalogue.create(tmp_path / "w")
+    kept = []
+    for structures in (["outer", "inner"], ["inner", "outer"]):
+        add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t", structures=structures))
+        catalogue = Catalogue.load(tmp_path / "w")
+        fingerprint = task_fingerprint(catalogue, catalogue.task("t"), [], lambda event: None, lambda: False)
+        (stored,) = build(catalogue, catalogue.images, {"t": fingerprint}, True, lambda event: None, lambda: False)
+        assert stored.label_path is not None
+        kept.append(np.load(stored.label_path))
+    assert np.unique(kept[0]).tolist() == [0, 1, 2] and np.unique(kept[1]).tolist() == [0, 1]
