@@ -56,6 +56,7 @@ class AddConfig(Configuration):
         channel: channel to take of MSD and nnU-Net datasets, from 0.
         spacing: mm in x, y, z, of files that do not say it (TIFF).
         mixed: images of different modalities may come into one task.
+        nan_is_background: voxels that are NaN are background; else an image with NaN is refused.
         check: read every voxel of the task's images and labels afterwards, as a check does.
         dry_run: tell what would be taken, and write nothing.
     """
@@ -76,6 +77,7 @@ class AddConfig(Configuration):
     channel: int | None = Field(default=None, ge=0)
     spacing: tuple[float, float, float] | None = None
     mixed: bool = False
+    nan_is_background: bool = False
     check: bool = False
     dry_run: bool = False
 
@@ -257,6 +259,7 @@ class PredictConfig(Configuration):
         inputs: volume files, DICOM series folders, or folders of volumes.
         output: folder for `<name>.nii.gz` label maps on each source's own grid; none that is read from.
         overwrite: replace files that are there and are no unchanged results of the same work; never an input.
+        nan_is_background: voxels that are NaN are background, as they always are where the model's task says so.
         flips: average with the mirrored image, where the model was trained with mirroring.
         fast: predict in one slice plane only, where the model was trained in all three; a third of the time.
         largest_component: keep the largest connected component of each class, or of none; None lets the model decide,
@@ -272,6 +275,7 @@ class PredictConfig(Configuration):
     inputs: list[Path] = Field(min_length=1)
     output: Path
     overwrite: bool = False
+    nan_is_background: bool = False
     flips: bool = False
     fast: bool = False
     largest_component: bool | None = None

@@ -17,6 +17,7 @@ WayOut = Literal[
     "pattern",
     "label_pattern",
     "mixed",
+    "nan_is_background",
 ]
 """What a door of the program may offer as the way out of an error; each door has its own name for it."""
 

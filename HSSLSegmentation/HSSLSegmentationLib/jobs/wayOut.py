@@ -16,5 +16,6 @@ def hintOf(event) -> str:
         "pattern": _("pattern"),
         "label_pattern": _("label pattern"),
         "mixed": _("mixed"),
+        "nan_is_background": _("nan_is_background"),
     }.get(event.way_out)
     return f"{event.hint} ({name})".strip() if name else event.hint

@@ -78,6 +78,9 @@ def add(
         tuple[float, float, float] | None, typer.Option(help="In mm, x y z, of files that do not say it (TIFF).")
     ] = None,
     mixed: Annotated[bool | None, typer.Option("--mixed", help="Allow different modalities in one task.")] = None,
+    nan_is_background: Annotated[
+        bool | None, typer.Option("--nan-is-background", help="Voxels that are NaN are background, not an error.")
+    ] = None,
     check: Annotated[
         bool | None, typer.Option("--check", help="Then read every voxel of the task once, as the command check does.")
     ] = None,
@@ -107,6 +110,7 @@ def add(
             "channel": channel,
             "spacing": spacing or None,
             "mixed": mixed,
+            "nan_is_background": nan_is_background,
             "check": check,
             "dry_run": dry_run,
         }

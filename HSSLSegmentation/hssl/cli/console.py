@@ -32,6 +32,7 @@ WAYS_OUT = {
     "pattern": "--pattern",
     "label_pattern": "--label-pattern",
     "mixed": "--mixed",
+    "nan_is_background": "--nan-is-background",
 }
 """What the command line calls the way out of an error."""
 

@@ -226,6 +226,9 @@ def predict(
     ] = None,
     probabilities: Annotated[bool | None, typer.Option("--probabilities", help="Write probability volumes.")] = None,
     uncertainty: Annotated[bool | None, typer.Option("--uncertainty", help="Write uncertainty volumes.")] = None,
+    nan_is_background: Annotated[
+        bool | None, typer.Option("--nan-is-background", help="Voxels that are NaN are background, not an error.")
+    ] = None,
     dicom_segmentation: Annotated[
         bool | None,
         typer.Option(

@@ -167,6 +167,7 @@ def read_volume(
     series: str | None = None,
     frame: int | None = None,
     spacing: Sequence[float] | None = None,
+    nan_is_background: bool = False,
 ) -> sitk.Image:
     """Reads one scalar volume; a 2D file becomes a volume of one slice.
 
@@ -175,6 +176,8 @@ def read_volume(
         series: the series' instance UID where the folder has several.
         frame: which volume of a file or series that has several, counted from 0.
         spacing: as in `read_header`.
+        nan_is_background: voxels that are NaN get the smallest value of the others, as those of functional and
+            parametric maps outside the body; else they are an error.
 
     Returns:
         A 3D image with the pixel type of the file.
@@ -189,15 +192,16 @@ def read_volume(
     if not suffix_of(_named(path)) and is_dicom(path):
         return _read_series(dicom.series_of_file(path), frame, spacing)
     opened = open_volume(path, spacing)
-    return voxels_of(opened, chosen_frame(opened.header, frame))
+    return voxels_of(opened, chosen_frame(opened.header, frame), nan_is_background)
 
 
-def voxels_of(opened: OpenVolume, number: int = 0) -> sitk.Image:
+def voxels_of(opened: OpenVolume, number: int = 0, nan_is_background: bool = False) -> sitk.Image:
     """Reads the voxels of a file that was opened, of its volume of that number; raises as `read_volume`."""
     header, reader = opened.header, opened.reader
     _check_memory(header.path, math.prod(header.size) * (header.components if header.dimension < 4 else 1))
+    missing = None
     if opened.stored is not None:
-        storage.verify(opened.stored)
+        missing = storage.verify(opened.stored, nan_is_background)
     if header.dimension == 4:
         reader.SetExtractSize([*header.size, 0])
         reader.SetExtractIndex([0, 0, 0, number])
@@ -206,7 +210,21 @@ def voxels_of(opened: OpenVolume, number: int = 0) -> sitk.Image:
         image = sitk.VectorIndexSelectionCast(image, number)
     if image.GetDimension() == 2:
         image = sitk.JoinSeries(image)
+    if nan_is_background:
+        image = _with_background(image, missing, number)
     return _placed(image, header)
+
+
+def _with_background(image: sitk.Image, missing: np.ndarray | None, number: int) -> sitk.Image:
+    values = sitk.GetArrayViewFromImage(image)
+    if missing is None:
+        nan = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+    else:
+        nan = missing[number * values.size : (number + 1) * values.size].reshape(values.shape)
+    if not nan.any():
+        return image
+    low = values[~nan].min() if not nan.all() else values.dtype.type(np.nan)
+    return sitk.GetImageFromArray(np.where(nan, low, values))
 
 
 def check_values(image: sitk.Image, path: str | Path) -> None:
@@ -220,7 +238,7 @@ def check_values(image: sitk.Image, path: str | Path) -> None:
         raise InputError(path, "is empty: it has no voxel")
     low, high = values.min(), values.max()  # NaN and infinity reach one of the two
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(path, "has voxels that are NaN or infinite")
+        raise storage.not_finite(path, values)
     if low == high:
         raise InputError(path, f"is constant: every voxel is {low:g}")
     # If one value has nearly all voxels, it is the median of any sample of them.

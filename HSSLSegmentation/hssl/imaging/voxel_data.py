@@ -110,15 +110,23 @@ def inspect(path: Path) -> Storage | None:
         raise InputError(path, f"cannot be read: {error.strerror or error}") from error
 
 
-def verify(storage: Storage) -> None:
+def verify(storage: Storage, nan_allowed: bool = False) -> np.ndarray | None:
     """Unpacks the whole stream, in bounded memory, and checks its checksum, its length, and NaN that ITK would hide.
+
+    Args:
+        nan_allowed: NaN is no error; where it is, is returned.
+
+    Returns:
+        Which of the voxels are NaN, in the order of the file: a flat array of bool. None without `nan_allowed`, and of
+        voxels that ITK leaves as they are.
 
     Raises:
         InputError: truncated, damaged, longer than announced, or not finite.
     """
     if not storage.compressed and not storage.real:
-        return
+        return None
     count, rest = -storage.skipped, b""
+    missing: list[np.ndarray] = []
     for chunk in _chunks(storage):
         before, count = count, count + len(chunk)
         if count > storage.expected + SLACK:
@@ -129,11 +137,23 @@ def verify(storage: Storage) -> None:
             voxels = rest + chunk[max(0, -before) : len(chunk) - max(0, count - storage.expected)]
             item = np.dtype(storage.real).itemsize
             whole = len(voxels) // item * item
-            if not np.isfinite(np.frombuffer(voxels[:whole], storage.real)).all():
-                raise InputError(storage.path, "has voxels that are NaN or infinite")
+            values = np.frombuffer(voxels[:whole], storage.real)
+            if nan_allowed and not np.isinf(values).any():
+                missing.append(np.isnan(values))
+            elif not np.isfinite(values).all():
+                raise not_finite(storage.path, values)
             rest = voxels[whole:]
     if count < storage.expected:
         raise InputError(storage.path, _too_short(max(count, 0), storage.expected))
+    return np.concatenate(missing) if missing else None
+
+
+def not_finite(path: str | Path, values: np.ndarray) -> InputError:
+    """Returns the error that says that values are NaN, which may stand for background, or infinite, which never does."""
+    if np.isinf(values).any() or not np.isfinite(values).any():
+        return InputError(path, "has voxels that are NaN or infinite")
+    hint = "If they are background, say so, or replace them."
+    return InputError(path, "has voxels that are NaN", hint, "nan_is_background")
 
 
 def _check_size(storage: Storage) -> None:

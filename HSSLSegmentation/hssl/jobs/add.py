@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..configuration import AddConfig
@@ -100,8 +100,11 @@ def plan(config: AddConfig) -> Plan:
         modality=modality_of(config.modality) or "unknown",
         anatomy=config.anatomy,
         group=config.group,
+        nan_is_background=config.nan_is_background,
         classes=[LabelClass(value=v, name=n) for v, n in sorted(config.classes.items())],
     )
+    if config.nan_is_background:
+        source.candidates = [replace(c, nan_is_background=True) for c in source.candidates]
     labelled = sum(c.label is not None for c in source.candidates)
     parts = [_count(len(source.candidates), "image"), f"{labelled} with a label"]
     parts += [_count(len(source.refused), "file") + " refused"] if source.refused else []

@@ -101,7 +101,8 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
     for number, source in enumerate(sources, 1):
         on_event(Phase(name="prediction", index=number, count=len(sources), detail=files[source.key].name))
         try:
-            volume = read_volume(source.path, source.series, config.frame, config.spacing)
+            nan_is_background = config.nan_is_background or description.tasks[0].nan_is_background
+            volume = read_volume(source.path, source.series, config.frame, config.spacing, nan_is_background)
             check_values(volume, source.path)
             result = predict_volume(
                 volume, segmenter, config.largest_component, config.probabilities, config.uncertainty,

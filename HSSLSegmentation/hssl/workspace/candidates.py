@@ -30,6 +30,8 @@ class Candidate:
     """Of the case, where the file's name does not tell it."""
     patient: str = ""
     """Whose image it is; "" where nothing tells that it is not the patient's only one."""
+    nan_is_background: bool = False
+    """Voxels that are NaN are background."""
 
 
 @dataclass

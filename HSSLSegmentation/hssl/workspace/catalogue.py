@@ -51,6 +51,9 @@ class Task(_Record):
     ignore_value: int | None = Field(default=None, ge=1)
     """Value of voxels that nobody labelled (nnU-Net's `ignore`): left out of losses and measures, and no class."""
 
+    nan_is_background: bool = False
+    """Voxels that are NaN are background, as maps have them outside the body; else an image with NaN is refused."""
+
     @model_validator(mode="after")
     def _classes_differ(self) -> Self:
         for what in ("value", "name"):

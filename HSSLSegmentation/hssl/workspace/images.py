@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 def read_image(catalogue: Catalogue, image: Image) -> sitk.Image:
     """Reads an image with what its record says: the series and frame, and the spacing where the file has none (TIFF).
 
+    NaN becomes background where the task says that it is.
+
     Returns:
         A 3D image with the pixel type of the file.
 
@@ -26,4 +28,5 @@ def read_image(catalogue: Catalogue, image: Image) -> sitk.Image:
     """
     from ..imaging.volumes import read_volume
 
-    return read_volume(catalogue.image_path(image), image.series, image.frame, image.spacing)
+    nan_is_background = catalogue.task(image.task).nan_is_background
+    return read_volume(catalogue.image_path(image), image.series, image.frame, image.spacing, nan_is_background)

@@ -459,7 +459,9 @@ def _with_content(look: Look) -> Look:
 
     candidate = look.candidate
     try:
-        volume = read_volume(candidate.image, candidate.series, candidate.frame, candidate.spacing)
+        volume = read_volume(
+            candidate.image, candidate.series, candidate.frame, candidate.spacing, candidate.nan_is_background
+        )
         check_values(volume, candidate.image)
     except InputError as error:
         return replace(look, problem=error.reason)
@@ -614,6 +616,7 @@ def _merged(catalogue: Catalogue, task: Task, source: Source, examined: Examinat
     said += [modality_of(x.header.modality) for x in examined.looks if x.header and x.header.modality]
     if merged.modality in ("", "unknown") and said:
         merged.modality = said[0]
+    merged.nan_is_background = merged.nan_is_background or task.nan_is_background
     merged.group = merged.group or task.group
     merged.anatomy = merged.anatomy or task.anatomy
     if not merged.classes:

@@ -117,3 +117,36 @@ def test_a_range_of_one_value_is_none_and_check_names_what_shows_nothing(tmp_pat
     with pytest.raises(InputError, match="all air"):
         check_hounsfield(image(array - 1000), "a.nii")
     check_hounsfield(image(array), "a.nii")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+def test_nan_outside_the_body_is_refused_with_the_way_out_and_becomes_background_on_request(tmp_path, suffix):
+    from hssl.configuration import AddConfig
+    from hssl.jobs.add import add
+    from hssl.workspace.catalogue import Catalogue
+    from hssl.workspace.images import read_image
+
+    array = scan() - 50  # zero, which ITK puts in place of NaN in NIfTI files, is no background here
+    array[:, :8] = np.nan
+    (tmp_path / "maps").mkdir()
+    sitk.WriteImage(image(array), str(tmp_path / "maps" / f"a{suffix}"))
+    sitk.WriteImage(image(scan(1)), str(tmp_path / "maps" / "b.nii"))
+    with pytest.raises(InputError, match="has voxels that are NaN") as caught:
+        check_values(image(array), "a.nii")
+    assert caught.value.way_out == "nan_is_background"
+    for nan_is_background in (False, True):
+        workspace = tmp_path / str(nan_is_background)
+        Catalogue.create(workspace)
+        add(
+            AddConfig(
+                workspace=workspace, source=tmp_path / "maps", task="t", check=True, nan_is_background=nan_is_background
+            )
+        )
+        catalogue = Catalogue.load(workspace)
+        assert len(catalogue.usable("t")) == 1 + nan_is_background
+        if nan_is_background:
+            volume = read_image(catalogue, catalogue.image("a"))
+            found = working_volume(volume, OWN).array
+            assert np.isfinite(found).all() and (found[:, :8] == found.min()).all()
+            assert np.array_equal(sitk.GetArrayFromImage(volume)[:, 8:], array[:, 8:])
+            assert (sitk.GetArrayFromImage(volume)[:, :8] == np.nanmin(array)).all()
