@@ -7,13 +7,14 @@ import time
 import numpy as np
 import pytest
 import qt
-from panel_fixtures import configurationOf
+from panel_fixtures import configurationOf, fakeRun
 
 import slicer
 from harness.fixtures import settle
 from hssl.workspace.catalogue import Catalogue, Image, Task
 from HSSLSegmentationLib.panel import catalogueModel, choices
 from HSSLSegmentationLib.panel.catalogueModel import CatalogueModel
+from HSSLSegmentationLib.scene import modelClasses
 
 
 def cell(section, row: int, column: int) -> str:
@@ -282,3 +283,56 @@ def test_a_folder_that_needs_a_frame_opens_the_field_for_it(panel, processes, tm
     processes[-1].end(4)
     settle()
     assert not ui.moreGroup.collapsed
+
+
+def test_a_task_is_renamed_its_structures_named_and_coloured_and_its_models_still_know_it(panel, workspace, dialogs):
+    run = fakeRun(workspace, "brain", {"validation_dice": 0.8}, task="brain_mr", start="scratch")
+    section = panel.dataset
+    id = panel.catalogue.usable("brain_mr")[0].id
+    section._select([id])
+
+    def change(dialog):
+        dialog.nameEdit.text = "Brain"
+        segment = dialog._node.GetSegmentation().GetNthSegment(0)
+        segment.SetName("ventricle")
+        segment.SetColor(1.0, 0.0, 0.0)
+        return qt.QDialog.Accepted
+
+    dialogs.answer(change)
+    section.editTaskAction.trigger()
+    settle()
+    task = Catalogue.load(workspace).task("Brain")
+    assert task.classes[0].name == "ventricle" and task.classes[0].color == (1.0, 0.0, 0.0)
+    assert Catalogue.load(workspace).image(id).task == "Brain"
+    assert [c.name for c in modelClasses.classesOfModel(run)][0] == "ventricle", "its old name is still known"
+    assert panel.runs[-1].task == "Brain"
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    assert not nodes, "nothing of the dialog stays in the scene"
+
+
+def test_two_structures_of_one_name_are_refused_and_nothing_is_changed(panel, workspace, dialogs, caplog):
+    before = (workspace / "dataset.json").read_bytes()
+    panel.dataset._select([panel.catalogue.usable("brain_mr")[0].id])
+
+    def change(dialog):
+        segmentation = dialog._node.GetSegmentation()
+        segmentation.GetNthSegment(0).SetName(segmentation.GetNthSegment(1).GetName())
+        return qt.QDialog.Accepted
+
+    dialogs.answer(change)
+    panel.dataset.editTaskAction.trigger()
+    settle()
+    assert "two classes have the same name" in caplog.text
+    assert (workspace / "dataset.json").read_bytes() == before
+
+
+def test_a_task_is_deleted_after_one_question_and_its_files_stay(panel, workspace, dialogs):
+    image = panel.catalogue.usable("brain_mr")[0]
+    path = panel.catalogue.image_path(image)
+    panel.dataset._select([image.id])
+    dialogs.answer(lambda dialog: dialog.deleteButton.click() or qt.QDialog.Accepted, qt.QMessageBox.Ok)
+    with dialogs.interactive():
+        panel.dataset.editTaskAction.trigger()
+    settle()
+    catalogue = Catalogue.load(workspace)
+    assert "brain_mr" not in [t.name for t in catalogue.tasks] and path.is_file()

@@ -25,7 +25,7 @@ class CatalogueModel:
         self._filling = False
         self.model = qt.QStandardItemModel()
         self.model.setHorizontalHeaderLabels(
-            [_("Image"), _("Task"), _("Group"), _("Label"), _("Health"), _("Modality"), _("Size"), _("Spacing (mm)")]
+            [_("Image"), _("Task"), _("Group"), _("Status"), _("Health"), _("Modality"), _("Size"), _("Spacing (mm)")]
         )
         self.proxy = qt.QSortFilterProxyModel()
         self.proxy.setSourceModel(self.model)

@@ -11,11 +11,21 @@ from .. import installation, settings
 from ..scene import pictures as scenePictures
 from ..workspace import contents as workspaceContents
 from ..workspace import edits as catalogueEdits
-from . import addOptions, catalogueModel, choices, classChoice, wording
+from . import addOptions, catalogueModel, choices, classChoice, taskDialog, wording
 from .catalogueModel import CatalogueModel
 from .labelNext import LabelNext
 from .telling import told
 
+COLUMNS = (
+    (catalogueModel.IMAGE, 100),
+    (catalogueModel.LABEL, 75),
+    (catalogueModel.HEALTH, 60),
+    (catalogueModel.TASK, 80),
+    (catalogueModel.GROUP, 80),
+    (catalogueModel.MODALITY, 70),
+    (catalogueModel.SIZE, 95),
+)
+"""Order and width, in pixels, of the columns of the table as it opens."""
 MODALITIES = ("", "CT", "MR", "PET", "US", "other")
 
 
@@ -33,8 +43,12 @@ class DatasetSection:
         ui.addedLabel.setVisible(False)
         ui.imagesTable.setModel(self.model.proxy)
         header = ui.imagesTable.horizontalHeader()
-        for column, width in enumerate((105, 75, 75, 55, 60, 60, 90)):
+        # What one looks for is in sight in a panel of 300 pixels: which scan, its status, and its health.
+        for visual, (column, width) in enumerate(COLUMNS):
+            header.moveSection(header.visualIndex(column), visual)
             header.resizeSection(column, width)
+        # Names of scans differ at their end.
+        ui.imagesTable.setTextElideMode(qt.Qt.ElideMiddle)
         ui.imagesTable.sortByColumn(catalogueModel.IMAGE, qt.Qt.AscendingOrder)
         ui.imagesTable.verticalHeader().setDefaultSectionSize(22)
         self._makeActions()
@@ -172,6 +186,7 @@ class DatasetSection:
     def _makeActions(self) -> None:
         menu = qt.QMenu(self.ui.actionsButton)
         self.taskAction = menu.addAction(_("Set the task of the chosen scans…"))
+        self.editTaskAction = menu.addAction(_("Rename, colour or delete their task…"))
         self.groupAction = menu.addAction(_("Set the group of their tasks…"))
         self.checkAction = menu.addAction(_("Check all scans"))
         self.suggestGroupsAction = menu.addAction(_("Suggest groups"))
@@ -183,6 +198,7 @@ class DatasetSection:
         menu.addSeparator()
         self.removeAction = menu.addAction(_("Remove from the workspace"))
         self.taskAction.connect("triggered(bool)", self.onSetTask)
+        self.editTaskAction.connect("triggered(bool)", self.onEditTask)
         self.groupAction.connect("triggered(bool)", self.onSetGroup)
         self.checkAction.connect("triggered(bool)", self.onCheck)
         self.suggestGroupsAction.connect("triggered(bool)", self.onSuggestGroups)
@@ -196,7 +212,7 @@ class DatasetSection:
 
     def onActions(self) -> None:
         chosen = bool(self.selectedImages())
-        ofChosen = (self.taskAction, self.groupAction, self.showAction, self.removeAction)
+        ofChosen = (self.taskAction, self.editTaskAction, self.groupAction, self.showAction, self.removeAction)
         for action in (*ofChosen, self.approveAction, self.flagAction, self.takeBackAction):
             action.setEnabled(chosen)
         for action in (self.checkAction, self.suggestGroupsAction):
@@ -309,6 +325,14 @@ class DatasetSection:
             with told(_("The change could not be saved.")):
                 catalogueEdits.setTask(self.panel.workspace, self.selectedImages(), name)
             self._showAgain()
+
+    def onEditTask(self) -> None:
+        catalogue, panel = self.panel.catalogue, self.panel
+        task = catalogue.task(catalogue.image(self.selectedImages()[0]).task)
+        images = sum(image.task == task.name for image in catalogue.images)
+        with told(_("The task could not be changed.")):
+            if taskDialog.edit(panel.workspace, task, images, self.widget):
+                self._showAgain()
 
     def onSetGroup(self) -> None:
         catalogue, ids = self.panel.catalogue, self.selectedImages()

@@ -75,7 +75,7 @@ class SettingsSection:
         if missing:
             reason = ""
         elif chosen:
-            reason = _("HSSL does not install into a Python that is not Slicer's; see Check packages.")
+            reason = _("HSSL does not install into a Python that is not Slicer's; see Check.")
         else:
             reason = _("All packages are installed.")
         panel.offer(ui.installButton, reason, _("Installs what HSSL needs into Slicer, after one question."))

@@ -69,6 +69,7 @@ def runs(workspace: str | Path) -> list[RunInfo]:
     from hssl.models.run_folder import all_runs
 
     comparisons = sorted((c.name for c in (Path(workspace) / "comparisons").glob("*") if c.is_dir()), key=len)
+    renamed = _renamedTasks(workspace)
     found = []
     for folder in all_runs(Path(workspace)):
         try:
@@ -80,9 +81,20 @@ def runs(workspace: str | Path) -> list[RunInfo]:
             continue
         state = "finished" if folder.finished else "unfinished" if folder.can_resume else "empty"
         task, start = (config.task, config.start) if config.kind == "finetune" else ("", "")
+        task = renamed.get(task, task)
         comparison = _comparisonOf(folder.path.name, comparisons)
         found.append(RunInfo(folder.path.name, folder.path, config.kind, state, task, start, comparison, result))
     return found
+
+
+def _renamedTasks(workspace: str | Path) -> dict[str, str]:
+    from hssl.errors import WorkspaceError
+    from hssl.workspace.catalogue import Catalogue
+
+    try:
+        return {old: task.name for task in Catalogue.load(workspace).tasks for old in task.formerly}
+    except WorkspaceError:
+        return {}
 
 
 def _comparisonOf(run: str, comparisons: list[str]) -> str:

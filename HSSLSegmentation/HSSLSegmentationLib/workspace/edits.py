@@ -33,3 +33,46 @@ def remove(workspace: str | Path, ids: list[str]) -> None:
 
     with Catalogue.editing(workspace, SECONDS_TO_WAIT) as catalogue:
         catalogue.remove_images(ids)
+
+
+def editTask(workspace: str | Path, task: str, name: str, classes: list) -> None:
+    """Renames a task, and gives its classes names, colours and terminology; values stay.
+
+    Args:
+        classes: all of the task's classes, each with `value`, `name`, `color` and `terminology`.
+
+    Raises:
+        HSSLError: the name is taken or empty, or two classes have the same name; nothing was changed.
+    """
+    from pydantic import ValidationError
+
+    from hssl.errors import ConfigurationError
+    from hssl.workspace.catalogue import Catalogue, Task
+
+    with Catalogue.editing(workspace, SECONDS_TO_WAIT) as catalogue:
+        present = catalogue.task(task).model_dump()
+        known = {c["value"]: c for c in present["classes"]}
+        present["classes"] = [
+            {
+                **known.get(c.value, {}),
+                "value": c.value,
+                "name": c.name,
+                "color": c.color,
+                "terminology": c.terminology,
+            }
+            for c in classes
+        ]
+        try:
+            catalogue.set_task(Task.model_validate(present))
+        except ValidationError as error:
+            raise ConfigurationError("; ".join(str(e["msg"]) for e in error.errors())) from error
+        if name != task:
+            catalogue.rename_task(task, name)
+
+
+def removeTask(workspace: str | Path, task: str) -> None:
+    """Takes a task and its images out of the catalogue; no file of the user's is touched."""
+    from hssl.workspace.catalogue import Catalogue
+
+    with Catalogue.editing(workspace, SECONDS_TO_WAIT) as catalogue:
+        catalogue.remove_task(task)

@@ -48,6 +48,8 @@ class Task(_Record):
     group: str = ""
     """Name of the group; empty: a group of its own."""
     classes: list[LabelClass] = []
+    formerly: list[str] = []
+    """Names that it had before: its runs and models still say them."""
     ignore_value: int | None = Field(default=None, ge=1)
     """Value of voxels that nobody labelled (nnU-Net's `ignore`): left out of losses and measures, and no class."""
 
@@ -270,6 +272,9 @@ class Catalogue:
         for task in self.tasks:
             if task.name == name:
                 return task
+        for task in self.tasks:
+            if name in task.formerly:
+                return task
         known = ", ".join(t.name for t in self.tasks) or "none"
         raise ConfigurationError(f"no task named {name!r} in {self.workspace} (there: {known})")
 
@@ -361,7 +366,9 @@ class Catalogue:
             raise ConfigurationError("a task needs a name")
         if any(t.name == new for t in self.tasks):
             raise ConfigurationError(f"there is a task named {new!r} already")
-        self.task(old).name = new
+        task = self.task(old)
+        task.formerly = [*(n for n in task.formerly if n != new), old]
+        task.name = new
         for image in self.images:
             if image.task == old:
                 image.task = new

@@ -105,11 +105,11 @@ def _tell(found: dict, log: str, code: int | None, seconds: float) -> bool:
         assert first is not None
         print(f"  ERRORS   {len(errors)} Python errors in the log; the first:")
         print("           " + log[first.start() : first.start() + 1500].replace("\n", "\n           "))
-    blocks = sorted(found.get("blocks", []), key=lambda block: -block["seconds"])
+    blocks = sorted(found.get("blocks", []), key=lambda block: -block["worked"])
     if blocks:
-        print(f"  {len(blocks)} blocks of the main thread over 100 ms; the longest:")
+        print(f"  {len(blocks)} blocks in which the main thread worked over 100 ms; the longest (and by the clock):")
         for block in blocks[:SHOWN_BLOCKS]:
-            print(f"           {block['seconds'] * 1000:6.0f} ms  {block['test']}")
+            print(f"           {block['worked'] * 1000:6.0f} ms ({block['seconds'] * 1000:.0f} ms)  {block['test']}")
     return good
 
 

@@ -1,0 +1,95 @@
+"""A task of the workspace as its user may want it: renamed, its structures named, coloured and coded, or deleted."""
+
+import qt
+from slicer.i18n import tr as _
+
+import slicer
+
+from ..scene import segmentations as sceneSegmentations
+from ..scene.segmentations import SegmentClass
+from ..workspace import edits as catalogueEdits
+
+
+class TaskDialog(qt.QDialog):
+    """The structures are segments of a node of its own, so that Slicer's own table edits name, colour and terminology.
+
+    Args:
+        task: the task (`hssl.workspace.catalogue.Task`).
+        images: number of its scans.
+        parent: the widget that the dialog belongs to.
+    """
+
+    def __init__(self, task, images: int, parent):
+        qt.QDialog.__init__(self, parent)
+        self._task, self._images = task, images
+        self.deleted = False
+        self.setWindowTitle(_("Task {name}").format(name=task.name))
+        layout = qt.QVBoxLayout(self)
+        form = qt.QFormLayout()
+        layout.addLayout(form)
+        self.nameEdit = qt.QLineEdit(task.name)
+        form.addRow(_("Name:"), self.nameEdit)
+        self._node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSegmentationNode")
+        self._node.UnRegister(None)
+        self._node.SetName(_("Structures of {name}").format(name=task.name))
+        self._node.SetHideFromEditors(True)
+        self._node.SetSaveWithScene(False)
+        slicer.mrmlScene.AddNode(self._node)
+        self._values = {}
+        for c in task.classes:
+            segment = SegmentClass(c.value, c.name, c.color, c.terminology)
+            self._values[sceneSegmentations.addSegment(segment, self._node)] = c.value
+        if task.classes:
+            hint = qt.QLabel(_("Structures: double-click a name or a colour to change it."))
+            hint.wordWrap = True
+            layout.addWidget(hint)
+            self.table = slicer.qMRMLSegmentsTableView()
+            self.table.setMRMLScene(slicer.mrmlScene)
+            self.table.setSegmentationNode(self._node)
+            for column in ("visibilityColumnVisible", "opacityColumnVisible", "statusColumnVisible"):
+                setattr(self.table, column, False)
+            layout.addWidget(self.table)
+        buttons = qt.QDialogButtonBox(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
+        self.deleteButton = buttons.addButton(_("Delete the task…"), qt.QDialogButtonBox.DestructiveRole)
+        buttons.connect("accepted()", self.accept)
+        buttons.connect("rejected()", self.reject)
+        self.deleteButton.connect("clicked(bool)", self.onDelete)
+        layout.addWidget(buttons)
+
+    def onDelete(self) -> None:
+        question = _(
+            "Delete the task {name}? Its {count} scans leave the workspace; their files, the runs and the models stay."
+        ).format(name=self._task.name, count=self._images)
+        if slicer.util.confirmOkCancelDisplay(question):
+            self.deleted = True
+            self.accept()
+
+    def classes(self) -> list[SegmentClass]:
+        """Returns the structures as they are in the table."""
+        return [sceneSegmentations.asClass(self._node, i, value) for i, value in self._values.items()]
+
+    def release(self) -> None:
+        """Takes the node out of the scene again."""
+        if self._values and hasattr(self, "table"):
+            self.table.setSegmentationNode(None)
+        slicer.mrmlScene.RemoveNode(self._node)
+
+
+def edit(workspace: str, task, images: int, parent) -> bool:
+    """Shows the dialog and saves what was changed; returns whether anything was.
+
+    Raises:
+        HSSLError: it could not be saved; nothing was changed.
+    """
+    dialog = TaskDialog(task, images, parent)
+    try:
+        if dialog.exec_() != qt.QDialog.Accepted:
+            return False
+        if dialog.deleted:
+            catalogueEdits.removeTask(workspace, task.name)
+        else:
+            catalogueEdits.editTask(workspace, task.name, dialog.nameEdit.text.strip(), dialog.classes())
+        return True
+    finally:
+        dialog.release()
+        dialog.deleteLater()
