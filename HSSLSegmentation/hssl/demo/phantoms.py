@@ -8,6 +8,7 @@ it can only be told by its shape and position.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -149,82 +150,127 @@ def abdomen(
     c.x, c.y = c.x / np.float32(scale), c.y / np.float32(scale)
     wide, deep, fat = c.about(158, 10), c.about(108, 8), max(c.about(16, 6), 6)
     spine = deep * 0.38
+    of = _Tissues(portal, soft, blood, organ, spine, labels)
 
+    cavity = _trunk(c, of, wide, deep, fat)
+    _spine(c, of)
+    below = _lungs(c, of, cavity)
+    _bowel(c, of, below)
+    _stomach(c, of, below)
+    _vessels(c, of)
+    _kidneys(c, of)
+    _liver(c, of, below)
+    _spleen(c, of, below)
+    return _scanned_by_ct(c), c.label
+
+
+@dataclass(frozen=True)
+class _Tissues:
+    """Values of an abdomen in Hounsfield units, where its spine is (mm to the back), and labels by structure."""
+
+    portal: bool
+    soft: float
+    blood: float
+    organ: float
+    spine: float
+    labels: dict[str, int]
+
+
+def _trunk(c: Canvas, of: _Tissues, wide: float, deep: float, fat: float) -> Field:
+    """Paints couch, fat, wall and ribs; returns the cavity."""
     c.image[:] = -1000
     body = c.column((0, 0), (wide, deep))
     couch = np.abs(c.y - deep - 16 + 0.0012 * c.x**2) - 4
     c.paint(both(couch, np.abs(c.x) - 190), -350)
     c.paint(body, -100, grain=8)
     wall = c.column((0, 2), (wide - fat, deep - fat * 0.8))
-    c.paint(wall, soft, grain=7)
+    c.paint(wall, of.soft, grain=7)
     cavity = c.column((0, -2), (wide - fat - 13, deep - fat * 0.8 - 12))
     c.paint(cavity, -95 + 18 * np.maximum(c.field(9), 0), grain=6)
     ribs = both(np.abs(wall + 7) - 4.5, 5 * (0.35 - np.cos((c.z + 0.45 * np.abs(c.x) - 0.5 * c.y) * 2 * np.pi / 30)))
     c.paint(both(ribs, 25 - c.z - 0.2 * c.y, 45 - np.abs(c.x)), 320, grain=40)
+    return cavity
 
+
+def _spine(c: Canvas, of: _Tissues) -> None:
     back = 6 * (0.6 - np.cos(c.z * 2 * np.pi / 34))
     for side in (-1, 1):
-        c.paint(c.column((side * 36, spine + 27), (c.about(30, 2), c.about(21, 2))), soft - 4, grain=12)
-        psoas = c.ellipsoid((side * 37, spine + 4, -95), (c.about(21, 2), 21, 105), tilt=side * 5)
-        c.paint(psoas, soft, grain=6)
-        c.paint(c.tube([(side * 12, spine + 22, 0), (side * 42, spine + 26, 0)], 5), 300, grain=40)
-    vertebra = c.column((0, spine), (c.about(24, 1.5), c.about(18, 1)))
+        c.paint(c.column((side * 36, of.spine + 27), (c.about(30, 2), c.about(21, 2))), of.soft - 4, grain=12)
+        psoas = c.ellipsoid((side * 37, of.spine + 4, -95), (c.about(21, 2), 21, 105), tilt=side * 5)
+        c.paint(psoas, of.soft, grain=6)
+        c.paint(c.tube([(side * 12, of.spine + 22, 0), (side * 42, of.spine + 26, 0)], 5), 300, grain=40)
+    vertebra = c.column((0, of.spine), (c.about(24, 1.5), c.about(18, 1)))
     c.paint(vertebra, 330)
     c.paint(vertebra + 3, c.about(190, 25), grain=35)
     c.paint(both(vertebra, 6 * (0.75 + np.cos(c.z * 2 * np.pi / 34))), 85, grain=5)
-    c.paint(both(np.abs(c.column((0, spine + 24), (14, 12))) - 3.5, back), 330, grain=40)
-    c.paint(both(np.abs(c.x) - 3.5, np.abs(c.y - spine - 45) - 12, back), 330, grain=40)
-    c.paint(c.column((0, spine + 24), (9, 8)), 28)
+    c.paint(both(np.abs(c.column((0, of.spine + 24), (14, 12))) - 3.5, back), 330, grain=40)
+    c.paint(both(np.abs(c.x) - 3.5, np.abs(c.y - of.spine - 45) - 12, back), 330, grain=40)
+    c.paint(c.column((0, of.spine + 24), (9, 8)), 28)
 
+
+def _lungs(c: Canvas, of: _Tissues, cavity: Field) -> Field:
+    """Paints lungs and heart; returns the cavity below the diaphragm."""
     dome = (
         c.about(88, 8)
         - 0.0035 * ((c.x + 50) ** 2 + 0.6 * c.y**2) * (c.x < 0)
         - 0.0035 * np.abs(c.x - 60) ** 2 * (c.x >= 0)
     )
     dome = dome - 0.35 * np.maximum(c.y - 20, 0) + 4 * c.field(60)
-    lungs = both(cavity, dome - c.z, 26 - np.hypot(c.x, c.y - spine))
+    lungs = both(cavity, dome - c.z, 26 - np.hypot(c.x, c.y - of.spine))
     c.paint(lungs, -840 + 260 * np.maximum(c.field(8) - 1.1, 0), grain=20)
-    c.paint(both(c.ellipsoid((18, -45, 125), (62, 45, 42), rough=2), cavity, dome - c.z), organ, grain=6)
-    below = both(cavity + 2, c.z - dome + 3)
+    c.paint(both(c.ellipsoid((18, -45, 125), (62, 45, 42), rough=2), cavity, dome - c.z), of.organ, grain=6)
+    return both(cavity + 2, c.z - dome + 3)
 
-    # Loops of bowel and the stomach: walls and contents of the organs' own values, with gas on top.
+
+def _bowel(c: Canvas, of: _Tissues, below: Field) -> None:
+    """Paints loops of bowel: walls and contents of the organs' own values, with gas on top."""
     for _ in range(13):
-        start = np.array([rng.uniform(-95, 95), rng.uniform(-75, 15), rng.uniform(-130, -5)])
-        bends = [start + np.cumsum(rng.normal(0, 24, (3, 3)), axis=0)[i] * (i > 0) for i in range(3)]
+        start = np.array([c.rng.uniform(-95, 95), c.rng.uniform(-75, 15), c.rng.uniform(-130, -5)])
+        bends = [start + np.cumsum(c.rng.normal(0, 24, (3, 3)), axis=0)[i] * (i > 0) for i in range(3)]
         loop = both(c.tube([tuple(p) for p in bends], c.about(13, 2.5), rough=2), below)
-        c.paint(loop, organ if rng.random() < 0.5 else soft, grain=5)
+        c.paint(loop, of.organ if c.rng.random() < 0.5 else of.soft, grain=5)
         c.paint(loop + 3.5, c.about(35, 18), grain=14)
-        if rng.random() < 0.4:
+        if c.rng.random() < 0.4:
             c.paint(both(loop + 4, c.y - bends[1][1] + 3), -820)
     for x, y in ((-118, 12), (112, 22)):
         colon = both(c.tube([(x, y, -170), (x * 0.96, y - 8, 5)], c.about(22, 3), rough=5), below)
-        c.paint(colon, soft, grain=5)
+        c.paint(colon, of.soft, grain=5)
         c.paint(colon + 4, c.about(20, 25) - 110 * np.maximum(c.field(8), 0), grain=25)
         c.paint(both(colon + 4, c.y - y + c.about(4, 5)), -850)
+
+
+def _stomach(c: Canvas, of: _Tissues, below: Field) -> None:
     stomach = merged(
         c.ellipsoid((c.about(66, 6), c.about(-25, 6), c.about(55, 8)), (c.about(42, 5), 36, 44), turn=-30, rough=3),
         c.tube([(60, -38, 35), (20, -55, 8), (-15, -45, 4)], [24, 18, 11], rough=2),
         12,
     )
     stomach = both(stomach, below)
-    c.paint(stomach, organ, grain=4)
-    c.paint(stomach + 4, c.about(organ if rng.random() < 0.5 else 25, 6), grain=16)
+    c.paint(stomach, of.organ, grain=4)
+    c.paint(stomach + 4, c.about(of.organ if c.rng.random() < 0.5 else 25, 6), grain=16)
     c.paint(both(stomach + 5, c.y + c.about(40, 7)), -860)
-    c.paint(c.tube([(-28, -12, 2), (10, -22, 12), (45, -2, 22), (85, 22, 36)], [13, 9, 9, 7], rough=2.5), organ - 8)
+    c.paint(c.tube([(-28, -12, 2), (10, -22, 12), (45, -2, 22), (85, 22, 36)], [13, 9, 9, 7], rough=2.5), of.organ - 8)
 
+
+def _vessels(c: Canvas, of: _Tissues) -> None:
     for name, place, lean in (("aorta", c.about(9, 3), 0.02), ("cava", c.about(-20, 3), -0.05)):
-        vessel = c.column((place, spine - 29), (c.about(11.5, 1), c.about(11 if name == "aorta" else 9, 1)), lean)
-        c.paint(vessel + 0.8 * c.field(20), blood, label=labels.get(name, 0), grain=5)
+        vessel = c.column((place, of.spine - 29), (c.about(11.5, 1), c.about(11 if name == "aorta" else 9, 1)), lean)
+        c.paint(vessel + 0.8 * c.field(20), of.blood, label=of.labels.get(name, 0), grain=5)
+
+
+def _kidneys(c: Canvas, of: _Tissues) -> None:
     for side in (-1, 1):
         low = c.about(-12 if side < 0 else 0, 7)
-        center = (side * c.about(66, 4), c.about(spine - 2, 4), low - 20)
+        center = (side * c.about(66, 4), c.about(of.spine - 2, 4), low - 20)
         radii = (c.about(28, 2.5), c.about(25, 2), c.about(54, 5))
         kidney = c.ellipsoid(center, radii, turn=side * 35, tilt=-side * c.about(13, 4), rough=1.8)
         hilum = c.ellipsoid((center[0] - side * 20, center[1] - 12, center[2]), (17, 13, 24), rough=2)
         kidney = both(kidney, -hilum)
-        c.paint(kidney, blood + 20 if portal else soft - 14, label=labels.get("kidney", 0), grain=6)
+        c.paint(kidney, of.blood + 20 if of.portal else of.soft - 14, label=of.labels.get("kidney", 0), grain=6)
         c.paint(hilum + 7, c.about(0, 12))
 
+
+def _liver(c: Canvas, of: _Tissues, below: Field) -> None:
     liver = merged(
         c.ellipsoid(
             (c.about(-72, 5), c.about(-2, 5), c.about(42, 6)), (c.about(80, 6), c.about(82, 6), c.about(82, 8))
@@ -235,22 +281,23 @@ def abdomen(
         22,
     )
     fossa = c.ellipsoid((-58, 50, -22), (38, 34, 52))
-    spare = c.tube([(0, spine - 14, -99), (0, spine - 14, 160)], 38)
+    spare = c.tube([(0, of.spine - 14, -99), (0, of.spine - 14, 160)], 38)
     liver = both(liver + 3.5 * c.field(45), below, -fossa, -spare, -c.z - 62 - 0.35 * c.x)
-    c.paint(liver, organ, label=labels.get("liver", 0), grain=5)
+    c.paint(liver, of.organ, label=of.labels.get("liver", 0), grain=5)
     vessels = [c.tube([(-28, 5, 22), (-58, -8, 34), (-98, -2, 46)], [7, 5, 2.5])]
     for _ in range(5):
         tip = (c.about(-75, 30), c.about(-15, 30), c.about(45, 22))
-        vessels.append(c.tube([(-30, 2, 40 + rng.uniform(-20, 35)), tip], [4.5, 2]))
-    c.paint(both(np.minimum.reduce(vessels), liver + 3), blood, label=labels.get("liver", 0), grain=4)
+        vessels.append(c.tube([(-30, 2, 40 + c.rng.uniform(-20, 35)), tip], [4.5, 2]))
+    c.paint(both(np.minimum.reduce(vessels), liver + 3), of.blood, label=of.labels.get("liver", 0), grain=4)
     gall = c.ellipsoid((c.about(-44, 6), c.about(-52, 6), c.about(0, 6)), (c.about(15, 2), 13, 27), turn=25)
     c.paint(gall, 10, grain=3)
 
+
+def _spleen(c: Canvas, of: _Tissues, below: Field) -> None:
     center = (c.about(104, 5), c.about(32, 6), c.about(50, 8))
     spleen = c.ellipsoid(center, (c.about(33, 4), c.about(52, 6), c.about(50, 7)), turn=-12, tilt=8, rough=2.5)
     hollow = c.ellipsoid((center[0] - 50, center[1] - 18, center[2]), (38, 42, 55))
-    c.paint(both(spleen, below, -hollow), organ + c.about(0, 3), label=labels.get("spleen", 0), grain=4)
-    return _scanned_by_ct(c), c.label
+    c.paint(both(spleen, below, -hollow), of.organ + c.about(0, 3), label=of.labels.get("spleen", 0), grain=4)
 
 
 def _scanned_by_ct(c: Canvas) -> Field:

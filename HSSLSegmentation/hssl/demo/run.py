@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +34,8 @@ PATCH = {"demo": 64, "tiny": 32}
 SHOWN = 3
 """Test cases in the report's pictures."""
 STARTS = ("scratch", "pretrained")
+PRETRAINING = "pretraining"
+"""Name of the pretraining's run."""
 
 
 def run_demo(
@@ -64,135 +67,164 @@ def run_demo(
     Raises:
         HSSLError: with the reason.
     """
+    demo = _Demo(Path(folder).expanduser().absolute(), on_event, stop, minutes, size, seed)
     try:
-        return Done(result=_ran(Path(folder).expanduser().absolute(), on_event, stop, minutes, size, seed))
+        return Done(result=demo.run())
     except Stopped:
-        return Done(stopped=True, result={"workspace": str(Path(folder).expanduser().absolute() / "workspace")})
+        return Done(stopped=True, result={"workspace": str(demo.workspace)})
 
 
-def _ran(
-    folder: Path, on_event: OnEvent, stop: Stop, minutes: float, size: Literal["demo", "tiny"], seed: int
-) -> dict[str, Any]:
-    tell = as_part(on_event)
+@dataclass
+class _Demo:
+    """The steps of the demo, each of which takes up what those before it have left in the folder."""
 
-    def enter(phase: PhaseName) -> None:
-        if stop():
+    folder: Path
+    on_event: OnEvent
+    stop: Stop
+    minutes: float
+    size: Literal["demo", "tiny"]
+    seed: int
+
+    @property
+    def workspace(self) -> Path:
+        return self.folder / "workspace"
+
+    def run(self) -> dict[str, Any]:
+        """Goes all the way.
+
+        Raises:
+            Stopped: `stop` asked for it.
+        """
+        report = self.folder / "report.html"
+        results = ResultFolder(self.folder, "demo")
+        results.plan([(report, "demo")], [])
+        catalogue = self._scans()
+        test = _tested(catalogue)
+        pretraining = self._pretrained(test)
+        images = [catalogue.image_path(image) for image in test]
+        truth = _copied_labels(catalogue, test, self.workspace / "predictions" / "truth")
+        labels = [truth / path.name for path in images]
+        self._enter("learning")
+        painted = fill(
+            images[:SHOWN], labels[:SHOWN], pretraining, self.workspace / "predictions" / "slices",
+            as_part(self.on_event), self.stop,
+        )  # fmt: skip
+        comparison = self._compared(catalogue, test)
+        runs = {row["start"]: Path(row["run"]) for row in comparison["rows"]}
+        predictions = self._predicted(runs, images)
+        evaluations = self._evaluated({**predictions, **painted}, truth, runs["pretrained"])
+        shown = list(zip(test, images, labels, strict=True))[:SHOWN]
+
+        def pictures(found: Mapping[str, Path]) -> list[Picture]:
+            return [
+                Picture(path, label, {start: folder / label.name for start, folder in found.items()}, image.id)
+                for image, path, label in shown
+            ]
+
+        def measured(found: Mapping[str, Path]) -> dict[str, Path]:
+            return {start: Path(evaluations[start]["json"]) for start in found}
+
+        self._enter("report")
+        with results.writing(report) as temporary:
+            write_report(
+                temporary,
+                "HSSL demo",
+                self.workspace,
+                introduction=_introduction(catalogue, comparison["rows"], self.minutes),
+                pretraining=pretraining,
+                downstream=[
+                    Downstream(
+                        task=TASK,
+                        heading=f"{SLICES} painted slices of each structure",
+                        against=(FILLED, INTERPOLATED),
+                        evaluations=measured(painted),
+                        pictures=pictures(painted),
+                    ),
+                    Downstream(
+                        task=TASK,
+                        heading=f"{comparison['rows'][0]['case_count']} labelled volumes",
+                        runs={start: runs[start] for start in STARTS},
+                        comparison=Path(comparison["folder"]) / RESULT,
+                        evaluations=measured(predictions),
+                        pictures=pictures(predictions),
+                    ),
+                ],
+                provenance={"Seed": str(self.seed), "Scans": f"generated, preset “{self.size}”"},
+                overwrite=True,  # the temporary file is there
+            )
+        return {
+            "report": str(report),
+            "workspace": str(self.workspace),
+            "rows": comparison["rows"],
+            "dice": {start: done["summary"]["mean_dice"] for start, done in evaluations.items()},
+        }
+
+    def _enter(self, phase: PhaseName) -> None:
+        if self.stop():
             raise Stopped
-        on_event(Phase(name=phase, index=PHASES.index(phase) + 1, count=len(PHASES)))
+        self.on_event(Phase(name=phase, index=PHASES.index(phase) + 1, count=len(PHASES)))
 
-    report = folder / "report.html"
-    results = ResultFolder(folder, "demo")
-    results.plan([(report, "demo")], [])
-    enter("scans")
-    workspace = folder / "workspace"
-    if not (workspace / FILE_NAME).exists():
-        _finished(sample(workspace, size, seed, tell, stop))
-    catalogue = Catalogue.load(workspace)
+    def _scans(self) -> Catalogue:
+        self._enter("scans")
+        if not (self.workspace / FILE_NAME).exists():
+            _finished(sample(self.workspace, self.size, self.seed, as_part(self.on_event), self.stop))
+        return Catalogue.load(self.workspace)
+
+    def _pretrained(self, test: Sequence[Image]) -> Path:
+        self._enter("pretraining")
+        config = PretrainConfig(
+            workspace=self.workspace,
+            run=PRETRAINING,
+            seed=self.seed,
+            budget=Budget(minutes=self.minutes),
+            patch_size=PATCH[self.size],
+            exclude=[image.id for image in test],
+        )
+        return Path(_finished(pretrain(config, as_part(self.on_event), self.stop))["run"])
+
+    def _compared(self, catalogue: Catalogue, test: Sequence[Image]) -> dict[str, Any]:
+        self._enter("fine-tuning")
+        recipe = FinetuneConfig(
+            workspace=self.workspace,
+            task=TASK,
+            budget=Budget(minutes=self.minutes * FINETUNING),
+            patch_size=PATCH[self.size],
+            batch_size=8,
+        )
+        left = len(catalogue.usable(TASK, labelled=True)) - len(test)
+        config = CompareConfig(
+            finetune=recipe,
+            start=PRETRAINING,
+            name="few-labels",
+            case_counts=[min(LABELLED, left)],
+            seeds=[self.seed],
+            test=[image.id for image in test],
+        )
+        return _finished(compare(config, as_part(self.on_event), self.stop))
+
+    def _predicted(self, runs: Mapping[str, Path], images: Sequence[Path]) -> dict[str, Path]:
+        self._enter("prediction")
+        predictions = {start: self.workspace / "predictions" / start for start in STARTS}
+        for start, folder in predictions.items():
+            config = PredictConfig(model=runs[start], inputs=list(images), output=folder)
+            _finished(predict(config, as_part(self.on_event), self.stop))
+        return predictions
+
+    def _evaluated(self, predictions: Mapping[str, Path], truth: Path, model: Path) -> dict[str, dict[str, Any]]:
+        self._enter("evaluation")
+        evaluations = {}
+        for start, found in predictions.items():
+            config = EvaluateConfig(
+                predictions=found, references=truth, output=self.workspace / "evaluations" / start, model=model
+            )
+            evaluations[start] = _finished(evaluate(config, as_part(self.on_event), self.stop))
+        return evaluations
+
+
+def _tested(catalogue: Catalogue) -> list[Image]:
+    """Returns the labelled images that no training sees."""
     labelled = catalogue.usable(TASK, labelled=True)
-    test = labelled[min(LABELLED + 1, len(labelled) - 1) :]
-    excluded = [image.id for image in test]
-
-    enter("pretraining")
-    pretraining = PretrainConfig(
-        workspace=workspace,
-        run="pretraining",
-        seed=seed,
-        budget=Budget(minutes=minutes),
-        patch_size=PATCH[size],
-        exclude=excluded,
-    )
-    pretrained = _finished(pretrain(pretraining, tell, stop))
-
-    images = [catalogue.image_path(image) for image in test]
-    truth = _copied_labels(catalogue, test, workspace / "predictions" / "truth")
-    labels = [truth / path.name for path in images]
-
-    enter("learning")
-    painted = fill(
-        images[:SHOWN], labels[:SHOWN], Path(pretrained["run"]), workspace / "predictions" / "slices", tell, stop
-    )
-
-    enter("fine-tuning")
-    recipe = FinetuneConfig(
-        workspace=workspace,
-        task=TASK,
-        budget=Budget(minutes=minutes * FINETUNING),
-        patch_size=PATCH[size],
-        batch_size=8,
-    )
-    comparison = _finished(
-        compare(
-            CompareConfig(
-                finetune=recipe,
-                start=pretraining.run,
-                name="few-labels",
-                case_counts=[min(LABELLED, len(labelled) - len(test))],
-                seeds=[seed],
-                test=excluded,
-            ),
-            tell,
-            stop,
-        )
-    )
-    runs = {row["start"]: Path(row["run"]) for row in comparison["rows"]}
-
-    enter("prediction")
-    predictions = {start: workspace / "predictions" / start for start in STARTS}
-    for start in STARTS:
-        _finished(predict(PredictConfig(model=runs[start], inputs=images, output=predictions[start]), tell, stop))
-
-    enter("evaluation")
-    evaluations = {}
-    for start, found in {**predictions, **painted}.items():
-        config = EvaluateConfig(
-            predictions=found,
-            references=truth,
-            output=workspace / "evaluations" / start,
-            model=runs["pretrained"],
-        )
-        evaluations[start] = _finished(evaluate(config, tell, stop))
-    measured = {start: Path(done["json"]) for start, done in evaluations.items()}
-
-    def pictures(found: Mapping[str, Path]) -> list[Picture]:
-        return [
-            Picture(image, label, {start: path / label.name for start, path in found.items()}, caption=one.id)
-            for one, image, label in list(zip(test, images, labels, strict=True))[:SHOWN]
-        ]
-
-    enter("report")
-    with results.writing(report) as temporary:
-        write_report(
-            temporary,
-            "HSSL demo",
-            workspace,
-            introduction=_introduction(catalogue, comparison["rows"], minutes),
-            pretraining=Path(pretrained["run"]),
-            downstream=[
-                Downstream(
-                    task=TASK,
-                    heading=f"{SLICES} painted slices of each structure",
-                    against=(FILLED, INTERPOLATED),
-                    evaluations={way: measured[way] for way in painted},
-                    pictures=pictures(painted),
-                ),
-                Downstream(
-                    task=TASK,
-                    heading=f"{comparison['rows'][0]['case_count']} labelled volumes",
-                    runs={start: runs[start] for start in STARTS},
-                    comparison=Path(comparison["folder"]) / RESULT,
-                    evaluations={start: measured[start] for start in STARTS},
-                    pictures=pictures(predictions),
-                ),
-            ],
-            provenance={"Seed": str(seed), "Scans": f"generated, preset “{size}”"},
-            overwrite=True,  # the temporary file is there
-        )
-    return {
-        "report": str(report),
-        "workspace": str(workspace),
-        "rows": comparison["rows"],
-        "dice": {start: done["summary"]["mean_dice"] for start, done in evaluations.items()},
-    }
+    return labelled[min(LABELLED + 1, len(labelled) - 1) :]
 
 
 def _finished(done: Done) -> dict[str, Any]:
