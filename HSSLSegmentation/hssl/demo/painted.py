@@ -22,7 +22,7 @@ from ..spread import evenly
 SLICES = 3
 """Painted of each structure, from its first to its last. On five seeds of scans HSSL's mean Dice of the three structures
 was 79 to 86 %, that of the interpolation 46 to 59 %, and HSSL was ahead by 25.7 to 32.9 points on each of them."""
-FILLED, INTERPOLATED = "HSSL", "interpolated"
+FILLED, INTERPOLATED = "HSSL", "interpolation"
 
 
 def fill(

@@ -112,7 +112,12 @@ class _Demo:
         comparison = self._compared(catalogue, test)
         runs = {row["start"]: Path(row["run"]) for row in comparison["rows"]}
         predictions = self._predicted(runs, images)
-        evaluations = self._evaluated({**predictions, **painted}, truth, runs["pretrained"])
+        few = _copied_labels(catalogue, test[:SHOWN], self.workspace / "predictions" / "slices" / "truth")
+        self._enter("evaluation")
+        evaluations = {
+            **self._evaluated(painted, few, runs["pretrained"]),
+            **self._evaluated(predictions, truth, runs["pretrained"]),
+        }
         shown = list(zip(test, images, labels, strict=True))[:SHOWN]
 
         def pictures(found: Mapping[str, Path]) -> list[Picture]:
@@ -143,6 +148,7 @@ class _Demo:
                     Downstream(
                         task=TASK,
                         heading=f"{comparison['rows'][0]['case_count']} labelled volumes",
+                        headline=False,
                         runs={start: runs[start] for start in STARTS},
                         comparison=Path(comparison["folder"]) / RESULT,
                         evaluations=measured(predictions),
@@ -211,7 +217,6 @@ class _Demo:
         return predictions
 
     def _evaluated(self, predictions: Mapping[str, Path], truth: Path, model: Path) -> dict[str, dict[str, Any]]:
-        self._enter("evaluation")
         evaluations = {}
         for start, found in predictions.items():
             config = EvaluateConfig(
@@ -252,6 +257,6 @@ def _introduction(catalogue: Catalogue, rows: Sequence[dict[str, Any]], minutes:
         f"What comes first below is what saves work at once: paint {SLICES} slices, and have the rest filled. It stands "
         "beside the interpolation of the painted shapes by their signed distances, with the same painted slices.",
         "For the labelled volumes a network that started from scratch had the same volumes, the same recipe and the "
-        f"same time. Generated scans are easily learned, and {minutes:g} minutes of pretraining show how everything "
+        f"same time. Generated scans are easily learned, and a pretraining of {minutes:g} min shows how everything "
         "works, not what pretraining gives: on real scans that was measured, and depends on them (docs/results.md).",
     ]

@@ -50,21 +50,23 @@ class Downstream:
 
     Attributes:
         task: its name in the catalogue.
-        heading: of the section, behind the task's name.
-        against: the start that is shown, and the one that it is compared with.
         runs: start → folder of the fine-tuning run, for the learning curves.
         comparison: a comparison.json.
         evaluations: start → an evaluation.json.
         pictures: test cases to show.
+        heading: of the section, behind the task's name.
+        against: the start that is shown, and the one that it is compared with.
+        headline: whether the difference stands at the top of the page too.
     """
 
     task: str
-    heading: str = "few labels"
-    against: tuple[str, str] = ("pretrained", "scratch")
     runs: Mapping[str, Path] = field(default_factory=dict)
     comparison: Path | None = None
     evaluations: Mapping[str, Path] = field(default_factory=dict)
     pictures: Sequence[Picture] = ()
+    heading: str = "few labels"
+    against: tuple[str, str] = ("pretrained", "scratch")
+    headline: bool = True
 
 
 def write_report(
@@ -140,7 +142,7 @@ def _figures(catalogue: Catalogue, pretraining: Path | None, parts: Sequence[dic
         _, minutes = _extent(RunFolder(pretraining))
         figures.append({"value": f"{minutes:.1f} min", "what": "of pretraining without labels"})
     for part in parts:
-        if part["gain"] is not None:
+        if part["headline"] and part["gain"] is not None:
             figures.append(
                 {
                     "value": _signed(part["gain"]),
@@ -227,6 +229,7 @@ def _downstream(part: Downstream, task: Task) -> dict[str, Any]:
     return {
         "task": part.task,
         "heading": part.heading,
+        "headline": part.headline,
         "rival": "a start from scratch" if part.against[1] == "scratch" else part.against[1],
         "gain": gain,
         "verdict": verdict,

@@ -35,6 +35,9 @@ def test_there_is_a_report_with_both_starts_and_pictures(demo):
     assert page.count('<figure class="slices">') >= 1
     assert "3 painted slices of each structure" in page and "% HSSL" in page
     assert page.index("% HSSL") < page.index("% pretrained")
+    top = page[page.index('class="figures"') : page.index("<section>")]
+    assert "3 painted slices" in top and "start from scratch" not in top
+    assert "no prediction for" not in page
 
 
 def test_painted_slices_are_filled_on_test_cases_as_they_were_painted(demo):
