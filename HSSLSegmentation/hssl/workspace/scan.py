@@ -22,7 +22,7 @@ from .labels import masks_in
 
 if TYPE_CHECKING:  # SimpleITK takes a while to load, and a scan that finds nothing new does not need it
     from ..imaging.dicom import Series
-    from ..imaging.volumes import Header
+    from ..imaging.volumes import Header, OpenVolume
     from .content import Content
 
 
@@ -68,6 +68,8 @@ class Look:
     """What the voxels look like; None: they were not looked at."""
     doubt: str | None = None
     """Why it is probably no image."""
+    opened: OpenVolume | None = None
+    """The file, ready for its voxels."""
     error: InputError | None = None
     """What `reason` is the reason of; it knows the way out."""
 
@@ -307,9 +309,13 @@ def look_at(candidate: Candidate) -> list[Look]:
     stamp = stamp_of(candidate.image)
     try:
         if not os.path.isdir(candidate.image):
-            header = volumes.read_header(candidate.image, frame=candidate.frame, spacing=candidate.spacing)
+            opened = (
+                volumes.open_volume(Path(candidate.image), candidate.spacing) if suffix_of(candidate.image) else None
+            )
+            header = opened.header if opened else volumes.read_header(candidate.image, None, candidate.frame)
             volumes.chosen_frame(header, candidate.frame)
-            return [_with_label(candidate, stamp, header, content_of(_files(candidate.image)))]
+            look = _with_label(candidate, stamp, header, content_of(_files(candidate.image)))
+            return [replace(look, opened=opened)]
         found = dicom.series_in(candidate.image)
         if candidate.series is not None:
             found = [s for s in found if s.uid == candidate.series]
@@ -454,18 +460,20 @@ def _look_inside(candidate: Candidate) -> list[Look]:
 
 
 def _with_content(look: Look) -> Look:
-    from ..imaging.volumes import check_values, read_volume
+    from ..imaging.volumes import check_values, read_volume, voxels_of
     from .content import seen
 
     candidate = look.candidate
     try:
-        volume = read_volume(
-            candidate.image, candidate.series, candidate.frame, candidate.spacing, candidate.nan_is_background
-        )
+        nan = candidate.nan_is_background
+        if look.opened is not None:
+            volume = voxels_of(look.opened, candidate.frame or 0, nan)
+        else:
+            volume = read_volume(candidate.image, candidate.series, candidate.frame, candidate.spacing, nan)
         check_values(volume, candidate.image)
     except InputError as error:
-        return replace(look, problem=error.reason)
-    return replace(look, content_seen=seen(volume))
+        return replace(look, opened=None, problem=error.reason)
+    return replace(look, opened=None, content_seen=seen(volume))
 
 
 def _doubt(examined: Examination, catalogue: Catalogue) -> None:
