@@ -4,7 +4,8 @@
 
 Half of the files are images and half their labels. The scan looks at the voxels of every image before it counts as one.
 In each round the sides alternate: SimpleITK in one thread, as a script would do it; SimpleITK in as many threads as the
-scan has; the first scan into a new workspace; the re-scan of that workspace from its file on disk. Ratios are formed within a round; their median and range are reported.
+scan has; the first scan into a new workspace; the re-scan of that workspace from its file on disk. Ratios are formed
+within a round; their median and range are reported.
 """
 
 from __future__ import annotations

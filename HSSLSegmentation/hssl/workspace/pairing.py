@@ -14,51 +14,30 @@ from ..errors import InputError
 from ..imaging.formats import stem_of
 
 LABEL_WORDS = frozenset(
-    [
-        "label",
-        "labels",
-        "labelmap",
-        "labelmaps",
-        "mask",
-        "masks",
-        "msk",
-        "seg",
-        "segs",
-        "segmentation",
-        "segmentations",
-        "dseg",
-        "gt",
-        "groundtruth",
-        "truth",
-        "annotation",
-        "annotations",
-        "contour",
-        "contours",
-        "roi",
-        "rois",
-    ]
+    (
+        *("label", "labels", "lbl", "lbls", "labelmap", "labelmaps", "mask", "masks", "msk", "dseg", "roi", "rois"),
+        *("seg", "segs", "segmentation", "segmentations", "annotation", "annotations", "contour", "contours"),
+        *("gt", "gts", "groundtruth", "truth"),
+    )
 )
 """Words of a file's or folder's name that tell labels (KiTS segmentation, ACDC _gt, SKI10 labels-, BIDS _dseg, …)."""
 
+NAME_WORDS = LABEL_WORDS | {"lab", "segm"}
+"""Words that tell labels in the name of a file, which needs an image to be one; a folder may be called so for itself."""
+
 IMAGE_WORDS = frozenset(
-    [
-        "image",
-        "images",
-        "img",
-        "imgs",
-        "imaging",
-        "volume",
-        "volumes",
-        "vol",
-        "vols",
-        "scan",
-        "scans",
-        "unlabelled",
-        "unlabeled",
+    (
+        *("image", "images", "img", "imgs", "imaging", "volume", "volumes", "vol", "vols", "scan", "scans"),
         "rawdata",
-    ]
+    )
 )
 """Words that tell images (KiTS imaging, LiTS volume-, SKI10 image-, …)."""
+
+OF_IMAGES_AND_LABELS = frozenset(("labelled", "labeled", "unlabelled", "unlabeled"))
+"""Words of folders that have images, and perhaps their labels beside them (M&Ms)."""
+
+MODALITY_WORDS = frozenset(("ct", "cta", "cbct", "mr", "mri", "pet", "pt", "t1", "t2", "flair", "t1w", "t2w"))
+"""Words that an image's name may have where its label's has none (`ct_01` and `seg_01`)."""
 
 _SEPARATORS = re.compile(r"[-_.\s]+")
 _WORD_AND_NUMBER = re.compile(r"([^\W\d]+)(\d+)")
@@ -91,9 +70,14 @@ class Place:
         return next((role for role in map(_role, reversed(self.folders)) if role), "")
 
     @cached_property
+    def is_of_both(self) -> bool:
+        """Whether a folder says that it has images with or without labels."""
+        return any(word in OF_IMAGES_AND_LABELS for folder in self.folders for word, _ in _folder_words(folder))
+
+    @cached_property
     def may_be_label(self) -> bool:
         """Whether the name has a word of labels in it; it is one when there is an image to it."""
-        return any(word in LABEL_WORDS for word in _words(self.stem))
+        return any(word in NAME_WORDS for word in _words(self.stem))
 
     @cached_property
     def where(self) -> tuple[str, ...]:
@@ -113,12 +97,18 @@ class Place:
     @cached_property
     def case(self) -> str:
         """The name without the words that tell images from labels; "" where it has no others."""
-        return "_".join(w for w in _words(self.stem) if w not in LABEL_WORDS and w not in IMAGE_WORDS)
+        return "_".join(w for w in _words(self.stem) if w not in NAME_WORDS and w not in IMAGE_WORDS)
+
+    @cached_property
+    def core(self) -> str:
+        """The name without those words and without its modality."""
+        words = [w for w in _words(self.stem) if w not in NAME_WORDS | IMAGE_WORDS | MODALITY_WORDS]
+        return "_".join(words)
 
     @cached_property
     def unmarked(self) -> str:
         """The name without the words of labels."""
-        return "_".join(w for w in _words(self.stem) if w not in LABEL_WORDS)
+        return "_".join(w for w in _words(self.stem) if w not in NAME_WORDS)
 
     @cached_property
     def without_channel(self) -> str:
@@ -164,9 +154,9 @@ def pair(places: Sequence[Place], labels: Sequence[Place] | None = None, chosen:
         maybe = [p for p in rest if p.may_be_label]
         images = [p for p in rest if not p.may_be_label]
         if any(p.role == "image" for p in rest):
-            outside = [p for p in rest if not p.role]
-            result.unused += [(p.path, "lies outside the folders of images and labels") for p in outside]
-            images, maybe = [p for p in images if p.role], [p for p in maybe if p.role]
+            outside = {p.path for p in rest if not (p.role or p.is_of_both)}
+            result.unused += [(path, "lies outside the folders of images and labels") for path in sorted(outside)]
+            images, maybe = ([p for p in many if p.path not in outside] for many in (images, maybe))
     else:
         sure, maybe, images = list(labels), [], list(places)
     _match(result, images, maybe, chosen)
@@ -224,6 +214,7 @@ def _match(result: Pairing, images: Sequence[Place], labels: Sequence[Place], ch
         (lambda p: p.case, lambda p: p.case),
         (lambda p: p.plain, lambda p: p.without_channel),
         (lambda p: p.case, lambda p: p.without_channel),
+        (lambda p: p.core, lambda p: p.core),
     ]
     for of_label, of_image in steps:
         index = _indexed(images, lambda p, name=of_image: (p.where, name(p)))  # type: ignore[misc]
@@ -238,9 +229,11 @@ def _match(result: Pairing, images: Sequence[Place], labels: Sequence[Place], ch
 
 
 def _beginning_with(label: Place, images: Iterable[Place]) -> list[Place]:
+    """Images whose name goes on where the label's ends (`case-t1c`, `case-seg`), or the other way round."""
     if not label.may_be_label:
         return []
-    return [i for i in images if not label.unmarked or i.plain.startswith(label.unmarked + "_")]
+    of_label = [i for i in images if not label.unmarked or i.plain.startswith(label.unmarked + "_")]
+    return of_label or [i for i in images if label.unmarked.startswith(i.plain + "_")]
 
 
 def _give_by_the_end_of_the_path(result: Pairing, images: Sequence[Place], left: list[Place]) -> list[Place]:
@@ -260,7 +253,7 @@ def _give_by_the_end_of_the_path(result: Pairing, images: Sequence[Place], left:
 def _give_the_only_ones(result: Pairing, images: Sequence[Place], left: Sequence[Place]) -> None:
     free = _indexed([i for i in images if i.path not in result.labels], lambda p: p.where)
     everybody = _indexed(images, lambda p: p.where)
-    alone = _indexed([p for p in left if p.role == "label"], lambda p: p.where)
+    alone = _indexed([p for p in left if p.role == "label" or p.may_be_label], lambda p: p.where)
     for where, labels in alone.items():
         # At the top there is no folder of a case: two files are no pair because they are two.
         if where and len(labels) == 1 and len(free.get(where, [])) == len(everybody.get(where, [])) == 1:

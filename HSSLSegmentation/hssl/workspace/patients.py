@@ -82,6 +82,10 @@ def _by_folder(places: Sequence[Place], chosen: Sequence[int], found: list[str])
     count = Counter(rest for many in rests.values() for rest in set(many))
     if len(rests) < 2:
         return
+    levels = {len(where) for where in rests}
+    same = (
+        {k for k, parts in enumerate(zip(*rests, strict=False)) if len(set(parts)) == 1} if len(levels) == 1 else set()
+    )
     for n in chosen:
         place = places[n]
         many = rests.get(place.where, [])
@@ -89,7 +93,7 @@ def _by_folder(places: Sequence[Place], chosen: Sequence[int], found: list[str])
             continue
         # Each of its few names stands in another folder, too.
         if all(count[rest] > 1 and not rest.strip("-_. ").isdigit() for rest in many) and len(many) <= _MOST_OF_ONE:
-            found[n] = place.parents[-1]
+            found[n] = "_".join(part for k, part in enumerate(place.parents) if k not in same) or place.parents[-1]
 
 
 def _after(name: str, start: str) -> str:

@@ -89,8 +89,26 @@ LAYOUTS = {
         "test/images/a.nii.gz": "test/labels/a.nii.gz",
     },
     "camel case": {"TrainImages/a.nii.gz": "TrainLabels/a.nii.gz"},
+    "labelled and not": {"labeled/a.nii.gz": "labeled/a_gt.nii.gz", "unlabeled/b.nii.gz": None},
+    "unlabelled beside images": {
+        "images/a.nii.gz": "labels/a.nii.gz",
+        "unlabelled/b.nii.gz": None,
+        "images_unlabelled/c.nii.gz": None,
+    },
     "ground truth": {"image/a.nii.gz": "Ground Truth/a.nii.gz", "image/b.nii.gz": "Ground Truth/b.nii.gz"},
     "words of labels before the name": {"scan_01.nii.gz": "mask_01.nii.gz", "scan_02.nii.gz": "mask_02.nii.gz"},
+    "a modality in the image's name only": {"ct_01.nii.gz": "seg_01.nii.gz", "ct_02.nii.gz": "seg_02.nii.gz"},
+    "other words for labels": {"img/1.nii": "lbl/1.nii", "img/2_img.nii.gz": "img/2_lab.nii.gz"},
+    "a structure in the label's name": {
+        "case1/t1.nii.gz": "case1/tumor_seg.nii.gz",
+        "case2/t1.nii.gz": "case2/tumor_seg.nii.gz",
+    },
+    "a structure after the image's name": {"sub1.nii.gz": "sub1_brain_mask.nii.gz"},
+    "capitals": {"IMG_001.NII.GZ": "IMG_001_SEG.NII.GZ"},
+    "Slicer's names in folders of patients": {
+        "Müller/Aufnahme.nrrd": "Müller/Segmentation.seg.nrrd",
+        "Größe/Aufnahme.nrrd": "Größe/Segmentation.seg.nrrd",
+    },
     "Slicer": {"CTChest.nrrd": "CTChest.seg.nrrd"},
     "other formats": {"a.mha": "a-label.nii", "b.nii.gz": "b_gt.nrrd"},
     "BIDS": {
@@ -144,6 +162,8 @@ def test_files_of_one_name_are_called_after_what_differs(tmp_path):
         (["images/a.nii.gz", "labels/r1/a.nii.gz", "labels/r2/a.nii.gz"], ["r1/a.nii.gz", "r2/a.nii.gz"]),
         (["p1/p1-t1c.nii.gz", "p1/p1-t2f.nii.gz", "p1/p1-seg.nii.gz"], ["p1-t1c.nii.gz", "p1-t2f.nii.gz", "{id}-t1c"]),
         (["p1/ct.nii.gz", "p1/pet.nii.gz", "p1/mask.nii.gz"], ["p1/ct.nii.gz", "p1/pet.nii.gz"]),
+        (["ct_01.nii.gz", "pet_01.nii.gz", "seg_01.nii.gz"], ["ct_01.nii.gz", "pet_01.nii.gz"]),
+        (["a.nii.gz", "a_liver_mask.nii.gz", "a_spleen_mask.nii.gz"], ["a_liver_mask.nii.gz", "a_spleen_mask.nii.gz"]),
     ],
 )
 def test_what_cannot_be_told_apart_is_an_error_that_names_both(tmp_path, files, named):
@@ -216,14 +236,16 @@ def test_the_frames_of_mms_come_from_its_table(tmp_path):
     )
     for code in ("A0S9V9", "B1", "C2", "D3"):
         touch(tmp_path, f"Training/Labeled/{code}/{code}_sa.nii.gz", f"Training/Labeled/{code}/{code}_sa_gt.nii.gz")
+    touch(tmp_path, "Training/Unlabeled/E4/E4_sa.nii.gz")
     source = find(tmp_path / "Training")
     assert source.kind == "M&Ms dataset"
+    assert source.refused == []
     frames = [(os.path.basename(c.image)[:-10], c.frame, c.patient) for c in source.candidates]
     assert frames == [
         ("A0S9V9", 0, "A0S9V9"), ("A0S9V9", 9, "A0S9V9"), ("B1", 5, "B1"), ("B1", 20, "B1"), ("C2", 3, "C2"),
-        ("D3", None, "D3"),
+        ("D3", None, "Labeled_D3"), ("E4", None, "Unlabeled_E4"),
     ]  # fmt: skip
-    assert all(c.label for c in source.candidates)
+    assert all(c.label for c in source.candidates[:-1])
     assert {c.frame for c in find(tmp_path, frame=2).candidates} == {2}
 
 

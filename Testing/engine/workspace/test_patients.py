@@ -18,6 +18,11 @@ def of(*names: str, pattern: str = "") -> list[str]:
     [
         (["sub-01/anat/sub-01_T1w.nii", "sub-01/anat/sub-01_T2w.nii", "sub-02.nii"], ["sub-01", "sub-01", "sub-02"]),
         (["p1/ct.nii", "p1/mr.nii", "p2/ct.nii", "p2/mr.nii"], ["p1", "p1", "p2", "p2"]),
+        (
+            ["train/1/orig/t1.nii", "train/1/orig/t2.nii", "train/2/orig/t1.nii", "train/2/orig/t2.nii"],
+            ["1", "1", "2", "2"],
+        ),
+        (["A/p1/ct.nii", "A/p1/mr.nii", "B/p2/ct.nii", "B/p2/mr.nii"], ["A_p1", "A_p1", "B_p2", "B_p2"]),
         (["B-1/B-1-t1c.nii", "B-1/B-1-t2f.nii", "B-2/B-2-t1c.nii", "B-2/B-2-t2f.nii"], ["B-1", "B-1", "B-2", "B-2"]),
         (["a_frame01.nii", "a_frame12.nii", "b_frame01.nii"], ["a", "a", ""]),
         (["knee7_left.nii", "knee7-right.nii", "knee8_left.nii"], ["knee7", "knee7", ""]),
