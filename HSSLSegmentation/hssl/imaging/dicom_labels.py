@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TAGS = (
     *("SOPClassUID", "Modality", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID"),
-    *("SegmentSequence", "SegmentationType", "ReferencedSeriesSequence", "PixelPaddingValue"),
+    *("SegmentSequence", "SegmentationType", "ReferencedSeriesSequence"),
     *("StructureSetROISequence", "RTROIObservationsSequence", "ROIContourSequence"),
     "ReferencedFrameOfReferenceSequence",
 )

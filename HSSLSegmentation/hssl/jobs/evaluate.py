@@ -21,7 +21,7 @@ from ..events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop
 from ..files import write_json
 from ..imaging import volumes
 from ..imaging.formats import stem_of
-from ..imaging.labels import read_label_map, structures_in, structures_of
+from ..imaging.labels import named_values, read_label_map, structures_in, structures_of
 from ..models.model_file import describe
 from ..outputs import ResultFolder, sources_of
 from ..workspace.catalogue import LabelClass, Task
@@ -324,13 +324,18 @@ def _files(folder: Path) -> dict[str, Path]:
 def _measured(
     predicted: Path, true: Path, classes: list[LabelClass], case: str, ignore_value: int | None
 ) -> tuple[list[Row], list[int]]:
-    prediction = _label_map(predicted, classes)
-    reference = _label_map(true, classes, prediction)
+    if structures_in(predicted):  # which may need the other's grid
+        reference = _label_map(true, classes)
+        prediction = _label_map(predicted, classes, reference)
+    else:
+        prediction = _label_map(predicted, classes)
+        reference = _label_map(true, classes, prediction)
     difference = volumes.grid_difference(prediction, reference)
     if difference:
         raise InputError(predicted, f"is on another grid than {true}: {difference}")
     values = sorted((_extents(prediction).keys() | _extents(reference).keys()) - {0, ignore_value})
-    known = classes or [LabelClass(value=value, name=str(value)) for value in values]
+    names = {} if classes else named_values(true) or named_values(predicted)
+    known = classes or [LabelClass(value=v, name=names[v].name if v in names else str(v)) for v in values]
     unknown = sorted(set(values) - {c.value for c in known})
     return measure(prediction, reference, known, case, ignore_value), unknown
 

@@ -11,11 +11,12 @@ import pytest
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
-from hssl.configuration import AddConfig, Budget, FinetuneConfig, NetworkConfig, PredictConfig
+from hssl.configuration import AddConfig, Budget, EvaluateConfig, FinetuneConfig, NetworkConfig, PredictConfig
 from hssl.events import Message
 from hssl.imaging.labels import read_label_map, structures_in
-from hssl.imaging.volumes import read_volume
+from hssl.imaging.volumes import read_volume, write_volume
 from hssl.jobs.add import add
+from hssl.jobs.evaluate import evaluate
 from hssl.jobs.finetune import finetune
 from hssl.jobs.predict import predict
 from hssl.workspace.catalogue import Catalogue
@@ -157,3 +158,22 @@ def test_structures_that_overlap_unknown_and_ambiguous_ones_are_told(tmp_path):
     assert sum("is one of 2 labels of series 1.2.3.9.0" in r["reason"] for r in done.result["refused"]) == 2
     done = add(AddConfig(workspace=workspace, source=source, task="two", structures=["Heart"], dry_run=True))
     assert done.result["pairs"] == ["p0/CT ← p0/second.dcm"]
+
+
+def test_a_prediction_is_compared_with_a_structure_set_by_the_names_of_the_classes(tmp_path):
+    source = study(tmp_path / "study", "RTSTRUCT", 2)
+    image = read_volume(source / "p0" / "CT", "1.2.3.9.0")
+    ball, core = masks(scan(0)[1])
+    found = sitk.GetImageFromArray(np.where(core, 2, ball).astype(np.uint8))
+    found.CopyInformation(image)
+    write_volume(found, tmp_path / "p0.nii.gz")
+    truth = files.write_segmentation(
+        tmp_path / "truth.dcm",
+        sorted((source / "p0" / "CT").glob("IM*.dcm")),
+        np.stack([ball & ~core, core], 3).astype(np.uint8),
+        ["Liver", "Tumour"],
+    )
+    for predictions, references in ((tmp_path / "p0.nii.gz", truth), (truth, tmp_path / "p0.nii.gz")):
+        config = EvaluateConfig(predictions=predictions, references=references, output=tmp_path / references.name[:5])
+        result = evaluate(config).result
+        assert result["summary"]["mean_dice"] == 1.0 and set(result["summary"]["classes"]) == {"Liver", "Tumour"}
