@@ -22,6 +22,7 @@ from ..models.find import find_model
 from ..models.inference import Segmenter
 from ..models.model_file import load_model
 from ..models.prediction import Prediction, predict_volume
+from ..names import safe_name
 from ..outputs import ResultFolder, portable
 from ..workspace.catalogue import LabelClass, Task
 
@@ -218,8 +219,7 @@ def _planned(config: PredictConfig, sources: Sequence[Source], classes: Sequence
 
 def _files(config: PredictConfig, name: str, is_dicom: bool, classes: Sequence[LabelClass]) -> Files:
     folder = config.output
-    # Class names may hold anything; a file's name may not.
-    plain = [f"{n}_{re.sub(r'[^A-Za-z0-9-]+', '_', c.name)[:60]}" for n, c in enumerate(classes, 1)]
+    plain = [f"{n}_{safe_name(c.name, 'class', ascii_only=True)[:60]}" for n, c in enumerate(classes, 1)]
     return Files(
         name=name,
         label_map=folder / f"{name}.nii.gz",

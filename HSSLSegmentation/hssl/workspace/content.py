@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ..spread import evenly
+
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
@@ -65,7 +67,7 @@ def seen(image: sitk.Image, thorough: bool = False) -> Content:
     import SimpleITK as sitk
 
     voxels = sitk.GetArrayViewFromImage(image)
-    sample = np.unique(np.linspace(0, len(voxels) - 1, min(_PLANES, len(voxels))).round().astype(int))
+    sample = evenly(len(voxels), _PLANES)
     if not thorough and len(sample) < len(voxels):
         content = _seen([voxels[n] for n in sample])
         # What matters of a mask, or of nearly nothing, may lie between the slices of the sample.
