@@ -58,9 +58,10 @@ class Task(_Record):
 
     @model_validator(mode="after")
     def _classes_differ(self) -> Self:
-        for what in ("value", "name"):
-            seen = [getattr(c, what) for c in self.classes]
-            if len(set(seen)) != len(seen):
+        # Files and people write names in small letters or not: "Lesion" and "lesion" are one.
+        values, names = [c.value for c in self.classes], [c.name for c in self.classes]
+        for what, seen, keys in (("value", values, values), ("name", names, [n.strip().casefold() for n in names])):
+            if len(set(keys)) != len(seen):
                 raise ValueError(f"task {self.name}: two classes have the same {what}: {seen}")
         if any(c.value == self.ignore_value for c in self.classes):
             raise ValueError(f"task {self.name}: value {self.ignore_value} is a class, and the one to be ignored")

@@ -274,3 +274,8 @@ def test_ids_that_nobody_has_are_named_with_what_was_probably_meant(tmp_path):
         catalogue.require(["case_01", "case_1"], "to be left out")
     with pytest.raises(ConfigurationError, match="and 4 more"):
         catalogue.require([str(n) for n in range(9)], "to be left out")
+
+
+def test_names_of_classes_that_differ_in_capitals_only_are_one_name():
+    with pytest.raises(ValueError, match="same name"):
+        Task(name="t", classes=[LabelClass(value=1, name="Lesion"), LabelClass(value=2, name="lesion")])
