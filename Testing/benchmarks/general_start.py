@@ -47,7 +47,9 @@ def export(run: Path, path: Path, tasks: list[str]) -> None:
     description, state = load_model(run)
     sources = {task: LICENCES[task] for task in tasks}
     provenance = {**description.provenance, "sources": sources, "steps": _steps(run)}
-    provenance["configuration"] = {k: v for k, v in provenance["configuration"].items() if k != "exclude"}
+    start = Path(provenance["start"]).name  # where it lay on the machine that made this says nothing
+    kept = {k: v for k, v in provenance["configuration"].items() if k != "exclude"}
+    provenance |= {"start": start, "configuration": {**kept, "start": start}}
     known = {"licence": LICENCE, "name": "hssl-general", "provenance": provenance}
     write_model(path, description.model_copy(update=known), state, half=True)
 
