@@ -298,6 +298,38 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
         return labelling.open(Catalogue.load(workspace), imageId)
 
+    def checkLabels(
+        self,
+        workspace: str | Path,
+        task: str,
+        start: str | Path = "best",
+        folds: int = 5,
+        minutes: float | None = None,
+        steps: int | None = None,
+        options: dict[str, Any] | None = None,
+        waitForCompletion: bool = False,
+    ) -> Job:
+        """Ranks the labelled images of a task by how much a network that has not seen their label disagrees with it.
+
+        Args:
+            workspace: the workspace.
+            task: whose labels are looked at.
+            start: what each fold starts from, as for `fineTune`.
+            folds: how many short trainings.
+            minutes, steps: when each of them ends.
+            options: further fields of `hssl.configuration.FinetuneConfig`.
+
+        Example::
+
+            job = logic.checkLabels("/data/liver", task="Liver", minutes=1, waitForCompletion=True)
+            print([(row["id"], row["dice"]) for row in job.result["rows"][:8]])
+        """
+        from .jobs import trainingJobs
+
+        recipe = {"task": task, "budget": {"minutes": minutes, "steps": steps}, **(options or {})}
+        job = trainingJobs.checkLabels(self.starter, workspace, start, {"finetune": recipe, "folds": folds})
+        return self._finished(job, waitForCompletion)
+
     def nextCase(self, workspace: str | Path, task: str) -> str | None:
         """Returns the id of the image of a task that is to be labelled next, or None when none is left.
 

@@ -328,6 +328,21 @@ class CompareConfig(Configuration):
     test: list[str] = []
 
 
+class CheckLabelsConfig(Configuration):
+    """Which labels of a task disagree most with what is learned from the others.
+
+    Attributes:
+        finetune: the recipe of each fold; its `cases`, `case_count`, `validation` and `run` are set by the folds. Short
+            budgets are enough: a wrong label stands out long before a model is good.
+        folds: number of folds; images of one patient are in one of them.
+        name: of the check; one that was stopped goes on under its name. Empty lets the job choose the first free one.
+    """
+
+    finetune: FinetuneConfig
+    folds: int = Field(default=5, ge=2)
+    name: str = ""
+
+
 class SuggestConfig(Configuration):
     """Which unlabelled images of a task to label next.
 

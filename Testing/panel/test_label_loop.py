@@ -189,3 +189,16 @@ def test_the_same_by_script(panel, processes, workspace, waiting):
     logic.setLabel(workspace, waiting[0], job.volumeNode, job.segmentationNode)
     logic.review(workspace, [waiting[0]], "approved")
     assert status(workspace, waiting[0]) == "approved" and logic.nextCase(workspace, TASK) == waiting[1]
+
+
+def test_wrong_labels_are_looked_for_and_the_most_doubtful_named(panel, processes, workspace):
+    panel.dataset._select([panel.catalogue.usable(TASK)[0].id])
+    panel.dataset.checkLabelsAction.trigger()
+    configuration = configurationOf(processes[-1])
+    assert processes[-1].arguments[2] == "check-labels"
+    assert (configuration["finetune"]["task"], configuration["folds"]) == (TASK, 5)
+    rows = [{"id": "b", "dice": 0.1, "classes": {}, "run": "r"}, {"id": "a", "dice": 0.9, "classes": {}, "run": "r"}]
+    processes[-1].say({"event": "done", "result": {"task": TASK, "folder": "f", "rows": rows}})
+    processes[-1].end(0)
+    settle()
+    assert "b (0.10), a (0.90)" in panel.dataset.jobView.ui.statusLabel.text

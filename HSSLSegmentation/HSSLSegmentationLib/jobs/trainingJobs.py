@@ -33,6 +33,14 @@ def compare(starter: JobStarter, workspace: str | Path, start: str | Path, value
     return starter.configured("compare", values, resumable=True)
 
 
+def checkLabels(starter: JobStarter, workspace: str | Path, start: str | Path, values: dict[str, Any]) -> Job:
+    """Starts a check of labels; see `HSSLSegmentationLogic.checkLabels`."""
+    recipe = {**values["finetune"], "workspace": workspace, "start": workspaceContents.startCalled(workspace, start)}
+    # Named here, so that a check that was stopped goes on under the same name.
+    name = values.get("name") or _freeRun(workspace, f"check-{recipe['task']}")
+    return starter.configured("check_labels", {**values, "finetune": recipe, "name": name}, resumable=True)
+
+
 def estimateMemory(starter: JobStarter, workspace: str | Path, values: dict[str, Any]) -> Job:
     """Starts the estimate of a pretraining's memory; see `HSSLSegmentationLogic.estimateMemory`."""
     return starter.configured("estimate", {**values, "workspace": workspace})

@@ -192,6 +192,7 @@ class DatasetSection:
         self.suggestGroupsAction = menu.addAction(_("Suggest groups"))
         self.showAction = menu.addAction(_("Show in the views"))
         menu.addSeparator()
+        self.checkLabelsAction = menu.addAction(_("Look for wrong labels of their task"))
         self.approveAction = menu.addAction(_("Approve the labels"))
         self.flagAction = menu.addAction(_("Flag the labels…"))
         self.takeBackAction = menu.addAction(_("Take back what was said"))
@@ -203,6 +204,7 @@ class DatasetSection:
         self.checkAction.connect("triggered(bool)", self.onCheck)
         self.suggestGroupsAction.connect("triggered(bool)", self.onSuggestGroups)
         self.showAction.connect("triggered(bool)", self.onShow)
+        self.checkLabelsAction.connect("triggered(bool)", self.onCheckLabels)
         self.approveAction.connect("triggered(bool)", self.onApprove)
         self.flagAction.connect("triggered(bool)", self.onFlag)
         self.takeBackAction.connect("triggered(bool)", self.onTakeBack)
@@ -215,7 +217,7 @@ class DatasetSection:
         ofChosen = (self.taskAction, self.editTaskAction, self.groupAction, self.showAction, self.removeAction)
         for action in (*ofChosen, self.approveAction, self.flagAction, self.takeBackAction):
             action.setEnabled(chosen)
-        for action in (self.checkAction, self.suggestGroupsAction):
+        for action in (self.checkAction, self.suggestGroupsAction, self.checkLabelsAction):
             action.setEnabled(not self.panel.reasonNotReady())
 
     def onWorkspace(self, path: str) -> None:
@@ -378,6 +380,12 @@ class DatasetSection:
             with told(_("The change could not be saved.")):
                 catalogueEdits.remove(self.panel.workspace, ids)
             self._showAgain()
+
+    def onCheckLabels(self) -> None:
+        panel, chosen = self.panel, self.selectedImages()
+        if chosen:
+            task, minutes = panel.catalogue.image(chosen[0]).task, panel.parameterNode.fineTuneMinutes or None
+            panel.startJob(self.jobView, lambda: panel.logic.checkLabels(panel.workspace, task, minutes=minutes))
 
     def onApprove(self) -> None:
         self._review("approved", None)

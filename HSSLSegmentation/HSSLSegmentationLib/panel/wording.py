@@ -2,6 +2,9 @@
 
 from slicer.i18n import tr as _
 
+DOUBTFUL = 8
+"""How many labels are named after a check of the labels."""
+
 
 def phase(name: str) -> str:
     """Returns what a job is doing, by the engine's name of the phase."""
@@ -37,6 +40,7 @@ def job(kind: str) -> str:
         "pretrain": _("Pretraining"),
         "finetune": _("Fine-tuning"),
         "compare": _("Comparison"),
+        "check_labels": _("The check of the labels"),
         "predict": _("Segmentation"),
         "interactive": _("Learning from slices"),
         "evaluate": _("Evaluation"),
@@ -126,6 +130,9 @@ def outcome(job) -> str:
         ) + (
             " " + count(problems, _("1 problem (see Health)."), _("{count} problems (see Health).")) if problems else ""
         )
+    if job.kind == "check_labels":
+        rows = [f"{row['id']} ({row['dice']:.2f})" for row in result["rows"][:DOUBTFUL]]
+        return _("The labels that the others agree with least (Dice): {rows}.").format(rows=", ".join(rows))
     if job.kind == "suggest":
         return count(len(result["suggestions"]), _("1 scan is suggested."), _("{count} scans are suggested."))
     if job.kind in ("export", "import"):

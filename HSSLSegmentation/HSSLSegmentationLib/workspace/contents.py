@@ -13,6 +13,9 @@ CATALOGUE_FILE = "dataset.json"
 SCRATCH, BEST, PRETRAINED = "scratch", "best", "pretrained"
 """Starts of a fine-tuning that are no names: nothing, the best there is, the latest pretraining."""
 
+_PART = r"(?:pretrained|scratch)-\d+-\d+|fold-\d+"
+"""What the name of a run has behind that of the comparison, or the check of labels, that it is a part of."""
+
 
 @dataclass(frozen=True)
 class RunInfo:
@@ -23,7 +26,7 @@ class RunInfo:
         state: "finished", "unfinished" (it has a checkpoint to go on from), or "empty".
         task: what a fine-tuning segments.
         start: where a fine-tuning started from.
-        comparison: name of the comparison that the run is a part of, "" for a run of its own.
+        comparison: name of the comparison, or check of labels, that the run is a part of; "" for a run of its own.
         result: what the engine wrote at the end (`hssl.models.run_folder.RunResult`); None before it.
     """
 
@@ -68,7 +71,8 @@ def runs(workspace: str | Path) -> list[RunInfo]:
     from hssl.errors import InputError
     from hssl.models.run_folder import all_runs
 
-    comparisons = sorted((c.name for c in (Path(workspace) / "comparisons").glob("*") if c.is_dir()), key=len)
+    folders = [c for kind in ("comparisons", "checks") for c in (Path(workspace) / kind).glob("*") if c.is_dir()]
+    comparisons = sorted((c.name for c in folders), key=len)
     renamed = _renamedTasks(workspace)
     found = []
     for folder in all_runs(Path(workspace)):
@@ -98,7 +102,7 @@ def _renamedTasks(workspace: str | Path) -> dict[str, str]:
 
 
 def _comparisonOf(run: str, comparisons: list[str]) -> str:
-    own = (name for name in comparisons if re.fullmatch(rf"{re.escape(name)}-(pretrained|scratch)-\d+-\d+", run))
+    own = (name for name in comparisons if re.fullmatch(rf"{re.escape(name)}-({_PART})", run))
     return next(own, "")
 
 

@@ -67,6 +67,14 @@ FIELDS = {
 """Fields of the configuration that have another name or place than their option."""
 FIELDS_OF = {
     "pretrain": {"task": "tasks"},
+    "check_labels": {
+        "minutes": "finetune.budget.minutes",
+        "steps": "finetune.budget.steps",
+        **{
+            option: f"finetune.{option}"
+            for option in ("workspace", "task", "start", "exclude", "seed", "device", "threads")
+        },
+    },
     "compare": {
         "labels": "case_counts",
         "minutes": "finetune.budget.minutes",
@@ -79,7 +87,7 @@ FIELDS_OF = {
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to the application."""
-    for command in (pretrain, finetune, compare, predict, evaluate, suggest, demo, estimate):
+    for command in (pretrain, finetune, compare, check_labels, predict, evaluate, suggest, demo, estimate):
         app.command()(command)
 
 
@@ -199,6 +207,40 @@ def compare(
 
     def show(done: Done) -> None:
         typer.echo(f"Table, plot and figures: {done.result['folder']}")
+
+    _run(context, show)
+
+
+def check_labels(
+    context: typer.Context,
+    workspace: Workspace = None,
+    config: ConfigFile = None,
+    task: Annotated[str | None, typer.Option(help="The task whose labels are checked.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="scratch, general (ships with HSSL), a pretraining run, or a model file.")
+    ] = None,
+    folds: Annotated[int | None, typer.Option(help="Number of folds. [default: 5]", show_default=False)] = None,
+    exclude: Exclude = None,
+    name: Annotated[str | None, typer.Option(help="Name of the check; one that was stopped goes on.")] = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    seed: Seed = None,
+    device: Device = None,
+    threads: Threads = None,
+    stop_file: StopFile = None,
+    json: Json = False,
+) -> None:
+    """Train folds with short budgets, and rank the labels by how much the networks that have not seen them disagree."""
+
+    def show(done: Done) -> None:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("rank", "image", "Dice")
+        for rank, row in enumerate(done.result["rows"], 1):
+            table.add_row(str(rank), row["id"], f"{row['dice']:.3f}")
+        Console().print(table)
+        typer.echo(done.result["folder"])
 
     _run(context, show)
 
@@ -408,7 +450,7 @@ def _run(context: typer.Context, show: Callable[[Done], None]) -> NoReturn:
     options = dict(context.params)
     config, as_json, stop_file = options.pop("config"), options.pop("json"), options.pop("stop_file", None)
     assert context.command.name is not None
-    kind = context.command.name
+    kind = context.command.name.replace("-", "_")
 
     def values() -> dict[str, Any]:
         fields = FIELDS | FIELDS_OF.get(kind, {})

@@ -56,6 +56,7 @@ JOBS = {
         JobKind("predict", configuration.PredictConfig),
         JobKind("evaluate", configuration.EvaluateConfig),
         JobKind("suggest", configuration.SuggestConfig),
+        JobKind("check_labels", configuration.CheckLabelsConfig),
         JobKind("estimate", configuration.PretrainConfig, stoppable=False),
     )
 }
