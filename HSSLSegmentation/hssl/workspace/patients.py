@@ -20,6 +20,20 @@ _OF_ONE_PATIENT = re.compile(
 )
 """What may follow a patient's name in those of several images: a frame, end of diastole or systole, side, visit or
 sequence."""
+_VISIT = re.compile(
+    r"(frame|time|tp|timepoint|visit|v|ses|session|phase|echo|t|scan|exam|study|day|week|month|year)[-_.\s]*\d{1,3}"
+    r"|(19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d.*"
+    r"|ed|es|left|right|pre|post|baseline|follow-?_?up\d*"
+    r"|t1[a-z]*|t2[a-z]*|flair|adc|dwi|ct|cta|cbct|pt|pet|mr|mri",
+    re.IGNORECASE,
+)
+"""Folders of a visit (a date, too), side or sequence, which several patients have."""
+_PART_OF_A_DATASET = re.compile(
+    r"(tr|ts|va|vs|train|training|test|testing|val|valid|validation|(un)?label+ed|fold|split|batch|part|data|dataset)"
+    r"[-_.\s]*\d*",
+    re.IGNORECASE,
+)
+"""Folders that hold a part of the cases, whose names may stand in each part, and are no patient's."""
 
 
 def patients_of(places: Sequence[Place], pattern: str = "") -> list[str]:
@@ -31,7 +45,10 @@ def patients_of(places: Sequence[Place], pattern: str = "") -> list[str]:
     - a folder or name with BIDS's `sub-…`;
     - a name that begins with the name of its folder and goes on in a way that is no bare number, as the names of other
       folders do (`patient001/patient001_frame01`, `BraTS-0001/BraTS-0001-t1c`);
-    - folders that hold the same few names, which are no bare numbers (`p1/ct`, `p1/mr`, `p2/ct`, …);
+    - folders that hold the same few names, which are no bare numbers (`p1/ct`, `p1/mr`, `p2/ct`, …), unless a folder is
+      called as a part of a dataset is (`train`, `test`, `fold0`, …);
+    - a folder of a visit, side or sequence belongs to the patient whose folder it is in (`p1/visit1/ct`, `p1/visit2/ct`);
+      at the top, the files of one name are one patient's (`baseline/p1`, `followup/p1`);
     - names in a folder that differ in a known ending only: a frame, ED or ES, left or right, a visit.
 
     Args:
@@ -73,19 +90,25 @@ def _by_pattern(places: Sequence[Place], pattern: str) -> list[str]:
 
 
 def _by_folder(places: Sequence[Place], chosen: Sequence[int], found: list[str]) -> None:
-    """Folders of one patient each, which the names in them tell."""
+    """Folders of one patient each, which the names in them tell; folders of visits lie in them, or hold them all."""
+    owners = {n: _without_visits(places[n].where) for n in chosen if places[n].where}
+    by_name: dict[str, list[int]] = defaultdict(list)
+    for n, owner in owners.items():
+        if not owner:
+            by_name[places[n].stem.casefold()].append(n)
+    for many in by_name.values():
+        if len({places[n].where for n in many}) > 1:
+            for n in many:
+                found[n] = places[many[0]].stem
     rests: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for n in chosen:
-        place = places[n]
-        if place.where:
-            rests[place.where].append(_after(place.stem.casefold(), place.where[-1]))
+    for n, owner in owners.items():
+        if owner and not _PART_OF_A_DATASET.fullmatch(owner[-1]):
+            rests[places[n].where].append(_after(places[n].stem.casefold(), owner[-1]))
     count = Counter(rest for many in rests.values() for rest in set(many))
     if len(rests) < 2:
         return
-    levels = {len(where) for where in rests}
-    same = (
-        {k for k, parts in enumerate(zip(*rests, strict=False)) if len(set(parts)) == 1} if len(levels) == 1 else set()
-    )
+    several = {owners[n] for n in chosen if owners.get(n)}
+    same = _same_parts(several)
     for n in chosen:
         place = places[n]
         many = rests.get(place.where, [])
@@ -93,7 +116,21 @@ def _by_folder(places: Sequence[Place], chosen: Sequence[int], found: list[str])
             continue
         # Each of its few names stands in another folder, too.
         if all(count[rest] > 1 and not rest.strip("-_. ").isdigit() for rest in many) and len(many) <= _MOST_OF_ONE:
-            found[n] = "_".join(part for k, part in enumerate(place.parents) if k not in same) or place.parents[-1]
+            own = place.parents[: len(owners[n])]
+            found[n] = "_".join(part for k, part in enumerate(own) if k not in same) or own[-1]
+
+
+def _without_visits(where: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the folders without the innermost ones that are called as a visit, side or sequence of a patient is."""
+    while where and _VISIT.fullmatch(where[-1]):
+        where = where[:-1]
+    return where
+
+
+def _same_parts(paths: set[tuple[str, ...]]) -> set[int]:
+    if len({len(path) for path in paths}) != 1:
+        return set()
+    return {k for k, parts in enumerate(zip(*paths, strict=True)) if len(set(parts)) == 1}
 
 
 def _after(name: str, start: str) -> str:

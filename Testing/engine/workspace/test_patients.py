@@ -35,6 +35,20 @@ def of(*names: str, pattern: str = "") -> list[str]:
         (["siteA/siteA_001.nii", "siteA/siteA_002.nii", "siteB/siteB_001.nii", "siteB/siteB_002.nii"], [""] * 4),
         (["left.nii", "right.nii"], ["", ""]),
         (["2021-03-04.nii", "2021-03-05.nii"], ["", ""]),
+        # The parts of a dataset are no patients, though each has a case of that name.
+        (["train/c0.nii", "train/c1.nii", "test/c0.nii", "test/c1.nii"], [""] * 4),
+        (["imagesTr/c0.nii", "imagesTr/c1.nii", "imagesTs/c0.nii", "imagesTs/c1.nii"], [""] * 4),
+        (["fold_0/c0.nii", "fold_0/c1.nii", "fold_1/c0.nii", "fold_1/c1.nii"], [""] * 4),
+        (
+            ["train/p1/ct.nii", "train/p1/mr.nii", "test/p2/ct.nii", "test/p2/mr.nii"],
+            ["train_p1", "train_p1", "test_p2", "test_p2"],
+        ),
+        # Visits are a patient's: they stay together.
+        (["p1/v1/ct.nii", "p1/v2/ct.nii", "p2/v1/ct.nii", "p2/v2/ct.nii"], ["p1", "p1", "p2", "p2"]),
+        (["p1/2021-03-04/ct.nii", "p1/20220506/ct.nii", "p2/2021-03-04/ct.nii"], ["p1", "p1", "p2"]),
+        (["in/p1/ses-1/ct.nii", "in/p1/ses-2/ct.nii", "in/p2/ses-1/ct.nii"], ["p1", "p1", "p2"]),
+        (["baseline/p1.nii", "followup/p1.nii", "baseline/p2.nii", "followup/p3.nii"], ["p1", "p1", "", ""]),
+        (["left/001.nii", "right/001.nii", "left/002.nii"], ["001", "001", ""]),
         (["images/a_left.nii", "other/a_right.nii"], ["", ""]),
     ],
 )
