@@ -27,6 +27,8 @@ from .files import flush_to_disk, remove_unfinished, sha256, sha256_of, whole_fi
 
 RECORD = "hssl-results.jsonl"
 """In a folder of results: one JSON object a line for each file that was written, with its input and its hash."""
+UNCERTAINTY, PROBABILITY = "_uncertainty", "_probability_"
+"""What follows a label map's name in those of the maps beside it."""
 LONGEST_NAME = 255
 """Bytes of a file's name that every file system takes."""
 
@@ -201,6 +203,17 @@ class ResultFolder:
 def sources_of(folder: str | Path) -> dict[str, str]:
     """Returns the input of each result in a folder, by the result's name, as far as its record says."""
     return {entry["file"]: entry["input"] for entry in _read(Path(folder) / RECORD)}
+
+
+def maps_in(folder: str | Path) -> set[str]:
+    """Returns the names of the results in a folder that are maps of uncertainty or probability.
+
+    Raises:
+        OutputError: the folder's record cannot be read, or is none.
+    """
+    stems = {name: name.split(".nii")[0] for name in sources_of(folder)}
+    owners = tuple(stem + what for stem in stems.values() for what in (UNCERTAINTY, PROBABILITY))
+    return {name for name, stem in stems.items() if stem.startswith(owners)} if owners else set()
 
 
 def portable(name: str) -> str:

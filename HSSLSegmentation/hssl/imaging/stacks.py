@@ -223,11 +223,21 @@ def _by_rank(ordered: list[Plane]) -> list[tuple[str, list[Plane]]]:
 def _runs(ordered: list[Plane]) -> list[list[Plane]]:
     """Returns the evenly spaced volumes that planes at different positions are made of; [] when they are of none."""
     along = np.array([p.along for p in ordered])
+    if _has_gaps_only(along):
+        return []  # slices are missing, there is no other pass
     for numbers in (_behind_each_other(along), *(_interleaved(along, step) for step in _steps(along))):
         runs = [[ordered[i] for i in run] for run in numbers]
         if 1 < len(runs) <= _MOST_RUNS and all(len(r) > 2 and unevenness(r) is None for r in runs):
             return runs
     return []
+
+
+def _has_gaps_only(along: np.ndarray) -> bool:
+    """Tells whether all distances are whole multiples of the usual one, which is the smallest of them."""
+    steps = np.diff(along)
+    usual = float(np.sort(steps)[(len(steps) - 1) // 2])
+    times = steps / usual
+    return bool((times > 0.95).all() and (np.abs(times - times.round()) < 0.05).all())
 
 
 def _steps(along: np.ndarray) -> list[float]:
@@ -244,8 +254,6 @@ def _behind_each_other(along: np.ndarray) -> list[list[int]]:
         usual = along[run[1]] - along[run[0]] if len(run) > 1 else step
         if abs(step - usual) <= max(0.05 * usual, 0.02):
             run.append(i)
-        elif len(run) > 1 and abs(step / usual - round(step / usual)) < 0.05 and step > usual:
-            return []  # a multiple of the spacing: slices are missing, there is no other pass
         else:
             runs.append([i])
     return runs

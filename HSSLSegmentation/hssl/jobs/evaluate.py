@@ -23,7 +23,7 @@ from ..imaging import volumes
 from ..imaging.formats import stem_of
 from ..imaging.labels import named_values, read_label_map, structures_in, structures_of
 from ..models.model_file import describe
-from ..outputs import ResultFolder, sources_of
+from ..outputs import PROBABILITY, UNCERTAINTY, ResultFolder, sources_of
 from ..workspace.catalogue import LabelClass, Task
 from ..workspace.identity import content_of
 from ..workspace.seen import contents_seen
@@ -317,7 +317,7 @@ def _files(folder: Path) -> dict[str, Path]:
             raise InputError(folder, f"{files[case].name} and {path.name} are both of the case {case}")
         files[case] = path
     # `hssl predict` writes these beside a label map.
-    beside = [c for c in files if any(c.startswith((f"{o}_probability_", f"{o}_uncertainty")) for o in files if o != c)]
+    beside = [c for c in files if any(c.startswith((o + PROBABILITY, o + UNCERTAINTY)) for o in files if o != c)]
     return {case: path for case, path in files.items() if case not in beside}
 
 

@@ -23,7 +23,7 @@ from ..models.inference import Segmenter
 from ..models.model_file import load_model
 from ..models.prediction import Prediction, predict_volume
 from ..names import safe_name
-from ..outputs import ResultFolder, portable
+from ..outputs import PROBABILITY, UNCERTAINTY, ResultFolder, portable, sources_of
 from ..workspace.catalogue import LabelClass, Task
 
 LONGEST_STEM = 120
@@ -83,7 +83,7 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
     segmenter = Segmenter(description, state, device, config.batch_size, config.flips, config.fast)
     if config.flips and not description.mirrored:
         on_event(Message(level="warning", text="Test-time flips are left out: the model was trained without mirroring"))
-    sources, failed = sources_in(config.inputs)
+    sources, failed = sources_in(config.inputs, on_event)
     files = _planned(config, sources, description.tasks[0].classes)
     for source in sources:
         if files[source.key].name != stem_of(source.path):
@@ -122,8 +122,16 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
     return Done(stopped=stopped, result={"outputs": outputs, "failed": failed})
 
 
-def sources_in(inputs: list[Path]) -> tuple[list[Source], list[dict[str, str]]]:
-    """Returns the volumes that the inputs name, each with a name of its own, and what could not be used and why."""
+def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Source], list[dict[str, str]]]:
+    """Returns the volumes that the inputs name, each with a name of its own, and what could not be used and why.
+
+    Results of earlier predictions in a folder are no inputs, as far as its record names them; a file that is named
+    itself is one.
+
+    Raises:
+        ConfigurationError: there is no input.
+        OutputError: a folder's record of results cannot be read.
+    """
     found: list[Source] = []
     failed: list[dict[str, str]] = []
     for path in inputs:
@@ -133,7 +141,15 @@ def sources_in(inputs: list[Path]) -> tuple[list[Source], list[dict[str, str]]]:
         if not path.is_dir():
             failed.append({"input": str(path), "reason": "there is no such file or folder"})
             continue
-        files = sorted(f for f in path.iterdir() if f.is_file() and is_volume(f.name))
+        written = sources_of(path)
+        volumes = sorted(f for f in path.iterdir() if f.is_file() and is_volume(f.name))
+        files = [f for f in volumes if f.name not in written]
+        if len(files) < len(volumes):
+            results = f"{len(volumes) - len(files)} results of earlier predictions"
+            if not files:
+                failed.append({"input": str(path), "reason": f"holds {results}, and no other volume"})
+                continue
+            on_event(Message(level="warning", text=f"{path}: {results} are left out"))
         found += [Source(f, stem_of(f)) for f in files]
         if not files:
             try:
@@ -224,9 +240,9 @@ def _files(config: PredictConfig, name: str, is_dicom: bool, classes: Sequence[L
         name=name,
         label_map=folder / f"{name}.nii.gz",
         segmentation=folder / f"{name}.seg.dcm" if is_dicom and config.dicom_segmentation else None,
-        uncertainty=folder / f"{name}_uncertainty.nii.gz" if config.uncertainty else None,
+        uncertainty=folder / f"{name}{UNCERTAINTY}.nii.gz" if config.uncertainty else None,
         probabilities={
-            c.name: folder / f"{name}_probability_{p}.nii.gz"
+            c.name: folder / f"{name}{PROBABILITY}{p}.nii.gz"
             for c, p in zip(classes, plain, strict=True)
             if config.probabilities
         },

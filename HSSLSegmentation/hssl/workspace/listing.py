@@ -7,9 +7,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import InputError, encodable
+from ..errors import InputError, OutputError, encodable
 from ..files import read_json
 from ..imaging.formats import DATA_SUFFIXES, DETACHED, is_dicom, is_volume, suffix_of
+from ..outputs import RECORD, maps_in
 
 _OTHER_SUFFIXES = (".json", ".csv", ".txt", ".md", ".xml", ".pdf", ".png", ".jpg", ".zip", ".bval", *DATA_SUFFIXES)
 """Files that need not be opened to know that they are no DICOM slices."""
@@ -31,7 +32,10 @@ class Listing:
 
 
 def listed(root: str | Path) -> Listing:
-    """Lists what lies below a folder; each folder is entered once, a workspace below it is not."""
+    """Lists what lies below a folder; each folder is entered once, a workspace below it is not.
+
+    Maps of uncertainty and probability that a prediction wrote there are counted, and are no images.
+    """
     root, found = str(root), Listing()
     waiting: list[str] = [root]
     seen: set[tuple[int, int]] = set()
@@ -50,6 +54,12 @@ def listed(root: str | Path) -> Listing:
         if folder != root and any(e.name == "dataset.json" and is_workspace(e.path) for e in entries):
             found.not_read["workspaces of HSSL"] += 1
             continue
+        maps: set[str] = set()
+        if any(e.name == RECORD for e in entries):
+            try:
+                maps = maps_in(folder)
+            except OutputError as error:
+                found.refused.append((os.path.join(folder, RECORD), error.reason))
         below, others = [], []
         for entry in entries:
             if entry.name.startswith("."):
@@ -66,6 +76,8 @@ def listed(root: str | Path) -> Listing:
                         found.refused.append((entry.path, "is a link to nothing, or no regular file"))
                     else:
                         found.not_read[kind_of(entry.name)] += 1
+                elif entry.name in maps:
+                    found.not_read["maps of uncertainty and probability"] += 1
                 elif is_volume(entry.name):
                     found.volumes.append(entry.path)
                 else:

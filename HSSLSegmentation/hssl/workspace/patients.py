@@ -96,10 +96,10 @@ def _by_folder(places: Sequence[Place], chosen: Sequence[int], found: list[str])
     for n, owner in owners.items():
         if not owner:
             by_name[places[n].stem.casefold()].append(n)
-    for many in by_name.values():
-        if len({places[n].where for n in many}) > 1:
-            for n in many:
-                found[n] = places[many[0]].stem
+    for members in by_name.values():
+        if len({places[n].where for n in members}) > 1:
+            for n in members:
+                found[n] = places[members[0]].stem
     rests: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for n, owner in owners.items():
         if owner and not _PART_OF_A_DATASET.fullmatch(owner[-1]):

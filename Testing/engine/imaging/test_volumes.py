@@ -373,6 +373,12 @@ def test_several_series_in_a_folder_are_told_apart(tmp_path):
 def test_missing_and_unevenly_spaced_slices_are_named(tmp_path):
     write_series(tmp_path / "missing", positions=[0, 2.5, 7.5, 10])
     assert "1 slice is missing, between slice001.dcm and slice002.dcm" in reason(read_volume, tmp_path / "missing")
+    # Each side of the gap would be a volume; half of a scan is never taken for the whole.
+    write_series(tmp_path / "halves", positions=[2.5 * n for n in range(20) if n not in (7, 13, 14)])
+    for read in (read_header, read_volume):
+        assert "3 slices are missing, between slice006.dcm and slice007.dcm; between" in reason(
+            read, tmp_path / "halves"
+        )
     write_series(tmp_path / "uneven", positions=[0, 2.5, 5.5, 7.7])
     assert "unevenly" in reason(read_header, tmp_path / "uneven")
 

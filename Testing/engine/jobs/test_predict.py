@@ -116,6 +116,19 @@ def test_one_bad_input_is_listed_and_the_others_go_on(trained, tmp_path):
         predict(PredictConfig(model=run, inputs=inputs[:1], output=tmp_path / "out2"))
 
 
+def test_results_in_a_folder_are_not_predicted_again(trained, tmp_path):
+    workspace, run = trained
+    out = tmp_path / "out"
+    predict(PredictConfig(model=run, inputs=images(workspace)[:1], output=out, uncertainty=True))
+    with pytest.raises(InputError, match="holds 2 results of earlier predictions, and no other volume"):
+        predict(PredictConfig(model=run, inputs=[out], output=tmp_path / "again"))
+    (out / "new.nii.gz").write_bytes(images(workspace)[1].read_bytes())
+    seen: list = []
+    done = predict(PredictConfig(model=run, inputs=[out], output=tmp_path / "again"), seen.append)
+    assert [Path(o["input"]).name for o in done.result["outputs"]] == ["new.nii.gz"] and not done.result["failed"]
+    assert any("2 results of earlier predictions are left out" in e.text for e in seen if isinstance(e, Message))
+
+
 def test_a_volume_whose_spacing_is_wrong_is_listed_with_the_reason(trained, tmp_path):
     workspace, run = trained
     huge = read_volume(images(workspace)[0])

@@ -101,6 +101,24 @@ def test_a_folder_with_dicom_slices_is_one_candidate(tmp_path):
     assert pairs(source, tmp_path) == {"patient/CT 1": "labels/CT 1.nii.gz", "patient/no suffix": None}
 
 
+def test_maps_that_a_prediction_wrote_are_no_images(tmp_path):
+    """Label maps may be labels; what lies beside them would be learned from as scans."""
+    from hssl.outputs import RECORD, ResultFolder
+
+    made = ["a.nii.gz", "a_uncertainty.nii.gz", "a_probability_1_liver.nii.gz"]
+    results = ResultFolder(tmp_path / "results", {"model": "m"})
+    results.plan([(tmp_path / "results" / name, "a") for name in made], [])
+    for name in made:
+        with results.writing(tmp_path / "results" / name) as temporary:
+            temporary.write_bytes(b"drawn")
+    touch(tmp_path, "results/b_uncertainty.nii.gz")  # not written by a prediction
+    source = find(tmp_path / "results")
+    assert list(pairs(source, tmp_path)) == ["results/a.nii.gz", "results/b_uncertainty.nii.gz"]
+    assert source.not_read["maps of uncertainty and probability"] == 2
+    (tmp_path / "results" / RECORD).write_text("no record")
+    assert [(os.path.basename(p), "no record" in r) for p, r in find(tmp_path / "results").refused] == [(RECORD, True)]
+
+
 def test_a_workspace_below_a_source_is_not_a_source(tmp_path):
     touch(tmp_path, "a.nii.gz")
     Catalogue.create(tmp_path / "workspace")
