@@ -178,6 +178,7 @@ def test_an_effect_that_slicer_has_deleted_does_nothing_more(played):
 def test_a_worker_that_does_not_answer_a_cancellation_is_ended(played, monkeypatch):
     monkeypatch.setattr(effectSession, "CANCEL_GRACE_MS", 0)
     played.options.startButton.click()
+    played.processes[-1].say({"event": "phase", "name": "open", "index": 1, "count": 1, "command_id": 1})
     played.options.cancelButton.click()
     settle()
     assert played.processes[-1].killed and "did not answer" in played.options.statusLabel.text

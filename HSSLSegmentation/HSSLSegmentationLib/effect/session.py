@@ -27,6 +27,8 @@ from .worker import InteractiveWorker, endSharedWorker, sharedWorker
 
 CANCEL_GRACE_MS = 15000
 """A worker that has not answered for so long after a cancellation hangs, and is ended."""
+STARTING_GRACES = 8
+"""So many times as long it may take to start."""
 VOXELS_A_STEP = 2**22
 """Of an array that is written, or a segment that is changed, before the window is heard again."""
 
@@ -145,12 +147,17 @@ class InteractiveSession:
         worker, number = self._worker(), self._round
         worker.cancel()
 
-        def endIfHanging() -> None:
-            if self.busy and self._round == number and not self._ended:
-                endSharedWorker()
-                self._died(_("The worker did not answer and was ended; the next round starts another."))
+        def endIfHanging(waited: int) -> None:
+            if not self.busy or self._round != number or self._ended:
+                return
+            if not worker.hasSpoken and waited < STARTING_GRACES:
+                # It has not read the cancellation yet: on a slow computer it still imports torch.
+                qt.QTimer.singleShot(CANCEL_GRACE_MS, lambda: endIfHanging(waited + 1))
+                return
+            endSharedWorker()
+            self._died(_("The worker did not answer and was ended; the next round starts another."))
 
-        qt.QTimer.singleShot(CANCEL_GRACE_MS, endIfHanging)
+        qt.QTimer.singleShot(CANCEL_GRACE_MS, lambda: endIfHanging(1))
 
     def end(self) -> None:
         """Lets go of the volume and removes the files; the worker stays for the next one."""

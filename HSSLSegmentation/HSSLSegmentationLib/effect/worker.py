@@ -63,6 +63,7 @@ class InteractiveWorker:
 
     Attributes:
         onDeath: called with the reason when the process ends without having been asked to; set by who uses it.
+        hasSpoken: whether it has answered anything since it was started.
         opened: by whom, when and with what a volume was opened; set by who did, None when it is not.
 
     Args:
@@ -72,6 +73,7 @@ class InteractiveWorker:
     def __init__(self, process: JobProcess):
         self.onDeath: Callable[[str], None] = lambda reason: None
         self.opened: tuple | None = None
+        self.hasSpoken = False
         self._engine = EngineProcess(process, self._event, self._finished, self._failedToStart)
         self._listeners: dict[int | None, Callable[[object], None]] = {}
         self._count = 0
@@ -113,6 +115,7 @@ class InteractiveWorker:
         self._engine.waitForFinished(2000)
 
     def _event(self, event) -> None:
+        self.hasSpoken = True
         listener = self._listeners.get(event.command_id)
         if event.event in ("done", "failed"):
             self._listeners.pop(event.command_id, None)

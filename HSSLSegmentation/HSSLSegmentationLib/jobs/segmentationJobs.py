@@ -7,7 +7,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from ..scene import labelling, results
+from ..scene import annotations, labelling, results
 from ..scene import segmentations as sceneSegmentations
 from ..scene import volumes as sceneVolumes
 from ..scene.modelClasses import classesOfModel
@@ -53,7 +53,8 @@ def segment(
         if segmentationNode is None:
             name = _("{name} segmentation").format(name=volumeNode.GetName())
             segmentationNode = sceneSegmentations.newSegmentation(slicer.mrmlScene.GenerateUniqueName(name), volumeNode)
-        job.writer.write(labels, classes, volumeNode, segmentationNode)
+        segmentIds = job.writer.write(labels, classes, volumeNode, segmentationNode)
+        annotations.markDraft(segmentationNode, segmentIds, volumeNode)
         results.setOwner(segmentationNode, volumeNode, results.SEGMENTATION)
         job.segmentationNode = segmentationNode
         if output.get("uncertainty"):

@@ -21,6 +21,7 @@ from hssl.models.description import ModelDescription
 from hssl.models.model_file import load_model
 from hssl.models.network import build_network
 from hssl.preprocessing.normalisation import slice_axis_of
+from HSSLSegmentationLib.scene.annotatedSlices import paintedSlices
 
 from .filling import filled
 from .intervals import paired_t
@@ -93,7 +94,7 @@ def _by_learning(
                 continue
             # The same session goes on, slice by slice, where it is least certain.
             most = min(KS[-1], len(there) - 1)
-            while len(slices) < most and following.axis == axis and following.index not in slices:
+            while len(slices) < most and following and following.axis == axis and following.index not in slices:
                 slices = sorted([*slices, following.index])
                 dice, seconds, following = _round(session, volume, truth, axis, slices)
                 if len(slices) in KS:
@@ -103,10 +104,13 @@ def _by_learning(
 
 def _round(
     session: InteractiveSession, volume: sitk.Image, truth: np.ndarray, axis: int, slices: Sequence[int]
-) -> tuple[float, float, Plane]:
-    annotation = sitk.GetImageFromArray(_on(truth, axis, slices).astype(np.uint8))
+) -> tuple[float, float, Plane | None]:
+    painted = _on(truth, axis, slices)
+    annotation = sitk.GetImageFromArray(painted.astype(np.uint8))
     annotation.CopyInformation(volume)
-    preview = session.learn(annotation, [Plane(axis, i) for i in slices])
+    # Nobody names the slices, as in the Segment Editor: they are recognised from what is painted.
+    planes = [Plane(*plane) for plane in paintedSlices(painted, axis)]
+    preview = session.learn(annotation, planes)
     return dice_of(sitk.GetArrayViewFromImage(preview.label_map) > 0, truth), preview.seconds, preview.next_slice
 
 
