@@ -377,12 +377,13 @@ def sound_series(folder: Folder, rng: random.Random, name: str) -> str:
 def missing_slice(folder: Folder, rng: random.Random, name: str) -> str:
     files = series(folder, rng, name, [2.0 * n for n in range(8)])
     files[rng.randrange(1, 7)].unlink()
-    return EITHER  # the larger part is taken, with a word about the other one, where one is larger
+    return REFUSED
 
 
 def duplicate_slice(folder: Folder, rng: random.Random, name: str) -> str:
-    series(folder, rng, name, [0, 2, 4, 4, 6] if rng.random() < 0.5 else [0, 0, 2, 2, 4, 4])
-    return EITHER  # as above
+    several = rng.random() < 0.5
+    series(folder, rng, name, [0, 2, 4, 4, 6] if several else [0, 0, 2, 2, 4, 4])
+    return TAKEN if several else REFUSED  # the largest volume is taken; of two alike none is without a choice
 
 
 def broken_slice(folder: Folder, rng: random.Random, name: str) -> str:

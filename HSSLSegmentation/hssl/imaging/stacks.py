@@ -160,8 +160,11 @@ def _split(ordered: list[Plane]) -> list[Stack]:
             return [Stack(tuple(ordered))]
         for named in _by_marks(ordered):
             runs = [Stack(tuple(g), name) for name, g in named]
-            if all(len(g) > 1 and unevenness(g) is None for _, g in named):
+            whole = all(len(g) > 1 and unevenness(g) is None for _, g in named)
+            if whole and (_behind([g for _, g in named]) or not _on_one_lattice(ordered)):
                 return runs
+        if _on_one_lattice(ordered):
+            return [Stack(tuple(ordered), problem=problem)]
         runs = [Stack(tuple(r), f"{r[0].along:.1f} to {r[-1].along:.1f} mm") for r in _runs(ordered)]
         return runs or [Stack(tuple(ordered), problem=problem)]
     for named in _by_marks(ordered):
@@ -218,6 +221,20 @@ def _by_rank(ordered: list[Plane]) -> list[tuple[str, list[Plane]]]:
         ranks.setdefault(count[place], []).append(plane)
         count[place] += 1
     return [(f"number {rank + 1} of each position", group) for rank, group in ranks.items()]
+
+
+def _on_one_lattice(ordered: list[Plane]) -> bool:
+    """Tells whether all planes stand where those of one volume would: some are missing then, and there is no other."""
+    along = np.array([p.along for p in ordered])
+    usual = float(np.sort(np.diff(along))[(len(along) - 2) // 2])
+    places = (along - along[0]) / usual
+    return bool(np.abs(places - np.rint(places)).max() <= 0.05)
+
+
+def _behind(groups: list[list[Plane]]) -> bool:
+    """Tells whether groups of planes lie one behind the other, and do not interlock."""
+    ends = sorted((g[0].along, g[-1].along) for g in groups)
+    return all(end < start for (_, end), (start, _) in itertools.pairwise(ends))
 
 
 def _runs(ordered: list[Plane]) -> list[list[Plane]]:

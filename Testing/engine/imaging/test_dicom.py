@@ -333,3 +333,16 @@ def test_several_enhanced_files_of_one_series_are_one_volume(tmp_path):
         part = slice(number, None, 3)
         files.write_frames(tmp_path / f"{number}.dcm", truth[part], (np.arange(9) * 3.0)[part])
     np.testing.assert_array_equal(array(tmp_path), truth)
+
+
+@pytest.mark.parametrize("gone", [(1,), (2,), (6,), (1, 3), (1, 3, 5), (2, 3)])
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_volume_with_missing_slices_is_never_taken_for_several_whole_ones(tmp_path, gone, marked):
+    def change(made: Dataset, number: int) -> None:
+        if marked:  # two packages of slices, one after the other
+            made.AcquisitionNumber = number % 2 + 1
+
+    written = files.write_slices(tmp_path, values(9), np.arange(9) * 2.0, change)
+    for number in gone:
+        written[number].unlink()
+    assert "missing" in reason(tmp_path) or "unevenly" in reason(tmp_path)
