@@ -1,0 +1,54 @@
+"""Cases that turn out to be unusable are told as such, and a training with none left ends with an error that says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hssl.configuration import Budget, FinetuneConfig, PretrainConfig
+from hssl.errors import ConfigurationError
+from hssl.events import Message
+from hssl.jobs.finetune import finetune
+from hssl.jobs.pretrain import pretrain
+from hssl.workspace.catalogue import Catalogue
+
+
+def recipe(workspace: Path, task: str) -> FinetuneConfig:
+    return FinetuneConfig(
+        workspace=workspace, task=task, budget=Budget(steps=1), patch_size=32, batch_size=2, precision="float32",
+        device="cpu", threads=1, planes="one",
+    )  # fmt: skip
+
+
+def test_when_no_label_can_be_read_the_error_says_so(workspace):
+    catalogue = Catalogue.load(workspace)
+    task = catalogue.tasks[0].name
+    labelled = catalogue.usable(task, labelled=True)
+    for image in labelled:
+        catalogue.label_path(image).write_bytes(b"no label map")
+    seen: list = []
+    with pytest.raises(ConfigurationError, match=f"none of the {len(labelled)} labelled cases .* can be used") as caught:
+        finetune(recipe(workspace, task), seen.append)
+    assert caught.value.way_out == "check" and labelled[0].id in str(caught.value)
+    warnings = [e.text for e in seen if isinstance(e, Message) and e.level == "warning"]
+    assert sum(text.endswith("left out") for text in warnings) == len(labelled)
+
+
+def test_the_result_lists_what_was_trained_on_and_what_was_left_out(workspace):
+    catalogue = Catalogue.load(workspace)
+    task = catalogue.tasks[0].name
+    first, *others = catalogue.usable(task, labelled=True)
+    catalogue.label_path(first).write_bytes(b"no label map")
+    result = finetune(recipe(workspace, task)).result
+    assert result["left_out"] == [first.id]
+    assert sorted(result["cases"]) == sorted(i.id for i in others)
+
+
+def test_when_no_image_can_be_read_pretraining_says_so(workspace):
+    catalogue = Catalogue.load(workspace)
+    for image in catalogue.images:
+        catalogue.image_path(image).write_bytes(b"no volume")
+    config = PretrainConfig(workspace=workspace, budget=Budget(steps=1), patch_size=32, device="cpu", threads=1)
+    with pytest.raises(ConfigurationError, match=r"no usable image|can be read"):
+        pretrain(config)
