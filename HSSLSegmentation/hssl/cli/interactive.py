@@ -44,6 +44,10 @@ def interactive(
     whole_volume: Annotated[
         bool, typer.Option("--whole-volume", help="Fill all of the volume, not only around the annotated slices.")
     ] = False,
+    frame: Annotated[int | None, typer.Option(help="Volume to take of a 4D file, from 0.")] = None,
+    nan_is_background: Annotated[
+        bool, typer.Option("--nan-is-background", help="Voxels that are NaN are background, not an error.")
+    ] = False,
     overwrite: Overwrite = None,
     device: Device = None,
     threads: Threads = None,
@@ -58,7 +62,10 @@ def interactive(
         from ..interactive.worker import InteractiveWorker, LearnCommand, OpenCommand
 
         worker = InteractiveWorker()
-        opening = OpenCommand(id=0, volume=volume, model=model, device=device or "auto", threads=threads or 0)
+        opening = OpenCommand(
+            id=0, volume=volume, model=model, frame=frame, nan_is_background=nan_is_background,
+            device=device or "auto", threads=threads or 0,
+        )  # fmt: skip
         learning = LearnCommand(
             id=1, annotation=annotation, planes=planes, label_map=output, uncertainty=uncertainty,
             whole_volume=whole_volume, background=background, overwrite=bool(overwrite),

@@ -73,12 +73,16 @@ class OpenCommand(_Command):
     Attributes:
         model: a run's folder or a model file whose features `learn` starts from; empty means none.
         geometry: of an array: the 4 × 4 matrix from its indices (x, y, z) to LPS.
+        frame: which volume of a file that has several, from 0.
+        nan_is_background: voxels of the file that are NaN are background; else they are an error.
     """
 
     command: Literal["open"] = "open"
     volume: Path
     geometry: Annotated[list[_Row], Field(min_length=4, max_length=4)] | None = None
     model: str = ""
+    frame: int | None = Field(default=None, ge=0)
+    nan_is_background: bool = False
     device: str = "auto"
     threads: int = Field(default=0, ge=0)
 
@@ -169,7 +173,10 @@ class InteractiveWorker:
         self._volume = self._session = None
         use_threads(command.threads)
         device = chosen_device(command.device)
-        volume = _array_volume(command) if command.volume.suffix == ARRAY else read_volume(command.volume)
+        if command.volume.suffix == ARRAY:
+            volume = _array_volume(command)
+        else:
+            volume = read_volume(command.volume, None, command.frame, nan_is_background=command.nan_is_background)
         check_values(volume, command.volume)
         model = self._models[self._read(command.model)] if command.model else None
         session = InteractiveSession(volume, model, device)

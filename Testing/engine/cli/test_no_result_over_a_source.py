@@ -211,3 +211,15 @@ def test_a_current_folder_that_is_gone_is_told_in_a_line(tmp_path, monkeypatch):
     code, said = call("info", "model.zip")
     assert code == 4 and "the current folder is gone" in said
     monkeypatch.chdir(tmp_path)
+
+
+def test_a_round_takes_the_chosen_volume_of_a_4d_file_and_tells_how_to_choose(scans):
+    one, other = (sitk.ReadImage(f"scans/{n}.nii.gz") for n in (1, 2))
+    sitk.WriteImage(sitk.JoinSeries([one, other]), "both.nii.gz")
+    sitk.WriteImage(sitk.Cast(other > 100, sitk.sitkUInt8), "painted.nrrd")
+    words = ("interactive", "both.nii.gz", "painted.nrrd", "--plane", "z:1")
+    code, said = call(*words, "--output", "a.nrrd")
+    assert code == 4 and "(--frame)" in said
+    assert call(*words, "--output", "a.nrrd", "--frame", "1")[0] == 0
+    assert call("interactive", "scans/2.nii.gz", *words[2:], "--output", "b.nrrd")[0] == 0
+    assert np.array_equal(*(sitk.GetArrayFromImage(sitk.ReadImage(f"{n}.nrrd")) for n in "ab"))
