@@ -245,8 +245,8 @@ def _key(path: Path) -> object:
 def _read(record: Path) -> list[dict[str, str]]:
     try:
         lines = record.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
+    except (FileNotFoundError, NotADirectoryError):
+        return []  # a folder that cannot be one is told when it is checked
     except OSError as error:
         raise OutputError(record, f"cannot be read: {error.strerror or error}", "Choose another folder.") from error
     entries: list[dict[str, str]] = []

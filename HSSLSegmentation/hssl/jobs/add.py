@@ -91,12 +91,13 @@ def plan(config: AddConfig) -> Plan:
         config.structures,
         config.spacing,
     )
-    if not (config.task or source.name):
+    name = (config.task or source.name).strip()
+    if not name:
         raise ConfigurationError(f"{config.source} has no name that could be the task's", "Name the task.")
     if config.classes:
         source.ignore_value = None if source.ignore_value in config.classes else source.ignore_value
     task = Task(
-        name=config.task or source.name,
+        name=name,
         modality=modality_of(config.modality) or "unknown",
         anatomy=config.anatomy,
         group=config.group,
@@ -152,7 +153,9 @@ def _result(
     doubtful = [id for id in (*report.added, *report.changed) if (i := known.get(id)) and i.doubt and not i.confirmed]
     images = len(report.added) + len(report.changed) + len(report.relinked) + report.unchanged
     refused = [(r.path, r.reason) for r in report.refused]
-    text = _summary(planned, images, len(doubtful), len(unusable), refused, report.unchanged, report)
+    paths = {catalogue.relative(c.image) for c in planned.source.candidates if c.label is not None}
+    bad_labels = [i.id for i in known.values() if i.image in paths and i.label_problem]
+    text = _summary(planned, images, len(doubtful), len(unusable), refused, report.unchanged, report, len(bad_labels))
     return {
         **_said(planned, text),
         "images": images,
@@ -191,6 +194,7 @@ def _summary(
     refused: Sequence[tuple[str, str]],
     unchanged: int,
     report: ScanReport | None = None,
+    bad_labels: int = 0,
 ) -> str:
     source = planned.source
     labelled = sum(c.label is not None for c in source.candidates)
@@ -202,7 +206,7 @@ def _summary(
             parts += [f"{len(many)} {what}"] if many else []
     parts += [f"{unchanged} unchanged"] if unchanged else []
     head = _count(images, "image") + (f" ({', '.join(parts)})" if parts else "")
-    whole = [head, f"{labelled} with a label"]
+    whole = [head, f"{labelled} with a label" + (f" ({bad_labels} of them cannot be used)" if bad_labels else "")]
     whole += [f"of {_count(patients, 'patient')}"] if patients < len(source.candidates) else []
     whole += [f"{in_doubt} in doubt (probably masks; not used until confirmed)"] if in_doubt else ["0 in doubt"]
     whole += [f"{unusable} that cannot be used"] if unusable else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -70,6 +71,11 @@ def take_named_structures(source: Source, structures: Sequence[str]) -> None:
     wanted = {name.strip().casefold() for name in structures}
     for number, candidate in enumerate(source.candidates):
         named = _names(candidate.label)
+        count = Counter(_folded(s.name) for s in named)
+        alike = ", ".join(repr(s.name) for s in named if count[_folded(s.name)] > 1)
+        if alike:
+            shown = source.shown(candidate.label or "")
+            source.notes.append(f"{shown}: {alike} have the same name, case and spaces aside, and are one class")
         chosen = [s for s in named if not wanted or s.name.strip().casefold() in wanted]
         if named and not chosen:
             there = ", ".join(s.name for s in named)
@@ -92,6 +98,10 @@ def take_named_structures(source: Source, structures: Sequence[str]) -> None:
         keep = not wanted and len(set(own)) == len(own) and min(own) > 0
         numbers = own if keep else range(1, len(own) + 1)
         source.classes = dict(zip(numbers, source.described, strict=True))
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold()
 
 
 def _describe(source: Source, structure: Structure) -> None:

@@ -278,7 +278,16 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
         else:
             twin = same.get((look.content, candidate.frame))
             if twin is not None and same_bytes(Path(candidate.image), catalogue.absolute(twin.image)):
-                report.duplicates.append(_refusal(path, task, f"is the same image as {twin.id} ({twin.image})", look))
+                reason = f"is the same image as {twin.id} ({twin.image})"
+                if twin.label is None and label is not None and look.label_reason is None:
+                    reason += f", which takes its label {label}"
+                    twin.label, twin.label_stamp, twin.label_problem = label, look.label_stamp, None
+                    twin.structures, twin.label_values, twin.checked = list(candidate.structures), None, ""
+                    if twin.id not in report.added:
+                        report.changed.append(twin.id)
+                elif label is not None and label != twin.label:
+                    reason += f"; its label {label} is left aside"
+                report.duplicates.append(_refusal(path, task, reason, look))
                 continue
             record = Image(id=names.new(candidate, look.alone), task=task, image=path)
             record.series, record.frame = candidate.series, candidate.frame

@@ -79,6 +79,35 @@ def test_what_comes_in_is_counted_and_masks_in_doubt_are_not_used(workspace, dat
     assert len(Catalogue.load(workspace).usable("t")) == 4
 
 
+def test_labels_that_cannot_be_used_are_counted(workspace, data):
+    probabilities = sitk.GetImageFromArray(np.linspace(0, 1, np.prod(SHAPE)).reshape(SHAPE).astype(np.float32))
+    sitk.WriteImage(probabilities, str(data / "case0_seg.nii.gz"))
+    result = add(AddConfig(workspace=workspace, source=data, task=" t ", check=True)).result
+    assert result["text"].startswith(
+        "Task t: 3 images (3 added), 3 with a label (1 of them cannot be used), 0 in doubt"
+    )
+    assert [p["id"] for p in result["problems"]] == ["case0"]
+
+
+def test_the_label_of_a_copy_is_not_lost(workspace, data, tmp_path):
+    """The pool of all scans came first, then the labelled ones as copies."""
+    for n in range(3):
+        (tmp_path / "pool").mkdir(exist_ok=True)
+        shutil.copy(data / f"case{n}.nii.gz", tmp_path / "pool" / f"scan{n}.nii.gz")
+    add(AddConfig(workspace=workspace, source=tmp_path / "pool", task="t", check=True))
+    result = add(AddConfig(workspace=workspace, source=data, task="t", check=True)).result
+    assert result["changed"] == ["scan0", "scan1", "scan2"] and not result["added"]
+    assert "takes its label" in result["duplicates"][0]["reason"]
+    catalogue = Catalogue.load(workspace)
+    assert [i.id for i in catalogue.usable("t", labelled=True)] == ["scan0", "scan1", "scan2"]
+    assert catalogue.label_path(catalogue.image("scan1")) == data / "case1_seg.nii.gz"
+    # A label that is there stays, and the other is told of.
+    shutil.copytree(data, tmp_path / "reader2")
+    again = add(AddConfig(workspace=workspace, source=tmp_path / "reader2", task="t", check=True)).result
+    assert not again["changed"] and "reader2/case0_seg.nii.gz is left aside" in again["duplicates"][0]["reason"]
+    assert Catalogue.load(workspace).image("scan1").label == catalogue.image("scan1").label
+
+
 def test_nothing_to_add_is_an_error_and_leaves_no_task(workspace, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "slides.pptx").write_bytes(b"x")

@@ -74,6 +74,20 @@ def test_segments_in_another_order_are_the_same_classes(tmp_path):
         np.testing.assert_array_equal(label_of(tmp_path / "w", id), TRUTH)
 
 
+def test_segments_of_one_name_are_one_class_and_that_is_told(tmp_path):
+    scan(tmp_path / "data" / "case.nrrd", 0)
+    slicer_segmentation(tmp_path / "data" / "case.seg.nrrd", ["outer", "inner"])
+    path = tmp_path / "data" / "case.seg.nrrd"
+    path.write_bytes(path.read_bytes().replace(b"Segment1_Name:=inner", b"Segment1_Name:=Outer"))
+    Catalogue.create(tmp_path / "w")
+    done = add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t"))
+    assert (
+        "case.seg.nrrd: 'outer', 'Outer' have the same name, case and spaces aside, and are one class"
+        in done.result["notes"]
+    )
+    assert [c.name for c in Catalogue.load(tmp_path / "w").task("t").classes] == ["outer"]
+
+
 def test_a_file_that_disagrees_with_the_task_is_a_named_problem(tmp_path):
     scan(tmp_path / "data" / "a.nrrd", 0)
     slicer_segmentation(tmp_path / "data" / "a.seg.nrrd", ["outer", "inner"])
