@@ -204,11 +204,18 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
         self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._sceneChanged)
         self.addObserver(scene, scene.NodeRemovedEvent, self._sceneChanged)
         self.addObserver(scene, scene.StartCloseEvent, self._sceneChanged)
+        self.addObserver(scene, scene.EndImportEvent, self._sceneOpened)
 
     def _sceneChanged(self, caller, event):
         if not self._isUpdateDue:
             self._isUpdateDue = True
             self._later(self._follow)
+
+    def _sceneOpened(self, caller, event):
+        """A scene that was saved with a tool in use, any tool, makes Slicer 5.10 crash when it is opened: the editor takes
+        up the tool before it has a segmentation. This event comes before that."""
+        if self._node is not None and self._node.GetActiveEffectName():
+            self._node.SetActiveEffectName("")
 
     def _follow(self):
         """Brings recorder, session and widgets to what the editor and the scene are now."""

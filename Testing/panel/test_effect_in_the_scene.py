@@ -85,6 +85,28 @@ def test_the_preview_is_neither_saved_nor_listed_and_is_outlined(played):
     assert not display.GetVisibility()
 
 
+@pytest.mark.parametrize("tool", ["HSSL", "Paint"])
+def test_a_scene_that_was_saved_with_a_tool_in_use_is_opened_without_it(played, tmp_path, tool):
+    """Slicer 5.10 crashes at the end of the batch when the tool is taken up before there is a segmentation."""
+    previewed(played)
+    node = played.editor.mrmlSegmentEditorNode()
+    node.SetActiveEffectName(tool)
+    settle()
+    scene, path = slicer.mrmlScene, tmp_path / "scene.mrml"
+    scene.SetRootDirectory(str(tmp_path))
+    scene.Commit(str(path))
+    assert f'activeEffectName="{tool}"' in path.read_text() and "HSSL preview" not in path.read_text()
+    seen = []
+    tag = scene.AddObserver(scene.EndBatchProcessEvent, lambda *_: seen.append(node.GetActiveEffectName()))
+    scene.StartState(scene.BatchProcessState)
+    node.SetActiveEffectName(tool)  # as the saved node is copied onto the editor's
+    scene.StartState(scene.ImportState)
+    scene.EndState(scene.ImportState)
+    scene.EndState(scene.BatchProcessState)
+    scene.RemoveObserver(tag)
+    assert seen == [""]
+
+
 def test_without_segments_the_button_cannot_be_clicked(bench):
     """An effect that can be chosen without a segmentation makes Slicer 5.10 crash."""
     editor = bench.editor
