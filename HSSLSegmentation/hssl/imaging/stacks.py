@@ -240,21 +240,11 @@ def _behind(groups: list[list[Plane]]) -> bool:
 def _runs(ordered: list[Plane]) -> list[list[Plane]]:
     """Returns the evenly spaced volumes that planes at different positions are made of; [] when they are of none."""
     along = np.array([p.along for p in ordered])
-    if _has_gaps_only(along):
-        return []  # slices are missing, there is no other pass
     for numbers in (_behind_each_other(along), *(_interleaved(along, step) for step in _steps(along))):
         runs = [[ordered[i] for i in run] for run in numbers]
         if 1 < len(runs) <= _MOST_RUNS and all(len(r) > 2 and unevenness(r) is None for r in runs):
             return runs
     return []
-
-
-def _has_gaps_only(along: np.ndarray) -> bool:
-    """Tells whether all distances are whole multiples of the usual one, which is the smallest of them."""
-    steps = np.diff(along)
-    usual = float(np.sort(steps)[(len(steps) - 1) // 2])
-    times = steps / usual
-    return bool((times > 0.95).all() and (np.abs(times - times.round()) < 0.05).all())
 
 
 def _steps(along: np.ndarray) -> list[float]:
