@@ -434,6 +434,20 @@ def test_a_slice_of_the_list_is_visited_and_switched_off_and_on(played):
     assert planesOf(played) == [(0, 2), (0, 4), (0, 7)]
 
 
+@pytest.mark.parametrize(("view", "axis"), [("Red", 0), ("Green", 1), ("Yellow", 2)])
+def test_a_slice_is_named_as_its_view_names_it(played, view, axis):
+    from HSSLSegmentationLib.scene import slices as sceneSlices
+
+    sliceNode = slicer.app.layoutManager().sliceWidget(view).mrmlSliceNode()
+    sceneSlices.goTo((5, 9, 13), played.volume)
+    plane = sceneSlices.shownPlane(sliceNode, played.volume)
+    assert plane == (axis, (5, 9, 13)[axis])
+    letter, place, _unit = sceneSlices.name(plane, played.volume).split()
+    normal = [sliceNode.GetSliceToRAS().GetElement(row, 2) for row in range(3)]
+    assert letter == f"{sliceNode.GetDirectionLabel(normal, True)}:"
+    assert float(place) == pytest.approx(sliceNode.GetSliceOffset(), rel=1e-3)
+
+
 def test_rounds_start_by_themselves_while_the_old_preview_stays(played):
     previewed(played)
     node = played.previewNode()

@@ -63,7 +63,13 @@ def obliqueViews(volumeNode) -> list:
 def name(plane: Plane, volumeNode) -> str:
     """Returns a slice as the views name it: the letter of its axis and its place in millimetres, such as "S: 12.5 mm"."""
     normal, offset = _inTheWorld(plane, volumeNode)
-    letter = "RAS"[int(numpy.abs(normal).argmax())]
+    for sliceNode in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        # Slicer's sagittal views count to the left, so that their places have the other sign.
+        if slicer.util.arrayFromVTKMatrix(sliceNode.GetSliceToRAS())[:3, 2] @ normal <= -PARALLEL:
+            normal, offset = -normal, -offset
+            break
+    axis = int(numpy.abs(normal).argmax())
+    letter = ("RAS" if normal[axis] > 0 else "LPI")[axis]
     return f"{letter}: {offset:.4g} mm"
 
 
