@@ -155,14 +155,18 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
     def cleanup(self):
         from HSSLSegmentationLib.effect import worker
 
-        self.endSession()
         self.removeObservers()
+        self._letGo()
+        worker.release(self)
+
+    def _letGo(self):
+        """Ends what is under way; nothing of the scene is watched any more."""
+        self.endSession()
         if self._recorder is not None:
             self._recorder.watch(None, None)
         if self._liveTimer is not None:
             self._liveTimer.stop()
         self._removeShortcut()
-        worker.release(self)
 
     def updateGUIFromMRML(self):
         self._later(self._follow)
@@ -181,7 +185,13 @@ class SegmentEditorHSSLEffect(AbstractScriptedSegmentEditorEffect, VTKObservatio
         """Does something in the next turn of the event loop, if the effect is still there then."""
 
         def act():
-            if self._isAlive():
+            if not self._isAlive():
+                return
+            self._useNode(self.scriptedEffect.parameterSetNode())
+            if self._node is None:  # the editor has let go of its node, and with it of the effect's parameters
+                self._isUpdateDue = False
+                self._letGo()
+            else:
                 action()
 
         qt.QTimer.singleShot(0, act)

@@ -95,7 +95,7 @@ def test_a_job_that_is_killed_from_outside_is_told_and_can_be_resumed(widget, wo
     panel.pretrain.ui.startButton.click()
     job = panel.job
     waitUntil(lambda: job.events, PATIENCE, "the first event")
-    os.kill(job._process.processId(), signal.SIGKILL)
+    os.kill(job.processId(), signal.SIGKILL)
     assert finished(panel).state == "failed"
     assert "killed from outside" in panel.pretrain.jobView.ui.statusLabel.text
     assert not panel.pretrain.jobView.ui.resumeButton.isHidden()

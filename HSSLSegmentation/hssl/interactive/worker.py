@@ -135,9 +135,13 @@ _commands: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discrimin
 
 
 class InteractiveWorker:
-    """What the process holds between commands, and what each command does with it."""
+    """What the process holds between commands, and what each command does with it.
 
-    def __init__(self) -> None:
+    Args:
+        warms_up: whether opening the first volume also loads what torch imports late, so that the first round need not.
+    """
+
+    def __init__(self, warms_up: bool = False) -> None:
         self._volume: sitk.Image | None = None
         self._sources: list[Path] = []
         self._own: dict[Path, str] = {}
@@ -147,7 +151,7 @@ class InteractiveWorker:
         self._models: dict[Path, Model] = {}
         self._read_at: dict[Path, int] = {}
         self._segmenters: dict[tuple[Path, str, bool], Segmenter] = {}
-        self._is_warm = False
+        self._warms_up = warms_up
 
     def do(self, command: Command, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
         """Does one command.
@@ -182,9 +186,9 @@ class InteractiveWorker:
         session = InteractiveSession(volume, model, device)
         self._volume, self._model, self._device, self._session = volume, model, device, session
         self._sources = [command.volume, *([find_model(command.model)] if command.model else [])]
-        if not self._is_warm:
+        if self._warms_up:
             _warm_up(device)
-            self._is_warm = True
+            self._warms_up = False
         return Done(result={"size": list(volume.GetSize()), "device": str(device)})
 
     def _learn(self, command: LearnCommand, on_event: OnEvent, stop: Stop) -> Done:
@@ -383,7 +387,7 @@ def serve(lines: Iterable[str], on_event: OnEvent) -> None:
         waiting.put(None)
 
     threading.Thread(target=listen, name="commands", daemon=True).start()
-    worker = InteractiveWorker()
+    worker = InteractiveWorker(warms_up=True)
     while (item := waiting.get()) is not None:
         when, command = item
         if isinstance(command, Failed):

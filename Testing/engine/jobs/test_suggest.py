@@ -50,7 +50,7 @@ def trained(shared_workspace: Path, tmp_path_factory) -> Path:
     workspace = Path(shutil.copytree(shared_workspace, tmp_path_factory.mktemp("trained") / "workspace"))
     task = Catalogue.load(workspace).tasks[0].name
     pretrain(PretrainConfig.checked({"workspace": workspace, "run": "pre", "budget": Budget(steps=6), **QUICK}))
-    for run, start in (("tuned", "pre"), ("scratch", "scratch")):
+    for run, start in (("tuned", "pre"), ("alone", "scratch")):
         finetune(
             FinetuneConfig.checked(
                 {"workspace": workspace, "run": run, "task": task, "start": start, "budget": Budget(steps=6), **QUICK}
@@ -279,7 +279,7 @@ def test_another_texture_is_farther_away_than_another_image_of_the_same_texture(
 # The job ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["pre", "tuned", "scratch"])
+@pytest.mark.parametrize("model", ["pre", "tuned", "alone"])
 def test_it_works_with_a_pretrained_network_with_a_fine_tuned_one_and_with_both(ready, model):
     events = []
     done = suggest(asking(ready, model), events.append)
@@ -289,7 +289,7 @@ def test_it_works_with_a_pretrained_network_with_a_fine_tuned_one_and_with_both(
     assert {row["id"] for row in rows} == unlabelled and [row["rank"] for row in rows] == [1, 2]
     assert all(row["novelty"] > 0 for row in rows)
     assert all((row["uncertainty"] is None) == (model == "pre") for row in rows)
-    assert Path(done.result["features"]).name == ("scratch" if model == "scratch" else "pre")
+    assert Path(done.result["features"]).name == ("alone" if model == "alone" else "pre")
     assert {e.event for e in events} <= {"phase", "progress", "message"}
     written = json.loads(suggestions_path(ready, done.result["task"]).read_text())
     assert written["suggestions"] == rows and done.result["file"] == str(suggestions_path(ready, written["task"]))
