@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SYSTEM_PACKAGES := libegl1 libgl1 libgl1-mesa-dri libxkbcommon0 libdbus-1-3 libfontconfig1 libxrender1 libxcursor1 fonts-dejavu-core
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: demo test test-engine test-module check screenshots clean
+.PHONY: demo test test-engine test-module check screenshots clean test-slicer
 
 demo: $(VENV)/engine
 	$(BIN)/hssl demo demo
@@ -36,7 +36,7 @@ check: $(VENV)/harness
 	$(BIN)/mypy
 	PYTHONPATH=HSSLSegmentation $(BIN)/lint-imports --no-logo
 
-# The pictures of the README, from a walk through the panel with the real engine.
+# The pictures of the tutorial, from a walk through the panel with the real engine.
 screenshots: $(VENV)/harness
 	PYTHONUTF8=1 QT_QPA_PLATFORM=offscreen $(BIN)/python Testing/panel/screenshots.py --output Resources/Screenshots --minutes 5
 

@@ -108,9 +108,7 @@ def pretrain(
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option(
-            help="Go on from general (ships with HSSL), a run, or a model file. [default: scratch]", show_default=False
-        ),
+        typer.Option(help="Go on from a run or a model file. [default: scratch]", show_default=False),
     ] = None,
     with_labels: Annotated[
         bool | None, typer.Option("--with-labels", help="Learn from the labels of all tasks too, where there are any.")
@@ -144,7 +142,7 @@ def finetune(
     start: Annotated[
         str | None,
         typer.Option(
-            help="general (ships with HSSL), the name of a pretraining run, a model file, or scratch. [default: scratch]",
+            help="The name of a pretraining run, a model file, or scratch. [default: scratch]",
             show_default=False,
         ),
     ] = None,
@@ -186,9 +184,7 @@ def compare(
     workspace: Workspace = None,
     config: ConfigFile = None,
     task: Annotated[str | None, typer.Option(help="The task to segment.")] = None,
-    start: Annotated[
-        str | None, typer.Option(help="general (ships with HSSL), a pretraining run, or a model file.")
-    ] = None,
+    start: Annotated[str | None, typer.Option(help="A pretraining run or a model file.")] = None,
     labels: Annotated[list[int] | None, typer.Option(help="Number of labelled cases; may be repeated.")] = None,
     seeds: Annotated[list[int] | None, typer.Option(help="Seed; may be repeated.")] = None,
     test: Annotated[
@@ -216,9 +212,7 @@ def check_labels(
     workspace: Workspace = None,
     config: ConfigFile = None,
     task: Annotated[str | None, typer.Option(help="The task whose labels are checked.")] = None,
-    start: Annotated[
-        str | None, typer.Option(help="scratch, general (ships with HSSL), a pretraining run, or a model file.")
-    ] = None,
+    start: Annotated[str | None, typer.Option(help="scratch, a pretraining run, or a model file.")] = None,
     folds: Annotated[int | None, typer.Option(help="Number of folds. [default: 5]", show_default=False)] = None,
     exclude: Exclude = None,
     name: Annotated[str | None, typer.Option(help="Name of the check; one that was stopped goes on.")] = None,
