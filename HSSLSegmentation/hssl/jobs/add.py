@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ..configuration import AddConfig
@@ -61,6 +62,8 @@ def add(config: AddConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Do
     if config.dry_run:
         examined = examine_source(catalogue, source, task, on_event, stop, config.mixed)
         return Done(stopped=examined.stopped, result=_preview(planned, examined, config))
+    if config.nan_is_background:
+        _look_again(config.workspace, task.name)
     report = add_source(config.workspace, source, task, on_event, stop, mixed=config.mixed)
     problems: Sequence[tuple[str, str, str]] = []
     if config.check and not report.stopped:
@@ -72,6 +75,18 @@ def add(config: AddConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Do
         first = there[0]
         raise InputError(config.source, f"has no image that can be used; {first.image}: {first.problem}")
     return Done(stopped=report.stopped, result=_result(planned, report, problems, catalogue))
+
+
+def _look_again(workspace: Path, name: str) -> None:
+    """Lets a task take NaN for background from now on; what was refused for it is looked at again."""
+    with Catalogue.editing(workspace) as catalogue:
+        task = next((t for t in catalogue.tasks if t.name == name), None)
+        if task is None:
+            return
+        task.nan_is_background = True
+        for image in catalogue.images:
+            if image.task == name and image.problem:
+                image.stamp = image.checked = ""
 
 
 def plan(config: AddConfig) -> Plan:

@@ -134,9 +134,11 @@ def test_nan_outside_the_body_is_refused_with_the_way_out_and_becomes_background
     with pytest.raises(InputError, match="has voxels that are NaN") as caught:
         check_values(image(array), "a.nii")
     assert caught.value.way_out == "nan_is_background"
-    for nan_is_background in (False, True):
-        workspace = tmp_path / str(nan_is_background)
-        Catalogue.create(workspace)
+    # In a new workspace, and in the one that has refused it before.
+    for name, nan_is_background in (("refused", False), ("new", True), ("refused", True)):
+        workspace = tmp_path / name
+        if not workspace.exists():
+            Catalogue.create(workspace)
         add(
             AddConfig(
                 workspace=workspace, source=tmp_path / "maps", task="t", check=True, nan_is_background=nan_is_background
