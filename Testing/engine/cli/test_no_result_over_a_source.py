@@ -154,7 +154,6 @@ def test_a_round_never_writes_over_its_volume_or_its_annotation(scans, output, o
 def test_a_round_is_refused_for_its_outputs_before_it_learns(scans, monkeypatch):
     from hssl.interactive.session import InteractiveSession
 
-    monkeypatch.setattr("hssl.interactive.worker._warm_up", lambda device: None)  # which learns from a tiny array
     monkeypatch.setattr(InteractiveSession, "learn", lambda *_, **__: pytest.fail("it has learned"))
     sitk.WriteImage(sitk.Cast(sitk.ReadImage("scans/1.nii.gz") > 100, sitk.sitkUInt8), "painted.nrrd")
     Path("there.nrrd").write_bytes(b"mine")
