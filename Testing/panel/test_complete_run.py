@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
+import psutil
 import pytest
 
 import slicer
@@ -93,9 +91,13 @@ def test_a_job_that_is_killed_from_outside_is_told_and_can_be_resumed(widget, wo
     parameters.pretrainMinutes, parameters.pretrainSteps = 0.0, 1000
     settle()
     panel.pretrain.ui.startButton.click()
-    job = panel.job
-    waitUntil(lambda: job.events, PATIENCE, "the first event")
-    os.kill(job.processId(), signal.SIGKILL)
+    waitUntil(lambda: panel.job.losses, PATIENCE, "the first losses")
+    panel.pretrain.jobView.ui.stopButton.click()
+    assert finished(panel).state == "stopped"  # with a checkpoint, without which there is nothing to resume
+    panel.pretrain.jobView.ui.resumeButton.click()
+    waitUntil(lambda: panel.job.events, PATIENCE, "the first event after that")
+    (process,) = (child for child in psutil.Process().children() if "pretrain" in child.cmdline())
+    process.kill()
     assert finished(panel).state == "failed"
     assert "killed from outside" in panel.pretrain.jobView.ui.statusLabel.text
     assert not panel.pretrain.jobView.ui.resumeButton.isHidden()

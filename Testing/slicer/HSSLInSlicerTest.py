@@ -16,6 +16,9 @@ class HSSLInSlicerTest(unittest.TestCase):
     def setUp(self):
         slicer.mrmlScene.Clear(0)
 
+    def tearDown(self):
+        slicer.mrmlScene.Clear(0)
+
     def test_the_module_is_loaded_with_its_icon(self):
         module = slicer.util.getModule("HSSLSegmentation")
         self.assertEqual(module.title, "HSSL Segmentation")
