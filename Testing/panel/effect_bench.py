@@ -42,7 +42,7 @@ class Bench:
         self.segmentation.CreateDefaultDisplayNodes()
         self.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(self.volume)
         self.editor = segment_editor.opened(self.segmentation, self.volume, "HSSL")
-        self.effect = self.editor.activeEffect().self()
+        self.effect = self.editor.activeEffect().self().controller
         self.options = self.effect.options
         settle()
 

@@ -68,7 +68,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="hssl-") as folder:
         settings.setValue("python", sys.executable)
         editor = openEditor(*scan(Path(folder)))
-        effect = editor.activeEffect().self()
+        effect = editor.activeEffect().self().controller
         try:
             print(pictures.grab(editor, output / "effect-painted.png", WIDTH))
             effect.options.startButton.click()

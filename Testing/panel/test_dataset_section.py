@@ -12,7 +12,8 @@ from panel_fixtures import configurationOf, fakeRun
 import slicer
 from harness.fixtures import settle
 from hssl.workspace.catalogue import Catalogue, Image, Task
-from HSSLSegmentationLib.panel import catalogueModel, choices
+from HSSLSegmentationLib import choices
+from HSSLSegmentationLib.panel import catalogueModel
 from HSSLSegmentationLib.panel.catalogueModel import CatalogueModel
 from HSSLSegmentationLib.scene import modelClasses
 

@@ -247,7 +247,7 @@ def test_a_finer_reference_geometry_and_its_mask_are_kept(played):
 def test_an_empty_segment_is_refused_with_what_to_do(bench):
     assert not bench.options.startButton.enabled and "add a segment" in bench.options.startButton.toolTip
     bench.add("liver", np.zeros_like(bench.liver))
-    bench.effect.updateGUIFromMRML()
+    bench.effect.scriptedEffect.updateGUIFromMRML()
     bench.options.startButton.click()
     assert "Nothing is painted on CT yet" in bench.options.statusLabel.text
     assert bench.effect.session is None
@@ -277,7 +277,8 @@ def test_progress_is_shown_and_the_views_stay_free(played):
     )
     assert played.options.progressBar.value == 500
     assert "Looking at the scan" in played.options.progressBar.text
-    assert isinstance(played.effect.icon(), qt.QIcon) and not played.effect.icon().isNull()
+    icon = played.effect.scriptedEffect.self().icon()
+    assert isinstance(icon, qt.QIcon) and not icon.isNull()
 
 
 def test_a_script_learns_from_slices_without_the_editor(painted):

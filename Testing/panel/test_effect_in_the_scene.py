@@ -224,7 +224,7 @@ def test_an_idle_worker_that_is_killed_takes_no_preview_away(played):
 def test_names_are_text_and_never_markup(played):
     played.volume.SetName("<i>CT</i>")
     played.volume.SetAndObserveImageData(None)
-    played.effect._show()
+    played.effect.show()
     assert "&lt;i&gt;CT" in played.options.hintLabel.text
     assert played.options.statusLabel.textFormat == qt.Qt.PlainText
 
@@ -477,7 +477,7 @@ def test_views_that_cut_the_volume_obliquely_are_aligned_on_request(played):
     turn.RotateX(25)
     tilted = slicer.util.arrayFromVTKMatrix(turn.GetMatrix()) @ matrix
     played.volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(tilted))
-    played.effect._show()
+    played.effect.show()
     assert not played.options.alignButton.isHidden()
     played.options.alignButton.click()
     assert played.options.alignButton.isHidden()
@@ -487,7 +487,7 @@ def test_two_editors_share_the_worker_and_each_opens_its_volume(played):
     previewed(played)
     again = segment_editor.opened(played.segmentation, played.volume, "HSSL")
     settle()
-    other = again.activeEffect().self()
+    other = again.activeEffect().self().controller
     other.makeProcess = played.effect.makeProcess
     other.options.startButton.click()
     assert len(played.processes) == 1

@@ -12,10 +12,10 @@ from harness.fake_process import FakeProcess
 from harness.fixtures import waitUntil
 from hssl.events import PhaseName
 from hssl.workspace.catalogue import FILE_NAME
+from HSSLSegmentationLib import wording
 from HSSLSegmentationLib.jobs.engineProcess import Lines
 from HSSLSegmentationLib.jobs.interpreter import Command
 from HSSLSegmentationLib.jobs.job import Job, JobError, runningJobs
-from HSSLSegmentationLib.panel import wording
 from HSSLSegmentationLib.workspace.contents import CATALOGUE_FILE
 
 DONE = {"event": "done", "result": {"answer": 42}}

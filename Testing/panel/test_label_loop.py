@@ -13,7 +13,8 @@ import slicer
 from harness.fixtures import settle
 from hssl.workspace.catalogue import Catalogue
 from hssl.workspace.review import status_of
-from HSSLSegmentationLib.panel import catalogueModel, choices
+from HSSLSegmentationLib import choices
+from HSSLSegmentationLib.panel import catalogueModel
 from HSSLSegmentationLib.refusal import Refusal
 from HSSLSegmentationLib.scene import labelling
 from HSSLSegmentationLib.scene import pictures as scenePictures

@@ -7,8 +7,7 @@ from panel_fixtures import configurationOf, fakeRun
 
 import slicer
 from harness.fixtures import settle
-from HSSLSegmentationLib import settings
-from HSSLSegmentationLib.panel import choices
+from HSSLSegmentationLib import choices, settings
 
 
 def finish(process, run: str, **result) -> None:

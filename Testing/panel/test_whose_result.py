@@ -14,7 +14,7 @@ from panel_fixtures import configurationOf, fakeRun
 
 import slicer
 from harness.fixtures import settle
-from HSSLSegmentationLib.panel import choices
+from HSSLSegmentationLib import choices
 from HSSLSegmentationLib.refusal import Refusal
 from HSSLSegmentationLib.scene import pictures as scenePictures
 from HSSLSegmentationLib.scene import segmentations as sceneSegmentations

@@ -66,6 +66,6 @@ class HSSLInSlicerTest(unittest.TestCase):
         editor.setActiveEffectByName("HSSL")
         effect = editor.activeEffect().self()
         self.assertFalse(effect.icon().isNull())
-        self.assertTrue(effect.options.startButton.toolTip)
+        self.assertTrue(effect.controller.options.startButton.toolTip)
         editor.setActiveEffect(None)
         editor.setMRMLSegmentEditorNode(None)

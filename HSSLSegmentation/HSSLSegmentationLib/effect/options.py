@@ -14,6 +14,13 @@ class EffectOptions:
         self.widget = qt.QWidget()
         layout = qt.QVBoxLayout(self.widget)
         layout.setContentsMargins(0, 0, 0, 0)
+        self._addHints(layout)
+        self._addMode(layout)
+        layout.addWidget(self._learning())
+        self._addRound(layout)
+        layout.addWidget(self._preview())
+
+    def _addHints(self, layout):
         self.hintLabel = self._text(HINT_STYLE)
         layout.addWidget(self.hintLabel)
         self.installButton = qt.QPushButton(_("Install packages…"))
@@ -27,6 +34,7 @@ class EffectOptions:
         )
         layout.addWidget(self.alignButton)
 
+    def _addMode(self, layout):
         self.learnButton = qt.QRadioButton(_("Learn from the slices I paint"))
         self.learnButton.toolTip = _("Paint a few slices of each structure; the rest of the volume follows.")
         self.predictButton = qt.QRadioButton(_("Predict with a trained model"))
@@ -45,6 +53,8 @@ class EffectOptions:
         self.modelLabel = qt.QLabel()
         form.addRow(self.modelLabel, self.modelCombo)
 
+    def _learning(self):
+        """The widgets for what is painted; without them a prediction is made."""
         self.learnFrame = qt.QWidget()
         learnLayout = qt.QVBoxLayout(self.learnFrame)
         learnLayout.setContentsMargins(0, 0, 0, 0)
@@ -81,8 +91,9 @@ class EffectOptions:
             "uncheck it and it is not learned from."
         )
         learnLayout.addWidget(self.slicesList)
-        layout.addWidget(self.learnFrame)
+        return self.learnFrame
 
+    def _addRound(self, layout):
         row = qt.QHBoxLayout()
         self.startButton = qt.QPushButton()
         self.cancelButton = qt.QPushButton(_("Cancel"))
@@ -100,6 +111,8 @@ class EffectOptions:
         self.statusLabel.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Preferred)
         layout.addWidget(self.statusLabel)
 
+    def _preview(self):
+        """The widgets for a result that is not applied yet."""
         self.previewFrame = qt.QWidget()
         previewLayout = qt.QVBoxLayout(self.previewFrame)
         previewLayout.setContentsMargins(0, 0, 0, 0)
@@ -134,7 +147,7 @@ class EffectOptions:
         row.addWidget(self.applyButton)
         row.addWidget(self.discardButton)
         previewLayout.addLayout(row)
-        layout.addWidget(self.previewFrame)
+        return self.previewFrame
 
     def _text(self, style: str = ""):
         label = qt.QLabel()

@@ -2,6 +2,9 @@
 
 from ..jobs.interpreter import ENGINE_FOLDER
 
+NAME = "HSSL"
+"""The effect's identity in scenes and scripts, in every language."""
+
 EFFECT_FILE = ENGINE_FOLDER / "SegmentEditorHSSLLib" / "SegmentEditorHSSLEffect.py"
 
 

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import qt
 from slicer.i18n import tr as _
 
-from .. import colors
-from . import wording
+from .. import colors, wording
 
 IMAGE, TASK, GROUP, LABEL, HEALTH, MODALITY, SIZE, SPACING = range(8)
 

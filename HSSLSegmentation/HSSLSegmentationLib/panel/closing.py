@@ -5,8 +5,8 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from .. import wording
 from ..jobs.job import runningJobs
-from . import wording
 
 
 class CloseQuestion(qt.QWidget):

@@ -7,11 +7,11 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from .. import installation, settings
+from .. import choices, installation, settings, wording
 from ..scene import pictures as scenePictures
 from ..workspace import contents as workspaceContents
 from ..workspace import edits as catalogueEdits
-from . import addOptions, catalogueModel, choices, classChoice, taskDialog, wording
+from . import addOptions, catalogueModel, classChoice, taskDialog
 from .catalogueModel import CatalogueModel
 from .labelNext import LabelNext
 from .telling import told

@@ -6,10 +6,11 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from .. import choices
 from ..refusal import Refusal
 from ..scene import cases as sceneCases
 from ..workspace import contents as workspaceContents
-from . import choices, classChoice, plots
+from . import classChoice, plots
 
 
 class FineTuneSection:

@@ -8,9 +8,8 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from .. import colors
+from .. import colors, wording
 from ..jobs.job import Job
-from . import wording
 from .plots import Curves
 
 SECONDS_BETWEEN_PLOTS = 1.0

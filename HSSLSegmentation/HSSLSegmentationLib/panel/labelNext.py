@@ -4,12 +4,12 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from .. import colors
+from .. import choices, colors
 from ..refusal import Refusal
 from ..scene import labelling
 from ..scene import pictures as scenePictures
 from ..workspace import contents as workspaceContents
-from . import choices, classChoice
+from . import classChoice
 from .labelLoop import LabelLoop
 from .telling import told
 

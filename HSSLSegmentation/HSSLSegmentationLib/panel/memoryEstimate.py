@@ -5,9 +5,8 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from .. import colors
+from .. import colors, wording
 from ..jobs.job import Job
-from . import wording
 
 MILLISECONDS_TO_WAIT = 600
 

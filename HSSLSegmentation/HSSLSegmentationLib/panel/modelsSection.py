@@ -7,7 +7,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from . import wording
+from .. import wording
 
 
 class ModelsSection:

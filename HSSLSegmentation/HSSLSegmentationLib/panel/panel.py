@@ -12,10 +12,9 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from .. import colors, installation, settings
+from .. import colors, installation, settings, wording
 from ..jobs.job import Job, runningJobs
 from ..workspace import contents as workspaceContents
-from . import wording
 from .closing import CloseQuestion
 from .counts import Counts
 from .datasetSection import DatasetSection

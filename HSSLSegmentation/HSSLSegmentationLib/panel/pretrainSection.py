@@ -2,8 +2,7 @@
 
 from slicer.i18n import tr as _
 
-from .. import settings
-from . import choices, wording
+from .. import choices, settings, wording
 from .memoryEstimate import MemoryEstimate
 
 

@@ -7,11 +7,11 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from .. import choices, wording
 from ..jobs.job import Job
 from ..scene import results
 from ..scene import volumes as sceneVolumes
 from ..workspace import contents as workspaceContents
-from . import choices, wording
 
 
 class SegmentSection:

@@ -7,9 +7,8 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from .. import installation, settings
+from .. import choices, installation, settings, wording
 from ..installation import Packages
-from . import choices, wording
 
 STORE_FOLDER = "store"
 

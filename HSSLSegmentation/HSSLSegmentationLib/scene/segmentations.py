@@ -487,6 +487,17 @@ def visibleSegments(segmentationNode) -> list[str]:
     return [i for i in segmentIds if display is None or display.GetSegmentVisibility(i)]
 
 
+def isShownIn3D(segmentationNode) -> bool:
+    """Tells whether the segments' surfaces are there and shown."""
+    display = segmentationNode.GetDisplayNode()
+    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    return (
+        display is not None
+        and bool(display.GetVisibility3D())
+        and segmentationNode.GetSegmentation().ContainsRepresentation(surface)
+    )
+
+
 def asClass(segmentationNode, segmentId: str, value: int) -> SegmentClass:
     """Returns the segment as a class with that value."""
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)

@@ -101,7 +101,7 @@ class HSSLEffectTest(unittest.TestCase):
     def openEffect(self):
         self.editor.setActiveEffectByName("HSSL")
         settle()
-        self.effect = self.editor.activeEffect().self()
+        self.effect = self.editor.activeEffect().self().controller
         self.options = self.effect.options
         return self.effect
 

@@ -1,0 +1,92 @@
+"""The list of slices that count as complete, where they can be visited and switched off."""
+
+import qt
+from slicer.i18n import tr as _
+
+from ..scene import annotations
+from ..scene import segmentations as sceneSegmentations
+from ..scene import slices as sceneSlices
+from ..scene.annotatedSlices import Plane
+from ..scene.volumes import SceneVolumeError
+
+MOST_LISTED = 6
+"""Lines that the list is high at most."""
+
+
+class SliceList:
+    """Fills the list and the line above it.
+
+    Args:
+        listWidget: the list.
+        label: says what it lists.
+    """
+
+    def __init__(self, listWidget, label):
+        self._list, self._label = listWidget, label
+        self._stamp: tuple | None = None
+
+    def show(self, segmentationNode, volumeNode, scribblesOnly: bool) -> None:
+        """Lists the slices of the visible segments; None for a node lists nothing."""
+        if segmentationNode is None or volumeNode is None:
+            self._stamp = None
+            self._fill([], scribblesOnly)
+            return
+        segments = learnedSegments(segmentationNode)
+        stamp = (
+            segmentationNode.GetID(), volumeNode.GetID(), scribblesOnly, tuple(segments),
+            annotations.stampOf(segmentationNode, segments),
+        )  # fmt: skip
+        if self._stamp != stamp:
+            self._stamp = stamp
+            self._fill(_lines(segmentationNode, segments, volumeNode, scribblesOnly), scribblesOnly)
+
+    @staticmethod
+    def planeOf(item) -> Plane:
+        """Returns the slice that a line of the list stands for."""
+        axis, index = str(item.data(qt.Qt.UserRole)).split()
+        return int(axis), int(index)
+
+    def _fill(self, lines: list[tuple[Plane, bool, str]], scribblesOnly: bool) -> None:
+        listWidget = self._list
+        wasBlocked = listWidget.blockSignals(True)
+        listWidget.clear()
+        for plane, isOn, text in lines:
+            item = qt.QListWidgetItem(text)
+            item.setData(qt.Qt.UserRole, f"{plane[0]} {plane[1]}")
+            item.setCheckState(qt.Qt.Checked if isOn else qt.Qt.Unchecked)
+            item.setToolTip(text)
+            listWidget.addItem(item)
+        listWidget.blockSignals(wasBlocked)
+        listWidget.setVisible(bool(lines))
+        height = listWidget.fontMetrics().height() + 6
+        listWidget.setFixedHeight(min(len(lines), MOST_LISTED) * height + 6)
+        on = sum(1 for line in lines if line[1])
+        if not lines:
+            text = ""
+        elif scribblesOnly:
+            text = _("Complete as you have marked them ({count}):").format(count=on)
+        else:
+            text = _("Complete slices ({count}); visible segments take part:").format(count=on)
+        self._label.text = text
+        self._label.setVisible(bool(text))
+
+
+def learnedSegments(segmentationNode) -> dict[str, int]:
+    """Returns the labels of the segments that take part, by id."""
+    return {i: n for n, i in enumerate(sceneSegmentations.visibleSegments(segmentationNode), 1)}
+
+
+def _lines(
+    segmentationNode, segments: dict[str, int], volumeNode, scribblesOnly: bool
+) -> list[tuple[Plane, bool, str]]:
+    names = {value: segmentationNode.GetSegmentation().GetSegment(i).GetName() for i, value in segments.items()}
+    try:
+        found, _known = annotations.annotationOf(segmentationNode, segments, volumeNode, scribblesOnly)
+    except SceneVolumeError:
+        return []
+    lines = []
+    for planes, isOn in (found.planes, True), (found.off, False):
+        for plane, values in planes.items():
+            who = ", ".join(names[value] for value in values) if len(names) > 1 else ""
+            lines.append((plane, isOn, sceneSlices.name(plane, volumeNode) + (f"   {who}" if who else "")))
+    return sorted(lines, key=lambda line: (line[0], not line[1]))
