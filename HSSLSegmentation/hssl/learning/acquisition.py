@@ -34,6 +34,7 @@ from ..models.description import ModelDescription
 from ..models.inference import SLICES_AT_ONCE, Segmenter, padding
 from ..models.model import Model
 from ..models.network import MULTIPLE, SMALLEST
+from ..models.plane_mean import plane_mean
 from ..preprocessing.normalisation import body_mask
 from ..spread import evenly
 from ..workspace.suggestions import Suggestion
@@ -119,7 +120,8 @@ def uncertainty_of(
     (as Li et al., "Estimating model performance under domain shifts with class-specific confidence scores", MICCAI 2022,
     estimate it). So doubt within what is found and around it counts, and doubt elsewhere as far as there is any. A class
     that is found nowhere counts as 1 where it is expected, since the model misses it entirely; where it need not be
-    there, as twice its highest probability: as how nearly it was found.
+    there, as twice its highest probability: as how nearly it was found. Probabilities are those of a prediction: the mean of
+    all slice planes that the segmenter has.
 
     Args:
         array: normalised volume on the working grid, slices × rows × columns.
@@ -128,22 +130,22 @@ def uncertainty_of(
 
     Raises:
         Stopped: `stop` asked for it.
+        OutputError: planes cannot wait in a temporary file.
     """
     classes = segmenter.description.out_channels - 1
     sure, shares, found, highest = (np.zeros(classes) for _ in range(4))
     # A 3D network computes a margin around what it is asked for.
     step = SLAB_SLICES if segmenter.description.network.spatial_dims == 2 else segmenter.description.patch_size[0]
-    for first in range(0, len(array), step):
-        if stop():
-            raise Stopped
-        slab = segmenter.probabilities(array, low, first, min(first + step, len(array)))
-        channels = slab.max(0).indices
-        for c, share in enumerate(slab[1:]):
-            inside = channels == c + 1
-            sure[c] += float(share[inside].double().sum())
-            shares[c] += float(share.double().sum())
-            found[c] += int(inside.sum())
-            highest[c] = max(highest[c], float(share.max()))
+    with plane_mean(segmenter, array, low, stop) as of_slices:
+        for first in range(0, len(array), step):
+            slab = of_slices(first, min(first + step, len(array)))
+            channels = slab.max(0).indices
+            for c, share in enumerate(slab[1:]):
+                inside = channels == c + 1
+                sure[c] += float(share[inside].double().sum())
+                shares[c] += float(share.double().sum())
+                found[c] += int(inside.sum())
+                highest[c] = max(highest[c], float(share.max()))
     doubts = [
         1 - 2 * sure[c] / (shares[c] + found[c]) if found[c] else 1.0 if expected[c] else min(1.0, 2 * highest[c])
         for c in range(classes)

@@ -156,10 +156,16 @@ def test_where_a_model_is_sure_of_everything_coverage_decides():
 
 
 class Played:
-    """Gives the probabilities that a test wants, slab by slab as a Segmenter does."""
+    """Gives the probabilities that a test wants, slab by slab as a Segmenter does, in one plane or in two."""
 
-    def __init__(self, probabilities: torch.Tensor, network: NetworkConfig = NetworkConfig()):
-        self.all = probabilities
+    def __init__(
+        self,
+        probabilities: torch.Tensor,
+        network: NetworkConfig = NetworkConfig(),
+        across: torch.Tensor | None = None,
+    ):
+        self.all, self.across = probabilities, across
+        self.planes = (0,) if across is None else (0, 1)
         fingerprint = Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="percentiles", median_size=(8, 16, 16))
         classes = [LabelClass(value=c, name=f"class {c}") for c in range(1, len(probabilities))]
         self.description = ModelDescription(
@@ -173,13 +179,18 @@ class Played:
         )
 
     def probabilities(self, array, low, first, last):
-        return self.all[:, first:last]
+        if array.shape == self.all.shape[1:]:
+            return self.all[:, first:last]
+        return self.across.transpose(1, 2)[:, first:last]
+
+    def slices_at_once(self, size):
+        return 7
 
 
-def doubt_of(probabilities: torch.Tensor, *expected: bool) -> float:
+def doubt_of(probabilities: torch.Tensor, *expected: bool, across: torch.Tensor | None = None) -> float:
     array = np.ones(tuple(probabilities.shape[1:]), np.float32)
     array[:, 0, 0] = -1
-    return uncertainty_of(Played(probabilities), array, -1.0, expected)
+    return uncertainty_of(Played(probabilities, across=across), array, -1.0, expected)
 
 
 def certain(*boxes: slice) -> torch.Tensor:
@@ -218,6 +229,13 @@ def test_a_class_that_is_missed_counts_as_much_as_one_that_is_found():
     one_of_two = torch.cat([certain(slice(0, 4)), torch.zeros(1, 40, 16, 16)])
     assert doubt_of(one_of_two, True, True) == pytest.approx(0.5, abs=1e-6)
     assert doubt_of(one_of_two, True, False) == pytest.approx(0, abs=1e-6)
+
+
+def test_planes_that_contradict_each_other_are_uncertain_however_sure_each_of_them_is():
+    sure, elsewhere = certain(slice(0, 4)), certain(slice(2, 6))
+    assert doubt_of(sure, True, across=sure) == pytest.approx(0, abs=1e-3)
+    # The mean finds columns 2 and 3 with 1 and, as ties go to background, not the four others with ½: 2 · 2 / (4 + 2).
+    assert doubt_of(sure, True, across=elsewhere) == pytest.approx(1 - 4 / 6, abs=1e-3)
 
 
 def test_the_uncertainty_of_a_real_network_does_not_depend_on_slabs(monkeypatch):
