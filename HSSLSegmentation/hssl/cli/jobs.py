@@ -99,7 +99,9 @@ def pretrain(
     minutes: Minutes = None,
     steps: Steps = None,
     epochs: Epochs = None,
-    pretext: Annotated[str | None, typer.Option(help="hssl, simclr, barlow, mae or position.")] = None,
+    pretext: Annotated[
+        str | None, typer.Option(help="hssl, simclr, barlow, mae, position, vector, clustering, mvmr or glmae.")
+    ] = None,
     weight: Annotated[
         list[str] | None, typer.Option(help="Weight of a loss, such as task=0 or reconstruction=50; may be repeated.")
     ] = None,

@@ -7,7 +7,7 @@ from typing import Any
 from .paired import Row, comparison
 from .runner import Pretraining, Runner, Trial
 
-PRETEXTS = ("simclr", "barlow", "mae", "position")
+PRETEXTS = ("simclr", "barlow", "mae", "position", "vector", "clustering", "mvmr", "glmae")
 
 
 def others(runner: Runner) -> dict[str, Pretraining]:

@@ -95,7 +95,7 @@ def test_a_loss_of_weight_zero_is_not_computed(workspace, off):
     assert off not in done.result["losses"] and len(done.result["losses"]) == 6
 
 
-@pytest.mark.parametrize("pretext", ["simclr", "barlow", "mae", "position"])
+@pytest.mark.parametrize("pretext", ["simclr", "barlow", "mae", "position", "vector", "clustering", "mvmr", "glmae"])
 def test_every_pretext_trains_under_the_same_loop(workspace, pretext):
     seen = []
     pretrain(pretraining(workspace, "run", 20, pretext=pretext), seen.append)
@@ -113,6 +113,10 @@ def test_every_pretext_trains_under_the_same_loop(workspace, pretext):
         ({"network": {"spatial_dims": 3, "in_slices": 1}}, True),
         ({"pretext": "mae"}, True),
         ({"pretext": "simclr"}, False),
+        ({"pretext": "vector"}, True),
+        ({"pretext": "clustering"}, True),
+        ({"pretext": "mvmr"}, False),
+        ({"pretext": "glmae"}, True),
     ],
 )
 def test_pretraining_knows_whether_every_parameter_has_a_gradient(workspace, monkeypatch, changes, expected):

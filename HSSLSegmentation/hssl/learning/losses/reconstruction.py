@@ -30,9 +30,14 @@ def reconstruction_loss(restored: Tensor, clean: Tensor) -> Tensor:
     """
     if restored.shape != clean.shape:
         raise ValueError(f"restored {tuple(restored.shape)} and clean {tuple(clean.shape)} differ in shape")
-    span = tuple(range(1, clean.ndim))
-    low, high = clean.amin(span, keepdim=True), clean.amax(span, keepdim=True)
-    return F.mse_loss(restored.float(), (clean - low) / (high - low).clamp_min(1e-6))
+    return F.mse_loss(restored.float(), in_unit_range(clean))
+
+
+def in_unit_range(images: Tensor) -> Tensor:
+    """Returns images (B × C × spatial) with 0 for each one's lowest and 1 for its highest intensity."""
+    span = tuple(range(1, images.ndim))
+    low, high = images.amin(span, keepdim=True), images.amax(span, keepdim=True)
+    return (images - low) / (high - low).clamp_min(1e-6)
 
 
 def masked(images: Tensor, rngs: list[np.random.Generator], share: float = MASKED_SHARE) -> Tensor:

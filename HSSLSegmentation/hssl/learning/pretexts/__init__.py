@@ -29,7 +29,17 @@ def pretext_named(name: str) -> type[Pretext]:
     Raises:
         ConfigurationError: there is none; the message lists those there are.
     """
-    from . import barlow, hierarchical, mae, position, simclr  # noqa: F401  (each registers itself)
+    from . import (  # noqa: F401  (each registers itself)
+        barlow,
+        clustering,
+        glmae,
+        hierarchical,
+        mae,
+        mvmr,
+        position,
+        simclr,
+        vector,
+    )
 
     if name not in _registry:
         raise ConfigurationError(f"no pretext named {name!r}; there are {', '.join(sorted(_registry))}")
