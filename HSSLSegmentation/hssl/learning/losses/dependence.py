@@ -1,4 +1,4 @@
-"""Distance correlation: how much two sets of paired vectors depend on each other, of whatever dimensions (Székely et al. 2007)."""
+"""Distance correlation: how much two sets of paired vectors depend on each other (Székely, Rizzo and Bakirov 2007)."""
 
 from __future__ import annotations
 

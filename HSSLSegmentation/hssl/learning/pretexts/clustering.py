@@ -44,9 +44,9 @@ class FeatureClustering(Pretext):
         described = pool(features.level("bottleneck").detach().float(), CELLS).flatten(1)
         first, second = described.chunk(2)
         classes = pseudo_classes(all_gather(first + second))
-        images = self.head(features).chunk(2)
+        first, second = self.head(features).chunk(2)
         losses = {
-            "image": info_nce(*images, self.config.temperature, ignored=classes[:, None] == classes[None]),
+            "image": info_nce(first, second, self.config.temperature, ignored=classes[:, None] == classes[None]),
             "reconstruction": reconstruction_loss(self.network.output_block(features.decoder[0]), both(views.clean)),
         }
         return {**losses, "total": losses["image"] + self.config.weights.reconstruction * losses["reconstruction"]}

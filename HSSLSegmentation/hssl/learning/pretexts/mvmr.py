@@ -42,7 +42,7 @@ class MultiRepresentation(Pretext):
         dependences = [1 - distance_correlation(r, changed) for r in described.values()]
         losses = {
             "agreement": F.mse_loss(changed, unchanged),
-            "spread": sum((MARGIN - z.std(0)).relu().mean() for z in (changed, unchanged)),
+            "spread": (MARGIN - changed.std(0)).relu().mean() + (MARGIN - unchanged.std(0)).relu().mean(),
             "dependence": 1 - distance_correlation(changed, unchanged),
             "representations": torch.stack(dependences).sum(),
         }
