@@ -36,6 +36,10 @@ class HSSLSegmentationParameterNode:
     addClasses: str = ""
     addFrame: str = ""
     addChannel: str = ""
+    addSpacing: str = ""
+    addAnatomy: str = ""
+    addMixed: bool = False
+    addNanIsBackground: bool = False
     labelNextTask: str = ""
 
     pretrainMinutes: Annotated[float, WithinRange(0, 10000)] = 30.0
@@ -66,8 +70,16 @@ class HSSLSegmentationParameterNode:
     outputSegmentation: vtkMRMLSegmentationNode
     model: str = ""
     flips: bool = False
-    largestComponent: bool = False
+    keepLargest: str = ""
+    """"": the model decides; "on", "off"."""
     uncertainty: bool = False
+    fast: bool = False
+    segmentNanIsBackground: bool = False
+    overwrite: bool = False
+    probabilities: bool = False
+    dicomSegmentation: bool = True
+    segmentFrame: str = ""
+    segmentSpacing: str = ""
 
 
 class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
@@ -576,6 +588,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         flips: bool = False,
         largestComponent: bool | None = None,
         uncertainty: bool = False,
+        options: dict[str, Any] | None = None,
         waitForCompletion: bool = True,
     ) -> Job:
         """Segments a volume of the scene.
@@ -588,6 +601,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             largestComponent: keep only the largest piece of each structure (False: all of them); None lets the model decide,
                 by whether its structures are one piece in the labels that it learned from.
             uncertainty: also show where the result is doubtful, as a volume over the image.
+            options: further fields of `hssl.configuration.PredictConfig`, such as `fast`.
 
         Returns:
             The job; at its end it has `segmentationNode`, `uncertaintyNode`, and a `writer` that can undo.
@@ -599,7 +613,12 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .jobs import segmentationJobs
 
-        values = {"flips": flips, "largest_component": largestComponent, "uncertainty": uncertainty}
+        values = {
+            "flips": flips,
+            "largest_component": largestComponent,
+            "uncertainty": uncertainty,
+            **(options or {}),
+        }
         job = segmentationJobs.segment(self.starter, volumeNode, model, outputSegmentation, values)
         return self._finished(job, waitForCompletion)
 

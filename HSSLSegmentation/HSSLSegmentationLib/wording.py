@@ -46,6 +46,7 @@ def job(kind: str) -> str:
         "evaluate": _("Evaluation"),
         "suggest": _("The choice of what to label next"),
         "add": _("Adding scans"),
+        "preview": _("The look at the folder"),
         "check": _("The check of the scans"),
         "group": _("The suggestion of groups"),
         "sample": _("Making sample scans"),

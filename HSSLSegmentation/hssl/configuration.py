@@ -57,6 +57,8 @@ class AddConfig(Configuration):
         spacing: mm in x, y, z, of files that do not say it (TIFF).
         mixed: images of different modalities may come into one task.
         nan_is_background: voxels that are NaN are background; else an image with NaN is refused.
+        leave_out: files that are no images after all, by their paths below the source, as a preview shows them.
+        confirm: files that look like masks, or like nearly nothing, and are images: they are used at once.
         check: read every voxel of the task's images and labels afterwards, as a check does.
         dry_run: tell what would be taken, and write nothing.
     """
@@ -78,6 +80,8 @@ class AddConfig(Configuration):
     spacing: tuple[float, float, float] | None = None
     mixed: bool = False
     nan_is_background: bool = False
+    leave_out: list[str] = []
+    confirm: list[str] = []
     check: bool = False
     dry_run: bool = False
 

@@ -10,7 +10,7 @@ import qt
 from panel_fixtures import configurationOf, fakeRun
 
 import slicer
-from harness.fixtures import settle
+from harness.fixtures import settle, waitUntil
 from hssl.workspace.catalogue import Catalogue, Image, Task
 from HSSLSegmentationLib import choices
 from HSSLSegmentationLib.panel import catalogueModel
@@ -251,26 +251,84 @@ def test_thousands_of_rows_are_shown_filtered_and_sorted_without_a_python_call_f
     model.release()
 
 
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+def previewed(panel, processes, **result):
+    """Waits for the look at the folder, and says what it has found; returns what it was asked."""
+    waitUntil(lambda: processes and processes[-1].argument("--config") is not None)
+    process, asked = processes[-1], configurationOf(processes[-1])
+    found = {"text": "2 images", "task": "scans", "needs": [], "structures": [], "in_doubt": [], **result}
+    process.say({"event": "done", "result": found})
+    process.end(0)
+    settle()
+    return asked
+
+
 def test_what_a_folder_needs_is_typed_once_and_previewed_before_anything_is_written(panel, processes, tmp_path, caplog):
     ui, parameters = panel.dataset.ui, panel.parameterNode
+    ui.addGroup.collapsed = False
+    ui.allOptionsCheck.checked = True
     ui.folderEdit.setCurrentPath(str(tmp_path))
     ui.taskCombo.setEditText("Liver")
     ui.addPatternEdit.text, ui.addClassesEdit.text = "{id}_ct.nii.gz", "1=liver, 2 = tumour"
-    ui.addStructuresEdit.text, ui.addFrameEdit.text = "liver, spleen", "3"
+    ui.addStructuresEdit.text, ui.addFrameEdit.text = 'liver, "lung, left"', "3"
+    ui.addSpacingEdit.text, ui.addMixedCheck.checked = "0.5 0.5 2", True
     settle()
-    ui.previewButton.click()
-    configuration = configurationOf(processes[-1])
+    configuration = previewed(panel, processes, text="2 images, 1 with a label")
+    assert len(processes) == 1, "what is typed meanwhile is looked at once"
     assert configuration["dry_run"] and configuration["pattern"] == "{id}_ct.nii.gz"
     assert configuration["classes"] == {"1": "liver", "2": "tumour"}
-    assert (configuration["structures"], configuration["frame"]) == (["liver", "spleen"], 3)
-    processes[-1].say({"event": "done", "result": {"text": "2 images, 1 with a label"}})
-    processes[-1].end(0)
-    settle()
-    assert "2 images, 1 with a label" in panel.dataset.jobView.ui.statusLabel.text
+    assert (configuration["structures"], configuration["frame"]) == (["liver", "lung, left"], 3)
+    assert (configuration["spacing"], configuration["mixed"]) == ([0.5, 0.5, 2.0], True)
+    assert "2 images, 1 with a label" in panel.dataset.preview.text.toPlainText()
+    assert panel.job is None, "a look keeps nobody from anything"
     parameters.addFrame = "first"
     settle()
     ui.addButton.click()
     assert "Frame is a number from 0, not first" in caplog.text and len(processes) == 1
+
+
+def test_the_form_shows_what_the_folder_needs_and_nothing_else(panel, processes, tmp_path):
+    ui = panel.dataset.ui
+    ui.addGroup.collapsed = False
+    ui.folderEdit.setCurrentPath(str(tmp_path))
+    settle()
+    structures = [
+        {"name": "liver", "color": [1.0, 0.0, 0.0], "count": 2},
+        {"name": "lung, left", "color": None, "count": 1},
+    ]
+    previewed(panel, processes, needs=["structures", "patient"], structures=structures)
+    assert panel.parameterNode.addTask == "scans", "the source's name is proposed"
+    hidden = {name: getattr(ui, f"{name}Edit").isHidden() for name in ("addPatient", "addFrame", "addStructures")}
+    assert hidden == {"addPatient": False, "addFrame": True, "addStructures": True}
+    listed = panel.dataset.preview.structuresList
+    assert [listed.item(n).text() for n in range(listed.count)] == ["liver  (2)", "lung, left  (1)"]
+    listed.item(0).setCheckState(qt.Qt.Unchecked)
+    settle()
+    assert panel.parameterNode.addStructures == '"lung, left"'
+    ui.addButton.click()
+    assert configurationOf(processes[-1])["structures"] == ["lung, left"]
+
+
+def test_what_is_in_doubt_is_shown_and_decided_before_it_is_added(panel, processes, tmp_path):
+    ui = panel.dataset.ui
+    ui.addGroup.collapsed = False
+    ui.folderEdit.setCurrentPath(str(tmp_path))
+    ui.taskCombo.setEditText("Liver")
+    settle()
+    doubts = [
+        {"path": f"{n}.nii.gz", "reason": "looks like a mask of x.nii.gz", "picture": PICTURE} for n in ("a", "b", "c")
+    ]
+    previewed(panel, processes, in_doubt=doubts)
+    rows = panel.dataset.preview.rows
+    assert not panel.dataset.preview.doubtsArea.isHidden() and list(rows) == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
+    rows["a.nii.gz"].setCurrentIndex(1)
+    rows["b.nii.gz"].setCurrentIndex(2)
+    ui.addButton.click()
+    configuration = configurationOf(processes[-1])
+    assert (configuration["confirm"], configuration["leave_out"]) == (["a.nii.gz"], ["b.nii.gz"])
+    assert not configuration["dry_run"]
 
 
 def test_a_folder_that_needs_a_frame_opens_the_field_for_it(panel, processes, tmp_path):
@@ -278,12 +336,43 @@ def test_a_folder_that_needs_a_frame_opens_the_field_for_it(panel, processes, tm
     ui.folderEdit.setCurrentPath(str(tmp_path))
     ui.taskCombo.setEditText("Heart")
     settle()
-    assert ui.moreGroup.collapsed
+    assert ui.addFrameEdit.isHidden()
     ui.addButton.click()
     processes[-1].say({"event": "failed", "kind": "InputError", "message": "is 4D", "way_out": "frame", "exit_code": 4})
     processes[-1].end(4)
     settle()
-    assert not ui.moreGroup.collapsed
+    assert not ui.addFrameEdit.isHidden()
+
+
+def test_the_form_has_every_option_of_the_engine_and_of_the_other_doors(panel):
+    from hssl.configuration import AddConfig, PredictConfig
+    from HSSLSegmentationLib.panel import addOptions
+
+    ofThePanel = {"workspace", "check", "dry_run"}  # always the same here: the preview is the dry run
+    shown = {*addOptions.TYPED, *addOptions.ALWAYS, *addOptions.CHOSEN_IN_PREVIEW}
+    assert shown | ofThePanel == set(AddConfig.model_fields)
+    for name in addOptions.TYPED.values():
+        assert hasattr(panel.dataset.ui, f"{name}Edit") or hasattr(panel.dataset.ui, f"{name}Check")
+        assert hasattr(panel.parameterNode, name)
+    ofTheSettings = {"device", "threads", "batch_size", "slab_megabytes"}
+    section = panel.segment
+    given = {"model", "inputs", "output", "flips", "largest_component", "uncertainty", "overwrite"}
+    assert {*section._options(), *section._optionsOfFiles()} | given | ofTheSettings == set(PredictConfig.model_fields)
+
+
+def test_what_is_in_doubt_is_seen_in_the_table_and_confirmed_there(panel, workspace):
+    with Catalogue.editing(workspace) as catalogue:
+        image = catalogue.images[0]
+        image.doubt = "looks like a mask of b.nii.gz: it has two values only, 0 and 1"
+    panel.dataset._showAgain()
+    section = panel.dataset
+    assert "looks like a mask" in cell(section, rowOf(section, image.id), catalogueModel.HEALTH)
+    choose(section, image.id)
+    section.onActions()
+    assert section.confirmAction.isEnabled()
+    section.confirmAction.trigger()
+    settle()
+    assert cell(section, rowOf(section, image.id), catalogueModel.HEALTH) == "good"
 
 
 def test_a_task_is_renamed_its_structures_named_and_coloured_and_its_models_still_know_it(panel, workspace, dialogs):

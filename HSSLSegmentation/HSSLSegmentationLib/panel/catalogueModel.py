@@ -77,7 +77,8 @@ class CatalogueModel:
         else:
             label, labelTip = wording.status(status_of(image)), image.label or ""
         labelTip = "\n".join(text for text in (image.remark, labelTip) if text)
-        health = image.problem or image.label_problem or _("good")
+        doubt = None if image.confirmed else image.doubt
+        health = image.problem or doubt or image.label_problem or _("good")
         size = " × ".join(map(str, image.size)) if image.size else ""
         spacing = " × ".join(f"{value:.3g}" for value in image.spacing) if image.spacing else ""
         voxels = image.size[0] * image.size[1] * image.size[2] if image.size else 0
@@ -86,7 +87,7 @@ class CatalogueModel:
             self._cell(image.task, editable=True),
             self._cell(group, editable=True),
             self._cell(label, tip=labelTip),
-            self._cell(health, tip=health, bad=image.problem is not None or image.label_problem is not None),
+            self._cell(health, tip=health, bad=health != _("good")),
             self._cell(modality),
             self._cell(size, sort=voxels),
             self._cell(spacing, sort=image.spacing[2] if image.spacing else 0.0),

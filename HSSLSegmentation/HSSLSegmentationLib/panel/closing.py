@@ -43,7 +43,7 @@ def mayClose() -> bool:
     Nothing is stopped yet: Slicer may still ask a question of its own, and its user think better of it. The jobs are
     stopped when the panel is let go.
     """
-    jobs = [job for job in runningJobs() if job.kind != "estimate"]
+    jobs = [job for job in runningJobs() if job.kind not in ("estimate", "preview")]
     if not jobs:
         return True
     question = _("{names} is still running. Stop it and close Slicer?").format(

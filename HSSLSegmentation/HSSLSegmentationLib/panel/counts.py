@@ -10,7 +10,7 @@ class Counts:
         images: all of them.
         usable: those that can be learned from.
         labelled, waiting: of the usable ones, those with a usable label and those without, by task.
-        problems: images or labels that cannot be used, and files that were refused.
+        problems: images or labels that cannot be used, or not until they are confirmed, and files that were refused.
     """
 
     def __init__(self, catalogue):
@@ -20,5 +20,8 @@ class Counts:
         self.labelled = Counter(image.task for image in labelled)
         self.waiting = Counter(image.task for image in waiting)
         self.usable = len(labelled) + len(waiting)
-        broken = sum(i.problem is not None or i.label_problem is not None for i in catalogue.images)
+        broken = sum(
+            i.problem is not None or i.label_problem is not None or (i.doubt is not None and not i.confirmed)
+            for i in catalogue.images
+        )
         self.problems = broken + len(catalogue.refused)

@@ -1,5 +1,6 @@
 """Section Dataset: the workspace, adding scans, and the table of what it holds."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import qt
@@ -8,10 +9,12 @@ from slicer.i18n import tr as _
 import slicer
 
 from .. import choices, installation, settings, wording
+from ..refusal import Refusal
 from ..scene import pictures as scenePictures
 from ..workspace import contents as workspaceContents
 from ..workspace import edits as catalogueEdits
 from . import addOptions, catalogueModel, classChoice, taskDialog
+from .addPreview import AddPreview
 from .catalogueModel import CatalogueModel
 from .labelNext import LabelNext
 from .telling import told
@@ -37,6 +40,7 @@ class DatasetSection:
         self.widget, self.ui = panel.loadSection("Dataset.ui", panel.ui.datasetButton)
         self.jobView = panel.newJobView(self.ui.jobHolder, self._told)
         self.labelNext = LabelNext(panel, self.ui.labelNextHolder, self.jobView)
+        self.preview = AddPreview(panel, self.ui)
         self.model = CatalogueModel(self.onEdited)
         self._shown = None
         ui = self.ui
@@ -61,7 +65,7 @@ class DatasetSection:
         ui.groupCombo.connect("editTextChanged(QString)", self.onGroup)
         ui.modalityCombo.connect("currentIndexChanged(int)", self.onModality)
         ui.addButton.connect("clicked(bool)", self.onAdd)
-        ui.previewButton.connect("clicked(bool)", self.onPreview)
+        ui.allOptionsCheck.connect("toggled(bool)", self.onAllOptions)
         ui.filterEdit.connect("textChanged(QString)", self.onFilter)
         ui.imagesTable.connect("doubleClicked(QModelIndex)", self.onDoubleClicked)
         ui.imagesTable.selectionModel().connect(
@@ -70,6 +74,7 @@ class DatasetSection:
 
     def release(self) -> None:
         self.labelNext.release()
+        self.preview.release()
         self.ui.imagesTable.selectionModel().disconnect(
             "selectionChanged(QItemSelection,QItemSelection)", self.onSelectionChanged
         )
@@ -150,10 +155,7 @@ class DatasetSection:
             parameters.addFrom,
         )
         scene, labels = parameters.addFrom == "scene", parameters.addFrom == "folder"
-        ui.moreGroup.setVisible(not scene)
-        self.panel.offer(
-            ui.previewButton, self._reasonNotToAdd(), _("Tells what would be taken, in pairs, and changes nothing.")
-        )
+        self._updateOptions(scene)
         for widget in (ui.folderLabel, ui.folderEdit):
             widget.setVisible(not scene)
         for widget in (ui.labelsLabel, ui.labelsEdit):
@@ -171,6 +173,46 @@ class DatasetSection:
         self.panel.offer(
             ui.addButton, self._reasonNotToAdd(), _("Adds the scans to the workspace; the files stay where they are.")
         )
+
+    def _updateOptions(self, scene: bool) -> None:
+        """Shows the options that the folder needs, by what was seen of it, and those that are set."""
+        ui, parameters = self.ui, self.panel.parameterNode
+        every, anyShown = ui.allOptionsCheck.checked, False
+        for option, name in addOptions.TYPED.items():
+            shown = every or option in self.preview.needs or bool(getattr(parameters, name))
+            if option == "structures" and self.preview.shownAsList():
+                shown = False
+            for widget in (f"{name}Label", f"{name}Edit", f"{name}Check"):
+                if hasattr(ui, widget):
+                    getattr(ui, widget).setVisible(shown and not scene)
+            anyShown = anyShown or shown
+        ui.moreWidget.setVisible(anyShown and not scene)
+        ui.allOptionsCheck.setVisible(not scene)
+        ui.previewHolder.setVisible(not scene)
+        if self.panel.reasonBusy():
+            return
+        values = None
+        ready = not scene and not ui.addGroup.collapsed and not self.panel.ui.datasetButton.collapsed
+        if ready and not self.panel.reasonNotReady() and Path(parameters.addFolder or "-").is_dir():
+            with suppress(Refusal):  # it is told when the scans are added
+                values = self._values()
+        self.preview.want(values)
+
+    def _values(self, **options) -> dict:
+        """Returns the arguments of `logic.addFolder`, the workspace excepted."""
+        parameters = self.panel.parameterNode
+        labels = parameters.addLabelsFolder if parameters.addFrom == "folder" else ""
+        return {
+            "folder": parameters.addFolder,
+            "task": parameters.addTask.strip(),
+            "group": parameters.addGroup.strip(),
+            "modality": parameters.addModality,
+            "labelsFolder": labels or None,
+            "options": addOptions.values(parameters) | options,
+        }
+
+    def onAllOptions(self, shown: bool) -> None:
+        self.panel.refreshSoon()
 
     def _reasonNotToAdd(self) -> str:
         parameters = self.panel.parameterNode
@@ -193,6 +235,7 @@ class DatasetSection:
         self.showAction = menu.addAction(_("Show in the views"))
         menu.addSeparator()
         self.checkLabelsAction = menu.addAction(_("Look for wrong labels of their task"))
+        self.confirmAction = menu.addAction(_("They are scans: use them"))
         self.approveAction = menu.addAction(_("Approve the labels"))
         self.flagAction = menu.addAction(_("Flag the labels…"))
         self.takeBackAction = menu.addAction(_("Take back what was said"))
@@ -205,6 +248,7 @@ class DatasetSection:
         self.suggestGroupsAction.connect("triggered(bool)", self.onSuggestGroups)
         self.showAction.connect("triggered(bool)", self.onShow)
         self.checkLabelsAction.connect("triggered(bool)", self.onCheckLabels)
+        self.confirmAction.connect("triggered(bool)", self.onConfirm)
         self.approveAction.connect("triggered(bool)", self.onApprove)
         self.flagAction.connect("triggered(bool)", self.onFlag)
         self.takeBackAction.connect("triggered(bool)", self.onTakeBack)
@@ -217,6 +261,8 @@ class DatasetSection:
         ofChosen = (self.taskAction, self.editTaskAction, self.groupAction, self.showAction, self.removeAction)
         for action in (*ofChosen, self.approveAction, self.flagAction, self.takeBackAction):
             action.setEnabled(chosen)
+        doubtful = {i.id for i in self.panel.catalogue.images if i.doubt and not i.confirmed} if chosen else set()
+        self.confirmAction.setEnabled(bool(doubtful & {*self.selectedImages()}))
         for action in (self.checkAction, self.suggestGroupsAction, self.checkLabelsAction):
             action.setEnabled(not self.panel.reasonNotReady())
 
@@ -264,25 +310,12 @@ class DatasetSection:
         if parameters.addFrom == "scene":
             self._addFromScene(task, group, modality)
             return
-        self._start({})
-
-    def onPreview(self) -> None:
-        self._start({"dry_run": True})
-
-    def _start(self, options: dict) -> None:
-        parameters, panel = self.panel.parameterNode, self.panel
-        labels = parameters.addLabelsFolder if parameters.addFrom == "folder" else ""
+        panel = self.panel
+        self.preview.giveWay()
         panel.startJob(
             self.jobView,
             lambda: panel.logic.addFolder(
-                panel.workspace,
-                parameters.addFolder,
-                parameters.addTask.strip(),
-                parameters.addGroup.strip(),
-                parameters.addModality,
-                labels or None,
-                options=addOptions.values(parameters) | options,
-                waitForCompletion=False,
+                panel.workspace, waitForCompletion=False, **self._values(**self.preview.choices())
             ),
         )
 
@@ -356,11 +389,15 @@ class DatasetSection:
         panel.startJob(self.jobView, lambda: panel.logic.checkImages(panel.workspace, waitForCompletion=False))
 
     def _told(self, job, event) -> None:
-        if job.kind == "add" and job.state == "failed":
+        if job.kind == "add" and job.state == "done":
+            self.preview.done()
+        if job.kind == "add" and job.state == "failed" and job.wayOut in addOptions.TYPED:
             # What the folder needs is asked for where it is told.
-            self.ui.moreGroup.collapsed = job.wayOut not in addOptions.FIELDS
-            if job.wayOut in addOptions.FIELDS:
-                getattr(self.ui, f"{addOptions.FIELDS[job.wayOut]}Edit").setFocus()
+            self.preview.needs.add(job.wayOut)
+            self.panel.refresh()
+            edit = getattr(self.ui, f"{addOptions.TYPED[job.wayOut]}Edit", None)
+            if edit is not None:
+                edit.setFocus()
         if job.kind == "group" and job.state == "done":
             self._suggested(job)
 
@@ -386,6 +423,11 @@ class DatasetSection:
         if chosen:
             task, minutes = panel.catalogue.image(chosen[0]).task, panel.parameterNode.fineTuneMinutes or None
             panel.startJob(self.jobView, lambda: panel.logic.checkLabels(panel.workspace, task, minutes=minutes))
+
+    def onConfirm(self) -> None:
+        with told(_("The change could not be saved.")):
+            catalogueEdits.confirm(self.panel.workspace, self.selectedImages())
+        self._showAgain()
 
     def onApprove(self) -> None:
         self._review("approved", None)

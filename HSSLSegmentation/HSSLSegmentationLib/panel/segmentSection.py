@@ -7,7 +7,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from .. import choices, wording
+from .. import choices, numbers, wording
 from ..jobs.job import Job
 from ..scene import results
 from ..scene import volumes as sceneVolumes
@@ -26,6 +26,7 @@ class SegmentSection:
         ui = self.ui
         ui.whatCombo.connect("currentIndexChanged(int)", self.onWhat)
         ui.modelCombo.connect("currentIndexChanged(int)", self.onModel)
+        ui.largestCombo.connect("currentIndexChanged(int)", self.onLargest)
         ui.folderEdit.connect("currentPathChanged(QString)", self.onFolder)
         ui.outputEdit.connect("currentPathChanged(QString)", self.onOutput)
         ui.startButton.connect("clicked(bool)", self.onStart)
@@ -54,8 +55,15 @@ class SegmentSection:
         self._followInput()
         for widget in (ui.volumeLabel, ui.volumeSelector, ui.segmentationLabel, ui.segmentationSelector):
             widget.setVisible(single)
-        for widget in (ui.folderLabel, ui.folderEdit, ui.outputLabel, ui.outputEdit):
+        ofFiles = (ui.overwriteCheck, ui.probabilitiesCheck, ui.dicomCheck, ui.frameLabel, ui.frameEdit)
+        ofFiles += (ui.spacingLabel, ui.spacingEdit, ui.folderLabel, ui.folderEdit, ui.outputLabel, ui.outputEdit)
+        for widget in ofFiles:
             widget.setVisible(not single)
+        choices.fill(
+            ui.largestCombo,
+            [("", _("as the model decides")), ("on", _("of every structure")), ("off", _("of none"))],
+            parameters.keepLargest,
+        )
         for edit, path in ((ui.folderEdit, parameters.inputFolder), (ui.outputEdit, parameters.outputFolder)):
             if edit.currentPath != path:
                 edit.setCurrentPath(path)
@@ -159,7 +167,8 @@ class SegmentSection:
 
     def onStart(self) -> None:
         panel, parameters = self.panel, self.panel.parameterNode
-        options = (parameters.flips, parameters.largestComponent or None, parameters.uncertainty)
+        largest = {"on": True, "off": False}.get(parameters.keepLargest)
+        options = (parameters.flips, largest, parameters.uncertainty)
         if parameters.segmentWhat == "volume":
             job = panel.startJob(
                 self.jobView,
@@ -168,6 +177,7 @@ class SegmentSection:
                     choices.value(self.ui.modelCombo),
                     parameters.outputSegmentation,
                     *options,
+                    options=self._options(),
                     waitForCompletion=False,
                 ),
             )
@@ -175,11 +185,32 @@ class SegmentSection:
             job = panel.startJob(
                 self.jobView,
                 lambda: panel.logic.segmentFolder(
-                    parameters.inputFolder, choices.value(self.ui.modelCombo), parameters.outputFolder, *options
+                    parameters.inputFolder,
+                    choices.value(self.ui.modelCombo),
+                    parameters.outputFolder,
+                    *options,
+                    overwrite=parameters.overwrite,
+                    options=self._options() | self._optionsOfFiles(),
                 ),
             )
         if job is not None:
             self.ui.resultLabel.setVisible(False)
+
+    def _options(self) -> dict:
+        parameters = self.panel.parameterNode
+        return {"fast": parameters.fast, "nan_is_background": parameters.segmentNanIsBackground}
+
+    def _optionsOfFiles(self) -> dict:
+        parameters = self.panel.parameterNode
+        return {
+            "probabilities": parameters.probabilities,
+            "dicom_segmentation": parameters.dicomSegmentation,
+            "frame": numbers.whole(parameters.segmentFrame, _("Frame")),
+            "spacing": numbers.spacing(parameters.segmentSpacing),
+        }
+
+    def onLargest(self, index: int) -> None:
+        self.panel.parameterNode.keepLargest = choices.value(self.ui.largestCombo)
 
     def onUndo(self) -> None:
         if self._canUndo():

@@ -35,6 +35,14 @@ def remove(workspace: str | Path, ids: list[str]) -> None:
         catalogue.remove_images(ids)
 
 
+def confirm(workspace: str | Path, ids: list[str]) -> None:
+    """Says of images that look like masks, or like nearly nothing, that they are images."""
+    from hssl.workspace.catalogue import Catalogue
+
+    with Catalogue.editing(workspace, SECONDS_TO_WAIT) as catalogue:
+        catalogue.confirm_images(ids)
+
+
 def editTask(workspace: str | Path, task: str, name: str, classes: list) -> None:
     """Renames a task, and gives its classes names, colours and terminology; values stay.
 

@@ -81,6 +81,13 @@ def add(
     nan_is_background: Annotated[
         bool | None, typer.Option("--nan-is-background", help="Voxels that are NaN are background, not an error.")
     ] = None,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="File below the source that is no image after all; may be repeated.")
+    ] = None,
+    confirm: Annotated[
+        list[str] | None,
+        typer.Option(help="File below the source that looks like a mask, and is an image; may be repeated."),
+    ] = None,
     check: Annotated[
         bool | None, typer.Option("--check", help="Then read every voxel of the task once, as the command check does.")
     ] = None,
@@ -111,6 +118,8 @@ def add(
             "spacing": spacing or None,
             "mixed": mixed,
             "nan_is_background": nan_is_background,
+            "leave_out": leave_out or None,
+            "confirm": confirm or None,
             "check": check,
             "dry_run": dry_run,
         }

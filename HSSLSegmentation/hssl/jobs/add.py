@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,9 +15,14 @@ from ..events import Done, Message, OnEvent, Stop, ignore, never
 from ..workspace.candidates import Source, modality_of
 from ..workspace.catalogue import Catalogue, LabelClass, Task
 from ..workspace.check import check_workspace
+from ..workspace.labels import masks_in
+from ..workspace.pictures import picture_of
 from ..workspace.scan import Examination, ScanReport, examine_source
 from ..workspace.scan import add as add_source
 from ..workspace.sources import find
+
+PICTURES = 12
+"""So many of the files in doubt are shown."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,9 @@ def add(config: AddConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Do
     Returns:
         The Done event. Its result has "task", "text" (the counts, for people), "pairs" (the first pairs, as text),
         "images", "labelled", "patients", "in_doubt" (ids), "refused", "duplicates", "not_read" (counts by suffix),
-        "structures" (the names in the labels, to choose of), "notes"; without `dry_run` also "added", "changed",
-        "relinked" (ids), "unchanged", "problems".
+        "structures" (to choose of: name, color, and count, the labels that name it, or None), "notes"; without `dry_run`
+        also "added", "changed", "relinked" (ids), "unchanged", "problems"; with it "in_doubt" has path, reason and
+        picture (PNG in base64, of the first ones), and "needs" the options that this source may be in need of.
 
     Raises:
         InputError: the source does not exist or holds nothing that can be added (what has a problem is in the catalogue
@@ -71,6 +78,10 @@ def add(config: AddConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Do
         report.stopped, problems = checked.stopped, checked.problems
     catalogue = Catalogue.load(config.workspace)
     there = [i for i in catalogue.images if i.task == task.name]
+    if config.confirm:
+        confirmed = {catalogue.relative(c.image) for c in source.candidates if source.shown(c.image) in config.confirm}
+        with Catalogue.editing(config.workspace) as catalogue:
+            catalogue.confirm_images([i.id for i in there if i.image in confirmed and i.doubt])
     if there and all(i.problem for i in there) and not report.stopped:
         first = there[0]
         raise InputError(config.source, f"has no image that can be used; {first.image}: {first.problem}")
@@ -121,12 +132,23 @@ def plan(config: AddConfig) -> Plan:
     )
     if config.nan_is_background:
         source.candidates = [replace(c, nan_is_background=True) for c in source.candidates]
+    _choose(source, config)
     labelled = sum(c.label is not None for c in source.candidates)
     parts = [_count(len(source.candidates), "image"), f"{labelled} with a label"]
     parts += [_count(len(source.refused), "file") + " refused"] if source.refused else []
     parts += [_not_read(source.not_read)] if source.not_read else []
     head = f"{source.kind} {config.source}, for task {task.name}: {', '.join(parts)}"
     return Plan(source, task, [head, *(f"  {line}" for line in source.pairs())])
+
+
+def _choose(source: Source, config: AddConfig) -> None:
+    """Leaves out what the user has said is no image, and knows every path that was said."""
+    there = {source.shown(c.image) for c in source.candidates}
+    unknown = sorted({*config.leave_out, *config.confirm} - there)
+    if unknown:
+        shown = ", ".join(sorted(there)[:5])
+        raise ConfigurationError(f"no image {', '.join(unknown)} in {config.source} (there: {shown}, …)")
+    source.candidates = [c for c in source.candidates if source.shown(c.image) not in config.leave_out]
 
 
 def _nothing(source: Source) -> str:
@@ -143,7 +165,10 @@ def _preview(planned: Plan, examined: Examination, config: AddConfig) -> dict[st
     labels = [
         (source.shown(look.candidate.label or ""), look.label_reason) for look in examined.looks if look.label_reason
     ]
-    doubts = [(source.shown(look.candidate.image), look.doubt) for look in examined.looks if look.doubt]
+    doubtful = [look for look in examined.looks if look.doubt]
+    doubts = [(source.shown(look.candidate.image), look.doubt) for look in doubtful]
+    pictures = [picture_of(look.candidate, look.mask_of) for look in doubtful[:PICTURES]]
+    pictures += [""] * (len(doubts) - len(pictures))
     refused = [*source.refused, *failed, *labels]
     images = sum(look.header is not None for look in examined.looks) + examined.unchanged
     problems = [(source.shown(look.candidate.image), look.problem) for look in examined.looks if look.problem]
@@ -151,7 +176,11 @@ def _preview(planned: Plan, examined: Examination, config: AddConfig) -> dict[st
     return {
         **_said(planned, text),
         "images": images,
-        "in_doubt": [{"path": path, "reason": reason} for path, reason in doubts],
+        "in_doubt": [
+            {"path": path, "reason": reason, "picture": picture}
+            for (path, reason), picture in zip(doubts, pictures, strict=True)
+        ],
+        "needs": _needs(planned, examined, config),
         "refused": [{"path": path, "reason": reason} for path, reason in refused],
         "unchanged": examined.unchanged,
         "text": "\n".join(
@@ -185,6 +214,35 @@ def _result(
     }
 
 
+def _structures(source: Source) -> list[dict[str, Any]]:
+    """Returns what can be chosen of the labels: named segments, masks, or the classes of a data set."""
+    if source.described:
+        return [
+            {"name": name, "color": one.color, "count": source.times_named[name] or None}
+            for name, one in source.described.items()
+        ]
+    folders = [c.label for c in source.candidates if c.label and os.path.isdir(c.label)]
+    masks = Counter(name for folder in folders for name in masks_in(folder))
+    return [{"name": n, "color": None, "count": masks[n] or None} for n in (masks or source.classes.values())]
+
+
+def _needs(planned: Plan, examined: Examination, config: AddConfig) -> list[str]:
+    """Returns the options without which this source may be taken otherwise than it is meant."""
+    source = planned.source
+    candidates = source.candidates
+    labelled = [c for c in candidates if c.label is not None]
+    asked: list[tuple[str, object]] = [
+        ("structures", len(_structures(source)) > 1 or config.structures),
+        ("labels", not labelled and source.kind in ("folder", "file")),
+        ("label_pattern", not labelled and source.kind == "folder"),
+        ("pattern", any(look.doubt for look in examined.looks) or (source.refused and source.kind == "folder")),
+        ("patient", len({c.patient or c.image for c in candidates}) < len(candidates)),
+        ("classes", labelled and not source.described and not source.classes),
+    ]
+    asked += [(look.error.way_out, True) for look in examined.looks if look.error is not None]
+    return list(dict.fromkeys(name for name, on in asked if on and name in AddConfig.model_fields))
+
+
 def _said(planned: Plan, text: str) -> dict[str, Any]:
     source = planned.source
     patients = {c.patient or c.image for c in source.candidates}
@@ -195,7 +253,7 @@ def _said(planned: Plan, text: str) -> dict[str, Any]:
         "labelled": sum(c.label is not None for c in source.candidates),
         "patients": len(patients),
         "not_read": dict(source.not_read),
-        "structures": list(source.described),
+        "structures": _structures(source),
         "notes": source.notes,
         "text": text,
     }

@@ -108,6 +108,7 @@ def drawn_by_patient(catalogue: Catalogue, ids: Sequence[str], seed: int) -> lis
 def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop) -> Done:
     catalogue = Catalogue.load(config.workspace)
     task = catalogue.task(config.task)
+    config = config.model_copy(update={"task": task.name})  # it may have been renamed since the run began
     if not task.classes:
         raise ConfigurationError(f"task {task.name!r} has no classes", "A check finds them in the labels.", "check")
     cases, validation = choose_cases(catalogue, config)

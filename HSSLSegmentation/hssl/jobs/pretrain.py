@@ -48,10 +48,12 @@ def pretrain(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
 
 def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop) -> Done:
     catalogue = Catalogue.load(config.workspace)
-    names = config.tasks or [t.name for t in catalogue.tasks if catalogue.usable(t.name)]
+    # A task may have been renamed since the run began.
+    wanted = [catalogue.task(name).name for name in config.tasks]
+    names = wanted or [t.name for t in catalogue.tasks if catalogue.usable(t.name)]
     catalogue.require(config.exclude, "to be left out")
     excluded = catalogue.with_patients(config.exclude)
-    images = [i for name in names for i in catalogue.usable(catalogue.task(name).name) if i.id not in excluded]
+    images = [i for name in names for i in catalogue.usable(name) if i.id not in excluded]
     if not images:
         raise ConfigurationError(f"{config.workspace}: there is no usable image to pretrain on")
     start = Start.named(config.start, config.workspace)

@@ -50,6 +50,8 @@ class Source:
     """Value of voxels that nobody labelled."""
     described: dict[str, Structure] = field(default_factory=dict)
     """The segments that labels name, each as the first of them describes it."""
+    times_named: Counter[str] = field(default_factory=Counter)
+    """How many labels name each of them."""
     refused: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason of what cannot even be a candidate."""
     not_read: Counter[str] = field(default_factory=Counter)

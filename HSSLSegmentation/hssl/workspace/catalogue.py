@@ -308,9 +308,11 @@ class Catalogue:
         """Returns the images without a problem that are surely images, in the catalogue's order.
 
         Args:
-            task: only this task's.
+            task: only this task's, by its name or a former one.
             labelled: True: only those with a usable label; False: only those without; None: both.
         """
+        if task is not None and any(task in t.formerly for t in self.tasks):
+            task = self.task(task).name
         return [
             image
             for image in self.images

@@ -161,9 +161,13 @@ class Neighbours:
             return None
         if not content.mask:
             return content.suspicion
-        neighbour = _nearest(path, self._paths.get(_grid(of), []))
+        neighbour = self.nearest(path, of)
         of_whom = f" of {os.path.relpath(neighbour, os.path.dirname(path)).replace(os.sep, '/')}" if neighbour else ""
         return f"looks like a mask{of_whom}: {content.suspicion}"
+
+    def nearest(self, path: str, of: Placed) -> str:
+        """Returns the image on the same grid whose path is most like this one, "" where there is none."""
+        return _nearest(path, self._paths.get(_grid(of), []))
 
 
 def _nearest(path: str, others: Sequence[str]) -> str:

@@ -89,6 +89,8 @@ def take_named_structures(source: Source, structures: Sequence[str]) -> None:
             source.candidates[number] = replace(candidate, structures=tuple(dict.fromkeys(s.name for s in chosen)))
         for one in named:
             _describe(source, one)
+        folded = {_folded(name): name for name in source.described}
+        source.times_named.update({folded[_folded(one.name)] for one in named})
     if source.described and not wanted:
         names = list(source.described)
         listed_names = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")

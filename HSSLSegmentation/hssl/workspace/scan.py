@@ -68,10 +68,12 @@ class Look:
     """What the voxels look like; None: they were not looked at."""
     doubt: str | None = None
     """Why it is probably no image."""
+    mask_of: str = ""
+    """The image that it seems to be a mask of."""
     opened: OpenVolume | None = None
     """The file, ready for its voxels."""
     error: InputError | None = None
-    """What `reason` is the reason of; it knows the way out."""
+    """What `reason` or `problem` is the reason of; it knows the way out."""
 
 
 @dataclass
@@ -481,7 +483,7 @@ def _with_content(look: Look) -> Look:
             volume = read_volume(candidate.image, candidate.series, candidate.frame, candidate.spacing, nan)
         check_values(volume, candidate.image)
     except InputError as error:
-        return replace(look, opened=None, problem=error.reason)
+        return replace(look, opened=None, problem=error.reason, error=error)
     return replace(look, opened=None, content_seen=seen(volume))
 
 
@@ -499,7 +501,8 @@ def _doubt(examined: Examination, catalogue: Catalogue) -> None:
     for number, look in enumerate(examined.looks):
         if look.header is not None and look.content_seen:
             doubt = neighbours.doubt(look.candidate.image, look.header, look.content_seen)
-            examined.looks[number] = replace(look, doubt=doubt)
+            whose = neighbours.nearest(look.candidate.image, look.header) if look.content_seen.mask else ""
+            examined.looks[number] = replace(look, doubt=doubt, mask_of=whose)
 
 
 def examine_source(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
+import io
 import shutil
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_series
+from matplotlib.image import imread
 from typer.main import get_command
 
 from hssl.cli.catalogue import app
@@ -250,3 +253,38 @@ def test_every_door_has_the_options_of_the_configuration():
     assert {p.name for p in command.params} - {"config", "json", "stop_file"} == names
     source_options = set(inspect.signature(find).parameters) - {"path"}
     assert source_options <= names
+
+
+def test_a_preview_shows_what_is_in_doubt_and_the_user_decides(workspace, data):
+    shutil.copy(data / "case0_seg.nii.gz", data / "first.nii.gz")
+    shutil.copy(data / "case1_seg.nii.gz", data / "second.nii.gz")
+    config = AddConfig(workspace=workspace, source=data, task="t")
+    result = add(config.model_copy(update={"dry_run": True})).result
+    assert [one["path"] for one in result["in_doubt"]] == ["first.nii.gz", "second.nii.gz"]
+    picture = imread(io.BytesIO(base64.b64decode(result["in_doubt"][0]["picture"])))
+    assert picture.shape[:2] == SHAPE[1:]
+    # In grey, the outline of the mask excepted.
+    outlined = (picture[..., 0] != picture[..., 2]).mean()
+    assert 0 < outlined < 0.6
+    assert "pattern" in result["needs"]
+    add(config.model_copy(update={"leave_out": ["first.nii.gz"], "confirm": ["second.nii.gz"]}))
+    catalogue = Catalogue.load(workspace)
+    assert [i.id for i in catalogue.usable("t")] == ["case0", "case1", "case2", "second"]
+    assert len(catalogue.images) == 4
+    with pytest.raises(ConfigurationError, match="no image third"):
+        add(config.model_copy(update={"leave_out": ["third"]}))
+
+
+def test_a_preview_names_the_structures_and_what_the_source_needs(workspace, tmp_path):
+    for n in range(2):
+        write(tmp_path / "tots" / f"s{n}" / "ct.nii.gz", n)
+        for name in ("liver", "spleen")[: 2 - n]:
+            mask = tmp_path / "tots" / f"s{n}" / "segmentations" / f"{name}.nii.gz"
+            write(tmp_path / "other.nii.gz", n, mask)
+    config = AddConfig(workspace=workspace, source=tmp_path / "tots", task="t", dry_run=True)
+    result = add(config).result
+    assert {s["name"]: s["count"] for s in result["structures"]} == {"liver": 2, "spleen": 1}
+    assert "structures" in result["needs"] and "labels" not in result["needs"]
+    write(tmp_path / "plain" / "a.nii.gz", 1)
+    result = add(config.model_copy(update={"source": tmp_path / "plain"})).result
+    assert {"labels", "label_pattern"} <= {*result["needs"]} and "structures" not in result["needs"]
