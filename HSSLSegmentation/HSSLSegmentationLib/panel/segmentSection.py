@@ -55,8 +55,9 @@ class SegmentSection:
         self._followInput()
         for widget in (ui.volumeLabel, ui.volumeSelector, ui.segmentationLabel, ui.segmentationSelector):
             widget.setVisible(single)
-        ofFiles = (ui.overwriteCheck, ui.probabilitiesCheck, ui.dicomCheck, ui.frameLabel, ui.frameEdit)
-        ofFiles += (ui.spacingLabel, ui.spacingEdit, ui.folderLabel, ui.folderEdit, ui.outputLabel, ui.outputEdit)
+        ofFiles = [ui.folderLabel, ui.folderEdit, ui.outputLabel, ui.outputEdit]
+        ofFiles += [ui.overwriteCheck, ui.probabilitiesCheck, ui.dicomCheck]
+        ofFiles += [ui.frameLabel, ui.frameEdit, ui.spacingLabel, ui.spacingEdit]
         for widget in ofFiles:
             widget.setVisible(not single)
         choices.fill(
