@@ -60,7 +60,7 @@ class HSSLSegmentationParameterNode:
     fineTuneCaseCount: Annotated[int, WithinRange(1, 100000)] = 3
     fineTuneMinutes: Annotated[float, WithinRange(0, 10000)] = 5.0
     fineTuneSteps: Annotated[int, WithinRange(0, 10000000)] = 0
-    useUnlabelled: bool = False
+    fineTuneTeacher: str = ""
     mirror: bool = False
 
     segmentWhat: str = "volume"
@@ -474,6 +474,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         minutes: float | None = None,
         steps: int | None = None,
         run: str = "",
+        teacher: str | Path = "",
         options: dict[str, Any] | None = None,
         waitForCompletion: bool = False,
     ) -> Job:
@@ -488,6 +489,8 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             caseCount: how many of the labelled images to draw.
             minutes, steps: when to end, at the first that is reached.
             run: name of the run; empty lets HSSL choose one.
+            teacher: a fine-tuned model of the same classes (a run's name, or a model file) to learn from too, on the images
+                without a label as well: so a small network, which is fast, learns what a large one knows.
             options: further fields of `hssl.configuration.FinetuneConfig`.
 
         Example::
@@ -504,6 +507,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             "cases": cases or [],
             "case_count": 0 if cases else caseCount,
             "budget": {"minutes": minutes, "steps": steps},
+            "teacher": str(teacher),
             **(options or {}),
         }
         return self._finished(trainingJobs.fineTune(self.starter, workspace, values), waitForCompletion)

@@ -67,7 +67,7 @@ def curve(name: str) -> str:
         "position": _("position"),
         "dice": _("Dice loss"),
         "cross_entropy": _("cross-entropy"),
-        "consistency": _("consistency"),
+        "distillation": _("distillation"),
         "validation_dice": _("Dice on held-out cases"),
     }.get(name, name.replace("_", " "))
 

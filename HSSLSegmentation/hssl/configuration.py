@@ -227,7 +227,8 @@ class FinetuneConfig(RunConfig):
         start: "scratch", the name of a pretraining run of the workspace, or a path of a run
             or of a model file.
         network: the network of a start from scratch; a pretrained start brings its own.
-        unlabelled: how the task's images without label take part: "none" or "mean-teacher".
+        teacher: a fine-tuned model of the same classes, by name or path, whose probabilities are learned too, on the
+            labelled images and on all other images of the task (distillation); empty is none.
 
     Example:
         >>> config = FinetuneConfig(workspace="five", task="Hippocampus", start="night", case_count=5)
@@ -246,7 +247,7 @@ class FinetuneConfig(RunConfig):
     exclude: list[str] = []
     start: str = "scratch"
     network: NetworkConfig = NetworkConfig()
-    unlabelled: Literal["none", "mean-teacher"] = "none"
+    teacher: str = ""
     mirror: bool = False
     """Mirror the last axis at random; only for structures that have no left and right of their own."""
     pretrained_rate: float = Field(default=1.0, gt=0, le=1)

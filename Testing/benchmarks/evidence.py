@@ -32,7 +32,6 @@ EXPERIMENTS = {
     "frozen": "frozen",
     "general": "general",
     "baselines": "baselines",
-    "unlabelled": "unlabelled",
     "hierarchy": "hierarchy",
 }
 """Name on the command line → module."""

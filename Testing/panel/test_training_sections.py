@@ -131,6 +131,8 @@ def test_a_missing_python_is_told_in_words_and_nothing_starts(panel, caplog):
 
 def test_fine_tuning_is_started_with_task_cases_and_start(panel, processes, workspace):
     fakeRun(workspace, "pretrain", {"steps": 9, "minutes": 1})
+    for name, task in (("large", "heart_mr"), ("other", "brain_mr")):
+        fakeRun(workspace, name, {"steps": 9, "minutes": 1}, task=task)
     panel.forget()
     panel.refresh()
     ui, parameters = panel.fineTune.ui, panel.parameterNode
@@ -139,14 +141,31 @@ def test_fine_tuning_is_started_with_task_cases_and_start(panel, processes, work
     assert ui.startCombo.itemData(ui.startCombo.currentIndex) == "pretrain", "the best there is, without a choice"
     ui.casesCombo.setCurrentIndex(1)
     ui.countBox.value = 2
-    ui.mirrorCheck.checked = ui.unlabelledCheck.checked = True
+    ui.mirrorCheck.checked = True
+    settle()
+    assert [ui.teacherCombo.itemData(i) for i in range(ui.teacherCombo.count)] == ["", "large"], "of this task alone"
+    ui.teacherCombo.setCurrentIndex(1)
     settle()
     assert not ui.countBox.isHidden()
     assert parameters.fineTuneStart == ""
     ui.startButton.click()
     configuration = configurationOf(processes[-1])
     assert [configuration[k] for k in ("task", "start", "case_count", "cases")] == ["heart_mr", "pretrain", 2, []]
-    assert configuration["mirror"] and configuration["unlabelled"] == "mean-teacher"
+    assert configuration["mirror"] and configuration["teacher"] == "large"
+
+
+def test_a_teacher_of_another_task_keeps_from_starting(panel, workspace):
+    fakeRun(workspace, "large", {"steps": 9, "minutes": 1}, task="heart_mr")
+    panel.forget()
+    parameters, ui = panel.parameterNode, panel.fineTune.ui
+    parameters.fineTuneTask, parameters.fineTuneStart = "heart_mr", "scratch"
+    settle()
+    ui.teacherCombo.setCurrentIndex(1)
+    settle()
+    assert parameters.fineTuneTeacher == "large" and ui.startButton.enabled
+    parameters.fineTuneTask = "brain_mr"
+    settle()
+    assert "does not segment this task" in ui.startButton.toolTip and not ui.startButton.enabled
 
 
 def test_the_chosen_rows_of_the_table_are_the_cases(panel, processes):

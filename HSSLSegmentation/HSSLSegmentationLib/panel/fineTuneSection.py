@@ -24,6 +24,7 @@ class FineTuneSection:
         ui.taskCombo.connect("currentIndexChanged(int)", self.onTask)
         ui.casesCombo.connect("currentIndexChanged(int)", self.onCases)
         ui.startCombo.connect("currentIndexChanged(int)", self.onStartFrom)
+        ui.teacherCombo.connect("currentIndexChanged(int)", self.onTeacher)
         ui.startButton.connect("clicked(bool)", self.onStart)
         ui.compareButton.connect("clicked(bool)", self.onCompare)
         ui.resumeRunButton.connect("clicked(bool)", self.onResumeRun)
@@ -61,6 +62,7 @@ class FineTuneSection:
         for widget in (ui.countLabel, ui.countBox):
             widget.setVisible(parameters.fineTuneCases == "some")
         self._fillStart()
+        self._fillTeacher()
         own = [r for r in panel.runs if r.kind == "finetune" and not r.comparison]
         unfinished = [r for r in reversed(own) if r.state == "unfinished"]
         busy = panel.job is not None and panel.job.isRunning() and panel.job.kind in ("finetune", "compare")
@@ -109,6 +111,21 @@ class FineTuneSection:
         starts.append((workspaceContents.SCRATCH, _("scratch (nothing learned before)")))
         choices.fill(self.ui.startCombo, starts, parameters.fineTuneStart or workspaceContents.bestStart(panel.runs))
 
+    def _fillTeacher(self) -> None:
+        panel, parameters = self.panel, self.panel.parameterNode
+        task = (
+            next((t for t in panel.catalogue.tasks if t.name == parameters.fineTuneTask), None)
+            if panel.catalogue
+            else None
+        )
+        runs = [r for r in reversed(panel.runs) if r.kind == "finetune" and r.state == "finished" and not r.comparison]
+        teachers = [("", _("none"))] + [(r.name, r.name) for r in runs if task is not None and r.task == task.name]
+        for model in panel.modelFiles:
+            if task is not None and model.kind == "segmentation" and not model.problem:
+                if [c.name for c in model.tasks[0].classes] == [c.name for c in task.classes]:
+                    teachers.append((str(model.path), _("model {name}").format(name=model.name)))
+        choices.fill(self.ui.teacherCombo, teachers, parameters.fineTuneTeacher)
+
     def _reasonNotToStart(self, count: int) -> str:
         panel, parameters = self.panel, self.panel.parameterNode
         reason = panel.reasonNotReady()
@@ -129,6 +146,8 @@ class FineTuneSection:
             return _("Only {count} scans of this task have a label.").format(count=count)
         if not choices.value(self.ui.startCombo):
             return _("Choose where to start from.")
+        if self.ui.teacherCombo.currentIndex < 0:
+            return _("The chosen teacher does not segment this task: choose another, or none (More options).")
         if not parameters.fineTuneMinutes and not parameters.fineTuneSteps:
             return _("Set a time, or a number of steps (More options).")
         return ""
@@ -141,6 +160,9 @@ class FineTuneSection:
 
     def onStartFrom(self, index: int) -> None:
         self.panel.parameterNode.fineTuneStart = choices.value(self.ui.startCombo)
+
+    def onTeacher(self, index: int) -> None:
+        self.panel.parameterNode.fineTuneTeacher = choices.value(self.ui.teacherCombo)
 
     def onStart(self) -> None:
         panel, parameters = self.panel, self.panel.parameterNode
@@ -192,7 +214,7 @@ class FineTuneSection:
     def _options(self) -> dict:
         parameters = self.panel.parameterNode
         options: dict = {
-            "unlabelled": "mean-teacher" if parameters.useUnlabelled else "none",
+            "teacher": choices.value(self.ui.teacherCombo),
             "mirror": parameters.mirror,
         }
         if choices.value(self.ui.startCombo) == workspaceContents.SCRATCH:

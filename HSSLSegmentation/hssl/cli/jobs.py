@@ -156,7 +156,12 @@ def finetune(
         list[str] | None, typer.Option(help="Id of a case to validate on, or @FILE; may be repeated.")
     ] = None,
     exclude: Exclude = None,
-    unlabelled: Annotated[str | None, typer.Option(help="Images without label: none or mean-teacher.")] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="A fine-tuned model of the same classes to learn from too, on images without a label as well."
+        ),
+    ] = None,
     mirror: Annotated[
         bool | None, typer.Option("--mirror/--no-mirror", help="Mirror left and right at random.")
     ] = None,

@@ -12,16 +12,19 @@ import numpy as np
 import torch
 
 from ..configuration import FinetuneConfig
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, ModelFileError
 from ..events import Done, Message, OnEvent, Phase, Stop, ignore, never
 from ..learning.distributed import Processes
 from ..learning.finetuning import FinetuneLearner
 from ..learning.start import Start, loaded_text
 from ..learning.training_run import in_run, main_process_first, train_in_memory
+from ..models.find import find_model
+from ..models.model import Model
+from ..models.model_file import load_model
 from ..models.run_folder import BEST, RunFolder
 from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.store import StoredVolume, build, clean, task_fingerprint
-from ..workspace.catalogue import Catalogue, Image
+from ..workspace.catalogue import Catalogue, Image, Task
 
 HELD_OUT = 5
 """One labelled case in this many is held out for validation, when none are named and there are enough…"""
@@ -105,6 +108,30 @@ def drawn_by_patient(catalogue: Catalogue, ids: Sequence[str], seed: int) -> lis
     return [id for patient in patients for id in of_patient[str(patient)]]
 
 
+def _teacher(config: FinetuneConfig, task: Task, dims: int) -> Model | None:
+    """Reads the teacher, where one is named.
+
+    Raises:
+        ModelFileError: it segments nothing, or something else, or slices where volumes are learned.
+    """
+    if not config.teacher:
+        return None
+    path = find_model(config.teacher, config.workspace)
+    teacher = load_model(path)
+    own = teacher.description
+    if own.kind != "segmentation":
+        raise ModelFileError(path, "is a pretrained network and segments nothing", "Take it as the start instead.")
+    found, wanted = ([c.name for c in t.classes] for t in (own.tasks[0], task))
+    if found != wanted:
+        reason = f"segments {', '.join(found)}, and the task has {', '.join(wanted)}"
+        raise ModelFileError(path, reason, "A teacher has the same classes in the same order.")
+    if own.network.spatial_dims != dims:
+        raise ModelFileError(
+            path, f"is a {own.network.spatial_dims}D network and cannot teach a {dims}D one", "Change the dimensions."
+        )
+    return teacher
+
+
 def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop) -> Done:
     catalogue = Catalogue.load(config.workspace)
     task = catalogue.task(config.task)
@@ -113,6 +140,7 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
         raise ConfigurationError(f"task {task.name!r} has no classes", "A check finds them in the labels.", "check")
     cases, validation = choose_cases(catalogue, config)
     start = Start.named(config.start, config.workspace)
+    teacher = _teacher(config, task, start.network(config.network).spatial_dims)
     on_event(Phase(name="store", index=1, count=2))
     left_out = catalogue.with_patients(config.exclude)
     excluded = catalogue.with_patients([*config.exclude, *(i.id for i in validation)])
@@ -120,14 +148,16 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
     if both:
         text = f"The patients of the cases {', '.join(both)} are among those validated on or left out too"
         on_event(Message(level="warning", text=text))
-    extra = [i for i in catalogue.usable(task.name) if i.id not in excluded] if config.unlabelled != "none" else []
+    own = {i.id for i in cases}
+    extra = [i for i in catalogue.usable(task.name) if teacher and i.id not in excluded and i.id not in own]
 
     def build_store() -> tuple[Fingerprint, list[StoredVolume], list[StoredVolume], list[StoredVolume]]:
         if processes.is_main:
             clean(config.workspace)
-        fingerprint = start.fingerprint(task.name, task.modality) or task_fingerprint(
-            catalogue, task, sorted(left_out), on_event, stop
-        )
+        fingerprint = start.fingerprint(task.name, task.modality)
+        if teacher is not None:
+            fingerprint = teacher.description.fingerprints[teacher.description.tasks[0].name]
+        fingerprint = fingerprint or task_fingerprint(catalogue, task, sorted(left_out), on_event, stop)
         known = {task.name: fingerprint}
         trained = build(catalogue, cases, known, with_labels=True, on_event=on_event, stop=stop)
         held = build(catalogue, validation, known, with_labels=True, on_event=on_event, stop=stop)
@@ -155,7 +185,9 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
     dims = start.network(config.network).spatial_dims
 
     def make(size: int, device: torch.device) -> FinetuneLearner:
-        learner = FinetuneLearner(config, catalogue, start, trained, held, unlabelled, fingerprint, size, device)
+        learner = FinetuneLearner(
+            config, catalogue, start, trained, held, unlabelled, fingerprint, size, device, teacher
+        )
         on_event(Message(text=loaded_text(learner.report)))
         return learner
 

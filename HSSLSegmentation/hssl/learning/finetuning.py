@@ -20,6 +20,7 @@ from ..configuration import FinetuneConfig
 from ..models.components import largest_components, one_piece
 from ..models.description import ModelDescription
 from ..models.inference import Segmenter
+from ..models.model import Model
 from ..models.network import build_network
 from ..models.plane_mean import plane_mean
 from ..preprocessing.fingerprint import Fingerprint
@@ -47,13 +48,13 @@ BALANCE = 0.6
 budget. Without it a small class is never found in one of ten short trainings; with it to the end, large ones suffer."""
 HEAD_BATCHES = 8
 """Batches whose features give the head that fine-tuning begins with."""
-CONSISTENCY_RAMP_UP = 0.4
-"""Share of the budget over which the weight of the unlabelled images rises (mean teacher)."""
+TAUGHT_SHARE = 0.5
+"""Share of each batch that is of images without a label, where there are any and a teacher."""
 
 
 @dataclass(frozen=True)
 class PatchKind:
-    """Patches of one size, and where they are drawn from."""
+    """Patches of one size, and where they are drawn from; without a label only what a teacher is asked of."""
 
     patch: tuple[int, ...]
     labelled: Sampler
@@ -69,7 +70,12 @@ class Read(NamedTuple):
 
 
 class FinetuneLearner:
-    """Learns one task from labelled windows (see `hssl.learning.training.Learner`)."""
+    """Learns one task from labelled windows (see `hssl.learning.training.Learner`).
+
+    Args:
+        unlabelled: of the task's images, what a teacher is asked of beside those with a label; none without a teacher.
+        teacher: a segmentation model of the same classes, working grid and dimensions.
+    """
 
     every_parameter = True
 
@@ -84,23 +90,33 @@ class FinetuneLearner:
         fingerprint: Fingerprint,
         size: int,
         device: torch.device,
+        teacher: Model | None = None,
     ):
         self.config, self.device, self.held = config, device, list(held)
         task = catalogue.task(config.task)
         network = start.network(config.network)
-        planes = {task.name: planes_of(fingerprint, network.spatial_dims, config.planes)}
+        own = planes_of(fingerprint, network.spatial_dims, config.planes)
+        self.teacher: Segmenter | None = None
+        self.slices, self.teacher_slices = network.in_slices, 0
+        if teacher is not None:
+            self.teacher = Segmenter(*teacher, device)
+            self.teacher_slices = teacher.description.network.in_slices
+            own = tuple(axis for axis in own if axis in self.teacher.planes)
+        planes = {task.name: own}
         shapes = [shape for v in trained for shape in shapes_in_planes(v.shape, planes[task.name])]
         usual = patch_size(network, shapes, config.patch_size, device)
         _, fewest = rank_offset(1)  # one window for each process
         self.kinds = []
+        slices = max(self.slices, self.teacher_slices)
         for patch, count in [(usual, size), *larger_patches(usual, shapes, size, fewest)]:
-            common = (window_size(patch), count)
-            labelled = Sampler(trained, *common, config.seed, network.in_slices, labelled=True, planes=planes)
-            others = None
+            window, others = window_size(patch), None
             if unlabelled:
-                others = Sampler(unlabelled, *common, config.seed + 1, network.in_slices, planes=planes)
+                taught = max(fewest, round(TAUGHT_SHARE * count))
+                count = max(fewest, count - taught)
+                others = Sampler(unlabelled, window, taught, config.seed + 1, slices, planes=planes)
+            labelled = Sampler(trained, window, count, config.seed, slices, labelled=True, planes=planes)
             self.kinds.append(PatchKind(patch, labelled, others))
-        self.loss_names = ("dice", "cross_entropy", *(["consistency"] if unlabelled else []))
+        self.loss_names = ("dice", "cross_entropy", *(["distillation"] if teacher is not None else []))
         self.strength = Strength(**{**FINETUNING.__dict__, "flip": 0.5 if config.mirror else 0.0})
         channels = 1 + len(task.classes)
         torch.manual_seed(config.seed)
@@ -111,10 +127,15 @@ class FinetuneLearner:
         self.fraction = 0.0
         self.pieces = _one_piece(trained, len(task.classes))
         self._reader = Reader()
-        self.description = self._description(catalogue, start, fingerprint, planes)
+        self.description = self._description(catalogue, start, fingerprint, planes, teacher)
 
     def _description(
-        self, catalogue: Catalogue, start: Start, fingerprint: Fingerprint, planes: dict[str, Planes]
+        self,
+        catalogue: Catalogue,
+        start: Start,
+        fingerprint: Fingerprint,
+        planes: dict[str, Planes],
+        teacher: Model | None,
     ) -> ModelDescription:
         config, task = self.config, catalogue.task(self.config.task)
         unlabelled = self.kinds[0].unlabelled
@@ -134,6 +155,7 @@ class FinetuneLearner:
                 "catalogue": catalogue.content_hash(),
                 "start": config.start,
                 "pretraining": start.description.provenance if start.description else None,
+                "teacher": teacher.description.provenance if teacher is not None else None,
                 "cases": [v.id for v in self.kinds[0].labelled.volumes],
                 SEEN: seen_images(catalogue, {v.id for v in read}),
                 "tensors_loaded": len(self.report.loaded) if self.report else 0,
@@ -164,29 +186,19 @@ class FinetuneLearner:
         balance = BALANCE * (1 - self.fraction)
         images, labels = self._augmented(kind, labelled)
         assert labels is not None
-        if others is None:
-            return Prepared(images, labels, balance=balance)
-        clean, _ = self._augmented(kind, others, change=False)
-        with torch.no_grad():
-            teacher = self.average.network(clean).float().softmax(1)
-        rngs = generators(self.config.seed, others.samples, 3)
-        changed = change_intensities(clean, rngs, self.strength)
-        return Prepared(torch.cat([images, changed]), labels, teacher, self._consistency_weight(), balance)
+        if others is not None:
+            images = torch.cat([images, self._augmented(kind, others)[0]])
+        found = None if self.teacher is None else self.teacher.of_images(_middle(images, self.teacher_slices))
+        return Prepared(_middle(images, self.slices), labels, found, balance)
 
-    def _augmented(self, kind: PatchKind, batch: Batch, change: bool = True) -> tuple[Tensor, Tensor | None]:
+    def _augmented(self, kind: PatchKind, batch: Batch) -> tuple[Tensor, Tensor | None]:
         rngs = generators(self.config.seed, batch.samples, 0 if batch.labels is not None else 2)
         warp = draw_warp(rngs, kind.labelled.window, kind.patch, self.strength, self.device)
-        images = warp(torch.from_numpy(batch.images).to(self.device))
-        if change:
-            images = change_intensities(images, rngs, self.strength)
+        images = change_intensities(warp(torch.from_numpy(batch.images).to(self.device)), rngs, self.strength)
         if batch.labels is None:
             return images, None
         labels = torch.from_numpy(batch.labels).to(self.device)[:, None].float()
         return images, warp(labels, mode="nearest")[:, 0].long()
-
-    def _consistency_weight(self) -> float:
-        ramp_up = min(1.0, self.fraction / CONSISTENCY_RAMP_UP)
-        return 5.0 * float(np.exp(-5 * (1 - ramp_up) ** 2))
 
     def parameter_groups(self) -> list[ParameterGroup]:
         config = self.config
@@ -214,7 +226,7 @@ class FinetuneLearner:
             images, labels = self._augmented(kind, labelled)
             assert labels is not None
             with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-                decoder = network.features(images).decoder
+                decoder = network.features(_middle(images, self.slices)).decoder
             for discriminant, features in zip(found, decoder, strict=False):
                 discriminant.add(features, resized(labels, features.shape[2:]))
         for discriminant, head in zip(found, heads, strict=True):
@@ -270,6 +282,12 @@ class FinetuneLearner:
         dice = [pair[channel in kept] for channel, pairs in scores.items() for pair in pairs]
         self.description.figures = {"validation_dice": float(np.mean(dice))}
         return dict(self.description.figures)
+
+
+def _middle(images: Tensor, slices: int) -> Tensor:
+    """Returns the middle ones of the neighbouring slices that the channels of images are: B × slices × spatial."""
+    first = (images.shape[1] - slices) // 2
+    return images[:, first : first + slices]
 
 
 def _dice(found: np.ndarray, truth: np.ndarray, channel: int) -> float:

@@ -1,4 +1,4 @@
-"""The segmentation loss: Dice + cross-entropy with deep supervision, and consistency where there is no label."""
+"""The segmentation loss: Dice + cross-entropy with deep supervision, and what a teacher finds where there is one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..configuration import NetworkConfig
 from ..models.network import DeepSupervision, EncoderDecoder, PointConvolution
+from .losses.distillation import distillation_loss
 from .losses.segmentation import dice_and_cross_entropy
 
 
@@ -31,7 +32,7 @@ class SegmentationModule(nn.Module):
         return [head for head in found if isinstance(head, PointConvolution)]
 
     def forward(self, prepared: Prepared) -> dict[str, Tensor]:
-        """Returns "dice", "cross_entropy", with unlabelled images "consistency", and "total"."""
+        """Returns "dice", "cross_entropy", with a teacher "distillation", and "total", their sum."""
         labelled = len(prepared.labels)
         features = self.network.features(prepared.images)
         logits = self.network.output_block(features.decoder[0])
@@ -46,12 +47,9 @@ class SegmentationModule(nn.Module):
             dice = dice + weight / sum(weights) * found[0]
             cross = cross + weight / sum(weights) * found[1]
         losses = {"dice": dice, "cross_entropy": cross}
-        total = dice + cross
         if prepared.teacher is not None:
-            student = logits[labelled:].float().softmax(1)
-            losses["consistency"] = F.mse_loss(student, prepared.teacher) * prepared.teacher.shape[1]
-            total = total + prepared.consistency_weight * losses["consistency"]
-        losses["total"] = total
+            losses["distillation"] = distillation_loss(logits, prepared.teacher, prepared.balance)
+        losses["total"] = torch.stack(list(losses.values())).sum()
         return losses
 
 
@@ -62,14 +60,13 @@ class Prepared:
     Attributes:
         images: (B + U) × C × spatial.
         labels: B × spatial, int64 channel numbers.
-        teacher: U × classes × spatial probabilities of the averaged network; None without unlabelled images.
+        teacher: (B + U) × classes × spatial probabilities that the teacher gives the same images; None without one.
         balance: how far small classes count more in the cross-entropy (see `class_weights`).
     """
 
     images: Tensor
     labels: Tensor
     teacher: Tensor | None = None
-    consistency_weight: float = 0.0
     balance: float = 0.0
 
 

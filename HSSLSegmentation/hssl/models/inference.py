@@ -99,7 +99,7 @@ class Segmenter:
         pads = padding(size, (MULTIPLE, MULTIPLE), (SMALLEST, SMALLEST))
         images = F.pad(images, pads, value=low)
         stacked = images[torch.from_numpy(index.reshape(neighbours.shape)).to(self.device)]
-        result = self._averaged(stacked)
+        result = self.of_images(stacked)
         top, left = pads[2], pads[0]
         return result[:, :, top : top + size[0], left : left + size[1]].transpose(0, 1).cpu()
 
@@ -115,7 +115,7 @@ class Segmenter:
             volume,
             patch,
             self.batch_size,
-            self._averaged,
+            self.of_images,
             OVERLAP,
             mode="gaussian",
             sw_device=self.device,
@@ -125,7 +125,9 @@ class Segmenter:
         result = result[0][(slice(None), *(slice(c, c + n) for c, n in zip(corner, size, strict=True)))]
         return result[:, first - begin : last - begin]
 
-    def _averaged(self, images: Tensor) -> Tensor:
+    @torch.no_grad()
+    def of_images(self, images: Tensor) -> Tensor:
+        """Returns the class probabilities of images as the network takes them: B × channels × spatial, float32."""
         images = images.to(self.device)
         result = self._softmax(images)
         if self.flips:

@@ -63,7 +63,7 @@ class RunFolder:
             InputError: it is absent, damaged, or of another version of HSSL.
         """
         path = self.path / CONFIG
-        values = read_json(path)
+        values = _without_gone(read_json(path))
         kind = values.get("kind") if isinstance(values, dict) else None
         configs: dict[Any, type[PretrainConfig] | type[FinetuneConfig]] = {
             "pretrain": PretrainConfig,
@@ -204,7 +204,7 @@ def opened(config: RunConfig, on_event: OnEvent, write: bool = True) -> Iterator
         _check_is_run(folder.path, path)
         if path.exists() and folder.can_resume:
             default = type(config).model_construct().model_dump(mode="json")
-            _same({**default, **_EARLIER, **read_json(path)}, values, path)
+            _same({**default, **_EARLIER, **_without_gone(read_json(path))}, values, path)
         # The budget may grow from one session to the next; everything else stays.
         write_json(path, values)
 
@@ -217,6 +217,14 @@ def opened(config: RunConfig, on_event: OnEvent, write: bool = True) -> Iterator
 
 _EARLIER = {"planes": "one"}
 """What runs of earlier versions did, where a configuration does not say it and today's default is another."""
+_GONE = {"unlabelled": "none"}
+"""What configurations of earlier versions say of options that there are no more, where it means nothing."""
+
+
+def _without_gone(values: Any) -> Any:
+    if not isinstance(values, dict):
+        return values
+    return {key: value for key, value in values.items() if key not in _GONE or value != _GONE[key]}
 
 
 def _check_is_run(folder: Path, config: Path) -> None:

@@ -28,7 +28,7 @@ class Preset:
         split_volumes: the same of 3D networks, of which a step takes four to five times as long.
         times: budgets of the experiment on time to accuracy.
         sources: tasks that fine-tunings are measured on.
-        other_sources: the same for ablations, other pretexts and unlabelled images, which need many pretrainings.
+        other_sources: the same for ablations and other pretexts, which need many pretrainings, and for distillation.
         counts: numbers of labelled cases.
         few: number of labelled cases where only one is looked at.
         draws: draws of the labelled cases in the main experiment, with `seeds` runs on each.

@@ -108,10 +108,6 @@ def _ablations(f: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _unlabelled(f: dict[str, Any]) -> str:
-    return "\n\n".join(of_comparison(one, {"task": "source", "count": "labelled"}) for one in f.values())
-
-
 def _hierarchy(f: dict[str, Any]) -> str:
     rows = [
         [when, level, *(f"{found[w][m]:.2f}" for w in ("task", "group") for m in ("probe", "silhouette"))]
@@ -148,7 +144,6 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "ablations": ("Ablations", _ablations),
     "frozen": ("Frozen features", of_variants),
     "baselines": ("Other pretexts in the same loop", of_variants),
-    "unlabelled": ("Unlabelled images while fine-tuning", _unlabelled),
     "hierarchy": ("The hierarchy in the features", _hierarchy),
     "interactive": ("Learning from a few slices", _interactive),
 }
