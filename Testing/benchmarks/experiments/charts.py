@@ -133,7 +133,7 @@ CHARTS: dict[str, Callable[[dict[str, Any]], Figure]] = {
     "gain": lambda f: against(f, "count", "labelled cases"),
     "time": lambda f: against(f, "time", "seconds of fine-tuning", log=True),
     "ablations": lambda f: forest(f["losses"]),
-    "baselines": forest,
+    "baselines": lambda f: forest(f["fine-tuned"]),
     "hierarchy": hierarchy,
     "interactive": interactive,
 }

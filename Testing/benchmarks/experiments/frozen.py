@@ -6,10 +6,8 @@ from typing import Any
 
 from . import ablations, baselines
 from .paired import Row, comparison
-from .runner import Pretraining, Runner, Trial
+from .runner import NO_TRAINING, Pretraining, Runner, Trial
 
-NO_TRAINING: dict[str, Any] = {"budget": {"steps": 1}, "changes": {"learning_rate": 1e-12}}
-"""One step that moves nothing: what is left of a fine-tuning is the head that it begins with."""
 MAIN = "main pretraining"
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .frozen import NO_TRAINING
 from .paired import Row, comparison
-from .runner import Pretraining, Runner, Trial
+from .runner import NO_TRAINING, Pretraining, Runner, Trial
 
 LICENCES = {
     "msd_hippocampus": "CC BY-SA 4.0 (Medical Segmentation Decathlon, Task04; Antonelli et al. 2022)",

@@ -29,6 +29,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "2.5D": {"spatial_dims": 2, "in_slices": 3},
     "3D": {"spatial_dims": 3, "in_slices": 1},
 }
+NO_TRAINING: dict[str, Any] = {"budget": {"steps": 1}, "changes": {"learning_rate": 1e-12}}
+"""One step that moves nothing: what is left of a fine-tuning is the head that it begins with."""
 NEVER_TESTED: dict[str, Any] = {"dice": None, "cases": {}, "minutes": None, "steps": None}
 
 

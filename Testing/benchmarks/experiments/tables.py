@@ -108,6 +108,27 @@ def _ablations(f: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def _baselines(f: dict[str, Any]) -> str:
+    frozen, tuned = f["frozen"], f["fine-tuned"]
+    tasks = list(dict.fromkeys(cell["task"] for cell in tuned["cells"]))
+    starts = list(dict.fromkeys(s for cell in tuned["cells"] for s in cell["starts"]))
+
+    def cell(figures: dict[str, Any], task: str, start: str) -> str:
+        return spread(next((c["starts"].get(start) for c in figures["cells"] if c["task"] == task), None))
+
+    rows = [
+        [
+            start,
+            *(cell(figures, task, start) for figures in (frozen, tuned) for task in tasks),
+            *(interval(figures["overall"].get(start)) for figures in (frozen, tuned)),
+        ]
+        for start in starts
+    ]
+    names = [NAMES.get(task, task) for task in tasks]
+    header = [f"{name}, {kind}" for kind in ("frozen", "fine-tuned") for name in names]
+    return table(["start", *header, "frozen − scratch", "fine-tuned − scratch"], rows)
+
+
 def _hierarchy(f: dict[str, Any]) -> str:
     rows = [
         [when, level, *(f"{found[w][m]:.2f}" for w in ("task", "group") for m in ("probe", "silhouette"))]
@@ -143,7 +164,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "time": ("Time to accuracy", _time),
     "ablations": ("Ablations", _ablations),
     "frozen": ("Frozen features", of_variants),
-    "baselines": ("Other pretexts in the same loop", of_variants),
+    "baselines": ("Other pretexts in the same loop", _baselines),
     "hierarchy": ("The hierarchy in the features", _hierarchy),
     "interactive": ("Learning from a few slices", _interactive),
 }
