@@ -348,6 +348,27 @@ def test_labels_decide_which_classes_keep_their_largest_component(workspace, bro
     assert description.one_piece == tuple(values[1:] if broken else values)
 
 
+@pytest.mark.parametrize("harms", [False, True])
+def test_with_validation_a_class_keeps_its_largest_component_only_where_that_does_not_harm(
+    workspace, monkeypatch, harms
+):
+    catalogue = Catalogue.load(workspace)
+    task = catalogue.tasks[0]
+    ids = [i.id for i in catalogue.usable(task.name, labelled=True)]
+    first = 1
+
+    def kept(channels, which):
+        assert first in which, "a class of the labels in one piece"
+        return np.where((channels == first) & harms, 0, channels)
+
+    monkeypatch.setattr(hssl.learning.finetuning, "largest_components", kept)
+    done = finetune(finetuning(workspace, "v", 12, cases=ids[:1], validation=ids[1:2], learning_rate=5e-3))
+    description, _ = load_model(done.result["run"])
+    rows = [r["validation_dice"] for r in losses(workspace, "v") if "validation_dice" in r]
+    assert max(rows) > 0
+    assert (first in description.one_piece_channels) is not harms
+
+
 def test_a_comparison_goes_on_where_it_was_stopped(workspace):
     pretrain(pretraining(workspace, "pre", 5))
     config = CompareConfig(finetune=finetuning(workspace, "", 6), start="pre", name="c", case_counts=[1], seeds=[0, 1])
