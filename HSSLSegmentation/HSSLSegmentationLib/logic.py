@@ -328,19 +328,59 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             task: whose labels are looked at.
             start: what each fold starts from, as for `fineTune`.
             folds: how many short trainings.
-            minutes, steps: when each of them ends.
-            options: further fields of `hssl.configuration.FinetuneConfig`.
+            minutes, steps: when each of them ends; neither: the engine's own short budget.
+            options: further fields of `hssl.configuration.CheckLabelsConfig`, and of the recipe's `FinetuneConfig`.
 
         Example::
 
             job = logic.checkLabels("/data/liver", task="Liver", minutes=1, waitForCompletion=True)
             print([(row["id"], row["dice"]) for row in job.result["rows"][:8]])
         """
+        from hssl.configuration import CheckLabelsConfig
+
         from .jobs import trainingJobs
 
-        recipe = {"task": task, "budget": {"minutes": minutes, "steps": steps}, **(options or {})}
-        job = trainingJobs.checkLabels(self.starter, workspace, start, {"finetune": recipe, "folds": folds})
-        return self._finished(job, waitForCompletion)
+        values = {"folds": folds, **_withRecipe(CheckLabelsConfig, task, minutes, steps, options)}
+        return self._finished(trainingJobs.checkLabels(self.starter, workspace, start, values), waitForCompletion)
+
+    def learningCurve(
+        self,
+        workspace: str | Path,
+        task: str,
+        start: str | Path = "best",
+        caseCounts: list[int] | None = None,
+        folds: int = 5,
+        minutes: float | None = None,
+        steps: int | None = None,
+        options: dict[str, Any] | None = None,
+        waitForCompletion: bool = False,
+    ) -> Job:
+        """Tells whether more labels still help: Dice of unseen images over the number of labels, cross-validated.
+
+        Args:
+            workspace: the workspace.
+            task: whose labels are counted.
+            start: what each training starts from, as for `fineTune`; no model that has learned from these labels.
+            caseCounts: numbers of labelled images; None: 1, 2, 4, … up to what the folds leave.
+            folds: how many; each of them trains once for every number of labels.
+            minutes, steps: when each training ends; neither: the engine's own short budget.
+            options: further fields of `hssl.configuration.LearningCurveConfig`, and of the recipe's `FinetuneConfig`.
+
+        Example::
+
+            job = logic.learningCurve("/data/liver", task="Liver", steps=200, waitForCompletion=True)
+            print(job.result["verdict"], [(p["count"], p["dice"]["mean"]) for p in job.result["points"]])
+        """
+        from hssl.configuration import LearningCurveConfig
+
+        from .jobs import trainingJobs
+
+        values = {
+            "folds": folds,
+            "case_counts": caseCounts or [],
+            **_withRecipe(LearningCurveConfig, task, minutes, steps, options),
+        }
+        return self._finished(trainingJobs.learningCurve(self.starter, workspace, start, values), waitForCompletion)
 
     def nextCase(self, workspace: str | Path, task: str) -> str | None:
         """Returns the id of the image of a task that is to be labelled next, or None when none is left.
@@ -545,12 +585,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
         from .jobs import trainingJobs
 
-        own = {name: value for name, value in (options or {}).items() if name in CompareConfig.model_fields}
-        recipe = {name: value for name, value in (options or {}).items() if name not in own}
-        values: dict[str, Any] = {
-            "finetune": {"task": task, "budget": {"minutes": minutes, "steps": steps}, **recipe},
-            **own,
-        }
+        values = _withRecipe(CompareConfig, task, minutes, steps, options)
         if caseCounts:
             values["case_counts"] = caseCounts
         if seeds:
@@ -787,3 +822,13 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
     def _finished(self, job: Job, waitForCompletion: bool) -> Job:
         return job.wait() if waitForCompletion else job
+
+
+def _withRecipe(
+    configuration: type, task: str, minutes: float | None, steps: int | None, options: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Returns the values of a job that trains by a recipe: `options` are of its own configuration, else of the recipe's."""
+    fields = configuration.model_fields  # type: ignore[attr-defined]  # pydantic's, which may not be there yet
+    own = {name: value for name, value in (options or {}).items() if name in fields}
+    recipe = {name: value for name, value in (options or {}).items() if name not in own}
+    return {"finetune": {"task": task, "budget": {"minutes": minutes, "steps": steps}, **recipe}, **own}

@@ -21,6 +21,7 @@ def phase(name: str) -> str:
         "fine-tuning": _("Fine-tuning"),
         "training": _("Learning"),
         "comparison": _("Comparing the starts"),
+        "cross-validation": _("Training on a part of the labels"),
         "test": _("Segmenting the test scans"),
         "report": _("Writing the report"),
         "prediction": _("Segmenting"),
@@ -41,6 +42,7 @@ def job(kind: str) -> str:
         "finetune": _("Fine-tuning"),
         "compare": _("Comparison"),
         "check_labels": _("The check of the labels"),
+        "learning_curve": _("The learning curve"),
         "predict": _("Segmentation"),
         "interactive": _("Learning from slices"),
         "evaluate": _("Evaluation"),
@@ -134,11 +136,31 @@ def outcome(job) -> str:
     if job.kind == "check_labels":
         rows = [f"{row['id']} ({row['dice']:.2f})" for row in result["rows"][:DOUBTFUL]]
         return _("The labels that the others agree with least (Dice): {rows}.").format(rows=", ".join(rows))
+    if job.kind == "learning_curve":
+        return learningCurve(result)
     if job.kind == "suggest":
         return count(len(result["suggestions"]), _("1 scan is suggested."), _("{count} scans are suggested."))
     if job.kind in ("export", "import"):
         return _("Written: {file}").format(file=result["file"])
     return ""
+
+
+def learningCurve(result: dict) -> str:
+    """Returns whether more labels still help, from the result of a learning curve (`hssl.jobs.learning_curve`)."""
+    gain = result["gain"]
+    lead = {
+        "yes": _("More labels still help."),
+        "hardly": _("More labels hardly help any more."),
+        "unclear": _("It cannot be told yet whether more labels help."),
+    }[result["verdict"]]
+    dice = gain["dice"]
+    change = _(
+        "From {before} to {after} labelled scans, the Dice of unseen ones changed by {points:+.1f} points"
+    ).format(before=gain["before"], after=gain["after"], points=100 * dice["mean"])
+    if dice["low"] is None:
+        return f"{lead} {change}."
+    limits = _("95 % interval {low:+.1f} to {high:+.1f}").format(low=100 * dice["low"], high=100 * dice["high"])
+    return f"{lead} {change} ({limits})."
 
 
 def status(name: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ConfigurationError
 
@@ -333,17 +333,45 @@ class CompareConfig(Configuration):
     test: list[str] = []
 
 
+SHORT = Budget(steps=200)
+"""Of each training of a cross-validation, where no budget is named."""
+
+
+def _short(recipe: FinetuneConfig) -> FinetuneConfig:
+    named = "budget" in recipe.model_fields_set and recipe.budget != Budget()
+    return recipe if named else recipe.model_copy(update={"budget": SHORT})
+
+
+FoldRecipe = Annotated[FinetuneConfig, AfterValidator(_short)]
+"""The recipe of each training of a cross-validation; its `cases`, `case_count`, `validation` and `run` are set there."""
+
+
 class CheckLabelsConfig(Configuration):
     """Which labels of a task disagree most with what is learned from the others.
 
     Attributes:
-        finetune: the recipe of each fold; its `cases`, `case_count`, `validation` and `run` are set by the folds. Short
-            budgets are enough: a wrong label stands out long before a model is good.
+        finetune: the recipe of each fold. Short budgets are enough: a wrong label stands out long before a model is good.
         folds: number of folds; images of one patient are in one of them.
         name: of the check; one that was stopped goes on under its name. Empty lets the job choose the first free one.
     """
 
-    finetune: FinetuneConfig
+    finetune: FoldRecipe
+    folds: int = Field(default=5, ge=2)
+    name: str = ""
+
+
+class LearningCurveConfig(Configuration):
+    """Dice of unseen images over the number of labels, cross-validated over the labelled images of a task.
+
+    Attributes:
+        finetune: the recipe of each training.
+        case_counts: numbers of labelled images to learn from; empty means 1, 2, 4, … up to what the folds leave.
+        folds: number of folds; images of one patient are in one of them. Fewer where there are fewer patients.
+        name: of the curve; one that was stopped goes on under its name. Empty lets the job choose the first free one.
+    """
+
+    finetune: FoldRecipe
+    case_counts: list[Annotated[int, Field(ge=1)]] = []
     folds: int = Field(default=5, ge=2)
     name: str = ""
 

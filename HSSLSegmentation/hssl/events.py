@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from .errors import HSSLError, WayOut
 
 PhaseName = Literal[
-    "generate", "scans", "scan", "headers", "voxels", "grouping", "fingerprint", "store", "pretraining", "fine-tuning",
-    "training", "comparison", "test", "prediction", "evaluation", "suggestion", "report", "open", "features", "learn",
-    "learning", "predict",
+    "generate", "scans", "scan", "headers", "voxels", "grouping", "fingerprint", "store", "pretraining",
+    "fine-tuning", "training", "comparison", "cross-validation", "test", "prediction", "evaluation", "suggestion",
+    "report", "open", "features", "learn", "learning", "predict",
 ]  # fmt: skip
 """What a job can be busy with. Doors have words of their own for each, so that a new one is told to them here."""
 

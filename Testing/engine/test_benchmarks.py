@@ -15,10 +15,12 @@ if str(BENCHMARKS) not in sys.path:
 
 from experiments import ablations  # noqa: E402
 from experiments.data import draw, patient_of  # noqa: E402
-from experiments.intervals import Differences, bootstrap, paired_t  # noqa: E402
+from experiments.intervals import Differences, bootstrap  # noqa: E402
 from experiments.paired import comparison, differences  # noqa: E402
 from experiments.tables import interval, of_comparison, spread  # noqa: E402
 from recording import as_text, record  # noqa: E402
+
+from hssl.intervals import student  # noqa: E402
 
 CARDIAC = ["scd1_ph07", "scd1_ph18", "scd4_ph06", "scd4_ph19", "scd5_ph06", "scd5_ph19"]
 
@@ -65,7 +67,7 @@ def cell(values, draws=None, patients=None):
 
 
 def test_students_interval_is_the_textbooks():
-    found = paired_t([1.0, 2.0, 3.0])
+    found = student([1.0, 2.0, 3.0])
     # t(0.975, 2) = 4.303, standard error 1 / sqrt(3).
     assert (found.mean, found.count) == (2.0, 3)
     assert found.low == pytest.approx(2 - 4.3027 / np.sqrt(3), abs=1e-3)
@@ -73,7 +75,7 @@ def test_students_interval_is_the_textbooks():
 
 
 def test_one_difference_has_no_interval():
-    assert (paired_t([4.0]).low, paired_t([4.0]).high) == (None, None)
+    assert (student([4.0]).low, student([4.0]).high) == (None, None)
     assert bootstrap([[cell(np.array([[4.0]]))]]).low is None
 
 

@@ -28,7 +28,7 @@ def public(logicClass):
 
 def test_the_calls_that_scripts_rely_on_exist(logicClass):
     calls = public(logicClass)
-    training = {"pretrain", "fineTune", "compare", "resume", "runs", "estimateMemory"}
+    training = {"pretrain", "fineTune", "compare", "learningCurve", "checkLabels", "resume", "runs", "estimateMemory"}
     data = {"createWorkspace", "createSampleWorkspace", "addFolder", "addDicom", "addVolume", "images"}
     care = {"checkImages", "suggestGroups", "suggest", "openForLabelling", "setLabel"}
     results = {"segment", "segmentFolder", "evaluate", "exportModel", "importModel", "models"}
@@ -114,6 +114,8 @@ JOBS_OF_CALLS = {
     "pretrain": ("pretrain", {}),
     "fineTune": ("finetune", {"task": "brain_mr", "start": "scratch"}),
     "compare": ("compare", {"task": "brain_mr", "start": "p"}),
+    "learningCurve": ("learning_curve", {"task": "brain_mr", "start": "p"}),
+    "checkLabels": ("check_labels", {"task": "brain_mr", "start": "p"}),
     "suggest": ("suggest", {"task": "brain_mr", "model": "m"}),
     "segmentFolder": ("predict", {"folder": "in", "model": "m", "outputFolder": "out"}),
     "evaluate": ("evaluate", {"predictions": "p", "references": "r", "outputFolder": "out"}),

@@ -1,4 +1,4 @@
-"""Pretraining, fine-tuning and comparison as jobs.
+"""Pretraining, fine-tuning, comparison and cross-validation as jobs.
 
 `values` are plain values of the fields of the job's configuration (`hssl.configuration`); it is checked before anything
 starts.
@@ -35,10 +35,12 @@ def compare(starter: JobStarter, workspace: str | Path, start: str | Path, value
 
 def checkLabels(starter: JobStarter, workspace: str | Path, start: str | Path, values: dict[str, Any]) -> Job:
     """Starts a check of labels; see `HSSLSegmentationLogic.checkLabels`."""
-    recipe = {**values["finetune"], "workspace": workspace, "start": workspaceContents.startCalled(workspace, start)}
-    # Named here, so that a check that was stopped goes on under the same name.
-    name = values.get("name") or _freeRun(workspace, f"check-{recipe['task']}")
-    return starter.configured("check_labels", {**values, "finetune": recipe, "name": name}, resumable=True)
+    return _crossValidated(starter, "check_labels", "check", workspace, start, values)
+
+
+def learningCurve(starter: JobStarter, workspace: str | Path, start: str | Path, values: dict[str, Any]) -> Job:
+    """Starts a learning curve; see `HSSLSegmentationLogic.learningCurve`."""
+    return _crossValidated(starter, "learning_curve", "curve", workspace, start, values)
 
 
 def estimateMemory(starter: JobStarter, workspace: str | Path, values: dict[str, Any]) -> Job:
@@ -61,6 +63,15 @@ def _trained(starter: JobStarter, kind: str, workspace: str | Path, wish: str, v
     run = values.get("run") or _freeRun(workspace, wish)
     values = {**values, "workspace": workspace, "run": run}
     return starter.configured(kind, values, run=Path(workspace) / "runs" / run, resumable=True)
+
+
+def _crossValidated(
+    starter: JobStarter, kind: str, wish: str, workspace: str | Path, start: str | Path, values: dict[str, Any]
+) -> Job:
+    recipe = {**values["finetune"], "workspace": workspace, "start": workspaceContents.startCalled(workspace, start)}
+    # Named here, so that one that was stopped goes on under the same name.
+    name = values.get("name") or _freeRun(workspace, f"{wish}-{recipe['task']}")
+    return starter.configured(kind, {**values, "finetune": recipe, "name": name}, resumable=True)
 
 
 def _freeRun(workspace: str | Path, wish: str) -> str:

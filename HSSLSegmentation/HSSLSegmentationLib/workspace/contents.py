@@ -13,8 +13,8 @@ CATALOGUE_FILE = "dataset.json"
 SCRATCH, BEST, PRETRAINED = "scratch", "best", "pretrained"
 """Starts of a fine-tuning that are no names: nothing, the best there is, the latest pretraining."""
 
-_PART = r"(?:pretrained|scratch)-\d+-\d+|fold-\d+"
-"""What the name of a run has behind that of the comparison, or the check of labels, that it is a part of."""
+_PART = r"(?:pretrained|scratch)-\d+-\d+|fold-\d+(?:-\d+)?"
+"""What the name of a run has behind that of the comparison, check of labels or learning curve that it is a part of."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class RunInfo:
         state: "finished", "unfinished" (it has a checkpoint to go on from), or "empty".
         task: what a fine-tuning segments.
         start: where a fine-tuning started from.
-        comparison: name of the comparison, or check of labels, that the run is a part of; "" for a run of its own.
+        comparison: name of the comparison, check of labels or learning curve that the run is a part of; "" for a run of its
+            own.
         result: what the engine wrote at the end (`hssl.models.run_folder.RunResult`); None before it.
     """
 
@@ -71,7 +72,9 @@ def runs(workspace: str | Path) -> list[RunInfo]:
     from hssl.errors import InputError
     from hssl.models.run_folder import all_runs
 
-    folders = [c for kind in ("comparisons", "checks") for c in (Path(workspace) / kind).glob("*") if c.is_dir()]
+    folders = [
+        c for kind in ("comparisons", "checks", "curves") for c in (Path(workspace) / kind).glob("*") if c.is_dir()
+    ]
     comparisons = sorted((c.name for c in folders), key=len)
     renamed = _renamedTasks(workspace)
     found = []

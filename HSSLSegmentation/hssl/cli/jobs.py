@@ -1,4 +1,4 @@
-"""Commands that run jobs: pretrain, finetune, compare, predict, evaluate, suggest, demo, estimate."""
+"""Commands that run jobs: pretrain, finetune, compare, learning-curve, check-labels, predict, evaluate, suggest, …"""
 
 from __future__ import annotations
 
@@ -65,16 +65,18 @@ FIELDS = {
     "slices": "network.in_slices",
 }
 """Fields of the configuration that have another name or place than their option."""
+_OF_FOLDS = {
+    "minutes": "finetune.budget.minutes",
+    "steps": "finetune.budget.steps",
+    **{
+        option: f"finetune.{option}"
+        for option in ("workspace", "task", "start", "exclude", "seed", "device", "threads")
+    },
+}
 FIELDS_OF = {
     "pretrain": {"task": "tasks"},
-    "check_labels": {
-        "minutes": "finetune.budget.minutes",
-        "steps": "finetune.budget.steps",
-        **{
-            option: f"finetune.{option}"
-            for option in ("workspace", "task", "start", "exclude", "seed", "device", "threads")
-        },
-    },
+    "check_labels": _OF_FOLDS,
+    "learning_curve": {"labels": "case_counts", **_OF_FOLDS},
     "compare": {
         "labels": "case_counts",
         "minutes": "finetune.budget.minutes",
@@ -87,7 +89,9 @@ FIELDS_OF = {
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to the application."""
-    for command in (pretrain, finetune, compare, check_labels, predict, evaluate, suggest, demo, estimate):
+    for command in (
+        pretrain, finetune, compare, learning_curve, check_labels, predict, evaluate, suggest, demo, estimate,
+    ):  # fmt: skip
         app.command()(command)
 
 
@@ -210,6 +214,45 @@ def compare(
 
     def show(done: Done) -> None:
         typer.echo(f"Table, plot and figures: {done.result['folder']}")
+
+    _run(context, show)
+
+
+def learning_curve(
+    context: typer.Context,
+    workspace: Workspace = None,
+    config: ConfigFile = None,
+    task: Annotated[str | None, typer.Option(help="The task whose labels are counted.")] = None,
+    start: Annotated[str | None, typer.Option(help="scratch, a pretraining run, or a model file.")] = None,
+    labels: Annotated[
+        list[int] | None,
+        typer.Option(help="Number of labelled images; may be repeated. [default: 1, 2, 4, …]", show_default=False),
+    ] = None,
+    folds: Annotated[int | None, typer.Option(help="Number of folds. [default: 5]", show_default=False)] = None,
+    exclude: Exclude = None,
+    name: Annotated[str | None, typer.Option(help="Name of the curve; one that was stopped goes on.")] = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    seed: Seed = None,
+    device: Device = None,
+    threads: Threads = None,
+    stop_file: StopFile = None,
+    json: Json = False,
+) -> None:
+    """Tell whether more labels still help: Dice over the number of labels, cross-validated with short trainings."""
+
+    def show(done: Done) -> None:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("labelled", "Dice", "95 %", "folds")
+        for point in done.result["points"]:
+            dice = point["dice"]
+            limits = "–" if dice["low"] is None else f"{dice['low']:.3f} to {dice['high']:.3f}"
+            table.add_row(str(point["count"]), f"{dice['mean']:.3f}", limits, str(dice["count"]))
+        Console().print(table)
+        typer.echo(done.result["text"])
+        typer.echo(done.result["folder"])
 
     _run(context, show)
 

@@ -57,6 +57,7 @@ JOBS = {
         JobKind("evaluate", configuration.EvaluateConfig),
         JobKind("suggest", configuration.SuggestConfig),
         JobKind("check_labels", configuration.CheckLabelsConfig),
+        JobKind("learning_curve", configuration.LearningCurveConfig),
         JobKind("estimate", configuration.PretrainConfig, stoppable=False),
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import torch
 from ..configuration import CheckLabelsConfig, FinetuneConfig
 from ..errors import ConfigurationError
 from ..events import Done, Message, Metrics, OnEvent, Phase, Stop, Stopped, as_part, ignore, never
-from ..files import read_json, write_json
+from ..files import write_json
+from ..learning.start import Start
 from ..locks import FolderLock
 from ..models.run_folder import free_name, run_path
 from ..workspace.catalogue import Catalogue
-from .compare import evaluate_on_cases
-from .evaluate import summary_of
+from ..workspace.seen import labels_seen_by
+from .compare import NOT_COMPARED, evaluate_on_cases, kept_or_new
+from .evaluate import Row, summary_of
 from .finetune import drawn_by_patient, finetune
 
 FOLDER, RESULT = "checks", "check.json"
@@ -32,7 +35,8 @@ def check_labels(config: CheckLabelsConfig, on_event: OnEvent = ignore, stop: St
         classes, against the image's own label), classes (Dice by name) and run (the network that has not seen it).
 
     Raises:
-        ConfigurationError: there are fewer labelled patients than folds, or the check of that name is another one.
+        ConfigurationError: there are fewer labelled patients than folds, the start has learned from these labels, or the
+            check of that name is another one.
         HSSLError: a fold failed.
 
     Example:
@@ -43,14 +47,16 @@ def check_labels(config: CheckLabelsConfig, on_event: OnEvent = ignore, stop: St
     """
     recipe = config.finetune
     catalogue = Catalogue.load(recipe.workspace)
-    folds = _folds(catalogue, config)
+    folds = folds_of(catalogue, recipe, config.folds)
+    refuse_to_judge_what_was_learned(recipe, catalogue, [id for fold in folds for id in fold])
     name = config.name or free_name(recipe.workspace, f"check-{recipe.task}")
     run_path(catalogue.workspace, name)  # refuses names that are no folder names
     folder = catalogue.workspace / FOLDER / name
     with FolderLock(folder, "this check"):
-        kept = _kept(folder, config, folds)
+        new = {"task": recipe.task, "recipe": comparable(recipe), "folds": folds, "folds_done": 0, "rows": []}
+        kept = kept_or_new(folder / RESULT, new, "check of labels", ("task", "recipe", "folds"))
         for number in range(1, len(folds) + 1):
-            on_event(Phase(name="comparison", index=number, count=len(folds), detail=f"fold {number}"))
+            on_event(Phase(name="cross-validation", index=number, count=len(folds), detail=f"fold {number}"))
             if number <= kept["folds_done"]:
                 continue
             rows = _fold(config, catalogue, folds, number, name, on_event, stop)
@@ -69,25 +75,89 @@ def check_labels(config: CheckLabelsConfig, on_event: OnEvent = ignore, stop: St
     return Done(result={"task": recipe.task, "folder": str(folder), "rows": kept["rows"]})
 
 
-def _folds(catalogue: Catalogue, config: CheckLabelsConfig) -> list[list[str]]:
-    """Returns the ids of each fold: drawn by the seed, the images of a patient together."""
-    recipe = config.finetune
+def folds_of(catalogue: Catalogue, recipe: FinetuneConfig, count: int) -> list[list[str]]:
+    """Returns the ids of each fold of a task's labelled images: drawn by the seed, the images of a patient together.
+
+    Raises:
+        ConfigurationError: there are fewer labelled patients than folds, or an id to be left out is unknown.
+    """
     catalogue.task(recipe.task)
     catalogue.require(recipe.exclude, "to be left out")
     taken = catalogue.with_patients(recipe.exclude)
     labelled = [i.id for i in catalogue.usable(recipe.task, labelled=True) if i.id not in taken]
     order = drawn_by_patient(catalogue, labelled, recipe.seed)
     patients = list(dict.fromkeys(catalogue.patient_of(catalogue.image(id)) for id in order))
-    if len(patients) < config.folds:
+    if len(patients) < count:
         raise ConfigurationError(
-            f"task {recipe.task!r} has labels of {len(patients)} patients, too few for {config.folds} folds",
+            f"task {recipe.task!r} has labels of {len(patients)} patients, too few for {count} folds",
             "Label more, or choose fewer folds.",
         )
-    fold_of = {patient: n % config.folds for n, patient in enumerate(patients)}
-    folds: list[list[str]] = [[] for _ in range(config.folds)]
+    fold_of = {patient: n % count for n, patient in enumerate(patients)}
+    folds: list[list[str]] = [[] for _ in range(count)]
     for id in order:
         folds[fold_of[catalogue.patient_of(catalogue.image(id))]].append(id)
     return folds
+
+
+def comparable(recipe: FinetuneConfig) -> dict[str, Any]:
+    """Returns what must stay the same in a recipe when a series of trainings goes on."""
+    return recipe.model_dump(mode="json", exclude=NOT_COMPARED - {"start", "seed"})
+
+
+def refuse_to_judge_what_was_learned(recipe: FinetuneConfig, catalogue: Catalogue, ids: Sequence[str]) -> None:
+    """Refuses a start that has learned from labels that are to be held out: it would know the answers.
+
+    Raises:
+        ConfigurationError: with some of these images.
+    """
+    start = Start.named(recipe.start, recipe.workspace)
+    provenance = None if start.description is None else start.description.provenance
+    known = [image.id for image in labels_seen_by(provenance, map(catalogue.image, ids))]
+    if known:
+        raise ConfigurationError(
+            f"{recipe.start} has learned from labels of {len(known)} of the {len(ids)} images "
+            f"({', '.join(known[:3])}{', …' if len(known) > 3 else ''}), and would not be tested on unknown ones",
+            "Start from a pretraining, or from scratch.",
+        )
+
+
+def tested_on_fold(
+    recipe: FinetuneConfig,
+    catalogue: Catalogue,
+    cases: Sequence[str],
+    held_out: Sequence[str],
+    run: str,
+    on_event: OnEvent,
+    stop: Stop,
+) -> tuple[dict[str, Any], list[Row]] | None:
+    """Fine-tunes on some images and compares others, which the training sees nothing of, with their labels.
+
+    Args:
+        recipe: of the training; its `cases`, `case_count`, `validation`, `exclude` and `run` are set here.
+        cases, held_out: ids of the labelled images to train and to test on.
+        run: name of the training's run; one that was stopped goes on.
+
+    Returns:
+        The training's result and a row for each image and class; None when it was stopped.
+    """
+    values = {
+        **recipe.model_dump(),
+        "cases": list(cases),
+        "case_count": 0,
+        "validation": [],
+        "exclude": sorted({*recipe.exclude, *held_out}),
+        "run": run,
+    }
+    done = finetune(FinetuneConfig.checked(values), as_part(on_event), stop)
+    if done.stopped:
+        return None
+    try:
+        with torch.inference_mode():
+            images = [catalogue.image(id) for id in held_out]
+            rows = evaluate_on_cases(Path(done.result["run"]), catalogue, images, recipe.device, on_event, stop)
+    except Stopped:
+        return None
+    return done.result, rows
 
 
 def _fold(
@@ -100,42 +170,17 @@ def _fold(
     stop: Stop,
 ) -> list[dict[str, Any]] | None:
     """Trains on the other folds and returns a row for each image of this one; None when it was stopped."""
-    recipe, held_out = config.finetune, folds[number - 1]
-    values = {
-        **recipe.model_dump(),
-        "cases": [id for n, fold in enumerate(folds, 1) if n != number for id in fold],
-        "case_count": 0,
-        "validation": [],
-        "exclude": sorted({*recipe.exclude, *held_out}),
-        "run": f"{name}-fold-{number}",
-    }
-    done = finetune(FinetuneConfig.checked(values), as_part(on_event), stop)
-    if done.stopped:
+    held_out = folds[number - 1]
+    others = [id for n, fold in enumerate(folds, 1) if n != number for id in fold]
+    found = tested_on_fold(config.finetune, catalogue, others, held_out, f"{name}-fold-{number}", on_event, stop)
+    if found is None:
         return None
-    run = Path(done.result["run"])
-    try:
-        with torch.inference_mode():
-            images = [catalogue.image(id) for id in held_out]
-            measured = evaluate_on_cases(run, catalogue, images, recipe.device, on_event, stop)
-    except Stopped:
-        return None
+    training, measured = found
     rows = []
     for id in held_out:
         own = [row for row in measured if row.case == id]
         # A class that neither the label nor the network has agrees, and is measured by nothing.
         dice = summary_of(own)["mean_dice"]
         classes = {row.class_name: row.dice for row in own}
-        rows.append({"id": id, "dice": 1.0 if dice is None else dice, "classes": classes, "run": str(run)})
+        rows.append({"id": id, "dice": 1.0 if dice is None else dice, "classes": classes, "run": training["run"]})
     return rows
-
-
-def _kept(folder: Path, config: CheckLabelsConfig, folds: list[list[str]]) -> dict[str, Any]:
-    """Returns what the check of that name has found so far."""
-    new: dict[str, Any] = {"task": config.finetune.task, "folds": folds, "folds_done": 0, "rows": []}
-    path = folder / RESULT
-    if not path.exists():
-        return new
-    kept: dict[str, Any] = read_json(path)
-    if any(kept.get(key) != new[key] for key in ("task", "folds")):
-        raise ConfigurationError(f"{folder} is a check of other labels or folds", "Choose another name.")
-    return kept

@@ -76,7 +76,15 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
             on_event(
                 Message(level="warning", text=f"{text}: {', '.join(known)}; its figures are better than they should be")
             )
-        kept = _kept(folder, config, test, known)
+        new = {
+            "task": recipe.task,
+            "start": config.start,
+            "recipe": recipe.model_dump(mode="json", exclude=NOT_COMPARED),
+            "test": [i.id for i in test],
+            "seen_by_start": known,
+            "rows": [],
+        }
+        kept = kept_or_new(folder / RESULT, new, "comparison", ("task", "start", "recipe", "test"))
         rows: list[dict[str, Any]] = kept["rows"]
         done_trials = {(r["start"], r["case_count"], r["seed"]) for r in rows}
         trials = [(kind, n, s) for s in config.seeds for n in config.case_counts for kind in ("pretrained", "scratch")]
@@ -112,36 +120,32 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
     return Done(result={"folder": str(folder), "rows": rows, "seen_by_start": known})
 
 
-def _kept(folder: Path, config: CompareConfig, test: Sequence[Image], known: list[str]) -> dict[str, Any]:
-    """Returns what the comparison of that name has found so far, and marks its folder as one.
+def kept_or_new(path: Path, new: dict[str, Any], what: str, same: Sequence[str]) -> dict[str, Any]:
+    """Returns what a series of trainings has found so far; a new one is begun, and marks its folder as one.
+
+    Args:
+        path: of its file; nothing but hidden files may be beside it when it is begun.
+        new: what the file of a new one holds: "rows", and what makes the series what it is.
+        what: such a series is called.
+        same: keys of what must be the same when it goes on.
 
     Raises:
-        OutputError: the folder holds something that is no comparison.
-        ConfigurationError: it is one of another start, recipe or test set.
+        OutputError: the folder holds something else.
+        ConfigurationError: the series was begun with something else under one of these keys.
     """
-    recipe = config.finetune.model_dump(mode="json", exclude=NOT_COMPARED)
-    path = folder / RESULT
-    new = {
-        "task": recipe["task"],
-        "start": config.start,
-        "recipe": recipe,
-        "test": [i.id for i in test],
-        "seen_by_start": known,
-        "rows": [],
-    }
     if not path.exists():
-        if any(not p.name.startswith(".") for p in folder.iterdir()):
-            raise OutputError(folder, "is there already and is no comparison of HSSL", "Choose another name.")
+        if any(not p.name.startswith(".") for p in path.parent.iterdir()):
+            raise OutputError(path.parent, f"is there already and is no {what} of HSSL", "Choose another name.")
         write_json(path, new)
         return new
     kept = read_json(path)
-    if not isinstance(kept, dict) or not {"task", "test", "rows"} <= kept.keys():
-        raise OutputError(path, "is there already and is no comparison of HSSL", "Choose another name.")
-    differing = [key for key in ("task", "start", "recipe", "test") if kept.get(key) != new[key]]
+    if not isinstance(kept, dict) or not new.keys() <= kept.keys():
+        raise OutputError(path, f"is there already and is no {what} of HSSL", "Choose another name.")
+    differing = [key for key in same if kept[key] != new[key]]
     if differing:
         raise ConfigurationError(
-            f"{folder}: this comparison was started with another {', '.join(differing)}",
-            "Choose another name for the comparison, or go on with its own configuration.",
+            f"{path.parent}: this {what} was started with another {', '.join(differing)}",
+            f"Choose another name for the {what}, or go on with its own configuration.",
         )
     return kept
 

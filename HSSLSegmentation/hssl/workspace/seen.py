@@ -39,6 +39,18 @@ def seen_by(provenance: Mapping[str, Any] | None, images: Iterable[Image]) -> li
     return [i for i in images if i.content in contents or (i.patient and _patient(i) in patients)]
 
 
+def labels_seen_by(provenance: Mapping[str, Any] | None, images: Iterable[Image]) -> list[Image]:
+    """As `seen_by`, of trainings that learned from labels alone: a pretraining that looked at images does not count."""
+    learned, level = [], provenance
+    while isinstance(level, Mapping):
+        configuration = level.get("configuration")
+        made = configuration if isinstance(configuration, Mapping) else {}
+        if made.get("kind") == "finetune" or made.get("with_labels"):
+            learned.append({SEEN: level.get(SEEN)})
+        level = level.get("pretraining") or level.get("started_from")
+    return seen_by({str(number): one for number, one in enumerate(learned)}, images)
+
+
 def contents_seen(provenance: Mapping[str, Any] | None, contents: Iterable[str]) -> list[str]:
     """As `seen_by`, of images of which only the content is known (see `workspace.identity.content_of`)."""
     known = {content for one in _lists(provenance) for content in one.get("images", [])}

@@ -1,4 +1,4 @@
-"""Confidence intervals of paired differences."""
+"""Confidence intervals of paired differences over draws and test patients."""
 
 from __future__ import annotations
 
@@ -7,28 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with the limits of its 95 % confidence interval; None where there is too little to say."""
-
-    mean: float
-    low: float | None
-    high: float | None
-    count: int
-
-
-def paired_t(differences: Sequence[float]) -> Interval:
-    """Returns the mean of paired differences with Student's interval; needs two of them for limits."""
-    values = np.asarray(differences, float)
-    if len(values) < 2:
-        return Interval(float(values.mean()), None, None, len(values))
-    half = stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return Interval(float(values.mean()), float(values.mean() - half), float(values.mean() + half), len(values))
+from hssl.intervals import CONFIDENCE, Interval
 
 
 @dataclass(frozen=True)

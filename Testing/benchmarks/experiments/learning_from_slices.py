@@ -17,6 +17,7 @@ from hssl.imaging.labels import read_label_map
 from hssl.imaging.volumes import read_volume
 from hssl.interactive.session import InteractiveSession
 from hssl.interactive.slice_priors import Plane
+from hssl.intervals import student
 from hssl.models.description import ModelDescription
 from hssl.models.model_file import load_model
 from hssl.models.network import build_network
@@ -24,7 +25,6 @@ from hssl.preprocessing.normalisation import slice_axis_of
 from HSSLSegmentationLib.scene.annotatedSlices import paintedSlices
 
 from .filling import filled
-from .intervals import paired_t
 from .runner import Runner
 
 KS = (3, 5, 7)
@@ -208,7 +208,7 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
                 "volumes": len(means["HSSL"]),
                 "mean": {m: float(np.mean(list(cases.values()))) for m, cases in means.items()},
                 "lead": {
-                    m: asdict(paired_t([means["HSSL"][c] - cases[c] for c in means["HSSL"]]))
+                    m: asdict(student([means["HSSL"][c] - cases[c] for c in means["HSSL"]]))
                     for m, cases in means.items()
                     if m != "HSSL"
                 },

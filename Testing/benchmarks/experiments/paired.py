@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from hssl.intervals import student
+
 from .data import patient_of
-from .intervals import Differences, bootstrap, paired_t
+from .intervals import Differences, bootstrap
 
 Row = dict[str, Any]
 
@@ -46,7 +48,7 @@ def comparison(rows: Sequence[Row], against: str, by: Sequence[str] = ("task", "
             cell = differences(own, start, against)
             if cell.values.size:
                 measured[start][own[0]["task"]].append(cell)
-                found[start]["difference"] = asdict(paired_t(cell.values.mean(1)))
+                found[start]["difference"] = asdict(student(cell.values.mean(1)))
                 found[start]["difference_bootstrap"] = asdict(bootstrap([[cell]]))
         cells.append({**dict(zip(by, values, strict=True)), "starts": found})
     means = {start: [cell.values.mean() for own in found.values() for cell in own] for start, found in measured.items()}
