@@ -223,7 +223,7 @@ def test_a_damaged_workspace_is_told_where_it_is_used(panel, workspace):
 def test_a_workspace_that_vanishes_is_no_error(panel, workspace):
     workspace.rename(workspace.with_name("moved"))
     panel.refresh()
-    assert "press Create" in panel.dataset.ui.hintLabel.text
+    assert "Create a workspace here" in panel.dataset.ui.hintLabel.text
 
 
 @pytest.fixture

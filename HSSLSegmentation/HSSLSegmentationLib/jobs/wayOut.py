@@ -9,7 +9,7 @@ def hintOf(event) -> str:
         "frame": _("frame"),
         "channel": _("channel"),
         "check": _("Dataset, Actions, or logic.checkImages"),
-        "create": _("Dataset, Create, or logic.createWorkspace"),
+        "create": _("Dataset, Create a workspace here, or logic.createWorkspace"),
         "overwrite": _("overwrite"),
         "spacing": _("spacing"),
         "structures": _("structures"),

@@ -139,7 +139,7 @@ class DatasetSection:
         elif not known and panel.workspace:
             ui.hintLabel.text = panel.catalogueProblem
         elif not known:
-            ui.hintLabel.text = _("<b>Next:</b> press Create to make this folder a workspace.")
+            ui.hintLabel.text = _("<b>Next:</b> press <i>Create a workspace here</i>.")
         elif not count:
             ui.hintLabel.text = _("<b>Next:</b> add scans, with or without labels. Unlabelled ones help, too.")
         elif not labelled:
