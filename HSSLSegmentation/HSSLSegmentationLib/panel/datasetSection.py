@@ -421,8 +421,8 @@ class DatasetSection:
     def onCheckLabels(self) -> None:
         panel, chosen = self.panel, self.selectedImages()
         if chosen:
-            task, minutes = panel.catalogue.image(chosen[0]).task, panel.parameterNode.fineTuneMinutes or None
-            panel.startJob(self.jobView, lambda: panel.logic.checkLabels(panel.workspace, task, minutes=minutes))
+            task = panel.catalogue.image(chosen[0]).task
+            panel.startJob(self.jobView, lambda: panel.logic.checkLabels(panel.workspace, task))
 
     def onConfirm(self) -> None:
         with told(_("The change could not be saved.")):

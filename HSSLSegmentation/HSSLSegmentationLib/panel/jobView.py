@@ -77,8 +77,12 @@ class JobView:
         self._releasePlot()
 
     def _told(self, job: Job, event) -> None:
-        if event is not None and event.event in ("losses", "metrics"):
+        # The trainings of folds follow each other too fast for curves of their own.
+        ofFolds = job.kind in ("check_labels", "learning_curve")
+        if event is not None and event.event in ("losses", "metrics") and not ofFolds:
             self._add(event.event, event.step, event.values)
+        if job.kind == "learning_curve" and job.state == "done" and not self.curves:
+            self._addLearningCurve(job.result["points"])
         if event is None or event.event in ("done", "failed", "phase"):
             self.update()
 
@@ -140,6 +144,14 @@ class JobView:
         else:
             curves = self._curves(key, _("Dice on held-out cases"), _("Dice"))
         curves.add(step, self._named(values))
+
+    def _addLearningCurve(self, points: list[dict]) -> None:
+        curves = Curves(_("Do more labels help?"), _("Dice of unseen scans"), _("Labelled scans"), marked=True)
+        for point in points:
+            dice = point["dice"]
+            limits = {_("from"): dice["low"], _("to"): dice["high"]} if dice["low"] is not None else {}
+            curves.add(point["count"], {_("mean of the folds"): dice["mean"], **limits})
+        self.curves["learning"] = curves
 
     def _showEarlier(self, job: Job) -> None:
         """The curves of a run that goes on begin where the run began."""

@@ -10,6 +10,7 @@ from ..scene import labelling
 from ..scene import pictures as scenePictures
 from ..workspace import contents as workspaceContents
 from . import classChoice
+from .labelCheck import LabelCheck
 from .labelLoop import LabelLoop
 from .telling import told
 
@@ -39,10 +40,17 @@ class LabelNext:
         ui.openButton.connect("clicked(bool)", self.onOpen)
         ui.keepButton.connect("clicked(bool)", self.onKeep)
         self.loop = LabelLoop(panel, ui, jobView, self.task)
+        self.check = LabelCheck(panel, ui, jobView, self.task)
 
     def release(self) -> None:
         """Lets go of what the loop holds."""
         self.loop.release()
+        self.check.release()
+
+    def sceneCloses(self) -> None:
+        """Forgets what is about to vanish."""
+        self.loop.sceneCloses()
+        self.check.sceneCloses()
 
     def update(self) -> None:
         """Shows what was suggested last, without what has been labelled since."""
@@ -72,6 +80,7 @@ class LabelNext:
                 reason = str(error)
         panel.offer(ui.suggestButton, reason, tip)
         self.loop.update()
+        self.check.update()
         self._showKept(catalogue)
 
     def task(self) -> str:

@@ -52,6 +52,7 @@ class Panel:
         self.catalogueProblem = ""
         self._runs: list | None = None
         self._models: list | None = None
+        self._found: dict[tuple[str, str], dict | None] = {}
         self._closeQuestion = CloseQuestion()
         self._jobViews: list[JobView] = []
         self._refreshTimer = qt.QTimer()
@@ -131,7 +132,7 @@ class Panel:
         for view in self._jobViews:
             view.sceneCloses()
         self.segment.sceneCloses()
-        self.dataset.labelNext.loop.sceneCloses()
+        self.dataset.labelNext.sceneCloses()
         if self.job is not None and self.job.isRunning() and self.job.kind == "predict":
             self.job.stop()
 
@@ -210,6 +211,13 @@ class Panel:
             self._models = workspaceContents.models(self.workspace) if self.catalogue is not None else []
         return self._models
 
+    def found(self, kind: str, task: str) -> dict | None:
+        """Returns what the latest check of labels ("checks") or learning curve ("curves") of a task has found, or None."""
+        key = (kind, task)
+        if key not in self._found:
+            self._found[key] = workspaceContents.latestResult(self.workspace, kind, task)
+        return self._found[key]
+
     def isOfWorkspace(self, run: Path) -> bool:
         """Tells whether a run's folder belongs to the chosen workspace (another may have been chosen meanwhile)."""
         return bool(self.workspace) and run.parent.parent == Path(self.workspace).expanduser().absolute()
@@ -218,6 +226,7 @@ class Panel:
         """Forgets what was read from the workspace and of the packages: it is read again when it is asked for."""
         installation.forget()
         self._catalogue = self._catalogueStamp = self._counts = self._runs = self._models = None
+        self._found = {}
         self.settings.forget()
 
     def refreshSoon(self) -> None:

@@ -25,9 +25,10 @@ class Curves:
 
     Args:
         hidden: names that are in the table only, such as a sum that would dwarf its parts.
+        marked: the points are marked, where they are few.
     """
 
-    def __init__(self, title: str, yTitle: str, xTitle: str = "", hidden: tuple[str, ...] = ()):
+    def __init__(self, title: str, yTitle: str, xTitle: str = "", hidden: tuple[str, ...] = (), marked: bool = False):
         self.table = _add("vtkMRMLTableNode", title + " " + _("values"))
         # Slicer would ask at every exit to save it; the numbers are in the run's folder.
         self.table.SetHideFromEditors(True)
@@ -36,7 +37,7 @@ class Curves:
         self.chart.SetXAxisTitle(xTitle or _("Step"))
         self.chart.SetYAxisTitle(yTitle)
         self.series: dict[str, object] = {}
-        self._hidden = hidden
+        self._hidden, self._marked = hidden, marked
         self._columns: list[str] = []
         self._waiting: list[tuple[float, dict[str, float]]] = []
         self._lastStep = -math.inf
@@ -102,7 +103,8 @@ class Curves:
         series.SetYColumnName(name)
         series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
         series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleSolid)
-        series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
+        style = slicer.vtkMRMLPlotSeriesNode
+        series.SetMarkerStyle(style.MarkerStyleCircle if self._marked else style.MarkerStyleNone)
         series.SetColor(*COLORS[len(self.series) % len(COLORS)])
         self.series[name] = series
         self.chart.AddAndObservePlotSeriesNodeID(series.GetID())

@@ -124,6 +124,26 @@ def models(workspace: str | Path) -> list[ModelInfo]:
     return found
 
 
+def latestResult(workspace: str | Path, kind: str, task: str) -> dict | None:
+    """Returns what the latest check of labels ("checks") or learning curve ("curves") of a task has found, or None.
+
+    A task that was renamed since has its results still; a damaged one is passed over.
+    """
+    from hssl.errors import InputError
+    from hssl.files import read_json
+
+    renamed = _renamedTasks(workspace)
+    files = sorted((Path(workspace) / kind).glob("*/*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    for file in files:
+        try:
+            values = read_json(file)
+        except InputError:
+            continue
+        if isinstance(values, dict) and values.get("rows") and task in (values["task"], renamed.get(values["task"])):
+            return values
+    return None
+
+
 def latestPretraining(runs: list[RunInfo]) -> str:
     """Returns the name of the latest finished pretraining, "" when there is none."""
     return next((r.name for r in reversed(runs) if r.kind == "pretrain" and r.state == "finished"), "")

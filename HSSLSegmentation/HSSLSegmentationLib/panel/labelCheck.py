@@ -1,0 +1,169 @@
+"""Are the labels right, and do more of them still help: the doubtful ones with both outlines, and the curve of Dice."""
+
+from typing import Any
+
+from slicer.i18n import tr as _
+
+import slicer
+
+from .. import wording
+from ..jobs.job import Job
+from ..scene import labelling
+from ..scene import pictures as scenePictures
+from ..scene.comparison import FIRST, SECOND, Comparison
+from .telling import told
+
+FOLDS, FEWEST = 5, 3
+"""Parts of the labels that are looked at one after the other; patients with a label that are needed."""
+SHOWN = 20
+"""Doubtful labels at once."""
+
+
+class LabelCheck:
+    """Part of *What to label next*.
+
+    Args:
+        panel: the panel.
+        ui: the widgets.
+        jobView: shows the jobs.
+        task: returns the chosen task.
+    """
+
+    def __init__(self, panel, ui, jobView, task):
+        self.panel, self.ui, self.jobView, self._task = panel, ui, jobView, task
+        self._rows: list[dict] = []
+        self._shown: tuple = ()
+        self._comparison: Comparison | None = None
+        self._job: Job | None = None
+        self._compared: dict[str, Any] = {}
+        ui.checkButton.connect("clicked(bool)", self.onCheck)
+        ui.curveButton.connect("clicked(bool)", self.onCurve)
+        ui.compareButton.connect("clicked(bool)", self.onCompare)
+        ui.endCompareButton.connect("clicked(bool)", self.onEnd)
+        ui.doubtsList.connect("itemDoubleClicked(QListWidgetItem*)", self.onCompare)
+
+    def release(self) -> None:
+        """Ends the comparison."""
+        self._forgetJob()
+        self.onEnd()
+
+    def sceneCloses(self) -> None:
+        """Forgets the nodes, which are about to vanish."""
+        self._comparison = None
+        self._forgetJob()
+
+    def update(self) -> None:
+        """Shows what the last check and the last curve of the task have found."""
+        panel, ui, task = self.panel, self.ui, self._task()
+        reason = panel.reasonNotReady()
+        if not reason and self._patients() < FEWEST:
+            reason = _("It takes labelled scans of three patients at least.")
+        panel.offer(
+            ui.checkButton,
+            reason,
+            _("Trains on a part of the labels and looks which of the others disagree most, part by part."),
+        )
+        panel.offer(
+            ui.curveButton,
+            reason,
+            _("Trains on 1, 2, 4, … of the labels and tests on the others: do more labels still help?"),
+        )
+        check, curve = panel.found("checks", task), panel.found("curves", task)
+        text = wording.learningCurve(curve) if curve is not None and "verdict" in curve else ""
+        ui.curveLabel.text = text
+        ui.curveLabel.setVisible(bool(text))
+        self._fill([] if check is None else check["rows"])
+        ui.doubtsHolder.setVisible(bool(self._rows))
+        ui.endCompareButton.setVisible(self._comparison is not None)
+        ui.legendLabel.setVisible(self._comparison is not None)
+        panel.offer(
+            ui.compareButton,
+            panel.reasonNotReady(),
+            _("Opens the scan with its label, and with what a network that has not seen it would draw."),
+        )
+
+    def _fill(self, rows: list[dict]) -> None:
+        known = {image.id: image for image in self.panel.catalogue.images}
+        rows = [row for row in rows if row["id"] in known][:SHOWN]
+        shown = tuple((row["id"], row["dice"], known[row["id"]].review) for row in rows)
+        if shown == self._shown:
+            return
+        self._rows, self._shown = rows, shown
+        self.ui.doubtsList.clear()
+        for id, dice, review in shown:
+            said = f"  ·  {wording.status(review)}" if review in ("approved", "flagged") else ""
+            self.ui.doubtsList.addItem(f"{dice:.2f}   {id}{said}")
+        if rows:
+            self.ui.doubtsList.setCurrentRow(0)
+
+    def onCheck(self) -> None:
+        panel, task = self.panel, self._task()
+        folds = min(FOLDS, self._patients())
+        panel.startJob(self.jobView, lambda: panel.logic.checkLabels(panel.workspace, task, folds=folds))
+
+    def _patients(self) -> int:
+        catalogue = self.panel.catalogue
+        return len({catalogue.patient_of(image) for image in catalogue.usable(self._task(), labelled=True)})
+
+    def onCurve(self) -> None:
+        panel, task = self.panel, self._task()
+        panel.startJob(self.jobView, lambda: panel.logic.learningCurve(panel.workspace, task))
+
+    def onCompare(self, *_item) -> None:
+        """Opens the chosen case with its label; the network's outline comes when it is there."""
+        panel, number = self.panel, self.ui.doubtsList.currentRow
+        if not 0 <= number < len(self._rows) or panel.reasonBusy():
+            return
+        self.onEnd()
+        row = self._rows[number]
+        with told(_("The scan could not be opened."), waitCursor=True):
+            labelling.open(panel.catalogue, row["id"])
+            volumeNode = scenePictures.shown(panel.catalogue, row["id"])
+            job = panel.startJob(
+                self.jobView, lambda: panel.logic.segment(volumeNode, row["run"], waitForCompletion=False)
+            )
+            self._compared = row
+            if job is not None:
+                self._job = job
+                job.addObserver(self._told)
+        panel.refresh()
+
+    def onEnd(self) -> None:
+        """Shows the label alone again."""
+        if self._comparison is not None:
+            self._comparison.end()
+            self._comparison = None
+            self.panel.refreshSoon()
+
+    def _told(self, job: Job, event) -> None:
+        if job.isRunning() or job is not self._job:
+            return
+        self._job = None
+        if job.state != "done" or job.segmentationNode is None:
+            return
+        job.writer.release()
+        label = labelling.drawn(job.volumeNode)
+        if label is None:
+            return
+        network = job.segmentationNode
+        network.SetName(_("{name} by a network that has not seen it").format(name=job.volumeNode.GetName()))
+        network.SetSaveWithScene(False)
+        with slicer.util.tryWithErrorDisplay(_("The outlines could not be compared.")):
+            self._comparison = Comparison(job.volumeNode, label, network)
+        dice = ", ".join(
+            f"{name} {value:.2f}" for name, value in self._compared["classes"].items() if value is not None
+        )
+        self.ui.legendLabel.text = _(
+            "{first} the label &nbsp; {second} a network that has not seen it<br>Dice: {dice}"
+        ).format(first=_square(FIRST), second=_square(SECOND), dice=dice)
+        self.panel.refreshSoon()
+
+    def _forgetJob(self) -> None:
+        if self._job is not None:
+            self._job.removeObserver(self._told)
+            self._job = None
+
+
+def _square(color: tuple[float, float, float]) -> str:
+    red, green, blue = (round(255 * part) for part in color)
+    return f'<span style="color: rgb({red}, {green}, {blue})">■</span>'
