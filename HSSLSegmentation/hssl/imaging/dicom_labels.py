@@ -97,10 +97,11 @@ def masks_of(
         path: a SEG or an RTSTRUCT.
         like: the image; a segmentation on another grid is refused, contours may lie anywhere.
         names: the structures to take, in this order; all of them for no names.
-        say: told what lies outside the image.
+        say: told what lies outside the image, and which contours are left out.
 
     Raises:
-        InputError: as `reference_of`; also a name that is not there, or a SEG on another grid.
+        InputError: as `reference_of`; also a name that is not there, a SEG on another grid, or a label all of which lies
+            outside the image.
     """
     path = Path(path)
     reference = reference_of(path)
@@ -108,8 +109,35 @@ def masks_of(
         raise InputError(path, "holds no segment or closed contour")
     wanted = chosen_structures(path, reference.structures, names)
     if reference.kind == "structures":
-        return [(s, filled(contours, like)) for s, contours in zip(wanted, _contours(path, wanted), strict=True)]
+        contours = _contours(path, wanted, not names, say)
+        masks = [(s, _filled(s, drawn, like, say)) for s, drawn in zip(wanted, contours, strict=True)]
+        if masks and not any(mask.any() for _, mask in masks):
+            raise InputError(path, f"lies outside its image: no contour of {_listed(wanted)} has a voxel in it")
+        return masks
     return _segment_masks(path, wanted, like, say)
+
+
+def _filled(structure: Structure, contours: Sequence[Contour], like: sitk.Image, say: Say) -> np.ndarray:
+    """Fills the contours of a structure; one that lies between the centres of voxels has the nearest of them."""
+    mask = filled(contours, like)
+    to_index = np.linalg.inv(np.array(like.GetDirection()).reshape(3, 3) * np.array(like.GetSpacing()))
+    indices = [(c.points - like.GetOrigin()) @ to_index.T for c in contours]
+    size = np.array(like.GetSize())
+    out = sum(bool(((i < -0.6) | (i > size - 0.4)).any()) for i in indices)
+    if out:
+        say(f"{out} of {len(contours)} contours of {structure.name} reach out of the image and are cut")
+    if not mask.any():
+        nearest = [np.rint(i.mean(0)).astype(int) for i in indices]
+        inside = [n for n in nearest if ((n >= 0) & (n < size)).all()]
+        for x, y, z in inside:
+            mask[z, y, x] = True
+        if inside:
+            say(f"{structure.name} is smaller than a voxel and has the nearest one")
+    return mask
+
+
+def _listed(structures: Sequence[Structure]) -> str:
+    return ", ".join(s.name for s in structures[:8]) + (", …" if len(structures) > 8 else "")
 
 
 def label_map_of(
@@ -178,12 +206,25 @@ def _is_closed(contour: Dataset) -> bool:
     return text_of(contour, "ContourGeometricType").upper() in ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 
 
-def _contours(path: Path, wanted: Sequence[Structure]) -> list[list[Contour]]:
+def _contours(path: Path, wanted: Sequence[Structure], every: bool, say: Say) -> list[list[Contour]]:
+    """Returns the closed contours of each structure, and says what is left out; `every`: of all structures."""
     dataset = header_of(path, TAGS)
     drawn: dict[int, list[Contour]] = {s.value: [] for s in wanted}
+    names = {s.value: s.name for s in wanted}
+    without = [
+        text_of(item, "ROIName") or f"ROI {item.ROINumber}"
+        for item in dataset.get("StructureSetROISequence") or []
+        if every and int(item.ROINumber) not in drawn
+    ]
+    if without:
+        say(f"structures without a closed contour are left out: {', '.join(without)}")
     for item in dataset.get("ROIContourSequence") or []:
         number = int(item.ReferencedROINumber)
-        for contour in item.get("ContourSequence") or [] if number in drawn else []:
+        contours = item.get("ContourSequence") or [] if number in drawn else []
+        open_ones = sum(not _is_closed(contour) for contour in contours)
+        if open_ones:
+            say(f"{open_ones} of {len(contours)} contours of {names[number]} are open, or points, and are left out")
+        for contour in contours:
             if not _is_closed(contour):
                 continue
             numbers = np.array(contour.get("ContourData") or [], float)
@@ -230,6 +271,8 @@ def _segment_masks(
         for number, inside in drawn.items():
             if inside.any():
                 outside += _draw(path, masks[number], inside, group, like)
+    if outside and not any(mask.any() for mask in masks.values()):
+        raise InputError(path, f"lies outside its image: none of the voxels of {_listed(wanted)} is in it")
     if outside:
         say(f"{outside} labelled voxels lie outside the image and are left out")
     return [(s, masks[s.value]) for s in wanted]

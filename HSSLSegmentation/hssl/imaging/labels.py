@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -121,11 +121,14 @@ def read_label_map(
         return label if like is None else _onto(label, like, path, say)
     if structures:
         raise InputError(path, f"does not name its values, so no structure can be chosen ({', '.join(structures)})")
-    number = chosen_frame(opened.header, frame) if opened.header.frames > 1 else 0
+    number = _chosen_label(opened.header, frame)
     label = _whole_numbers(volumes.voxels_of(opened, number), path, say)
     if like is None:
         return label
     difference = grid_difference(label, like)
+    if difference and grid_difference(along := turned(label, like), like) is None:
+        say(_TURNED)
+        label, difference = along, None
     if difference and _fits_the_other_form(opened.header, label, like, other_form):
         say("fits the image by the other of its two forms (sform, qform) and was taken so")
         difference = None
@@ -151,17 +154,101 @@ def header_problem(path: str | Path, like: Header, frame: int | None = None) -> 
 
             return None if reference_of(path).structures else "holds no segment or closed contour"
         opened = volumes.open_volume(path, like.spacing)
+        along = turned_header(opened.header, like)
         if suffix_of(path) in (".nrrd", ".nhdr") and _segments(opened.reader):
-            return None if _lattice(opened.header, like)[1] else _other_grid(opened.header, like)
-        if opened.header.frames > 1:
-            chosen_frame(opened.header, frame)
+            return None if _lattice(along, like)[1] else _other_grid(opened.header, like)
+        _chosen_label(opened.header, frame)
     except InputError as error:
         return error.reason
     except (OSError, ValueError) as error:
         return encodable(f"cannot be read: {error}")
-    if grid_difference(opened.header, like) is None or _fits_the_other_form(opened.header, opened.header, like, like):
+    if grid_difference(along, like) is None or _fits_the_other_form(opened.header, opened.header, like, like):
         return None
     return _other_grid(opened.header, like)
+
+
+def _chosen_label(header: Header, frame: int | None) -> int:
+    """Returns which of a file's label maps is the one of the image's frame."""
+    if header.frames > 1 and frame is None:
+        raise InputError(
+            header.path,
+            f"holds {header.frames} label maps (a fourth dimension, or channels), and its image is one volume",
+            "Save the right one as a file of its own.",
+        )
+    return chosen_frame(header, frame) if header.frames > 1 else 0
+
+
+def turned(label: sitk.Image, like: sitk.Image | Header, say: Say = lambda text: None) -> sitk.Image:
+    """Returns a label with its axes in the order and direction of an image's: the same voxels at the same places.
+
+    Programs write label maps in the order of axes that they like best. A label none of whose axes runs along one of the
+    image's is returned as it is.
+
+    Example:
+        >>> image = sitk.Image(4, 5, 6, sitk.sitkUInt8)
+        >>> turned(sitk.DICOMOrient(image, "SRA"), image).GetSize()
+        (4, 5, 6)
+    """
+    turn = _turn(volumes.geometry_of(label), volumes.geometry_of(like))
+    if turn is None:
+        return label
+    order, backwards, (_, spacing, origin, direction) = turn
+    values = sitk.GetArrayViewFromImage(label).transpose(2, 1, 0).transpose(order)
+    values = values[tuple(slice(None, None, -1 if back else 1) for back in backwards)].transpose(2, 1, 0)
+    result = sitk.GetImageFromArray(np.ascontiguousarray(values))
+    result.SetSpacing(spacing)
+    result.SetOrigin(origin)
+    result.SetDirection(direction)
+    say(_TURNED)
+    return result
+
+
+def turned_header(header: Header, like: sitk.Image | Header) -> Header:
+    """Returns the header that a label has once it is `turned` like an image."""
+    turn = _turn(volumes.geometry_of(header), volumes.geometry_of(like))
+    if turn is None:
+        return header
+    size, spacing, origin, direction = turn[2]
+    return replace(
+        header,
+        size=(size[0], size[1], size[2]),
+        spacing=(spacing[0], spacing[1], spacing[2]),
+        origin=(origin[0], origin[1], origin[2]),
+        direction=direction,
+    )
+
+
+_TURNED = "its axes run in another order or direction than the image's; it was taken voxel by voxel"
+
+_Geometry = tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...], tuple[float, ...]]
+
+
+def _turn(of: _Geometry, like: _Geometry) -> tuple[list[int], list[bool], _Geometry] | None:
+    """Returns which axis becomes the first, second and third, which of them run backwards then, and the geometry that
+    this gives; None where nothing is to be turned, or the axes are not those of `like`."""
+    size, spacing, origin, direction = of
+    own = np.array(direction).reshape(3, 3)
+    share = np.array(like[3]).reshape(3, 3).T @ own
+    whole = np.rint(share)
+    order = [int(axis) for axis in np.abs(whole).argmax(1)]
+    if np.abs(share - whole).max() > 1e-2 or sorted(order) != [0, 1, 2] or np.array_equal(whole, np.eye(3)):
+        return None
+    backwards = [whole[row, axis] < 0 for row, axis in enumerate(order)]
+    first = np.array(origin)
+    for axis, back in zip(order, backwards, strict=True):
+        if back:
+            first = first + own[:, axis] * spacing[axis] * (size[axis] - 1)
+    signs = np.where(backwards, -1.0, 1.0)
+    return (
+        order,
+        backwards,
+        (
+            tuple(size[axis] for axis in order),
+            tuple(spacing[axis] for axis in order),
+            tuple(first.tolist()),
+            tuple((own[:, order] * signs).ravel().tolist()),
+        ),
+    )
 
 
 def named_values(path: str | Path, structures: Sequence[str] = ()) -> dict[int, Structure]:
@@ -343,6 +430,7 @@ def _fits_the_other_form(
 
 def _onto(label: sitk.Image, like: sitk.Image | Header, path: Path, say: Say) -> sitk.Image:
     """Returns a segmentation, which may cover a part of the image's voxels or more than them, on the image's grid."""
+    label = turned(label, like, say)
     if grid_difference(label, like) is None:
         return _placed(label, like)
     first, same = _lattice(label, like)
@@ -357,7 +445,10 @@ def _onto(label: sitk.Image, like: sitk.Image | Header, path: Path, say: Say) ->
         here.append(slice(low, max(high, low)))
         part.append(slice(low - start, max(high, low) - start))
     whole[tuple(here)] = values[tuple(part)]
-    lost = int(np.count_nonzero(values)) - int(np.count_nonzero(whole))
+    kept = int(np.count_nonzero(whole))
+    lost = int(np.count_nonzero(values)) - kept
+    if lost and not kept:
+        raise InputError(path, "lies outside its image: none of its labelled voxels is in it")
     if lost:
         say(f"{lost} labelled voxels lie outside the image and are left out")
     return _placed(sitk.GetImageFromArray(whole), like)

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from hssl.errors import InputError
 from hssl.imaging.dicom_labels import label_map_of, masks_of, reference_of
-from hssl.imaging.labels import read_label_map, structures_in
+from hssl.imaging.labels import header_problem, read_label_map, structures_in
 from hssl.imaging.volumes import read_header, read_volume
 
 TISSUE = (
@@ -211,7 +211,7 @@ def test_the_label_of_a_frame_is_that_frame(tmp_path, suffix):
     for number in range(3):
         label = read_label_map(tmp_path / f"a{suffix}", frame=number)
         np.testing.assert_array_equal(values(label), LARGE * (number + 1))
-    assert "none is chosen" in reason(tmp_path / f"a{suffix}")
+    assert "holds 3 label maps" in reason(tmp_path / f"a{suffix}")
     sitk.WriteImage(frames[1], str(tmp_path / f"one{suffix}"))
     np.testing.assert_array_equal(values(read_label_map(tmp_path / f"one{suffix}", frame=2)), LARGE * 2)
 
@@ -372,3 +372,89 @@ def test_damaged_and_empty_labels_say_what_they_are(tmp_path, study):
     assert "without that image" in reason(path)
     assert highdicom.seg.segread(path).SegmentationType == "BINARY" and folder.exists()
     assert len(masks_of(path, image)) == 1
+
+
+# Where a label lies --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axes", ["RAS", "SRA", "PIL"])
+@pytest.mark.parametrize("direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), (0.8, -0.48, 0.36, 0.6, 0.64, -0.48, 0, 0.6, 0.8)])
+def test_a_label_whose_axes_run_in_another_order_is_taken_voxel_by_voxel(tmp_path, axes, direction):
+    image = scan(tmp_path / "a.nrrd")
+    image.SetDirection(direction)
+    label = sitk.GetImageFromArray(TRUTH.astype(np.uint8))
+    label.CopyInformation(image)
+    label = sitk.DICOMOrient(label, axes)
+    sitk.WriteImage(label, str(tmp_path / "b.nii.gz"))
+    for number, (name, value) in enumerate((("liver", 1), ("tumour", 5))):
+        label.SetMetaData(f"Segment{number}_ID", name)
+        label.SetMetaData(f"Segment{number}_Name", name)
+        label.SetMetaData(f"Segment{number}_LabelValue", str(value))
+    sitk.WriteImage(label, str(tmp_path / "b.seg.nrrd"))
+    header = read_header(tmp_path / "b.nii.gz")
+    assert header.size != image.GetSize() or header.direction != image.GetDirection()
+    for name in ("b.nii.gz", "b.seg.nrrd"):
+        told: list[str] = []
+        read = read_label_map(tmp_path / name, image, classes=CLASSES, say=told.append)
+        np.testing.assert_array_equal(values(read), TRUTH)
+        assert read.GetDirection() == image.GetDirection() and "another order or direction" in told[0]
+        sitk.WriteImage(image, str(tmp_path / "image.nrrd"))
+        assert header_problem(tmp_path / name, read_header(tmp_path / "image.nrrd")) is None
+
+
+def test_a_mirrored_label_is_another_grid(tmp_path):
+    image = scan(tmp_path / "a.nrrd")
+    label = sitk.GetImageFromArray(TRUTH.astype(np.uint8))
+    label.CopyInformation(image)
+    label.SetDirection((-1, 0, 0, 0, 1, 0, 0, 0, 1))  # about the first voxel, so that it lies beside the image
+    sitk.WriteImage(label, str(tmp_path / "b.nii.gz"))
+    assert "is on another grid than its image" in reason(tmp_path / "b.nii.gz", image)
+    assert "is on another grid" in (header_problem(tmp_path / "b.nii.gz", read_header(tmp_path / "a.nrrd")) or "")
+
+
+def test_a_label_all_of_which_lies_outside_its_image_is_refused_and_a_part_is_said(tmp_path, study):
+    _, sources, image = study
+    beyond = {"Liver": [ring(image, z, 3) for z in (20, 21, 22)]}
+    assert "lies outside its image: no contour of Liver" in reason(
+        files.write_structures(tmp_path / "a.dcm", beyond), image
+    )
+    told: list[str] = []
+    partly = {"Liver": [ring(image, z, 3) for z in (2, 3, 4, 5, 6, 7, 8)], "Heart": [ring(image, 2, 1.5)]}
+    path = files.write_structures(tmp_path / "b.dcm", partly)
+    assert values(read_label_map(path, image, structures=["Heart", "Liver"], say=told.append)).any()
+    assert told == ["3 of 7 contours of Liver reach out of the image and are cut"]
+    path = files.write_segmentation(tmp_path / "SEG.dcm", sources, LARGE[..., None].astype(np.uint8), ["liver"])
+    away = sitk.Image(image)
+    away.SetOrigin(image.TransformIndexToPhysicalPoint((100, 0, 0)))
+    assert "lies outside its image: none of the voxels of liver" in reason(path, away)
+    array = LARGE.astype(np.uint8)
+    path = segmentation(tmp_path / "c.seg.nrrd", array, [("liver", 1, 0)], origin=(104, -3, 10))
+    assert "lies outside its image" in reason(path, scan(tmp_path / "a.nrrd"))
+
+
+def test_a_structure_smaller_than_a_voxel_keeps_one(tmp_path, study):
+    _, _, image = study
+    told: list[str] = []
+    centre = image.TransformContinuousIndexToPhysicalPoint((8.4, 6.4, 2))
+    tiny = np.array(centre) + 0.1 * (ring(image, 2, 1) - image.TransformContinuousIndexToPhysicalPoint((8, 6, 2)))
+    path = files.write_structures(tmp_path / "RS.dcm", {"lesion": [tiny]})
+    label = values(read_label_map(path, image, say=told.append))
+    assert np.argwhere(label).tolist() == [[2, 6, 8]] and "smaller than a voxel" in told[0]
+
+
+def test_contours_that_enclose_nothing_are_said(tmp_path, study):
+    _, _, image = study
+    path = files.write_structures(
+        tmp_path / "RS.dcm", {"Liver": [ring(image, z, 4) for z in (1, 2, 3)], "Isocentre": [ring(image, 2, 1)[:1]]}
+    )
+    made = pydicom.dcmread(path)
+    made.ROIContourSequence[0].ContourSequence[2].ContourGeometricType = "OPEN_PLANAR"
+    made.ROIContourSequence[1].ContourSequence[0].ContourGeometricType = "POINT"
+    made.save_as(path)
+    told: list[str] = []
+    label = values(read_label_map(path, image, say=told.append))
+    assert label[1:3].any() and not label[4:].any()
+    assert told == [
+        "structures without a closed contour are left out: Isocentre",
+        "1 of 3 contours of Liver are open, or points, and are left out",
+    ]
