@@ -57,18 +57,17 @@ def setLabel(
 ) -> Path:
     """Writes a segmentation as the label of an image; see `HSSLSegmentationLogic.setLabel`."""
     from hssl.workspace.catalogue import Catalogue
-    from hssl.workspace.scan import relabel
+    from hssl.workspace.scan import relabel, restore_label
 
     sceneVolumes.check(volumeNode)
     catalogue = Catalogue.load(workspace)
     image = catalogue.image(id)
-    before = catalogue.label_path(image)
     folder = catalogue.workspace / "volumes"
     path = folder / f"{_freeName(folder, f'{id}-label')}.nrrd"
     added = _writeLabel(segmentationNode, volumeNode, catalogue.task(image.task), path, classes or {})
     problem = relabel(workspace, id, path).label_problem
     if problem is not None:
-        relabel(workspace, id, before)
+        restore_label(workspace, image)
         path.unlink()
         raise SceneVolumeError(
             _("{segmentation} cannot be the label of {image}: {reason}").format(

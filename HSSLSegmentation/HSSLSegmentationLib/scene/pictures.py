@@ -21,16 +21,20 @@ def show(catalogue, id: str):
         The volume node.
 
     Raises:
-        InputError: the file cannot be read.
-        SceneVolumeError: the label does not lie on the image's grid.
+        InputError: a file cannot be read, or the label does not lie on the image's grid.
     """
+    from hssl.workspace.images import read_image
+
     image = catalogue.image(id)
     volumeNode = shown(catalogue, id)
     if volumeNode is None:
-        volumeNode = _load(catalogue, image)
+        # Not Slicer's own reader: it mirrors left-handed volumes, and takes the first series that it meets in a folder.
+        picture = read_image(catalogue, image)
+        volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", image.id)
+        sceneVolumes.updateFromImage(volumeNode, picture)
         volumeNode.SetAttribute(ATTRIBUTE, _key(catalogue, id))
         if image.label is not None and image.label_problem is None:
-            _loadLabel(catalogue, image, volumeNode)
+            _loadLabel(catalogue, image, picture, volumeNode)
     slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
     return volumeNode
 
@@ -45,18 +49,13 @@ def _key(catalogue, id: str) -> str:
     return f"{catalogue.workspace}|{id}"
 
 
-def _load(catalogue, image):
-    from hssl.workspace.images import read_image
+def _loadLabel(catalogue, image, picture, volumeNode) -> None:
+    import SimpleITK
 
-    # Not Slicer's own reader: it mirrors left-handed volumes, and takes the first series that it meets in a folder.
-    picture = read_image(catalogue, image)
-    volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", image.id)
-    sceneVolumes.updateFromImage(volumeNode, picture)
-    return volumeNode
+    from hssl.workspace.labels import read_label
 
-
-def _loadLabel(catalogue, image, volumeNode) -> None:
-    labels = sceneVolumes.readArray(catalogue.label_path(image), volumeNode)
+    # As the engine reads it: by the names in the file, of several files, or of a structure set's contours.
+    labels = SimpleITK.GetArrayFromImage(read_label(catalogue, image, picture))
     classes = [SegmentClass(c.value, c.name, c.color, c.terminology) for c in catalogue.task(image.task).classes]
     if not classes:
         classes = [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..plural import counted
 from .console import run_job
 from .ids import read_ids
 from .jobs import ConfigFile, Json, StopFile, run_configured
@@ -225,7 +226,8 @@ def check(workspace: Workspace, task: TaskName = None, json: Json = False) -> No
     def summary(done: Done) -> None:
         r = done.result
         typer.echo(
-            f"{r['usable']} images can be used, {r['labelled']} with a label; {len(r['problems'])} problems; "
+            f"{counted(r['usable'], 'image')} can be used, {r['labelled']} with a label; "
+            f"{counted(len(r['problems']), 'problem')}; "
             f"{r['read']} read, {r['unchanged']} unchanged"
         )
 
@@ -296,7 +298,9 @@ def remove(
                 catalogue.remove_task(task)
             return {"removed": sorted(before - {i.id for i in catalogue.images})}
 
-    _at_once(work, json, lambda result: typer.echo(f"Removed {len(result['removed'])} images from the catalogue"))
+    _at_once(
+        work, json, lambda result: typer.echo(f"Removed {counted(len(result['removed']), 'image')} from the catalogue")
+    )
 
 
 @app.command()
@@ -344,7 +348,7 @@ def confirm(
             catalogue.confirm_images(chosen, not undo)
             return {"ids": chosen, "usable": len(catalogue.usable())}
 
-    _at_once(work, json, lambda result: typer.echo(f"{result['usable']} images can be used"))
+    _at_once(work, json, lambda result: typer.echo(f"{counted(result['usable'], 'image')} can be used"))
 
 
 @app.command()
@@ -366,7 +370,7 @@ def review(
         set_review(workspace, ids, status, remark)  # type: ignore[arg-type]  # checked there, with the choices told
         return {"ids": ids, "status": status}
 
-    _at_once(work, json, lambda result: typer.echo(f"{len(ids)} images: {status or 'taken back'}"))
+    _at_once(work, json, lambda result: typer.echo(f"{counted(len(ids), 'image')}: {status or 'taken back'}"))
 
 
 @app.command(name="next")
@@ -412,7 +416,7 @@ def patient(
 
     def show(result: dict[str, Any]) -> None:
         whose = f"of patient {name}" if name else "of a patient of its own each"
-        typer.echo(f"{len(result['ids'])} images are {whose}")
+        typer.echo(f"{counted(len(result['ids']), 'image is', 'images are')} {whose}")
 
     _at_once(work, json, show)
 

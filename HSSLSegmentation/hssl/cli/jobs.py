@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from ..plural import counted
 from .console import run_job
 from .ids import read_ids
 
@@ -381,7 +382,7 @@ def evaluate(
         Console().print(table)
         cases, mean = done.result["cases"], done.result["summary"]["mean_dice"]
         if mean is not None:
-            typer.echo(f"mean Dice {mean:.3f} over {cases['measured']} of {cases['of']} cases")
+            typer.echo(f"mean Dice {mean:.3f} over {cases['measured']} of {counted(cases['of'], 'case')}")
         for entry in done.result["failed"]:
             typer.echo(f"failed: {entry['case']}: {entry['file']}: {entry['reason']}", err=True)
         typer.echo(done.result["csv"])
@@ -539,7 +540,7 @@ def _pairs(texts: Sequence[str], convert: Callable[[str], Any]) -> dict[str, Any
 
 def _show_run(done: Done) -> None:
     result = done.result
-    typer.echo(f"{result['run']}: {result['steps']} steps, {result['minutes']:.1f} minutes")
+    typer.echo(f"{result['run']}: {counted(result['steps'], 'step')}, {result['minutes']:.1f} minutes")
     if result.get("validation_dice") is not None:
         typer.echo(f"validation Dice {result['validation_dice']:.3f}")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..plural import counted
 from .console import run_job
 from .jobs import Json, Overwrite
 
@@ -83,7 +84,9 @@ def info(
         table.add_row("kind", found["kind"])
         table.add_row("size", f"{found['bytes'] / 2**20:.1f} MB")
         network = description["network"]
-        table.add_row("network", f"{network['size']}, {network['spatial_dims']}D, {network['in_slices']} slices in")
+        table.add_row(
+            "network", f"{network['size']}, {network['spatial_dims']}D, {counted(network['in_slices'], 'slice')} in"
+        )
         for task in description["tasks"]:
             classes = ", ".join(f"{c['value']} {c['name']}" for c in task["classes"])
             count = len(description["planes"].get(task["name"], [0]))
@@ -99,7 +102,7 @@ def info(
         table.add_row("licence", description["licence"] or "none given")
         cases = description["provenance"].get("cases")
         if cases:
-            table.add_row("trained on", f"{len(cases)} cases")
+            table.add_row("trained on", counted(len(cases), "case"))
         for source, licence in description["provenance"].get("sources", {}).items():
             table.add_row("source", f"{source}: {licence}")
         Console(highlight=False).print(table)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..errors import InputError, encodable
+from ..plural import counted
 from .formats import is_dicom
 from .stacks import MARKS, Plane, Stack, largest, stacks_of
 
@@ -87,7 +88,7 @@ class Series:
             listed = "; ".join(f"{n}: {s.description}" for n, s in enumerate(self.stacks))
             raise InputError(
                 self.folder,
-                self._named(f"has {len(self.stacks)} volumes and none is chosen: {listed}"),
+                self._named(f"has {counted(len(self.stacks), 'volume')} and none is chosen: {listed}"),
                 "Choose one.",
                 "frame",
             )
@@ -276,7 +277,8 @@ def _contents(folder: Path, files: Iterable[Path]) -> Contents:
     found.series = [_series(folder, uid, members) for uid, members in sorted(series.items())]
     if unreadable:
         first, why = next(iter(unreadable.items()))
-        problem = f"{len(unreadable)} DICOM files are no readable images, the first is {first.name}: {why}"
+        many = counted(len(unreadable), "DICOM file is no readable image", "DICOM files are no readable images")
+        problem = f"{many}, the first is {first.name}: {why}"
         found.series.append(Series(folder, "", tuple(unreadable), problem=problem))
     return found
 
@@ -322,7 +324,7 @@ def _planes(path: Path, dataset: Dataset) -> list[Plane]:
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
     if per_frame is not None and len(per_frame) != frames:
-        raise ValueError(f"it announces {frames} frames and describes {len(per_frame)}")
+        raise ValueError(f"it announces {counted(frames, 'frame')} and describes {len(per_frame)}")
     common = {} if shared is None else flat(shared)
     if per_frame is None and frames > 1:
         return _classic_frames(path, dataset, frames)
@@ -463,10 +465,14 @@ def _series(folder: Path, uid: str, members: list[_File]) -> Series:
     remarks = []
     if dropped:
         names = ", ".join(f.name for f in dropped[:3]) + (", …" if len(dropped) > 3 else "")
-        remarks.append(f"{len(dropped)} file(s) are copies of others and left out ({names})")
+        remarks.append(
+            f"{counted(len(dropped), 'file is a copy of another', 'files are copies of others')} and left out ({names})"
+        )
     if len(stacks) > 1 and largest(stacks) is not None:
         others = "; ".join(f"{n}: {s.description}" for n, s in enumerate(stacks) if n)
-        remarks.append(f"the largest of {len(stacks)} volumes is taken, 0: {stacks[0].description}; there are {others}")
+        remarks.append(
+            f"the largest of {counted(len(stacks), 'volume')} is taken, 0: {stacks[0].description}; there are {others}"
+        )
     return Series(
         folder,
         encodable(uid),

@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, encodable
+from ..plural import counted
 from .contours import Contour, filled
 from .dicom import Kind, flat, header_of, kind_of, text_of
 from .labels import Say, Structure, chosen_structures
@@ -125,7 +126,7 @@ def _filled(structure: Structure, contours: Sequence[Contour], like: sitk.Image,
     size = np.array(like.GetSize())
     out = sum(bool(((i < -0.6) | (i > size - 0.4)).any()) for i in indices)
     if out:
-        say(f"{out} of {len(contours)} contours of {structure.name} reach out of the image and are cut")
+        say(f"contours of {structure.name} that reach out of the image are cut: {out} of {len(contours)}")
     if not mask.any():
         nearest = [np.rint(i.mean(0)).astype(int) for i in indices]
         inside = [n for n in nearest if ((n >= 0) & (n < size)).all()]
@@ -223,7 +224,7 @@ def _contours(path: Path, wanted: Sequence[Structure], every: bool, say: Say) ->
         contours = item.get("ContourSequence") or [] if number in drawn else []
         open_ones = sum(not _is_closed(contour) for contour in contours)
         if open_ones:
-            say(f"{open_ones} of {len(contours)} contours of {names[number]} are open, or points, and are left out")
+            say(f"contours of {names[number]} that are open, or points, are left out: {open_ones} of {len(contours)}")
         for contour in contours:
             if not _is_closed(contour):
                 continue
@@ -257,7 +258,7 @@ def _segment_masks(
         raise InputError(path, f"cannot be read as a segmentation: {encodable(str(error))[:300]}") from error
     frames = frames if frames.ndim == 3 else frames[None]
     if len(frames) != len(own):
-        raise InputError(path, f"describes {len(own)} frames and holds {len(frames)}")
+        raise InputError(path, f"describes {counted(len(own), 'frame')} and holds {len(frames)}")
     masks = {s.value: np.zeros(like.GetSize()[::-1], bool) for s in wanted}
     outside = 0
     for values, group in zip(frames, own, strict=True):
@@ -274,7 +275,7 @@ def _segment_masks(
     if outside and not any(mask.any() for mask in masks.values()):
         raise InputError(path, f"lies outside its image: none of the voxels of {_listed(wanted)} is in it")
     if outside:
-        say(f"{outside} labelled voxels lie outside the image and are left out")
+        say(f"{counted(outside, 'labelled voxel lies', 'labelled voxels lie')} outside the image, and left out")
     return [(s, masks[s.value]) for s in wanted]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, encodable
+from ..plural import counted
 from . import volumes
 from .formats import is_dicom, suffix_of
 from .volumes import Header, chosen_frame, grid_difference
@@ -172,7 +173,7 @@ def _chosen_label(header: Header, frame: int | None) -> int:
     if header.frames > 1 and frame is None:
         raise InputError(
             header.path,
-            f"holds {header.frames} label maps (a fourth dimension, or channels), and its image is one volume",
+            f"holds {counted(header.frames, 'label map')} (a fourth dimension, or channels), and its image is one volume",
             "Save the right one as a file of its own.",
         )
     return chosen_frame(header, frame) if header.frames > 1 else 0
@@ -363,8 +364,8 @@ def _merged(
                 raise InputError(
                     path,
                     f"its segments overlap ({layers} layers): {other} and {structure.name} share "
-                    f"{np.count_nonzero(shared)} voxels; choose structures in the order in which they are drawn, the "
-                    "last one has the voxel",
+                    f"{counted(int(np.count_nonzero(shared)), 'voxel')}; choose structures in the order in which they are "
+                    "drawn, the last one has the voxel",
                     "",
                     "structures",
                 )
@@ -450,7 +451,7 @@ def _onto(label: sitk.Image, like: sitk.Image | Header, path: Path, say: Say) ->
     if lost and not kept:
         raise InputError(path, "lies outside its image: none of its labelled voxels is in it")
     if lost:
-        say(f"{lost} labelled voxels lie outside the image and are left out")
+        say(f"{counted(lost, 'labelled voxel lies', 'labelled voxels lie')} outside the image, and left out")
     return _placed(sitk.GetImageFromArray(whole), like)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..plural import counted
+
 MARKS = {
     "TemporalPositionIdentifier": "temporal position",
     "TemporalPositionIndex": "temporal position",
@@ -92,7 +94,7 @@ class Stack:
     def description(self) -> str:
         """Such as "temporal position 3 (20 slices of 512×512)"."""
         first, count = self.planes[0], len(self.planes)
-        text = f"{count} slice{'s' if count > 1 else ''} of {first.size[0]}×{first.size[1]}"
+        text = f"{counted(count, 'slice')} of {first.size[0]}×{first.size[1]}"
         if count == 1:
             text += f", {first.file.name}"
         return f"{self.name} ({text})" if self.name else text
@@ -152,7 +154,7 @@ def _pose(plane: Plane) -> str:
 def _split(ordered: list[Plane]) -> list[Stack]:
     """Splits planes that differ in position only, or in nothing, into volumes."""
     if len(ordered) > 1 and any(p.position is None for p in ordered):
-        return [Stack(tuple(ordered), problem=f"its {len(ordered)} slices have no positions")]
+        return [Stack(tuple(ordered), problem=f"its {counted(len(ordered), 'slice')} have no positions")]
     most = max(Counter(_place(p, ordered[0]) for p in ordered).values())
     if most == 1:
         problem = unevenness(ordered)
@@ -287,7 +289,7 @@ def unevenness(ordered: Sequence[Plane]) -> str | None:
     if wide:
         names = "; ".join(f"between {_name(ordered[i])} and {_name(ordered[i + 1])}" for i in wide[:3])
         missing = sum(round(float(steps[i]) / usual) - 1 for i in wide)
-        return f"{missing} slice{'s are' if missing > 1 else ' is'} missing, {names}"
+        return f"{counted(missing, 'slice is', 'slices are')} missing, {names}"
     if np.abs(steps - usual).max() > max(0.05 * usual, 0.02):
         return f"its slices are unevenly spaced, {steps.min():.3f} to {steps.max():.3f} mm"
     first, last = ordered[0], ordered[-1]

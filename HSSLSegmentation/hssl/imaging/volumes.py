@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from ..errors import InputError, OutputError
 from ..files import whole_file
 from ..machine import available_memory
+from ..plural import counted
 from ..threads import itk_io
 from . import dicom
 from . import voxel_data as storage
@@ -156,7 +157,9 @@ def chosen_frame(header: Header, frame: int | None) -> int:
         InputError: there are several and none is chosen, or there is none of that number.
     """
     if frame is None and header.frames > 1:
-        raise InputError(header.path, f"has {header.frames} frames and none is chosen", "Choose one.", "frame")
+        raise InputError(
+            header.path, f"has {counted(header.frames, 'frame')} and none is chosen", "Choose one.", "frame"
+        )
     if frame is not None and not 0 <= frame < header.frames:
         raise InputError(header.path, f"has no frame {frame}: it has {header.frames}")
     return frame or 0
@@ -245,7 +248,7 @@ def check_values(image: sitk.Image, path: str | Path) -> None:
     commonest = np.median(values.reshape(-1)[:: max(1, values.size // SAMPLE)])
     others = values.size - int(np.count_nonzero(values == commonest))
     if others < FEWEST_OTHERS and others < values.size / 10:
-        raise InputError(path, f"is nearly constant: all but {others} voxels are {commonest:g}")
+        raise InputError(path, f"is nearly constant: all but {counted(others, 'voxel is', 'voxels are')} {commonest:g}")
 
 
 def grid_difference(one: sitk.Image | Header, other: sitk.Image | Header) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 from ..configuration import AddConfig
 from ..errors import ConfigurationError, InputError
 from ..events import Done, Message, OnEvent, Stop, ignore, never
+from ..plural import counted
 from ..workspace.candidates import Source, modality_of
 from ..workspace.catalogue import Catalogue, LabelClass, Task
 from ..workspace.check import check_workspace
@@ -134,8 +135,8 @@ def plan(config: AddConfig) -> Plan:
         source.candidates = [replace(c, nan_is_background=True) for c in source.candidates]
     _choose(source, config)
     labelled = sum(c.label is not None for c in source.candidates)
-    parts = [_count(len(source.candidates), "image"), f"{labelled} with a label"]
-    parts += [_count(len(source.refused), "file") + " refused"] if source.refused else []
+    parts = [counted(len(source.candidates), "image"), f"{labelled} with a label"]
+    parts += [counted(len(source.refused), "file") + " refused"] if source.refused else []
     parts += [_not_read(source.not_read)] if source.not_read else []
     head = f"{source.kind} {config.source}, for task {task.name}: {', '.join(parts)}"
     return Plan(source, task, [head, *(f"  {line}" for line in source.pairs())])
@@ -155,7 +156,7 @@ def _nothing(source: Source) -> str:
     reason = "has nothing that could be added"
     if source.refused:
         path, why = source.refused[0]
-        reason += f": {_count(len(source.refused), 'file')} refused, the first is {source.shown(path)}: {why}"
+        reason += f": {counted(len(source.refused), 'file')} refused, the first is {source.shown(path)}: {why}"
     return reason + (f" ({_not_read(source.not_read)})" if source.not_read else "")
 
 
@@ -278,9 +279,9 @@ def _summary(
             many = getattr(report, what)
             parts += [f"{len(many)} {what}"] if many else []
     parts += [f"{unchanged} unchanged"] if unchanged else []
-    head = _count(images, "image") + (f" ({', '.join(parts)})" if parts else "")
+    head = counted(images, "image") + (f" ({', '.join(parts)})" if parts else "")
     whole = [head, f"{labelled} with a label" + (f" ({bad_labels} of them cannot be used)" if bad_labels else "")]
-    whole += [f"of {_count(patients, 'patient')}"] if patients < len(source.candidates) else []
+    whole += [f"of {counted(patients, 'patient')}"] if patients < len(source.candidates) else []
     whole += [f"{in_doubt} in doubt (probably masks; not used until confirmed)"] if in_doubt else ["0 in doubt"]
     whole += [f"{unusable} that cannot be used"] if unusable else []
     whole += [f"{len(refused)} refused"]
@@ -290,8 +291,4 @@ def _summary(
 
 def _not_read(counts: Counter[str]) -> str:
     listed = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
-    return f"{_count(sum(counts.values()), 'file')} not read: {listed}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
+    return f"{counted(sum(counts.values()), 'file')} not read: {listed}"

@@ -15,6 +15,7 @@ from ..files import write_json
 from ..learning.start import Start
 from ..locks import FolderLock
 from ..models.run_folder import free_name, run_path
+from ..plural import counted
 from ..workspace.catalogue import Catalogue
 from ..workspace.seen import labels_seen_by
 from .compare import NOT_COMPARED, evaluate_on_cases, kept_or_new
@@ -89,7 +90,8 @@ def folds_of(catalogue: Catalogue, recipe: FinetuneConfig, count: int) -> list[l
     patients = list(dict.fromkeys(catalogue.patient_of(catalogue.image(id)) for id in order))
     if len(patients) < count:
         raise ConfigurationError(
-            f"task {recipe.task!r} has labels of {len(patients)} patients, too few for {count} folds",
+            f"task {recipe.task!r} has labels of {counted(len(patients), 'patient')}, too few for "
+            f"{counted(count, 'fold')}",
             "Label more, or choose fewer folds.",
         )
     fold_of = {patient: n % count for n, patient in enumerate(patients)}

@@ -23,6 +23,7 @@ from ..models.inference import Segmenter
 from ..models.model_file import load_model
 from ..models.prediction import predict_volume
 from ..models.run_folder import free_name, run_path
+from ..plural import counted
 from ..reporting.plots import dice_against_labels
 from ..workspace.catalogue import Catalogue, Image
 from ..workspace.images import read_image
@@ -163,7 +164,7 @@ def gains(rows: Sequence[dict[str, Any]]) -> list[str]:
             pretrained, scratch = (100 * np.array([by_start[k][s] for s in seeds]) for k in ("pretrained", "scratch"))
             texts.append(
                 f"{count} labelled: pretrained {pretrained.mean():.1f}, scratch {scratch.mean():.1f}, "
-                f"difference {(pretrained - scratch).mean():+.1f} points of Dice ({len(seeds)} seeds)"
+                f"difference {(pretrained - scratch).mean():+.1f} points of Dice ({counted(len(seeds), 'seed')})"
             )
     return texts
 

@@ -24,6 +24,7 @@ from ..imaging.formats import stem_of
 from ..imaging.labels import named_values, read_label_map, structures_in, structures_of
 from ..models.model_file import describe
 from ..outputs import PROBABILITY, UNCERTAINTY, ResultFolder, sources_of
+from ..plural import counted
 from ..workspace.catalogue import LabelClass, Task
 from ..workspace.identity import content_of
 from ..workspace.seen import contents_seen
@@ -220,11 +221,17 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
     results = _planned(config, pairs)
     for cases, what in ((without_prediction, "prediction"), (without_reference, "reference")):
         if cases:
-            on_event(Message(level="warning", text=f"{len(cases)} cases have no {what}: {_listed(cases)}"))
+            on_event(
+                Message(
+                    level="warning", text=f"{counted(len(cases), 'case has', 'cases have')} no {what}: {_listed(cases)}"
+                )
+            )
 
     known = _seen(config, pairs)
     if known:
-        text = f"The model, or what it started from, has seen the images of {len(known)} of {len(pairs)} cases"
+        text = (
+            f"The model, or what it started from, has seen the images of {len(known)} of {counted(len(pairs), 'case')}"
+        )
         on_event(Message(level="warning", text=f"{text}: {_listed(known)}; their figures say nothing of new images"))
 
     rows: list[Row] = []
@@ -295,7 +302,7 @@ def _pairs(predictions: Path, references: Path) -> tuple[dict[str, tuple[Path, P
     if not pairs:
         raise InputError(
             predictions,
-            f"none of its {len(predicted)} volumes has the name of one of the {len(true)} in {references}",
+            f"none of {counted(len(predicted), 'volume')} has the name of one of the {len(true)} in {references}",
             "Names are compared without suffix.",
         )
     return pairs, sorted(true.keys() - predicted.keys()), sorted(predicted.keys() - true.keys())

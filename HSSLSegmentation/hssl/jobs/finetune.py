@@ -22,6 +22,7 @@ from ..models.find import find_model
 from ..models.model import Model
 from ..models.model_file import load_model
 from ..models.run_folder import BEST, RunFolder
+from ..plural import counted
 from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.store import StoredVolume, build, clean, task_fingerprint
 from ..workspace.catalogue import Catalogue, Image, Task
@@ -172,7 +173,7 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
     lost = [i.id for i in [*cases, *validation] if i.id not in used]
     if not trained:
         raise ConfigurationError(
-            f"none of the {len(cases)} labelled cases of task {task.name!r} can be used: {', '.join(lost[:5])}",
+            f"none of {counted(len(cases), 'labelled case')} of task {task.name!r} can be used: {', '.join(lost[:5])}",
             "The reasons are above; check the images and their labels.",
             "check",
         )

@@ -24,6 +24,7 @@ from ..models.model_file import load_model
 from ..models.prediction import Prediction, predict_volume
 from ..names import safe_name
 from ..outputs import PROBABILITY, UNCERTAINTY, ResultFolder, portable, sources_of
+from ..plural import counted
 from ..workspace.catalogue import LabelClass, Task
 
 LONGEST_STEM = 120
@@ -145,11 +146,11 @@ def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Sou
         volumes = sorted(f for f in path.iterdir() if f.is_file() and is_volume(f.name))
         files = [f for f in volumes if f.name not in written]
         if len(files) < len(volumes):
-            results = f"{len(volumes) - len(files)} results of earlier predictions"
+            results = f"{counted(len(volumes) - len(files), 'result')} of earlier predictions"
             if not files:
                 failed.append({"input": str(path), "reason": f"holds {results}, and no other volume"})
                 continue
-            on_event(Message(level="warning", text=f"{path}: {results} are left out"))
+            on_event(Message(level="warning", text=f"{path}: left out: {results}"))
         found += [Source(f, stem_of(f)) for f in files]
         if not files:
             try:

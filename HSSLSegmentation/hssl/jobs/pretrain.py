@@ -16,6 +16,7 @@ from ..learning.start import Start, loaded_text
 from ..learning.training import State
 from ..learning.training_run import in_run, main_process_first, train_in_memory
 from ..models.run_folder import RunFolder
+from ..plural import counted
 from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.store import StoredVolume, build, clean, task_fingerprint
 from ..workspace.catalogue import Catalogue
@@ -85,7 +86,9 @@ def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on
         return Done(stopped=True, result={"run": str(run.path), "steps": 0, "minutes": 0.0, "losses": {}})
     fingerprints, volumes = stored
     if not volumes:
-        raise ConfigurationError(f"{config.workspace}: none of the {len(images)} images can be read", "", "check")
+        raise ConfigurationError(
+            f"{config.workspace}: none of {counted(len(images), 'image')} can be read", "", "check"
+        )
     on_event(Phase(name="training", index=2, count=2))
 
     def make(size: int, device: torch.device) -> PretrainLearner:

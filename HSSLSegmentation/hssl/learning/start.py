@@ -12,6 +12,7 @@ from ..models.description import ModelDescription
 from ..models.find import find_model
 from ..models.model_file import load_model
 from ..models.network import EncoderDecoder, LoadReport, load_matching
+from ..plural import counted
 from ..preprocessing.fingerprint import Fingerprint
 
 SCRATCH = "scratch"
@@ -58,4 +59,5 @@ def loaded_text(report: LoadReport | None) -> str:
     if report is None:
         return "Starting from scratch"
     skipped = report.skipped
-    return f"{len(report.loaded)} tensors loaded, {len(skipped)} start anew ({'; '.join(skipped[:4])})"
+    anew = f"{counted(len(skipped), 'starts', 'start')} anew ({'; '.join(skipped[:4])})"
+    return f"{counted(len(report.loaded), 'tensor')} loaded, {anew}"

@@ -36,6 +36,7 @@ from ..errors import HSSLError, InputError, ModelFileError, OutputError, Workspa
 from ..files import read_json, remove_unfinished, sha256, whole_file
 from ..names import safe_name
 from ..outputs import check_outputs
+from ..plural import counted
 from ..workspace.catalogue import FILE_NAME
 from . import bundle
 from .description import MODEL_SCHEMA, ModelDescription
@@ -408,7 +409,10 @@ def _check_frame(file: BinaryIO, shown: Path) -> int:
     if tail.startswith(b"PK\x06\x07"):
         raise ModelFileError(shown, "is a zip64 file, which model files are not")
     if directory_size > 64 * 1024 or comment_size:
-        raise ModelFileError(shown, f"is not a model file: it has {count} members and {comment_size} bytes of comment")
+        raise ModelFileError(
+            shown,
+            f"is not a model file: it has {counted(count, 'member')} and {counted(comment_size, 'byte')} of comment",
+        )
     return size
 
 
@@ -453,7 +457,7 @@ def _checked_infos(infos: list[zipfile.ZipInfo], size: int, shown: Path) -> dict
     if missing:
         raise ModelFileError(shown, f"is not a model file: it has no {missing[0]}")
     if len(folders) != 1:
-        raise ModelFileError(shown, f"has members in {len(folders)} folders instead of one")
+        raise ModelFileError(shown, f"has members in {counted(len(folders), 'folder')} instead of one")
     if sum(info.file_size for info in found.values()) > size:
         raise ModelFileError(shown, "says it holds more bytes than it has: members overlap or it is truncated")
     return found
@@ -545,7 +549,9 @@ def _check_weights(found: dict[str, tuple[str, list[int]]], description: ModelDe
             )
     missing = [name for name in wanted if name not in found]
     if missing:
-        raise ModelFileError(shown, f"{WEIGHTS} lacks {len(missing)} tensors of the network, such as {missing[0]}")
+        raise ModelFileError(
+            shown, f"{WEIGHTS} lacks {counted(len(missing), 'tensor')} of the network, such as {missing[0]}"
+        )
 
 
 def _check_finite(tensors: dict[str, torch.Tensor], shown: Path) -> None:

@@ -24,7 +24,7 @@ from ..imaging.volumes import check_values
 from ..machine import cores
 from ..spread import evenly
 from ..workspace.catalogue import Catalogue, Image, Task
-from ..workspace.identity import stamp_of
+from ..workspace.identity import stamp_of_label
 from ..workspace.images import read_image
 from ..workspace.labels import read_label
 from .fingerprint import Fingerprint
@@ -280,7 +280,8 @@ def _stored(catalogue: Catalogue, image: Image, fingerprint: Fingerprint, with_l
     # Values decide the channels; names, terminology and the choice of structures, which voxels have them.
     task = catalogue.task(image.task)
     classes = [[c.value, c.name, c.terminology] for c in task.classes]
-    label_key = sha256_of([key, stamp_of(label), classes, task.ignore_value, image.structures])[:24]
+    label_stamp = stamp_of_label(catalogue.label_files(image))
+    label_key = sha256_of([key, label_stamp, classes, task.ignore_value, image.structures])[:24]
     labelled = _entry(folder, label_key, label_array)
     z, y, x = (
         replace(contents, classes=tuple(tuple(slices) for slices in classes))

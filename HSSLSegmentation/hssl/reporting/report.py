@@ -24,6 +24,7 @@ from ..imaging.labels import read_label_map, structures_of
 from ..imaging.volumes import read_volume
 from ..models.run_folder import CONFIG, METRICS, RESULT, RunFolder
 from ..outputs import check_outputs
+from ..plural import counted
 from ..workspace.catalogue import FILE_NAME, Catalogue, LabelClass, Task
 from ..workspace.images import read_image
 from ..workspace.labels import read_label
@@ -135,7 +136,7 @@ def _figures(catalogue: Catalogue, pretraining: Path | None, parts: Sequence[dic
     figures = [
         {
             "value": str(len(catalogue.usable())),
-            "what": f"volumes of {len(catalogue.tasks)} tasks in {len(groups)} groups",
+            "what": f"volumes of {counted(len(catalogue.tasks), 'task')} in {counted(len(groups), 'group')}",
         }
     ]
     if pretraining is not None:
@@ -190,8 +191,8 @@ def _pretraining(run: RunFolder, catalogue: Catalogue) -> dict[str, Any]:
     network = config.network
     steps, minutes = _extent(run)
     sentence = (
-        f"{steps:,} steps in {minutes:.1f} minutes by the pretext "
-        f"“{config.pretext}” on {len(images)} volumes of {len(tasks)} tasks; the labels were not read. "
+        f"{steps:,} steps in {minutes:.1f} minutes by the pretext “{config.pretext}” on "
+        f"{counted(len(images), 'volume')} of {counted(len(tasks), 'task')}; the labels were not read. "
         f"{network.size.capitalize()} {network.spatial_dims}D network, {network.in_slices} neighbouring "
         f"slices in, {network.norm} norm."
     )

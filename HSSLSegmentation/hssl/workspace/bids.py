@@ -6,7 +6,9 @@ import re
 from collections.abc import Sequence
 
 from ..errors import InputError
-from .pairing import Pairing, Place
+from ..plural import counted
+from .pairing import Pairing
+from .places import Place
 
 LABEL_SUFFIXES = frozenset(["dseg", "mask", "seg", "roi", "msk", "label", "labels"])
 _PROBABILITIES = frozenset(["probseg"])
@@ -55,7 +57,7 @@ def pair_bids(places: Sequence[Place], chosen: bool = False) -> Pairing:
             pattern = "{id}_" + (_suffixes(fitting[0]) or ["T1w"])[-1] + ".nii.gz"
             raise InputError(
                 label.path,
-                f"may be the label of each of {len(fitting)} images: {listing}",
+                f"may be the label of each of {counted(len(fitting), 'image')}: {listing}",
                 f"Choose the images by a pattern, such as {pattern!r}.",
                 "pattern",
             )

@@ -18,7 +18,7 @@ class Candidate:
     image: str
     """A file, or a folder with DICOM series in it."""
     label: str | None = None
-    """A label map, or a folder with a mask for each class."""
+    """A label map, or a folder with a mask for each class; of several files (`parts`) the first."""
     series: str | None = None
     """None for a folder: every series in it."""
     frame: int | None = None
@@ -32,6 +32,9 @@ class Candidate:
     """Whose image it is; "" where nothing tells that it is not the patient's only one."""
     nan_is_background: bool = False
     """Voxels that are NaN are background."""
+    parts: tuple[tuple[str, str], ...] = ()
+    """The files that are joined into the label, each with the structure that it is the mask of ("": it names its own);
+    none where `label` alone is it."""
 
 
 @dataclass
@@ -76,6 +79,7 @@ class Source:
             frame = "" if candidate.frame is None else f" (frame {candidate.frame})"
             label = "no label" if candidate.label is None else self.shown(candidate.label)
             label += "/ (a mask for each class)" if candidate.label and os.path.isdir(candidate.label) else ""
+            label = " + ".join(self.shown(path) for path, _ in candidate.parts) or label
             lines.append(f"{self.shown(candidate.image)}{frame} ← {label}")
         return lines
 

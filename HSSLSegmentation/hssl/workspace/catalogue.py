@@ -75,6 +75,14 @@ class Group(_Record):
     description: str = ""
 
 
+class LabelPart(_Record):
+    """One of several files that are joined into the label of an image."""
+
+    path: str
+    structure: str = ""
+    """Name of the class whose mask it is; "": it names its structures itself."""
+
+
 class Image(_Record):
     """One volume. Paths are relative to the workspace where they can be, with forward slashes.
 
@@ -86,7 +94,9 @@ class Image(_Record):
     image: str
     """A file, or the folder of a DICOM series."""
     label: str | None = None
-    """A label map, a segmentation or structure set that names its segments, or a folder of masks."""
+    """A label map, a segmentation or structure set that names its segments, or a folder of masks; of `parts` the first."""
+    parts: list[LabelPart] = []
+    """Files that are joined into the label; empty: `label` alone is it."""
     structures: list[str] = []
     """Segments to take of a label that names them, the last has the voxel where they overlap; empty: all of them."""
     series: str | None = None
@@ -331,8 +341,13 @@ class Catalogue:
         return self.absolute(image.image)
 
     def label_path(self, image: Image) -> Path | None:
-        """Returns the absolute path of the label, or None."""
+        """Returns the absolute path of the label (of several files the first), or None."""
         return None if image.label is None else self.absolute(image.label)
+
+    def label_files(self, image: Image) -> list[Path]:
+        """Returns the absolute paths of what the label is read from: a file, a folder of masks, or several files."""
+        paths = [part.path for part in image.parts] or ([] if image.label is None else [image.label])
+        return [self.absolute(path) for path in paths]
 
     def absolute(self, path: str) -> Path:
         """Returns the absolute form of a path as the catalogue writes it."""
@@ -351,7 +366,10 @@ class Catalogue:
         return sha256_of(
             [
                 [t.model_dump(mode="json") for t in self.tasks],
-                sorted([i.id, i.task, i.content, i.label or "", i.structures] for i in self.usable()),
+                sorted(
+                    [i.id, i.task, i.content, i.label or "", i.structures, *(p.path for p in i.parts)]
+                    for i in self.usable()
+                ),
             ]
         )
 

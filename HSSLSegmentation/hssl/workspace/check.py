@@ -11,12 +11,11 @@ import numpy as np
 from ..errors import InputError
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
 from ..threads import in_threads
-from .candidates import Candidate
 from .catalogue import Catalogue, Image, LabelClass
-from .identity import stamp_of
+from .identity import stamp_of, stamp_of_label
 from .images import read_image
 from .labels import read_label
-from .scan import Look, look_at, refresh
+from .scan import Look, candidate_of, look_at, refresh
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -128,7 +127,7 @@ def _enter(
         if record is None or (record.image, record.label) != (finding.image, finding.label):
             continue
         if finding.look is not None and finding.look.header is not None:
-            refresh(record, finding.look, record.label)
+            refresh(record, finding.look, record.label, record.parts)
         for note in finding.notes:
             on_event(Message(level="warning", text=f"{finding.label}: {note}"))
         record.problem, record.label_problem = finding.problem, finding.label_problem
@@ -185,8 +184,7 @@ def _examine(catalogue: Catalogue, record: Image) -> Finding:
     notes: list[str] = []
     content = None
     if stamp != record.stamp:
-        candidate = Candidate(str(path), str(label) if label else None, record.series, record.frame, record.spacing)
-        look = look_at(candidate)[0]
+        look = look_at(candidate_of(catalogue, record))[0]
         problem = look.reason or None
     try:
         if problem is None:
@@ -231,8 +229,7 @@ def _label(catalogue: Catalogue, record: Image, image: sitk.Image, say: Say) -> 
 
 
 def _stamps(catalogue: Catalogue, record: Image) -> str:
-    label = catalogue.label_path(record)
-    return f"{stamp_of(catalogue.image_path(record))} {stamp_of(label) if label else ''}"
+    return f"{stamp_of(catalogue.image_path(record))} {stamp_of_label(catalogue.label_files(record))}"
 
 
 def _fill_classes(catalogue: Catalogue, images: list[Image]) -> dict[str, list[LabelClass]]:
@@ -255,7 +252,9 @@ def _named_values(catalogue: Catalogue, images: list[Image]) -> dict[int, LabelC
 
     for image in images:
         label = catalogue.label_path(image)
-        if label is not None and label.is_file() and (names := named_values(label, image.structures)):
+        if label is None or image.parts or not label.is_file():
+            continue
+        if names := named_values(label, image.structures):
             return {
                 value: LabelClass(value=value, name=one.name, color=one.color, terminology=one.terminology)
                 for value, one in names.items()

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import InputError, encodable
 from ..files import read_json
 from ..imaging.formats import stem_of
+from ..plural import counted
 from .candidates import Candidate, Source, modality_of
 from .listing import is_workspace, listed
 
@@ -282,7 +283,7 @@ def _names(description: Path, values: Any, what: str) -> list[str]:
 def _one_modality(description: Path, channels: list[str], channel: int | None) -> str:
     if len(channels) > 1 and channel is None:
         listing = ", ".join(f"{number} {name}" for number, name in enumerate(channels))
-        raise InputError(description, f"has {len(channels)} channels: {listing}", "Choose one.", "channel")
+        raise InputError(description, f"has {counted(len(channels), 'channel')}: {listing}", "Choose one.", "channel")
     if channel is not None and not 0 <= channel < max(len(channels), 1):
         raise InputError(description, f"has no channel {channel}")
     return modality_of(channels[channel or 0]) if channels else ""

@@ -39,6 +39,15 @@ def stamp_of(path: str | Path) -> str:
     return text
 
 
+def stamp_of_label(files: Sequence[str | Path]) -> str:
+    """Returns the stamp of what a label is read from, "missing" where a file of several is, "" for none."""
+    stamps = [stamp_of(file) for file in files]
+    if len(stamps) < 2 or "missing" in stamps:
+        return "missing" if "missing" in stamps else "".join(stamps)
+    named = [f"{os.path.basename(file)}\0{stamp}" for file, stamp in zip(files, stamps, strict=True)]
+    return hashlib.blake2b("\0".join(named).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+
 def content_of(files: Sequence[str | Path]) -> str:
     """Returns a hash over the files' sizes and some blocks of each, from its first byte to its last.
 

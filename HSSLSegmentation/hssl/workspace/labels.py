@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ from ..imaging.formats import is_volume, stem_of, suffix_of
 from .catalogue import Catalogue, Image, LabelClass
 
 if TYPE_CHECKING:
+    import numpy as np
     import SimpleITK as sitk
 
     from ..imaging.labels import Say
@@ -21,8 +24,9 @@ def read_label(catalogue: Catalogue, image: Image, like: sitk.Image, say: Say = 
 
     A label file with several frames gives the frame of its image (M&Ms: a 4D scan with a 4D label). Where a file names
     its segments (Slicer's, DICOM SEG, RTSTRUCT), they are the classes of those names, whatever their values. A folder
-    of masks is joined: the file `liver.nii.gz` is where the class "liver" is (TotalSegmentator). Where masks overlap,
-    the later class has the voxel, as the upper one of a scene's segments.
+    of masks is joined: the file `liver.nii.gz` is where the class "liver" is (TotalSegmentator); so are several files of
+    one image. Where they overlap, the later class has the voxel (of structures that were chosen the later one), as the
+    upper one of a scene's segments.
 
     Args:
         catalogue: tells where the label is, and the classes.
@@ -34,7 +38,8 @@ def read_label(catalogue: Catalogue, image: Image, like: sitk.Image, say: Say = 
         A 3D image of 8- or 16-bit unsigned integers on exactly the grid of `like`.
 
     Raises:
-        InputError: as `imaging.labels.read_label_map`; also a folder of masks none of which is a class.
+        InputError: as `imaging.labels.read_label_map`; also masks none of which is a class, one with several values, or
+            a structure that overlaps take away whole.
 
     Example:
         >>> volume = read_volume(catalogue.image_path(image), image.series, image.frame)  # doctest: +SKIP
@@ -46,13 +51,26 @@ def read_label(catalogue: Catalogue, image: Image, like: sitk.Image, say: Say = 
     path = catalogue.label_path(image)
     if path is None:
         raise InputError(image.image, "has no label")
-    if path.is_dir():
-        return _joined(path, catalogue.task(image.task).classes, like, say)
     source = catalogue.image_path(image)
     # A NIfTI may say twice where it lies, and its label may have been placed by the other of the two.
     header = read_header(source) if suffix_of(source) in (".nii", ".nii.gz", ".hdr") else None
     classes = catalogue.task(image.task).classes
-    return read_label_map(path, like, image.frame, classes, image.structures, header, say)
+    parts = [(catalogue.absolute(part.path), part.structure) for part in image.parts]
+    if path.is_dir() and not parts:
+        try:
+            parts = [(Path(mask), name) for name, mask in masks_in(path).items()]
+        except OSError as error:
+            raise InputError(path, f"cannot be read: {error.strerror or error}") from error
+    elif not parts:
+        return read_label_map(path, like, image.frame, classes, image.structures, header, say)
+
+    def read(file: Path, structures: Sequence[str], chosen: Sequence[LabelClass]) -> sitk.Image:
+        try:
+            return read_label_map(file, like, image.frame, chosen, structures, header, say)
+        except InputError as error:
+            raise InputError(path, f"{file.name}: {error.reason}", error.hint, error.way_out) from error
+
+    return _joined(path, parts, classes, image.structures, read, like, say)
 
 
 def masks_in(folder: str | Path) -> dict[str, str]:
@@ -62,29 +80,93 @@ def masks_in(folder: str | Path) -> dict[str, str]:
     return {stem_of(path): path for path in files}
 
 
-def _joined(folder: Path, classes: list[LabelClass], like: sitk.Image, say: Say) -> sitk.Image:
+def _joined(
+    path: Path,
+    parts: Sequence[tuple[Path, str]],
+    classes: Sequence[LabelClass],
+    structures: Sequence[str],
+    read: Callable[[Path, Sequence[str], Sequence[LabelClass]], sitk.Image],
+    like: sitk.Image,
+    say: Say,
+) -> sitk.Image:
+    """Draws the classes that the parts hold into one label map, in the order of the choice or of the classes."""
     import numpy as np
     import SimpleITK as sitk
 
-    from ..imaging.labels import read_label_map
-
-    try:
-        masks = masks_in(folder)
-    except OSError as error:
-        raise InputError(folder, f"cannot be read: {error.strerror or error}") from error
-    chosen = [c for c in classes if c.name in masks]
-    if not chosen:
+    masks = _masks(path, parts, classes, structures, read)
+    if not masks:
         known = ", ".join(c.name for c in classes) or "none"
-        raise InputError(folder, f"has no mask of a class of the task (classes: {known})")
-    joined = np.zeros(like.GetSize()[::-1], np.uint16 if max(c.value for c in chosen) > 255 else np.uint8)
-    for one in chosen:
-        label_map = read_label_map(masks[one.name], like=like)
-        mask = sitk.GetArrayViewFromImage(label_map) > 0
+        raise InputError(path, f"has no mask of a class of the task (classes: {known})")
+    order = [_key(name) for name in structures] or [_key(c.name) for c in classes]
+    masks.sort(key=lambda m: order.index(_key(m[0].name)))
+    joined = np.zeros(like.GetSize()[::-1], np.uint16 if max(c.value for c, _ in masks) > 255 else np.uint8)
+    drawn = []
+    for one, mask_of in masks:  # one mask at a time: there may be a hundred
+        mask = mask_of()
         covered = joined[mask]
         if covered.any():
-            others = ", ".join(c.name for c in chosen if (covered == c.value).any())
+            others = ", ".join(c.name for c, _ in masks if (covered == c.value).any())
             say(f"its masks overlap: {one.name} takes {np.count_nonzero(covered)} voxels of {others}")
         joined[mask] = one.value
+        drawn += [one] if mask.any() else []
+    left = np.bincount(joined.ravel(), minlength=1 + max(c.value for c, _ in masks))
+    gone = [one.name for one in drawn if not left[one.value]]
+    if gone:
+        raise InputError(
+            path,
+            f"{', '.join(gone)} would vanish: all of its voxels lie in what is drawn later",
+            "Choose structures in the order in which they are drawn, the last one has the voxel.",
+            "structures",
+        )
     result = sitk.GetImageFromArray(joined)
     result.CopyInformation(like)
     return result
+
+
+def _masks(
+    path: Path,
+    parts: Sequence[tuple[Path, str]],
+    classes: Sequence[LabelClass],
+    structures: Sequence[str],
+    read: Callable[[Path, Sequence[str], Sequence[LabelClass]], sitk.Image],
+) -> list[tuple[LabelClass, Callable[[], np.ndarray]]]:
+    """Returns the classes that the parts hold, each with what reads its voxels."""
+    import numpy as np
+    import SimpleITK as sitk
+
+    from ..imaging.labels import structures_in
+
+    by_name = {_key(c.name): c for c in classes}
+    wanted = {_key(name) for name in structures} or set(by_name)
+    found: dict[int, tuple[LabelClass, Callable[[], np.ndarray]]] = {}
+
+    def mask_in(file: Path, structure: str) -> np.ndarray:
+        values = sitk.GetArrayFromImage(read(file, (), ()))
+        several = np.unique(values[values > 0])
+        if len(several) > 1:
+            shown = ", ".join(map(str, several[:6].tolist())) + (", …" if len(several) > 6 else "")
+            raise InputError(path, f"{file.name} is the mask of {structure} and has several values: {shown}")
+        return values > 0
+
+    for file, structure in parts:
+        own: list[tuple[LabelClass, Callable[[], np.ndarray]]] = []
+        if structure:
+            one = by_name.get(_key(structure))
+            if one is None or _key(structure) not in wanted:
+                continue
+            own.append((one, partial(mask_in, file, structure)))
+        else:
+            chosen = [s.name for s in structures_in(file) if _key(s.name) in wanted] if structures else []
+            if structures and not chosen:
+                continue
+            values = sitk.GetArrayFromImage(read(file, chosen, classes))
+            own += [(c, partial(np.equal, values, c.value)) for c in classes if (values == c.value).any()]
+        for one, mask_of in own:
+            if one.value in found:
+                raise InputError(path, f"two of its files label {one.name}, the second is {file.name}")
+            found[one.value] = (one, mask_of)
+    return list(found.values())
+
+
+def _key(name: str) -> str:
+    return name.strip().casefold()

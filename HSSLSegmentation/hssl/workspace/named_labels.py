@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..imaging.formats import is_dicom, suffix_of
+from ..plural import counted
 from .candidates import Candidate, Source
+from .labels import masks_in
 from .listing import listed
 
 if TYPE_CHECKING:
@@ -68,38 +70,106 @@ def take_named_structures(source: Source, structures: Sequence[str]) -> None:
         source: is changed; classes that it has already stay.
         structures: the names to take; a label that has none of them is left out, with the reason.
     """
-    wanted = {name.strip().casefold() for name in structures}
+    wanted = [_folded(name) for name in structures]
+    named_by_file: Counter[str] = Counter()  # how many labels hold each name
     for number, candidate in enumerate(source.candidates):
-        named = _names(candidate.label)
-        count = Counter(_folded(s.name) for s in named)
-        alike = ", ".join(repr(s.name) for s in named if count[_folded(s.name)] > 1)
-        if alike:
-            shown = source.shown(candidate.label or "")
-            source.notes.append(f"{shown}: {alike} have the same name, case and spaces aside, and are one class")
-        chosen = [s for s in named if not wanted or s.name.strip().casefold() in wanted]
-        if named and not chosen:
-            there = ", ".join(s.name for s in named)
-            source.refused.append(
-                (candidate.label or "", f"has none of the structures that were chosen (there: {there})")
-            )
-            source.candidates[number] = replace(candidate, label=None)
-        elif wanted and named:
-            order = [name.strip().casefold() for name in structures]
-            chosen.sort(key=lambda s: order.index(s.name.strip().casefold()))
-            source.candidates[number] = replace(candidate, structures=tuple(dict.fromkeys(s.name for s in chosen)))
+        files = [(path, structure, _names(path)) for path, structure in _files_of(candidate)]
+        if candidate.parts:  # a file that names its structures is not called after its own name
+            candidate = replace(candidate, parts=tuple((path, "" if own else name) for path, name, own in files))
+            source.candidates[number] = candidate
+        named = [s for _, _, own in files for s in own]
+        _tell_alike(source, candidate, named)
+        names = [s.name for s in named] + [structure for _, structure in candidate.parts if structure]
+        names += _masks(candidate)
+        named_by_file.update({_folded(name) for name in names})
+        chosen = [name for name in names if not wanted or _folded(name) in wanted]
+        if names and not chosen:
+            reason = f"has none of the structures that were chosen (there: {', '.join(names)})"
+            source.refused.append((candidate.label or "", reason))
+            source.candidates[number] = replace(candidate, label=None, parts=())
+        elif wanted and names:
+            chosen.sort(key=lambda name: wanted.index(_folded(name)))
+            source.candidates[number] = replace(candidate, structures=tuple(dict.fromkeys(chosen)))
         for one in named:
             _describe(source, one)
-        folded = {_folded(name): name for name in source.described}
-        source.times_named.update({folded[_folded(one.name)] for one in named})
-    if source.described and not wanted:
-        names = list(source.described)
-        listed_names = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
-        source.notes.append(f"the labels name {len(names)} structures, all of them are taken: {listed_names}")
+    spelled = {_folded(name): name for name in (*_mask_names(source), *source.described)}
+    source.times_named = Counter({name: named_by_file[key] for key, name in spelled.items()})
+    _name_classes(source, bool(wanted))
+    _tell_names(source, bool(wanted))
+
+
+def _masks(candidate: Candidate) -> list[str]:
+    if candidate.label is None or candidate.parts or not os.path.isdir(candidate.label):
+        return []
+    try:
+        return list(masks_in(candidate.label))
+    except OSError:
+        return []  # the scan says why
+
+
+def _mask_names(source: Source) -> list[str]:
+    """Returns the structures that are named by the files of their masks."""
+    return [n for c in source.candidates for n in (*(name for _, name in c.parts if name), *_masks(c))]
+
+
+def _files_of(candidate: Candidate) -> list[tuple[str, str]]:
+    return list(candidate.parts) or ([(candidate.label, "")] if candidate.label else [])
+
+
+def _tell_alike(source: Source, candidate: Candidate, named: Sequence[Structure]) -> None:
+    shown = source.shown(candidate.label or "")
+    for same in _alike([s.name for s in named]):
+        listed_names = ", ".join(map(repr, same))
+        if len(set(same)) < len(same):
+            source.notes.append(f"{shown}: has several segments named {same[0]!r}: it cannot be used until they differ")
+        else:
+            source.notes.append(f"{shown}: {listed_names} have the same name, case and spaces aside, and are one class")
+
+
+def _alike(names: Sequence[str]) -> list[list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(_folded(name), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _name_classes(source: Source, chosen: bool) -> None:
+    """Makes the names that labels say the classes, beside those of masks that are named by their files alone."""
+    masks = {name for c in source.candidates for _, name in c.parts if name}
+    if any(c.parts for c in source.candidates) and not chosen:
+        folders = any(c.label and not c.parts and os.path.isdir(c.label) for c in source.candidates)
+        kept = [name for name in source.classes.values() if folders or name in masks]
+        kept += [n for n in source.described if _folded(n) not in {_folded(k) for k in kept}]
+        source.classes = dict(enumerate(kept, 1))
     if source.described and not source.classes:
         own = [s.value for s in source.described.values()]
-        keep = not wanted and len(set(own)) == len(own) and min(own) > 0
+        keep = not chosen and len(set(own)) == len(own) and min(own) > 0
         numbers = own if keep else range(1, len(own) + 1)
         source.classes = dict(zip(numbers, source.described, strict=True))
+
+
+def _tell_names(source: Source, chosen: bool) -> None:
+    """Says which structures the labels name, and where they do not all have the same."""
+    labelled = [c for c in source.candidates if c.label is not None]
+    unnamed = [c for c in labelled if not _names(c.label) and not c.parts and not os.path.isdir(c.label or "")]
+    names, count = list(source.times_named), source.times_named
+    total = len(labelled) - len(unnamed)
+    if names and not chosen:
+        taken = "it is taken" if len(names) == 1 else "all of them are taken"
+        source.notes.append(f"the labels name {counted(len(names), 'structure')}, {taken}: {_shortened(names)}")
+        some = [f"{name} ({count[name]} of {total})" for name in names if count[name] < total]
+        if some:
+            source.notes.append(f"not every label has all of them; what one lacks counts as absent: {_shortened(some)}")
+    joined = sum(len(c.parts) > 1 for c in labelled)
+    if joined:
+        source.notes.append(f"{counted(joined, 'label is', 'labels are')} joined from files of single structures")
+    if names and unnamed:
+        meant = ", ".join(f"{value} as {name}" for value, name in list(source.classes.items())[:5])
+        first = source.shown(unnamed[0].label or "")
+        source.notes.append(
+            f"{counted(len(unnamed), 'label does', 'labels do')} not name their values, such as {first}: "
+            f"they are taken by number, {meant}"
+        )
 
 
 def _folded(name: str) -> str:
@@ -108,7 +178,7 @@ def _folded(name: str) -> str:
 
 def _describe(source: Source, structure: Structure) -> None:
     """Keeps what the first label says of a name; upper and lower case are one."""
-    if structure.name.strip().casefold() not in {name.strip().casefold() for name in source.described}:
+    if _folded(structure.name) not in {_folded(name) for name in source.described}:
         source.described[structure.name] = structure
 
 
@@ -159,33 +229,52 @@ def _series_with_labels(
     for one in series:
         labelled.update(r.file for r in labels[one.uid])
         name = candidate.name or os.path.basename(candidate.image)
+        chosen = [str(r.file) for r in _labels_of_one(source, one, labels[one.uid], structures)]
         made.append(
             replace(
                 candidate,
                 series=one.uid,
-                label=_one_label(source, one, labels[one.uid], structures),
+                label=chosen[0] if chosen else None,
+                parts=tuple((file, "") for file in chosen) if len(chosen) > 1 else (),
                 name=f"{name}-{one.uid.rsplit('.', 1)[-1]}" if len(series) > 1 else candidate.name,
             )
         )
     return made
 
 
-def _one_label(source: Source, series: Series, there: Sequence[Reference], structures: Sequence[str]) -> str | None:
-    """Returns the label of a series: the only one, or the only one that has the structures that were chosen."""
-    wanted = {name.strip().casefold() for name in structures}
-    names = {r.file: {s.name.strip().casefold() for s in r.structures} for r in there}
+def _labels_of_one(
+    source: Source, series: Series, there: Sequence[Reference], structures: Sequence[str]
+) -> list[Reference]:
+    """Returns the labels of a series that hold the structures that were chosen, where no two of them hold the same."""
+    wanted = {_folded(name) for name in structures}
+    names = {r.file: {_folded(s.name) for s in r.structures} for r in there}
     chosen = [r for r in there if not wanted or wanted & names[r.file]]
-    whole = [r for r in chosen if wanted <= names[r.file]]
-    if len(whole) == 1 or len(chosen) == 1:
-        return str((whole if len(whole) == 1 else chosen)[0].file)
+    whole = [r for r in chosen if wanted and wanted <= names[r.file]]
+    chosen = whole if len(whole) == 1 else chosen
     for one in there if not chosen else ():
         source.refused.append((str(one.file), _has_none(one.structures)))
+    held = Counter(name for r in chosen for name in names[r.file] if not wanted or name in wanted)
+    twice = [name for name, count in held.items() if count > 1]
+    if not twice:
+        return chosen
     for one in chosen:
-        others = ", ".join(r.file.name for r in chosen if r is not one)
-        held = ", ".join(s.name for s in one.structures[:8]) + (", …" if len(one.structures) > 8 else "")
-        reason = f"is one of {len(chosen)} labels of series {series.uid} (also {others}); it holds {held}"
-        source.refused.append((str(one.file), f"{reason}: choose structures that only one of them has"))
-    return None
+        others = ", ".join(source.shown(str(r.file)) for r in chosen if r is not one)
+        both = ", ".join(s.name for s in one.structures if _folded(s.name) in twice)
+        only = [s.name for r in chosen for s in r.structures if _folded(s.name) not in twice]
+        way_out = f"choose structures that only one has ({', '.join(only)}), or " if only else ""
+        shared = f"it holds {both}, and so does {others}" if both else f"the others are {others}"
+        source.refused.append(
+            (
+                str(one.file),
+                f"is one of {counted(len(chosen), 'label')} of series {series.uid}; {shared}: {way_out}take the others "
+                "away, or give the image the right one as its label",
+            )
+        )
+    return []
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
 
 
 def _has_none(structures: Sequence[Structure]) -> str:

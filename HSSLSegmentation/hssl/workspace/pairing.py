@@ -3,118 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 
 from ..errors import InputError
-from ..imaging.formats import stem_of
-
-LABEL_WORDS = frozenset(
-    (
-        *("label", "labels", "lbl", "lbls", "labelmap", "labelmaps", "mask", "masks", "msk", "dseg", "roi", "rois"),
-        *("seg", "segs", "segmentation", "segmentations", "annotation", "annotations", "contour", "contours"),
-        *("gt", "gts", "groundtruth", "truth"),
-    )
-)
-"""Words of a file's or folder's name that tell labels (KiTS segmentation, ACDC _gt, SKI10 labels-, BIDS _dseg, …)."""
-
-NAME_WORDS = LABEL_WORDS | {"lab", "segm"}
-"""Words that tell labels in the name of a file, which needs an image to be one; a folder may be called so for itself."""
-
-IMAGE_WORDS = frozenset(
-    (
-        *("image", "images", "img", "imgs", "imaging", "volume", "volumes", "vol", "vols", "scan", "scans"),
-        "rawdata",
-    )
-)
-"""Words that tell images (KiTS imaging, LiTS volume-, SKI10 image-, …)."""
-
-OF_IMAGES_AND_LABELS = frozenset(("labelled", "labeled", "unlabelled", "unlabeled"))
-"""Words of folders that have images, and perhaps their labels beside them (M&Ms)."""
-
-MODALITY_WORDS = frozenset(("ct", "cta", "cbct", "mr", "mri", "pet", "pt", "t1", "t2", "flair", "t1w", "t2w"))
-"""Words that an image's name may have where its label's has none (`ct_01` and `seg_01`)."""
-
-_SEPARATORS = re.compile(r"[-_.\s]+")
-_WORD_AND_NUMBER = re.compile(r"([^\W\d]+)(\d+)")
-_PART_OF_A_SPLIT = re.compile(r"(.*?)(tr|ts|va|vs|train|test|val)")
-_CHANNEL = re.compile(r"(.+)_\d{4}")
-
-
-@dataclass(frozen=True)
-class Place:
-    """A volume, or the folder of a DICOM series, by its path below the folder that was searched."""
-
-    path: str
-    folders: tuple[str, ...]
-    stem: str
-
-    @classmethod
-    def of(cls, path: str, root: str | Path) -> Place:
-        """Returns the place of a path below `root`."""
-        *folders, name = os.path.relpath(path, root).split(os.sep)
-        return cls(path, tuple(folders), stem_of(name))
-
-    @property
-    def relative(self) -> str:
-        """The path below the folder, with forward slashes."""
-        return "/".join((*self.folders, os.path.basename(self.path)))
-
-    @cached_property
-    def role(self) -> str:
-        """ "image" or "label" where a folder says so (the innermost one that does), else ""."""
-        return next((role for role in map(_role, reversed(self.folders)) if role), "")
-
-    @cached_property
-    def is_of_both(self) -> bool:
-        """Whether a folder says that it has images with or without labels."""
-        return any(word in OF_IMAGES_AND_LABELS for folder in self.folders for word, _ in _folder_words(folder))
-
-    @cached_property
-    def may_be_label(self) -> bool:
-        """Whether the name has a word of labels in it; it is one when there is an image to it."""
-        return any(word in NAME_WORDS for word in _words(self.stem))
-
-    @cached_property
-    def where(self) -> tuple[str, ...]:
-        """The folders without the words that tell images from labels, in small letters."""
-        return tuple(folder.casefold() for folder in self.parents)
-
-    @cached_property
-    def parents(self) -> tuple[str, ...]:
-        """The folders without the words that tell images from labels."""
-        return tuple(rest for rest in map(_without_role, self.folders) if rest)
-
-    @cached_property
-    def plain(self) -> str:
-        """The name in small letters with one kind of separator."""
-        return "_".join(_words(self.stem))
-
-    @cached_property
-    def case(self) -> str:
-        """The name without the words that tell images from labels; "" where it has no others."""
-        return "_".join(w for w in _words(self.stem) if w not in NAME_WORDS and w not in IMAGE_WORDS)
-
-    @cached_property
-    def core(self) -> str:
-        """The name without those words and without its modality."""
-        words = [w for w in _words(self.stem) if w not in NAME_WORDS | IMAGE_WORDS | MODALITY_WORDS]
-        return "_".join(words)
-
-    @cached_property
-    def unmarked(self) -> str:
-        """The name without the words of labels."""
-        return "_".join(w for w in _words(self.stem) if w not in NAME_WORDS)
-
-    @cached_property
-    def without_channel(self) -> str:
-        """The name without nnU-Net's channel, such as _0000."""
-        fits = _CHANNEL.fullmatch(self.plain)
-        return fits[1] if fits else self.plain
+from ..plural import counted
+from .places import Place, folded, role_of, words_of
+from .structure_names import are_structures, structure_of
 
 
 @dataclass
@@ -124,8 +20,12 @@ class Pairing:
     images: list[Place] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
     """The label's path by the image's: a file, or a folder with a mask for each class."""
+    parts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """The files of a label that has one for each structure, each with the structure's name, by the image's path."""
     masks: list[str] = field(default_factory=list)
-    """Names of the classes where the labels are folders of masks."""
+    """Names of the classes where there is a mask for each."""
+    given: dict[str, list[Place]] = field(default_factory=dict)
+    """All labels that fit an image, by its path."""
     unused: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason of what is neither."""
 
@@ -136,7 +36,8 @@ def pair(places: Sequence[Place], labels: Sequence[Place] | None = None, chosen:
     What is tried, in this order, and always below the same folders (apart from words such as `images` and `labels`):
     the same name; the same name without words such as `_seg`, `image-`, or a channel's number; a label named after the
     beginning of an image's name (`case-seg` and `case-t1c`); the only label of a folder and its only image. Where none
-    fits, one path may end with the other's folders (`images/site/a` and `labels/a`), if only one does.
+    fits, one path may end with the other's folders (`images/site/a` and `labels/a`), if only one does. Several labels of
+    an image are one where their names are those of structures (`a_liver_mask` and `a_spleen_mask`).
 
     Args:
         places: everything that was found.
@@ -160,12 +61,13 @@ def pair(places: Sequence[Place], labels: Sequence[Place] | None = None, chosen:
     else:
         sure, maybe, images = list(labels), [], list(places)
     _match(result, images, maybe, chosen)
-    paired = set(result.labels.values())
+    paired = {place.path for many in result.given.values() for place in many}
     # A name alone makes no label: without an image it is looked at as one (and its content says what it is).
     images = sorted([*images, *(p for p in maybe if p.path not in paired)], key=lambda p: p.path)
     sure = _take_folders_of_masks(result, images, sure)
     _match(result, images, sure, chosen)
-    paired = set(result.labels.values())
+    _join_structures(result, images)
+    paired = {*result.labels.values(), *(path for parts in result.parts.values() for path, _ in parts)}
     result.images = images
     result.unused += [(p.path, "is a label without an image of that name") for p in sure if p.path not in paired]
     return result
@@ -175,7 +77,7 @@ def _take_folders_of_masks(result: Pairing, images: Sequence[Place], labels: lis
     """Pairs folders with one mask a class (TotalSegmentator) with the only image beside them; returns the rest."""
     by_folder: dict[str, list[Place]] = defaultdict(list)
     for label in labels:
-        if label.folders and _role(label.folders[-1]) == "label":
+        if label.folders and role_of(label.folders[-1]) == "label":
             by_folder[os.path.dirname(label.path)].append(label)
     beside: dict[tuple[str, ...], list[Place]] = defaultdict(list)
     for image in images:
@@ -225,7 +127,8 @@ def _match(result: Pairing, images: Sequence[Place], labels: Sequence[Place], ch
     index = _indexed(images, lambda p: p.where)
     left = [p for p in left if not _give(result, p, _beginning_with(p, index.get(p.where, [])), chosen)]
     left = _give_by_the_end_of_the_path(result, images, left)
-    _give_the_only_ones(result, images, left)
+    left = _give_the_only_ones(result, images, left)
+    _give_structures(result, images, left)
 
 
 def _beginning_with(label: Place, images: Iterable[Place]) -> list[Place]:
@@ -250,7 +153,7 @@ def _give_by_the_end_of_the_path(result: Pairing, images: Sequence[Place], left:
     return rest
 
 
-def _give_the_only_ones(result: Pairing, images: Sequence[Place], left: Sequence[Place]) -> None:
+def _give_the_only_ones(result: Pairing, images: Sequence[Place], left: Sequence[Place]) -> list[Place]:
     free = _indexed([i for i in images if i.path not in result.labels], lambda p: p.where)
     everybody = _indexed(images, lambda p: p.where)
     alone = _indexed([p for p in left if p.role == "label" or p.may_be_label], lambda p: p.where)
@@ -258,6 +161,53 @@ def _give_the_only_ones(result: Pairing, images: Sequence[Place], left: Sequence
         # At the top there is no folder of a case: two files are no pair because they are two.
         if where and len(labels) == 1 and len(free.get(where, [])) == len(everybody.get(where, [])) == 1:
             _give(result, labels[0], free[where], False)
+    given = {place.path for many in result.given.values() for place in many}
+    return [p for p in left if p.path not in given]
+
+
+def _give_structures(result: Pairing, images: Sequence[Place], left: Sequence[Place]) -> None:
+    """Gives masks of structures to their image: they are named after it, or lie in a folder that is its own."""
+    by_name = _indexed(images, lambda p: (p.where, p.plain))
+    by_folder = _indexed(images, lambda p: p.where)
+    owners: dict[str, list[Place]] = defaultdict(list)
+    places = {image.path: image for image in images}
+    for label in left:
+        fitting = [i for i in by_folder.get(label.where, []) if label.plain.startswith(i.plain + "_")]
+        fitting = sorted(fitting, key=lambda i: -len(i.plain))[:1]
+        if not fitting and label.where:
+            fitting = by_name.get((label.where[:-1], "_".join(words_of(label.where[-1]))), [])
+            fitting = fitting or by_folder.get(label.where, [])
+        if len(fitting) == 1 and fitting[0].path not in result.labels:
+            owners[fitting[0].path].append(label)
+    names = {path: [structure_of(label, places[path]) for label in labels] for path, labels in owners.items()}
+    if any(len(many) > 1 for many in names.values()) and are_structures(names):
+        for path, labels in owners.items():
+            for label in labels:
+                _give(result, label, [places[path]], False)
+
+
+def _join_structures(result: Pairing, images: Sequence[Place]) -> None:
+    """Makes one label of several of an image that are the masks of its structures.
+
+    Raises:
+        InputError: they are not.
+    """
+    several = {path: labels for path, labels in result.given.items() if len(labels) > 1}
+    if not several:
+        return
+    places = {image.path: image for image in images}
+    names = {p: [structure_of(label, places[p]) for label in labels] for p, labels in result.given.items()}
+    if not are_structures({path: names[path] for path in several}):
+        path, labels = next(iter(several.items()))
+        _two_labels(places[path], labels[0].path, labels[1].path)
+    known = {folded(name): name for path in several for name in names[path]}
+    for path, labels in result.given.items():
+        if all(folded(name) in known for name in names[path]):
+            result.parts[path] = [(x.path, known[folded(n)]) for x, n in zip(labels, names[path], strict=True)]
+        elif path in result.labels:
+            result.unused.append((labels[0].path, "names no structure, and the labels of other images do"))
+            del result.labels[path]
+    result.masks = sorted({*result.masks, *known.values()})
 
 
 def _give(result: Pairing, label: Place, images: Sequence[Place], share: bool) -> bool:
@@ -268,20 +218,24 @@ def _give(result: Pairing, label: Place, images: Sequence[Place], share: bool) -
         names = ", ".join(i.relative for i in images[:4]) + (", …" if len(images) > 4 else "")
         raise InputError(
             label.path,
-            f"may be the label of each of {len(images)} images: {names}",
+            f"may be the label of each of {counted(len(images), 'image')}: {names}",
             f"Choose the images by a pattern, such as {_pattern_for(images[0], label)!r}.",
             "pattern",
         )
     for image in images:
-        if image.path in result.labels:
+        if image.path in result.labels and image.path not in result.given:
             _two_labels(image, result.labels[image.path], label.path)
-        result.labels[image.path] = label.path
+        result.labels.setdefault(image.path, label.path)
+        result.given.setdefault(image.path, []).append(label)
     return True
 
 
 def _two_labels(image: Place, one: str, other: str) -> None:
     raise InputError(
-        image.path, f"has two labels: {one} and {other}", "Choose the labels by a pattern.", "label_pattern"
+        image.path,
+        f"has two labels: {one} and {other}",
+        "Choose one by a pattern, or say that each is the mask of a structure, as in '{id}_{structure}.nii.gz'.",
+        "label_pattern",
     )
 
 
@@ -303,42 +257,3 @@ def _indexed(places: Iterable[Place], key: Callable[[Place], object]) -> dict[ob
 def _one_ends_with_the_other(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     shorter, longer = sorted((one, other), key=len)
     return not shorter or longer[-len(shorter) :] == shorter
-
-
-def _words(name: str) -> list[str]:
-    words = []
-    for part in _SEPARATORS.split(name.casefold()):
-        fits = _WORD_AND_NUMBER.fullmatch(part)  # image0001, label0001
-        if fits and (fits[1] in LABEL_WORDS or fits[1] in IMAGE_WORDS):
-            words += [fits[1], fits[2]]
-        elif part:
-            words.append(part)
-    return words
-
-
-def _folder_words(name: str) -> list[tuple[str, str]]:
-    """Returns the words of a folder's name, each with what follows it as part of a split (`imagesTr`: images, tr)."""
-    words = []
-    for word in _words(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name) if not name.isupper() else name):
-        fits = _PART_OF_A_SPLIT.fullmatch(word)
-        if fits and (fits[1] in LABEL_WORDS or fits[1] in IMAGE_WORDS):
-            words.append((fits[1], fits[2]))
-        else:
-            words.append((word, ""))
-    return words
-
-
-def _role(folder: str) -> str:
-    words = [word for word, _ in _folder_words(folder)]
-    label = any(w in LABEL_WORDS for w in words) or words in (["ground", "truth"], ["derivatives"])
-    image = any(w in IMAGE_WORDS for w in words)
-    return "" if label == image else "label" if label else "image"
-
-
-def _without_role(folder: str) -> str:
-    if not _role(folder):
-        return folder
-    words = _folder_words(folder)
-    kept = [part or "" if w in LABEL_WORDS or w in IMAGE_WORDS else w for w, part in words]
-    kept = [] if [w for w, _ in words] in (["ground", "truth"], ["derivatives"]) else kept
-    return "_".join(w for w in kept if w)

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from ..errors import ConfigurationError
-from .pairing import Place
+from .places import Place
 
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
 _MOST_OF_ONE = 8

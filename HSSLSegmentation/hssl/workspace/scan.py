@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,8 @@ from ..imaging.formats import DETACHED, stem_of, suffix_of
 from ..names import safe_name
 from ..threads import in_threads
 from .candidates import Candidate, Source, modality_of
-from .catalogue import Catalogue, Image, LabelClass, Refused, Task
-from .identity import content_of, same_bytes, stamp_of
+from .catalogue import Catalogue, Image, LabelClass, LabelPart, Refused, Task
+from .identity import content_of, same_bytes, stamp_of, stamp_of_label
 from .labels import masks_in
 
 if TYPE_CHECKING:  # SimpleITK takes a while to load, and a scan that finds nothing new does not need it
@@ -190,12 +190,12 @@ def relabel(workspace: str | Path, id: str, label: str | Path | None, structures
             from ..imaging.labels import chosen_structures, structures_in
 
             structures = [s.name for s in chosen_structures(label, structures_in(label), structures)]
-        candidate = Candidate(str(known.image_path(record)), str(label), record.series, record.frame, record.spacing)
-        look = look_at(candidate)[0]
+        look = look_at(replace(candidate_of(known, record), label=str(label), parts=()))[0]
     with Catalogue.editing(workspace) as catalogue:
         record = catalogue.image(id)
         record.checked, record.label_values, record.structures = "", None, list(structures)
         record.review = ""  # what was said was said of another label
+        record.parts = []
         if look is None or label is None:
             record.label, record.label_stamp, record.label_problem = None, "", None
         elif look.header is None:
@@ -203,6 +203,29 @@ def relabel(workspace: str | Path, id: str, label: str | Path | None, structures
         else:
             refresh(record, look, catalogue.relative(label))
     return record
+
+
+def restore_label(workspace: str | Path, before: Image) -> None:
+    """Gives an image the label back that a record of it says, with all that was known of that label, and saves.
+
+    Raises:
+        ConfigurationError: there is no image of that id.
+        WorkspaceError: there is no catalogue.
+        OutputError: it cannot be written.
+    """
+    with Catalogue.editing(workspace) as catalogue:
+        record = catalogue.image(before.id)
+        for name in (
+            "label",
+            "parts",
+            "structures",
+            "label_problem",
+            "label_values",
+            "label_stamp",
+            "checked",
+            "review",
+        ):
+            setattr(record, name, getattr(before, name))
 
 
 def examine(
@@ -267,15 +290,15 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
         label = known.relative(candidate.label) if candidate.label else None
         if record is None and (record := moved.take(look)) is not None:
             record.image, record.series = path, candidate.series
-            if record.label is None or not os.path.exists(catalogue.absolute(record.label)):
-                record.label = None
-            refresh(record, look, label)
+            if not all(os.path.exists(file) for file in catalogue.label_files(record)):
+                record.label, record.parts = None, []
+            refresh(record, look, label, _parts(candidate, known.relative))
             known.images[path, candidate.series, candidate.frame] = record
             report.relinked.append(record.id)
         elif record is not None:
-            before = record.content, record.label, record.label_stamp, record.structures
-            refresh(record, look, label)
-            if before != (record.content, record.label, record.label_stamp, record.structures):
+            before = record.content, record.label, record.label_stamp, record.structures, record.parts
+            refresh(record, look, label, _parts(candidate, known.relative))
+            if before != (record.content, record.label, record.label_stamp, record.structures, record.parts):
                 report.changed.append(record.id)
         else:
             twin = same.get((look.content, candidate.frame))
@@ -285,6 +308,7 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
                     reason += f", which takes its label {label}"
                     twin.label, twin.label_stamp, twin.label_problem = label, look.label_stamp, None
                     twin.structures, twin.label_values, twin.checked = list(candidate.structures), None, ""
+                    twin.parts = _parts(candidate, known.relative)
                     if twin.id not in report.added:
                         report.changed.append(twin.id)
                 elif label is not None and label != twin.label:
@@ -293,7 +317,7 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
                 continue
             record = Image(id=names.new(candidate, look.alone), task=task, image=path)
             record.series, record.frame = candidate.series, candidate.frame
-            refresh(record, look, label)
+            refresh(record, look, label, _parts(candidate, known.relative))
             new.append(record)
             known.images[path, candidate.series, candidate.frame] = record
             report.added.append(record.id)
@@ -340,8 +364,8 @@ def look_at(candidate: Candidate) -> list[Look]:
     return [_look_at_series(candidate, stamp, series, alone) for series in found]
 
 
-def refresh(record: Image, look: Look, label: str | None) -> None:
-    """Writes what a look has seen into the record; `label` is the label's path as the catalogue writes it."""
+def refresh(record: Image, look: Look, label: str | None, parts: list[LabelPart] | None = None) -> None:
+    """Writes what a look has seen into the record; `label` and `parts` are as the catalogue writes their paths."""
     assert look.header is not None
     record.size, record.spacing = look.header.size, look.header.spacing
     record.origin, record.direction = look.header.origin, look.header.direction
@@ -352,7 +376,25 @@ def refresh(record: Image, look: Look, label: str | None) -> None:
     record.structures = list(look.candidate.structures) or record.structures
     if look.candidate.label is not None:
         record.label, record.label_stamp = label, look.label_stamp
+        record.parts = parts or []
         record.label_problem, record.label_values = look.label_reason, None
+
+
+def candidate_of(catalogue: Catalogue, record: Image) -> Candidate:
+    """Returns what is to be looked at of an image of the catalogue."""
+    label = catalogue.label_path(record)
+    return Candidate(
+        str(catalogue.image_path(record)),
+        str(label) if label else None,
+        record.series,
+        record.frame,
+        record.spacing,
+        parts=tuple((str(catalogue.absolute(part.path)), part.structure) for part in record.parts),
+    )
+
+
+def _parts(candidate: Candidate, relative: Callable[[str], str]) -> list[LabelPart]:
+    return [LabelPart(path=relative(path), structure=structure) for path, structure in candidate.parts]
 
 
 def _pseudonym(patient: str) -> str:
@@ -414,9 +456,14 @@ class _Known:
         image = self.images.get((self.relative(candidate.image), candidate.series, candidate.frame))
         if image is None or image.label is None:
             return candidate
-        label = str(self._catalogue.absolute(image.label))
+        own = candidate_of(self._catalogue, image)
+        files = self._catalogue.label_files(image)
+        if image.parts and {str(file) for file in files} < {path for path, _ in candidate.parts}:
+            return candidate  # masks of further structures have come
         # A label that is gone, and has no other in its place, is looked at to say so.
-        return replace(candidate, label=label) if os.path.exists(label) or candidate.label is None else candidate
+        if candidate.label is None or all(os.path.exists(file) for file in files):
+            return replace(candidate, label=own.label, parts=own.parts)
+        return candidate
 
     def _label_unchanged(self, image: Image, candidate: Candidate) -> bool:
         if candidate.patient and candidate.patient != image.patient and not image.patient:
@@ -425,7 +472,10 @@ class _Known:
             return candidate.label is None
         if candidate.structures and list(candidate.structures) != image.structures:
             return False
-        stamp = stamp_of(self._catalogue.absolute(image.label))
+        files = self._catalogue.label_files(image)
+        if image.parts and {str(file) for file in files} < {path for path, _ in candidate.parts}:
+            return False
+        stamp = stamp_of_label(files)
         return stamp == image.label_stamp and (stamp != "missing" or candidate.label is None)
 
 
@@ -596,11 +646,17 @@ def _with_label(candidate: Candidate, stamp: str, header: Header, content: str, 
 
     if candidate.label is None:
         return Look(candidate, stamp, header, content, alone=alone)
-    label_stamp, path = stamp_of(candidate.label), candidate.label
+    files = [path for path, _ in candidate.parts] or [candidate.label]
+    label_stamp, reason = stamp_of_label(files), None
     try:
-        if os.path.isdir(path):  # a mask for each class; the check reads them all
-            path = next(iter(masks_in(path).values()), path)
-        reason = header_problem(path, header, candidate.frame)
+        if not candidate.parts and os.path.isdir(candidate.label):  # a mask for each class; the check reads them all
+            files = list(masks_in(candidate.label).values())[:1] or files
+        for path in files:
+            reason = header_problem(path, header, candidate.frame)
+            if reason is not None and candidate.parts:
+                reason = f"{os.path.basename(path)}: {reason}"
+            if reason is not None:
+                break
     except OSError as error:
         reason = encodable(f"cannot be read: {error}")
     return Look(candidate, stamp, header, content, label_stamp=label_stamp, label_reason=reason, alone=alone)

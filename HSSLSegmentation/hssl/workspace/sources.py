@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ConfigurationError, InputError, encodable
 from ..imaging.formats import stem_of
+from ..plural import counted
 from .bids import is_bids, pair_bids
 from .candidates import Candidate, Source
 from .datasets import DATASTORES, at_frames, dataset, datastore, descriptions_below, frames_of_cases
 from .listing import listed
 from .named_labels import join_dicom_labels, take_named_structures
-from .pairing import IMAGE_WORDS, Pairing, Place, pair
+from .pairing import Pairing, pair
 from .patients import patients_of
+from .places import IMAGE_WORDS, Place, normalized
 
 _ACDC = re.compile(r"patient\d+_frame\d+", re.IGNORECASE)
 _ACDC_CLASSES = {1: "right ventricle", 2: "myocardium", 3: "left ventricle"}
@@ -44,7 +46,8 @@ def find(
         labels: a folder with the label maps, where they lie elsewhere.
         pattern: relative paths of the images, such as "{id}_ct.nii.gz" or "{id}/ct.nii.gz"; `*` stands for anything. A
             pattern without a slash is for the name alone. Labels are found as without a pattern.
-        label_pattern: relative path of the label of an image with that id, such as "{id}_seg.nii.gz".
+        label_pattern: relative path of the label of an image with that id, such as "{id}_seg.nii.gz"; with {structure},
+            such as "{id}/{structure}.nii.gz", each structure has a mask of its own.
         frame: the volume to take of files that have several, counted from 0.
         channel: the channel to take of a dataset that has several, counted from 0.
         patient: pattern with {patient}, for names (or for relative paths, with a slash), or one patient's name.
@@ -66,6 +69,8 @@ def find(
     for text in filter(None, (pattern, label_pattern)):
         if text.count("{id}") != 1:
             raise ConfigurationError(f"pattern {text!r} must contain {{id}} once")
+    if "{structure}" in pattern or label_pattern.count("{structure}") > 1:
+        raise ConfigurationError("{structure} stands once, in the pattern of labels")
     source = None if pattern or label_pattern or labels is not None else _described(path, frame, channel)
     if source is None:
         if channel is not None:
@@ -99,7 +104,9 @@ def _described(path: Path, frame: int | None, channel: int | None) -> Source | N
     below = descriptions_below(path)
     if len(below) > 1:
         names = ", ".join(str(p.parent.relative_to(path)) for p in below[:5]) + (", …" if len(below) > 5 else "")
-        raise InputError(path, f"holds {len(below)} datasets: {names}", "Add them one by one, each as a task.")
+        raise InputError(
+            path, f"holds {counted(len(below), 'dataset')}: {names}", "Add them one by one, each as a task."
+        )
     if not below:
         return None
     source = dataset(below[0], frame, channel)
@@ -116,7 +123,9 @@ def _one_file(path: Path, labels: str | Path | None, frame: int | None) -> Sourc
         there = [Place.of(p, folder) for p in listed(folder).volumes if p != str(path)]
         own = [p for p in there if not p.folders and p.stem == stem_of(path.name)]
         found = pair([Place.of(str(path), path.parent)], own or there)
-        source.candidates = [Candidate(str(path), found.labels.get(str(path)), frame=frame)]
+        parts = tuple(found.parts.get(str(path), ()))
+        source.candidates = [Candidate(str(path), found.labels.get(str(path)), frame=frame, parts=parts)]
+        source.classes = dict(enumerate(found.masks, 1))
     return source
 
 
@@ -146,7 +155,10 @@ def _folder(path: Path, labels: str | Path | None, pattern: str, label_pattern: 
     source.refused += [*there.refused, *found.unused]
     source.not_read += there.not_read
     source.classes = source.classes or dict(enumerate(found.masks, 1))
-    source.candidates = [Candidate(p.path, found.labels.get(p.path), frame=frame) for p in found.images]
+    source.candidates = [
+        Candidate(p.path, found.labels.get(p.path), frame=frame, parts=tuple(found.parts.get(p.path, ())))
+        for p in found.images
+    ]
     if pattern and not source.candidates:
         raise InputError(path, f"has no file that fits the pattern {pattern!r}")
     if frame is None and any("_" in p.stem for p in found.images):
@@ -204,33 +216,50 @@ def _has_description(place: Place) -> bool:
 
 def _pair_by_patterns(places: list[Place], labels: list[Place], pattern: str, label_pattern: str) -> Pairing:
     result = Pairing()
-    there: dict[str, str] = {}
+    images = set(_chosen(places, pattern)) if pattern else set()
+    there: dict[str, dict[str, str]] = defaultdict(dict)
     for place in labels:
-        id = _id(place, label_pattern)
-        if id is None:
+        fits = _fit(place, label_pattern)
+        if fits is None or place in images:
             continue
-        if id in there:
-            raise InputError(place.path, f"and {there[id]} are both the label of {id!r}", "Tell them apart.")
-        there[id] = place.path
-    taken, used = set(there.values()), set()
+        name, structure = normalized(fits["id"]), fits.groupdict().get("structure", "")
+        if structure in there[name]:
+            other = there[name][structure]
+            raise InputError(place.path, f"and {other} are both the label of {name!r}", "Tell them apart.")
+        there[name][structure] = place.path
+    taken, used = {path for found in there.values() for path in found.values()}, set()
     result.images = [p for p in _chosen(places, pattern) if p.path not in taken]
+    if not pattern:  # labels by their names, of other readers perhaps, are no images because others were chosen
+        others = [p for p in result.images if p.role == "label" or p.may_be_label]
+        result.images = [p for p in result.images if p not in others]
+        result.unused = [(p.path, "is called a label, and the pattern of labels does not fit it") for p in others]
     owners: dict[str, Place] = {}
     for place in result.images:
         id = _id(place, pattern) if pattern else _own_id(place, there)
         if id not in there:
             continue
+        found = there[id]
         if id in owners:
-            raise InputError(there[id], f"may be the label of {owners[id].relative} and of {place.relative}")
+            first = next(iter(found.values()))
+            raise InputError(first, f"may be the label of {owners[id].relative} and of {place.relative}")
         owners[id] = place
         used.add(id)
-        result.labels[place.path] = there[id]
-    result.unused = [(p, "is a label without an image of that name") for id, p in there.items() if id not in used]
+        result.labels[place.path] = next(iter(found.values()))
+        if "{structure}" in label_pattern:
+            result.parts[place.path] = [(path, structure) for structure, path in sorted(found.items())]
+    result.masks = sorted({structure for found in there.values() for structure in found if structure})
+    result.unused += [
+        (path, "is a label without an image of that name")
+        for id, found in there.items()
+        if id not in used
+        for path in found.values()
+    ]
     return result
 
 
-def _own_id(place: Place, there: dict[str, str]) -> str:
-    relative = "/".join((*place.folders, place.stem))
-    return relative if relative in there else place.stem
+def _own_id(place: Place, there: Mapping[str, object]) -> str:
+    relative = normalized("/".join((*place.folders, place.stem)))
+    return relative if relative in there else normalized(place.stem)
 
 
 def _chosen(places: Sequence[Place], pattern: str, labels: bool = False) -> list[Place]:
@@ -240,12 +269,19 @@ def _chosen(places: Sequence[Place], pattern: str, labels: bool = False) -> list
 
 
 def _id(place: Place, pattern: str) -> str | None:
-    text = re.escape(pattern).replace(re.escape("{id}"), "(?P<id>[^/]+?)").replace(re.escape("*"), "[^/]*")
+    fits = _fit(place, pattern)
+    return normalized(fits["id"]) if fits else None
+
+
+def _fit(place: Place, pattern: str) -> re.Match[str] | None:
+    text = re.escape(pattern).replace(re.escape("*"), "[^/]*")
+    for name in ("id", "structure"):
+        text = text.replace(re.escape(f"{{{name}}}"), f"(?P<{name}>[^/]+?)")
     relative = place.relative
     fits = re.fullmatch(text, relative)
     if fits is None and "/" not in pattern:
         fits = re.fullmatch(text, relative.rpartition("/")[2])
-    return fits["id"] if fits else None
+    return fits
 
 
 # Names ---------------------------------------------------------------------------------------------------------
@@ -262,7 +298,7 @@ def _take_structures(source: Source, structures: Sequence[str]) -> None:
     wanted = list(dict.fromkeys(known.get(name.strip().casefold(), name) for name in structures))
     source.candidates = [c if c.structures else replace(c, structures=tuple(wanted)) for c in source.candidates]
     values = {name: value for value, name in source.classes.items()}
-    masks = any(c.label and os.path.isdir(c.label) for c in source.candidates)
+    masks = any(c.parts or (c.label and os.path.isdir(c.label)) for c in source.candidates)
     # Values of label maps are theirs; masks, and labels that name their segments, have none that matter.
     source.classes = {
         (number if masks or source.described or name not in values else values[name]): name

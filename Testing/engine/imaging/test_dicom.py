@@ -163,7 +163,7 @@ def test_a_copied_file_is_dropped_and_said(tmp_path):
     written = files.write_slices(tmp_path, truth, np.arange(6) * 2.0)
     shutil.copy(written[3], tmp_path / "copy of IM003.dcm")
     np.testing.assert_array_equal(array(tmp_path), truth)
-    assert "copies of others" in read_header(tmp_path).remarks[0]
+    assert "1 file is a copy of another" in read_header(tmp_path).remarks[0]
 
 
 def test_a_second_slice_at_a_position_is_not_mixed_into_the_volume(tmp_path):

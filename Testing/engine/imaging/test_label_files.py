@@ -422,7 +422,7 @@ def test_a_label_all_of_which_lies_outside_its_image_is_refused_and_a_part_is_sa
     partly = {"Liver": [ring(image, z, 3) for z in (2, 3, 4, 5, 6, 7, 8)], "Heart": [ring(image, 2, 1.5)]}
     path = files.write_structures(tmp_path / "b.dcm", partly)
     assert values(read_label_map(path, image, structures=["Heart", "Liver"], say=told.append)).any()
-    assert told == ["3 of 7 contours of Liver reach out of the image and are cut"]
+    assert told == ["contours of Liver that reach out of the image are cut: 3 of 7"]
     path = files.write_segmentation(tmp_path / "SEG.dcm", sources, LARGE[..., None].astype(np.uint8), ["liver"])
     away = sitk.Image(image)
     away.SetOrigin(image.TransformIndexToPhysicalPoint((100, 0, 0)))
@@ -456,5 +456,5 @@ def test_contours_that_enclose_nothing_are_said(tmp_path, study):
     assert label[1:3].any() and not label[4:].any()
     assert told == [
         "structures without a closed contour are left out: Isocentre",
-        "1 of 3 contours of Liver are open, or points, and are left out",
+        "contours of Liver that are open, or points, are left out: 1 of 3",
     ]

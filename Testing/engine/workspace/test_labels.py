@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from hssl.errors import InputError
 from hssl.events import Message
 from hssl.imaging.volumes import read_volume
-from hssl.workspace.catalogue import Catalogue, Image, LabelClass, Task
+from hssl.workspace.catalogue import Catalogue, Image, LabelClass, LabelPart, Task
 from hssl.workspace.check import check
 from hssl.workspace.labels import masks_in, read_label
 
@@ -75,6 +75,60 @@ def test_where_masks_overlap_the_later_class_has_the_voxel_and_it_is_said(catalo
     catalogue.task("t").classes = [LabelClass(value=1, name="heart")]
     with pytest.raises(InputError, match=r"no mask of a class of the task \(classes: heart\)"):
         read(catalogue)
+
+
+def parts(catalogue: Catalogue, **files: Path) -> None:
+    image = catalogue.image("a")
+    image.parts = [LabelPart(path=str(path), structure=name.strip("_")) for name, path in files.items()]
+    image.label = image.parts[0].path
+
+
+def test_files_of_single_structures_are_joined_and_overlaps_said(catalogue, tmp_path):
+    parts(catalogue, spleen=write(tmp_path / "s.nii.gz", box(1) * 255), liver=write(tmp_path / "l.nii.gz", box(0)))
+    assert np.array_equal(read(catalogue), np.where(box(1) > 0, 5, box(0) * 3))
+    events = []
+    check(catalogue, events.append)
+    record = catalogue.image("a")
+    assert (record.label_problem, record.label_values) == (None, [3, 5])
+    assert [e.text for e in events if isinstance(e, Message)] == [
+        f"{tmp_path / 's.nii.gz'}: its masks overlap: spleen takes 4 voxels of liver"
+    ]
+    record.structures = ["spleen", "liver"]  # the last one has the voxel
+    assert np.array_equal(read(catalogue), np.where(box(0) > 0, 3, box(1) * 5))
+    record.structures = ["liver"]
+    assert np.array_equal(read(catalogue), box(0) * 3)
+    assert check(catalogue).read == 0
+    write(tmp_path / "l.nii.gz", box(4))
+    assert check(catalogue).read == 1
+
+
+def test_a_structure_that_another_would_take_whole_is_not_lost_in_silence(catalogue, tmp_path):
+    lesion, liver = box(2), np.maximum(box(1), box(2))
+    liver[:, :, 1:5] = 1
+    parts(catalogue, liver=write(tmp_path / "l.nii.gz", lesion), spleen=write(tmp_path / "s.nii.gz", liver))
+    with pytest.raises(InputError, match="liver would vanish: all of its voxels lie in what is drawn later") as told:
+        read(catalogue)
+    assert told.value.way_out == "structures"
+    catalogue.image("a").structures = ["spleen", "liver"]
+    assert set(np.unique(read(catalogue))) == {0, 3, 5}
+
+
+def test_a_mask_of_several_values_is_no_mask(catalogue, tmp_path):
+    several = write(tmp_path / "l.nii.gz", box(0) + 2 * box(4))
+    parts(catalogue, liver=several, spleen=write(tmp_path / "s.nii.gz", box(2)))
+    with pytest.raises(InputError, match="l.nii.gz is the mask of liver and has several values: 1, 2"):
+        read(catalogue)
+    folder = tmp_path / "segmentations"
+    write(folder / "liver.nii.gz", box(0) + 2 * box(4))
+    catalogue.image("a").parts, catalogue.image("a").label = [], str(folder)
+    with pytest.raises(InputError, match="has several values"):
+        read(catalogue)
+
+
+def test_one_of_several_files_that_cannot_be_read_is_named(catalogue, tmp_path):
+    parts(catalogue, liver=write(tmp_path / "l.nii.gz", box(0)), spleen=write(tmp_path / "s.nii.gz", box(0)[1:]))
+    check(catalogue)
+    assert "s.nii.gz: is on another grid" in (catalogue.image("a").label_problem or "")
 
 
 def test_a_label_with_frames_gives_the_frame_of_its_image(catalogue, tmp_path):

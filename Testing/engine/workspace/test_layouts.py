@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -163,7 +164,14 @@ def test_files_of_one_name_are_called_after_what_differs(tmp_path):
         (["p1/p1-t1c.nii.gz", "p1/p1-t2f.nii.gz", "p1/p1-seg.nii.gz"], ["p1-t1c.nii.gz", "p1-t2f.nii.gz", "{id}-t1c"]),
         (["p1/ct.nii.gz", "p1/pet.nii.gz", "p1/mask.nii.gz"], ["p1/ct.nii.gz", "p1/pet.nii.gz"]),
         (["ct_01.nii.gz", "pet_01.nii.gz", "seg_01.nii.gz"], ["ct_01.nii.gz", "pet_01.nii.gz"]),
-        (["a.nii.gz", "a_liver_mask.nii.gz", "a_spleen_mask.nii.gz"], ["a_liver_mask.nii.gz", "a_spleen_mask.nii.gz"]),
+        (["a.nii.gz", "a_reader1_mask.nii.gz", "a_reader2_mask.nii.gz"], ["a_reader1_mask", "a_reader2_mask"]),
+        (
+            ["a.nii.gz", "a_lesion1_seg.nii.gz", "a_lesion2_seg.nii.gz"],
+            ["a_lesion1_seg", "a_lesion2_seg", "{structure}"],
+        ),
+        (["a.nii.gz", "a_manual_seg.nii.gz", "a_auto_seg.nii.gz"], ["a_manual_seg", "a_auto_seg"]),
+        (["a.nii.gz", "a_seg.nii.gz", "a_liver_seg.nii.gz"], ["a_seg", "a_liver_seg"]),
+        (["images/a.nii.gz", "labels_r1/a.nii.gz", "labels_r2/a.nii.gz"], ["labels_r1/a", "labels_r2/a"]),
     ],
 )
 def test_what_cannot_be_told_apart_is_an_error_that_names_both(tmp_path, files, named):
@@ -205,6 +213,77 @@ def test_a_mask_for_each_class_is_one_label(tmp_path):
     with pytest.raises(ConfigurationError, match=r"no structure 'heart' .*there: liver, spleen"):
         find(tmp_path, structures=["spleen", "heart"])
     assert pairs(find(tmp_path / "s0000"), tmp_path) == {"s0000/ct.nii.gz": "s0000/segmentations"}
+
+
+STRUCTURES = {
+    "named after the image": ("{c}.nii.gz", "{c}_{s}_mask.nii.gz"),
+    "named after the image, in a folder of labels": ("images/{c}.nii.gz", "labels/{c}_{s}.nii.gz"),
+    "in a folder for each case": ("images/{c}.nii.gz", "labels/{c}/{s}.nii.gz"),
+    "in a folder for each structure": ("images/{c}.nii.gz", "labels/{s}/{c}.nii.gz"),
+    "in folders of labels for each structure": ("images/{c}.nii.gz", "{s}_masks/{c}.nii.gz"),
+    "beside the image": ("{c}/image.nii.gz", "{c}/mask_{s}.nii.gz"),
+    "beside the image, Slicer's names": ("{c}/ct.nrrd", "{c}/{s}.seg.nrrd"),
+}
+
+
+@pytest.mark.parametrize("layout", STRUCTURES)
+def test_a_mask_for_each_structure_in_files_is_one_label(tmp_path, layout):
+    image, label = STRUCTURES[layout]
+    for case in ("case1", "case2", "case3"):
+        touch(tmp_path, image.format(c=case))
+        for structure in ("liver", "left kidney") if case != "case3" else ("left kidney",):
+            touch(tmp_path, label.format(c=case, s=structure.replace(" ", "_")))
+    source = find(tmp_path)
+    assert source.refused == []
+    assert source.classes == {1: "left_kidney", 2: "liver"}
+    assert len(source.candidates) == 3
+    for case, candidate in zip(("case1", "case2", "case3"), source.candidates, strict=True):
+        names = ["left_kidney", "liver"] if case != "case3" else ["left_kidney"]
+        expected = {(str(tmp_path / label.format(c=case, s=name)), name) for name in names}
+        assert set(candidate.parts) == expected and candidate.label == candidate.parts[0][0]
+    assert any("2 labels are joined" in note for note in source.notes)
+    assert any("liver (2 of 3)" in note for note in source.notes)
+    assert " + " in source.pairs(1)[0]
+    only = find(tmp_path, structures=["liver"])
+    assert only.classes == {1: "liver"} and [c.label is None for c in only.candidates] == [False, False, True]
+
+
+def test_a_pattern_says_that_each_file_is_the_mask_of_a_structure(tmp_path):
+    for case in ("p1", "p2"):
+        touch(tmp_path, *(f"{case}/{name}.nii.gz" for name in ("t1", "lesion1", "lesion2")))
+    source = find(tmp_path, pattern="{id}/t1.nii.gz", label_pattern="{id}/{structure}.nii.gz")
+    assert [[name for _, name in c.parts] for c in source.candidates] == [["lesion1", "lesion2"]] * 2
+    assert source.classes == {1: "lesion1", 2: "lesion2"} and source.refused == []
+    for wrong in ("{id}_{structure}_{structure}.nii.gz", "{structure}.nii.gz"):
+        with pytest.raises(ConfigurationError):
+            find(tmp_path, label_pattern=wrong)
+
+
+def test_a_label_that_names_no_structure_is_none_beside_labels_that_do(tmp_path):
+    for case in ("a", "b"):
+        touch(tmp_path, f"{case}.nii.gz", f"{case}_liver_mask.nii.gz", f"{case}_spleen_mask.nii.gz")
+    touch(tmp_path, "c.nii.gz", "c_mask.nii.gz")
+    source = find(tmp_path)
+    assert [c.label is None for c in source.candidates] == [False, False, True]
+    assert source.refused == [
+        (str(tmp_path / "c_mask.nii.gz"), "names no structure, and the labels of other images do")
+    ]
+
+
+def test_labels_that_a_pattern_leaves_out_are_no_images(tmp_path):
+    touch(tmp_path, *(f"{c}{end}.nii.gz" for c in ("a", "b") for end in ("", "_seg1", "_seg2")))
+    source = find(tmp_path, label_pattern="{id}_seg1.nii.gz")
+    assert pairs(source, tmp_path) == {f"{c}.nii.gz": f"{c}_seg1.nii.gz" for c in ("a", "b")}
+    assert {os.path.basename(p) for p, _ in source.refused} == {"a_seg2.nii.gz", "b_seg2.nii.gz"}
+
+
+def test_an_accented_letter_is_one_however_it_is_written(tmp_path):
+    for name in ("Müller", "Größe"):
+        touch(tmp_path, f"images/{unicodedata.normalize('NFC', name)}.nii.gz")
+        touch(tmp_path, f"labels/{unicodedata.normalize('NFD', name)}.nii.gz")
+    assert all(c.label for c in find(tmp_path).candidates)
+    source = find(tmp_path, pattern="images/{id}.nii.gz", label_pattern="labels/{id}.nii.gz")
+    assert all(c.label for c in source.candidates)
 
 
 def test_several_labels_that_are_no_structures_are_not_joined(tmp_path):

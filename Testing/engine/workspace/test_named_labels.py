@@ -170,3 +170,51 @@ def test_what_the_store_keeps_of_a_label_goes_with_the_choice_of_structures(tmp_
         assert stored.label_path is not None
         kept.append(np.load(stored.label_path))
     assert np.unique(kept[0]).tolist() == [0, 1, 2] and np.unique(kept[1]).tolist() == [0, 1]
+
+
+def test_labels_of_one_series_in_several_objects_are_joined_where_their_structures_differ(tmp_path):
+    raw = np.random.default_rng(0).integers(-100, 100, SHAPE).astype(np.int16)
+    ct = files.write_slices(tmp_path / "data" / "CT", raw, np.arange(6) * 2.0)
+    for name, mask in (("outer", OUTER), ("inner", INNER)):
+        files.write_segmentation(tmp_path / "data" / f"{name}.dcm", ct, mask[..., None].astype(np.uint8), [name])
+    Catalogue.create(tmp_path / "w")
+    config = AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t", structures=["outer", "inner"])
+    done = add(config.model_copy(update={"check": True}))
+    assert (done.result["labelled"], done.result["refused"], done.result["problems"]) == (1, [], [])
+    assert done.result["pairs"] == ["CT ← inner.dcm + outer.dcm"]
+    assert [c.name for c in Catalogue.load(tmp_path / "w").task("t").classes] == ["outer", "inner"]
+    image = Catalogue.load(tmp_path / "w").images[0]
+    assert [Path(part.path).name for part in image.parts] == ["inner.dcm", "outer.dcm"]
+    np.testing.assert_array_equal(label_of(tmp_path / "w", image.id), TRUTH)
+    assert add(config).result["unchanged"] == 1
+    (tmp_path / "data" / "inner.dcm").unlink()
+    assert add(config.model_copy(update={"structures": []})).result["changed"] == [image.id]
+
+
+def test_two_labels_of_one_series_that_hold_the_same_structure_are_both_named_with_the_way_out(tmp_path):
+    raw = np.random.default_rng(0).integers(-100, 100, SHAPE).astype(np.int16)
+    ct = files.write_slices(tmp_path / "data" / "CT", raw, np.arange(6) * 2.0)
+    both = np.stack([OUTER, INNER], 3).astype(np.uint8)
+    files.write_segmentation(tmp_path / "data" / "r1.dcm", ct, both[..., :1], ["Liver"])
+    files.write_segmentation(tmp_path / "data" / "r2.dcm", ct, both, ["liver", "tumour"])
+    Catalogue.create(tmp_path / "w")
+    config = AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t")
+    reasons = {Path(r["path"]).name: r["reason"] for r in add(config).result["refused"]}
+    assert "it holds Liver, and so does r2.dcm" in reasons["r1.dcm"]
+    assert "choose structures that only one has (tumour), or take the others away" in reasons["r1.dcm"]
+    assert "it holds liver, and so does r1.dcm" in reasons["r2.dcm"]
+    chosen = add(config.model_copy(update={"structures": ["tumour"]}))
+    assert (chosen.result["labelled"], chosen.result["refused"]) == (1, [])
+
+
+def test_labels_that_do_not_name_their_values_beside_labels_that_do_are_told(tmp_path):
+    for number in range(2):
+        scan(tmp_path / "data" / f"case{number}.nrrd", number)
+    slicer_segmentation(tmp_path / "data" / "case0.seg.nrrd", ["outer", "inner"])
+    sitk.WriteImage(sitk.GetImageFromArray(OUTER.astype(np.uint8)), str(tmp_path / "data" / "case1_seg.nrrd"))
+    Catalogue.create(tmp_path / "w")
+    notes = add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t")).result["notes"]
+    told = [note for note in notes if "does not name their values" in note]
+    assert told == [
+        "1 label does not name their values, such as case1_seg.nrrd: they are taken by number, 1 as outer, 2 as inner"
+    ]

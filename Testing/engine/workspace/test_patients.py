@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hssl.errors import ConfigurationError
-from hssl.workspace.pairing import Place
 from hssl.workspace.patients import patients_of
+from hssl.workspace.places import Place
 
 
 def of(*names: str, pattern: str = "") -> list[str]:
