@@ -18,6 +18,7 @@ WayOut = Literal[
     "label_pattern",
     "mixed",
     "nan_is_background",
+    "patient",
 ]
 """What a door of the program may offer as the way out of an error; each door has its own name for it."""
 

@@ -78,6 +78,8 @@ class Message(_Event):
     event: Literal["message"] = "message"
     level: Literal["info", "warning", "error"] = "info"
     text: str
+    way_out: WayOut = ""
+    """What gets one out of it, or changes it; the door that tells it adds its own name for that."""
 
 
 class Done(_Event):

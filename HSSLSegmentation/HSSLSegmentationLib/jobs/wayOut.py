@@ -17,5 +17,6 @@ def hintOf(event) -> str:
         "label_pattern": _("label pattern"),
         "mixed": _("mixed"),
         "nan_is_background": _("nan_is_background"),
+        "patient": _("patients"),
     }.get(event.way_out)
     return f"{event.hint} ({name})".strip() if name else event.hint

@@ -33,6 +33,7 @@ WAYS_OUT = {
     "label_pattern": "--label-pattern",
     "mixed": "--mixed",
     "nan_is_background": "--nan-is-background",
+    "patient": "--patient",
 }
 """What the command line calls the way out of an error."""
 
@@ -171,7 +172,8 @@ class _Bars:
             )
         elif event.event == "message":
             color = {"info": "", "warning": "[yellow]", "error": "[red]"}[event.level]
-            self.progress.print(f"{color}{escape(event.text)}", soft_wrap=True)
+            way_out = f" ({WAYS_OUT[event.way_out]})" if event.way_out else ""
+            self.progress.print(f"{color}{escape(event.text + way_out)}", soft_wrap=True)
 
     def close(self) -> None:
         self.progress.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,13 +11,14 @@ from typing import Any
 from ..configuration import AddConfig
 from ..errors import ConfigurationError, InputError
 from ..events import Done, Message, OnEvent, Stop, ignore, never
+from ..imaging.formats import stem_of
 from ..plural import counted
 from ..workspace.candidates import Source, modality_of
 from ..workspace.catalogue import Catalogue, LabelClass, Task
 from ..workspace.check import check_workspace
-from ..workspace.labels import masks_in
+from ..workspace.patients import Whose
 from ..workspace.pictures import picture_of
-from ..workspace.scan import Examination, ScanReport, examine_source
+from ..workspace.scan import Examination, Look, ScanReport, examine_source, patient_of
 from ..workspace.scan import add as add_source
 from ..workspace.sources import find
 
@@ -86,7 +86,7 @@ def add(config: AddConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Do
     if there and all(i.problem for i in there) and not report.stopped:
         first = there[0]
         raise InputError(config.source, f"has no image that can be used; {first.image}: {first.problem}")
-    return Done(stopped=report.stopped, result=_result(planned, report, problems, catalogue))
+    return Done(stopped=report.stopped, result=_result(planned, report, problems, catalogue, on_event))
 
 
 def _look_again(workspace: Path, name: str) -> None:
@@ -173,9 +173,10 @@ def _preview(planned: Plan, examined: Examination, config: AddConfig) -> dict[st
     refused = [*source.refused, *failed, *labels]
     images = sum(look.header is not None for look in examined.looks) + examined.unchanged
     problems = [(source.shown(look.candidate.image), look.problem) for look in examined.looks if look.problem]
-    text = _summary(planned, images, len(doubts), len(problems), refused, examined.unchanged)
+    whose = Whose([(patient_of(x), _name(x), bool(x.header.patient)) for x in examined.looks if x.header is not None])
+    text = _summary(planned, images, len(doubts), len(problems), refused, examined.unchanged, whose)
     return {
-        **_said(planned, text),
+        **_said(planned, text, whose),
         "images": images,
         "in_doubt": [
             {"path": path, "reason": reason, "picture": picture}
@@ -185,13 +186,23 @@ def _preview(planned: Plan, examined: Examination, config: AddConfig) -> dict[st
         "refused": [{"path": path, "reason": reason} for path, reason in refused],
         "unchanged": examined.unchanged,
         "text": "\n".join(
-            [*planned.lines, *source.notes, *(f"{p}: {r}" for p, r in (*doubts, *problems, *refused)), text]
+            [
+                *planned.lines,
+                *source.notes,
+                *whose.lines(),
+                *(f"{p}: {r}" for p, r in (*doubts, *problems, *refused)),
+                text,
+            ]
         ),
     }
 
 
 def _result(
-    planned: Plan, report: ScanReport, problems: Sequence[tuple[str, str, str]], catalogue: Catalogue
+    planned: Plan,
+    report: ScanReport,
+    problems: Sequence[tuple[str, str, str]],
+    catalogue: Catalogue,
+    on_event: OnEvent,
 ) -> dict[str, Any]:
     known = {i.id: i for i in catalogue.images if i.task == planned.task.name}
     unusable = [id for id, i in known.items() if i.problem and id in {*report.added, *report.changed, *report.relinked}]
@@ -200,9 +211,16 @@ def _result(
     refused = [(r.path, r.reason) for r in report.refused]
     paths = {catalogue.relative(c.image) for c in planned.source.candidates if c.label is not None}
     bad_labels = [i.id for i in known.values() if i.image in paths and i.label_problem]
-    text = _summary(planned, images, len(doubtful), len(unusable), refused, report.unchanged, report, len(bad_labels))
+    there = {catalogue.relative(c.image) for c in planned.source.candidates}
+    own = [i for i in known.values() if i.image in there]
+    whose = Whose([(i.patient, i.id, bool(i.series) or bool(i.patient.startswith("patient-"))) for i in own])
+    for line in whose.lines() if report.added or report.changed else ():
+        on_event(Message(text=line, way_out="patient"))
+    text = _summary(
+        planned, images, len(doubtful), len(unusable), refused, report.unchanged, whose, report, len(bad_labels)
+    )
     return {
-        **_said(planned, text),
+        **_said(planned, text, whose),
         "images": images,
         "added": report.added,
         "changed": report.changed,
@@ -217,14 +235,10 @@ def _result(
 
 def _structures(source: Source) -> list[dict[str, Any]]:
     """Returns what can be chosen of the labels: named segments, masks, or the classes of a data set."""
-    if source.described:
-        return [
-            {"name": name, "color": one.color, "count": source.times_named[name] or None}
-            for name, one in source.described.items()
-        ]
-    folders = [c.label for c in source.candidates if c.label and os.path.isdir(c.label)]
-    masks = Counter(name for folder in folders for name in masks_in(folder))
-    return [{"name": n, "color": None, "count": masks[n] or None} for n in (masks or source.classes.values())]
+    return [
+        {"name": name, "color": one.color if (one := source.described.get(name)) else None, "count": count or None}
+        for name, count in (source.times_named or dict.fromkeys(source.classes.values(), 0)).items()
+    ]
 
 
 def _needs(planned: Plan, examined: Examination, config: AddConfig) -> list[str]:
@@ -244,15 +258,19 @@ def _needs(planned: Plan, examined: Examination, config: AddConfig) -> list[str]
     return list(dict.fromkeys(name for name, on in asked if on and name in AddConfig.model_fields))
 
 
-def _said(planned: Plan, text: str) -> dict[str, Any]:
+def _name(look: Look) -> str:
+    frame = "" if look.candidate.frame is None else f" frame {look.candidate.frame}"
+    return (look.candidate.name or stem_of(look.candidate.image)) + frame
+
+
+def _said(planned: Plan, text: str, whose: Whose) -> dict[str, Any]:
     source = planned.source
-    patients = {c.patient or c.image for c in source.candidates}
     return {
         "task": planned.task.name,
         "kind": source.kind,
         "pairs": source.pairs(),
         "labelled": sum(c.label is not None for c in source.candidates),
-        "patients": len(patients),
+        "patients": whose.count,
         "not_read": dict(source.not_read),
         "structures": _structures(source),
         "notes": source.notes,
@@ -267,12 +285,12 @@ def _summary(
     unusable: int,
     refused: Sequence[tuple[str, str]],
     unchanged: int,
+    whose: Whose,
     report: ScanReport | None = None,
     bad_labels: int = 0,
 ) -> str:
     source = planned.source
     labelled = sum(c.label is not None for c in source.candidates)
-    patients = len({c.patient or c.image for c in source.candidates})
     parts = []
     if report is not None:
         for what in ("added", "changed", "relinked", "duplicates"):
@@ -281,7 +299,7 @@ def _summary(
     parts += [f"{unchanged} unchanged"] if unchanged else []
     head = counted(images, "image") + (f" ({', '.join(parts)})" if parts else "")
     whole = [head, f"{labelled} with a label" + (f" ({bad_labels} of them cannot be used)" if bad_labels else "")]
-    whole += [f"of {counted(patients, 'patient')}"] if patients < len(source.candidates) else []
+    whole += [f"of {counted(whose.count, 'patient')}"] if whose.several else []
     whole += [f"{in_doubt} in doubt (probably masks; not used until confirmed)"] if in_doubt else ["0 in doubt"]
     whole += [f"{unusable} that cannot be used"] if unusable else []
     whole += [f"{len(refused)} refused"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..errors import ConfigurationError
 from .places import Place
@@ -24,16 +25,25 @@ _VISIT = re.compile(
     r"(frame|time|tp|timepoint|visit|v|ses|session|phase|echo|t|scan|exam|study|day|week|month|year)[-_.\s]*\d{1,3}"
     r"|(19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d.*"
     r"|ed|es|left|right|pre|post|baseline|follow-?_?up\d*"
+    r"|orig|original|raw|native|preproc|preprocessed|processed|registered|anat|nifti|nii|dicom"
     r"|t1[a-z]*|t2[a-z]*|flair|adc|dwi|ct|cta|cbct|pt|pet|mr|mri",
     re.IGNORECASE,
 )
-"""Folders of a visit (a date, too), side or sequence, which several patients have."""
+"""Folders of a visit (a date, too), side, sequence or form, which several patients have."""
 _PART_OF_A_DATASET = re.compile(
-    r"(tr|ts|va|vs|train|training|test|testing|val|valid|validation|(un)?label+ed|fold|split|batch|part|data|dataset)"
-    r"[-_.\s]*\d*",
+    r"(tr|ts|va|vs|train|training|test|testing|val|valid|validation|(un)?label+ed|fold|split|batch|part|data|dataset"
+    r"|site|center|centre|hospital|clinic|institute|institution|scanner|vendor|manufacturer|cohort|domain|country)s?"
+    r"[-_.\s]*(\d*|[a-z])",
     re.IGNORECASE,
 )
 """Folders that hold a part of the cases, whose names may stand in each part, and are no patient's."""
+_CASE = re.compile(
+    r"(case|cases|patient|pat|pt|p|subject|subj|participant|control|id|c|s|nr|no)[-_.\s]*\d+", re.IGNORECASE
+)
+"""What is called so is a case of its own."""
+_DATED = re.compile(r"(.*[^\W_].*?)[-_.\s]+(19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d", re.DOTALL)
+_SLICE = re.compile(r"(.*[^\W_].*?)[-_.\s]+(slice|sl|z)[-_.\s]*\d+", re.IGNORECASE | re.DOTALL)
+_LETTERED = re.compile(r"(.*\d)[-_.\s]?[a-d]", re.IGNORECASE | re.DOTALL)
 
 
 def patients_of(places: Sequence[Place], pattern: str = "") -> list[str]:
@@ -46,10 +56,11 @@ def patients_of(places: Sequence[Place], pattern: str = "") -> list[str]:
     - a name that begins with the name of its folder and goes on in a way that is no bare number, as the names of other
       folders do (`patient001/patient001_frame01`, `BraTS-0001/BraTS-0001-t1c`);
     - folders that hold the same few names, which are no bare numbers (`p1/ct`, `p1/mr`, `p2/ct`, …), unless a folder is
-      called as a part of a dataset is (`train`, `test`, `fold0`, …);
+      called as a part of a dataset is (`train`, `fold0`, `siteA`, …), or its files are called cases (`Rome/patient1`);
     - a folder of a visit, side or sequence belongs to the patient whose folder it is in (`p1/visit1/ct`, `p1/visit2/ct`);
       at the top, the files of one name are one patient's (`baseline/p1`, `followup/p1`);
-    - names in a folder that differ in a known ending only: a frame, ED or ES, left or right, a visit.
+    - names in a folder that differ in a known ending only: a frame, ED or ES, left or right, a visit, a slice; a date or
+      a letter behind a number (`12a`, `12b`) where there are several beginnings.
 
     Args:
         places: the images of one source.
@@ -115,6 +126,8 @@ def _by_folder(places: Sequence[Place], chosen: Sequence[int], found: list[str])
         if not many or len(set(many)) != len(many):
             continue
         # Each of its few names stands in another folder, too.
+        if _CASE.fullmatch(place.stem) and not _CASE.fullmatch(owners[n][-1]):
+            continue
         if all(count[rest] > 1 and not rest.strip("-_. ").isdigit() for rest in many) and len(many) <= _MOST_OF_ONE:
             own = place.parents[: len(owners[n])]
             found[n] = "_".join(part for k, part in enumerate(own) if k not in same) or own[-1]
@@ -148,3 +161,50 @@ def _by_ending(places: Sequence[Place], chosen: Sequence[int], found: list[str])
         if len(members) > 1:
             for n, _ending in members:
                 found[n] = name
+    for pattern, alone in ((_SLICE, True), (_DATED, False), (_LETTERED, False)):
+        same: dict[tuple[tuple[str, ...], str], list[int]] = defaultdict(list)
+        for n in chosen:
+            if not found[n] and (fits := pattern.fullmatch(places[n].stem)):
+                same[places[n].where, fits[1]].append(n)
+        # `scan_20210304` and `scan_20210305` may be anybody's.
+        for (_, name), numbers in same.items() if alone or len(same) > 1 else ():
+            if len(numbers) > 1:
+                for n in numbers:
+                    found[n] = name
+
+
+@dataclass(frozen=True)
+class Whose:
+    """Whose the images are: for each its patient ("": one of its own), its name, and whether a header told the patient."""
+
+    images: list[tuple[str, str, bool]]
+
+    @property
+    def several(self) -> dict[str, list[str]]:
+        """The patients of several images, with the names of these."""
+        found: dict[str, list[str]] = {}
+        for patient, name, _ in self.images:
+            if patient:
+                found.setdefault(patient, []).append(name)
+        return {patient: names for patient, names in found.items() if len(names) > 1}
+
+    @property
+    def count(self) -> int:
+        """How many patients there are."""
+        return len({patient for patient, _, _ in self.images if patient}) + sum(not p for p, _, _ in self.images)
+
+    def lines(self) -> list[str]:
+        """For people: who has several images, which stay together in every split."""
+        several = self.several
+        if not several:
+            return []
+        shown = [f"{patient} ({_shortened(names)})" for patient, names in list(several.items())[:3]]
+        more = f", and {len(several) - 3} more" if len(several) > 3 else ""
+        line = f"images of one patient stay together: {', '.join(shown)}{more}"
+        if len(self.images) > 2 and self.count == 1 and self.images[0][2]:
+            line += "; all have the same PatientID, as anonymised images often do: say whose they are, if it is wrong"
+        return [line]
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -328,8 +328,15 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
     looked_at = {known.relative(look.candidate.image) for look in examined.looks}
     _list_refused(catalogue, task, looked_at, [*refused, *report.duplicates])
     report.refused.extend(refused)
+    ways = {(known.relative(x.candidate.image), x.reason): x.error.way_out for x in examined.looks if x.error}
     for one in (*report.refused, *report.duplicates):
-        on_event(Message(level="warning", text=f"{one.path}: {one.reason}"))
+        way_out = ways.get((one.path, one.reason), "")
+        on_event(Message(level="warning", text=f"{one.path}: {one.reason}", way_out=way_out))
+    for look in examined.looks:
+        if look.header is not None and look.problem:
+            path = known.relative(look.candidate.image)
+            way_out = look.error.way_out if look.error else ""
+            on_event(Message(level="warning", text=f"{path}: {look.problem}", way_out=way_out))
     return report
 
 
@@ -372,7 +379,8 @@ def refresh(record: Image, look: Look, label: str | None, parts: list[LabelPart]
     record.content, record.stamp = look.content, look.stamp
     record.modality = modality_of(look.header.modality or "") or record.modality
     record.problem, record.doubt, record.checked = look.problem, look.doubt, ""
-    record.patient = record.patient or look.candidate.patient or _pseudonym(look.header.patient)
+    # What DICOM says is surer than what names tell; what the user has said comes last and wins (`_told_patients`).
+    record.patient = record.patient or patient_of(look)
     record.structures = list(look.candidate.structures) or record.structures
     if look.candidate.label is not None:
         record.label, record.label_stamp = label, look.label_stamp
@@ -395,6 +403,11 @@ def candidate_of(catalogue: Catalogue, record: Image) -> Candidate:
 
 def _parts(candidate: Candidate, relative: Callable[[str], str]) -> list[LabelPart]:
     return [LabelPart(path=relative(path), structure=structure) for path, structure in candidate.parts]
+
+
+def patient_of(look: Look) -> str:
+    """Returns whose image it is by its header, else by its name; "" where neither tells."""
+    return (_pseudonym(look.header.patient) if look.header is not None else "") or look.candidate.patient
 
 
 def _pseudonym(patient: str) -> str:

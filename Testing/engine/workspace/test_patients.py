@@ -50,6 +50,26 @@ def of(*names: str, pattern: str = "") -> list[str]:
         (["baseline/p1.nii", "followup/p1.nii", "baseline/p2.nii", "followup/p3.nii"], ["p1", "p1", "", ""]),
         (["left/001.nii", "right/001.nii", "left/002.nii"], ["001", "001", ""]),
         (["images/a_left.nii", "other/a_right.nii"], ["", ""]),
+        # Sites, and folders whose files are called cases.
+        (["siteA/c0.nii", "siteA/c1.nii", "siteB/c0.nii", "siteB/c1.nii"], [""] * 4),
+        (["Rome/patient1.nii", "Rome/patient2.nii", "Paris/patient1.nii", "Paris/patient2.nii"], [""] * 4),
+        (["p1/s1.nii", "p1/s2.nii", "p2/s1.nii", "p2/s2.nii"], ["p1", "p1", "p2", "p2"]),
+        (
+            ["GE/case_0/t1.nii", "GE/case_0/t2.nii", "ABB/case_0/t1.nii", "ABB/case_0/t2.nii"],
+            ["GE", "GE", "ABB", "ABB"],
+        ),
+        (
+            ["0/orig/T1.nii", "0/orig/FLAIR.nii", "0/wmh.nii", "1/orig/T1.nii", "1/orig/FLAIR.nii", "1/wmh.nii"],
+            ["0", "0", "0", "1", "1", "1"],
+        ),
+        # Dates, letters behind numbers, and slices.
+        (
+            ["pat0_20200101.nii", "pat0_2021-03-05.nii", "pat1_20200101.nii", "pat1_20210306.nii"],
+            ["pat0", "pat0", "pat1", "pat1"],
+        ),
+        (["scan_20200101.nii", "scan_20210305.nii"], ["", ""]),
+        (["001a.nii", "001b.nii", "002a.nii", "003.nii"], ["001", "001", "", ""]),
+        (["p0_slice000.nii", "p0_slice001.nii", "p1_slice000.nii"], ["p0", "p0", ""]),
     ],
 )
 def test_the_rule(names, patients):
