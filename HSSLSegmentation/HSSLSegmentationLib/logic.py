@@ -51,6 +51,8 @@ class HSSLSegmentationParameterNode:
     reconstructionLoss: bool = True
     denseLoss: bool = True
     positionLoss: bool = True
+    withLabels: bool = False
+    pretrainStart: str = "scratch"
     pretrainRun: str = ""
 
     fineTuneTask: str = ""
@@ -467,6 +469,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         workspace: str | Path,
         minutes: float | None = None,
         steps: int | None = None,
+        start: str | Path = "scratch",
         run: str = "",
         options: dict[str, Any] | None = None,
         waitForCompletion: bool = False,
@@ -476,18 +479,22 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         Args:
             workspace: the workspace.
             minutes, steps: when to end, at the first that is reached.
+            start: what to go on from: "scratch", "general" (comes with HSSL), a run's name, or a model file; it brings its
+                network.
             run: name of the run; empty lets HSSL choose one.
             options: further fields of `hssl.configuration.PretrainConfig`, such as `{"network": {"size": "medium"}}`.
 
         Example::
 
-            job = logic.pretrain("/data/liver", minutes=30)
+            job = logic.pretrain("/data/liver", minutes=30, start="general")
             print(job.progress, job.etaSeconds)
             job.stop(); job.wait(); job = job.resume()
         """
         from .jobs import trainingJobs
 
-        values = {"run": run, "budget": {"minutes": minutes, "steps": steps}, **(options or {})}
+        values = {
+            "run": run, "start": str(start), "budget": {"minutes": minutes, "steps": steps}, **(options or {})
+        }  # fmt: skip
         return self._finished(trainingJobs.pretrain(self.starter, workspace, values), waitForCompletion)
 
     def estimateMemory(

@@ -33,6 +33,24 @@ def test_pretraining_is_started_with_the_chosen_options(panel, processes, worksp
     assert configuration["weights"]["dense"] == 0 and configuration["weights"]["reconstruction"] == 50
 
 
+def test_a_pretraining_goes_on_from_another_one_and_learns_from_labels_when_that_is_chosen(panel, processes, workspace):
+    fakeRun(workspace, "night", {"steps": 10, "minutes": 2.0})
+    panel.forget()
+    ui, parameters = panel.pretrain.ui, panel.parameterNode
+    parameters.pretrainSteps = 50
+    settle()
+    assert parameters.pretrainStart == "scratch" and ui.networkCombo.enabled
+    texts = [ui.startCombo.itemText(i) for i in range(ui.startCombo.count)]
+    assert texts[0] == "night" and texts[-1].startswith("scratch")
+    ui.startCombo.setCurrentIndex(0)
+    parameters.withLabels = True
+    settle()
+    assert not ui.networkCombo.enabled and "brings its network" in ui.networkCombo.toolTip
+    ui.startButton.click()
+    configuration = configurationOf(processes[-1])
+    assert configuration["start"] == "night" and configuration["with_labels"] is True
+
+
 def test_a_disabled_start_says_why(panel):
     ui, parameters = panel.pretrain.ui, panel.parameterNode
     parameters.pretrainMinutes = 0.0

@@ -275,6 +275,7 @@ class DatasetSection:
         # What was chosen was of another workspace: the best of this one is chosen anew.
         parameters.pretrainRun = parameters.fineTuneTask = parameters.fineTuneStart = parameters.model = ""
         parameters.labelNextTask = ""
+        parameters.pretrainStart = workspaceContents.SCRATCH
         if workspaceContents.isWorkspace(path):
             settings.setValue("lastWorkspace", path)
 

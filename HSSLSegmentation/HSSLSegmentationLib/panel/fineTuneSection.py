@@ -11,6 +11,7 @@ from ..refusal import Refusal
 from ..scene import cases as sceneCases
 from ..workspace import contents as workspaceContents
 from . import classChoice, plots
+from .startChoices import startChoices
 
 
 class FineTuneSection:
@@ -103,12 +104,7 @@ class FineTuneSection:
 
     def _fillStart(self) -> None:
         panel, parameters = self.panel, self.panel.parameterNode
-        starts = [(r.name, r.name) for r in reversed(panel.runs) if r.kind == "pretrain" and r.state == "finished"]
-        starts += [(str(m.path), _("model {name}").format(name=m.name)) for m in panel.modelFiles if not m.problem]
-        starts += [
-            (name, _("{name} (comes with HSSL)").format(name=name)) for name in workspaceContents.shippedStarts()
-        ]
-        starts.append((workspaceContents.SCRATCH, _("scratch (nothing learned before)")))
+        starts = startChoices(panel.runs, panel.modelFiles)
         choices.fill(self.ui.startCombo, starts, parameters.fineTuneStart or workspaceContents.bestStart(panel.runs))
 
     def _fillTeacher(self) -> None:

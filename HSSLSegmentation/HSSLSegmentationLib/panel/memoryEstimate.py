@@ -32,9 +32,9 @@ class MemoryEstimate:
         self._timer.connect("timeout()", self._ask)
         label.setVisible(False)
 
-    def want(self, workspace: str, imageCount: int, networkSize: str, device: str) -> None:
+    def want(self, workspace: str, imageCount: int, networkSize: str, start: str, device: str) -> None:
         """Says for which options the estimate is wanted; the same ones are asked about once."""
-        self._options = (workspace, imageCount, networkSize, device)
+        self._options = (workspace, imageCount, networkSize, start, device)
         if self._options != self._asked and imageCount:
             self._timer.start()
 
@@ -51,8 +51,9 @@ class MemoryEstimate:
         if self._job is not None:
             return
         self._asked = self._options
-        workspace, _count, networkSize, _device = self._options
-        self._job = self._logic.estimateMemory(workspace, options={"network": {"size": networkSize}})
+        workspace, _count, networkSize, start, _device = self._options
+        options = {"network": {"size": networkSize}, "start": start}
+        self._job = self._logic.estimateMemory(workspace, options=options)
         self._job.addObserver(self._told)
 
     def _told(self, job: Job, event) -> None:

@@ -3,7 +3,9 @@
 from slicer.i18n import tr as _
 
 from .. import choices, settings, wording
+from ..workspace import contents as workspaceContents
 from .memoryEstimate import MemoryEstimate
+from .startChoices import startChoices
 
 
 class PretrainSection:
@@ -16,6 +18,7 @@ class PretrainSection:
         self.memory = MemoryEstimate(panel.logic, self.ui.memoryLabel)
         panel.ui.pretrainButton.connect("contentsCollapsed(bool)", self.onCollapsed)
         self.ui.networkCombo.connect("currentIndexChanged(int)", self.onNetwork)
+        self.ui.startCombo.connect("currentIndexChanged(int)", self.onStartFrom)
         self.ui.startButton.connect("clicked(bool)", self.onStart)
         self.ui.runCombo.connect("currentIndexChanged(int)", self.onRun)
         self.ui.resumeRunButton.connect("clicked(bool)", self.onResumeRun)
@@ -35,6 +38,13 @@ class PretrainSection:
             ui.networkCombo,
             [("small", _("small")), ("medium", _("medium")), ("large", _("large"))],
             parameters.networkSize,
+        )
+        choices.fill(ui.startCombo, startChoices(panel.runs, panel.modelFiles), parameters.pretrainStart)
+        scratch = parameters.pretrainStart == workspaceContents.SCRATCH
+        panel.offer(
+            ui.networkCombo,
+            "" if scratch else _("The start brings its network."),
+            _("Larger networks learn more and need more time and memory."),
         )
         runs = [run for run in panel.runs if run.kind == "pretrain" and run.state != "empty"]
         unfinished = _("{name} (unfinished)")
@@ -57,7 +67,8 @@ class PretrainSection:
         )
         ui.optionsWidget.enabled = not busy
         if not panel.ui.pretrainButton.collapsed and not panel.reasonNotReady() and catalogue is not None:
-            self.memory.want(panel.workspace, panel.counts.usable, parameters.networkSize, settings.value("device"))
+            options = (parameters.networkSize, parameters.pretrainStart, settings.value("device"))
+            self.memory.want(panel.workspace, panel.counts.usable, *options)
         finished = [run for run in runs if run.state == "finished"]
         if busy:
             ui.hintLabel.text = _("<b>Now:</b> it learns. You may go on using Slicer, or close this section.")
@@ -75,6 +86,8 @@ class PretrainSection:
         reason = self.panel.reasonNotReady()
         if not reason and catalogue is not None and not self.panel.counts.usable:
             reason = _("Add scans first (section Dataset).")
+        if not reason and not choices.value(self.ui.startCombo):
+            reason = _("Choose where to start from.")
         if not reason and not any(self._weights().values()):
             reason = _("Choose at least one way to learn (More options).")
         if not reason and not parameters.pretrainMinutes and not parameters.pretrainSteps:
@@ -110,6 +123,9 @@ class PretrainSection:
     def onNetwork(self, index: int) -> None:
         self.panel.parameterNode.networkSize = choices.value(self.ui.networkCombo)
 
+    def onStartFrom(self, index: int) -> None:
+        self.panel.parameterNode.pretrainStart = choices.value(self.ui.startCombo)
+
     def onRun(self, index: int) -> None:
         self.panel.parameterNode.pretrainRun = choices.value(self.ui.runCombo)
 
@@ -121,7 +137,12 @@ class PretrainSection:
                 panel.workspace,
                 minutes=parameters.pretrainMinutes or None,
                 steps=parameters.pretrainSteps or None,
-                options={"network": {"size": parameters.networkSize}, "weights": self._weights()},
+                start=parameters.pretrainStart,
+                options={
+                    "network": {"size": parameters.networkSize},
+                    "weights": self._weights(),
+                    "with_labels": parameters.withLabels,
+                },
             ),
         )
 

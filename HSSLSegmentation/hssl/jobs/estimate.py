@@ -7,6 +7,7 @@ from ..errors import ConfigurationError
 from ..events import Done, OnEvent, Stop, ignore, never
 from ..learning.memory import training_bytes
 from ..learning.patches import batch_size, patch_size, shapes_in_planes, typical_shapes
+from ..learning.start import Start
 from ..models.device import chosen_device
 from ..preprocessing.planes import planes_of
 from ..preprocessing.store import expected_shapes
@@ -20,13 +21,14 @@ def estimate(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
         The Done event, whose result has "bytes", "patch_size", "batch_size", "images" and "device".
 
     Raises:
-        ConfigurationError: there is no usable image, or a task or an id is unknown.
+        ConfigurationError: there is no usable image, or a task, an id or the start is unknown.
     """
     catalogue = Catalogue.load(config.workspace)
     catalogue.require(config.exclude, "to be left out")
     names = [catalogue.task(name).name for name in config.tasks] or [t.name for t in catalogue.tasks]
     images = [i for i in catalogue.usable() if i.task in names and i.id not in config.exclude]
-    dims, tasks, seen = config.network.spatial_dims, [], []
+    network = Start.named(config.start, config.workspace).network(config.network)
+    dims, tasks, seen = network.spatial_dims, [], []
     for name, (shape, fingerprint) in expected_shapes(catalogue, images).items():
         planes = shapes_in_planes(shape, planes_of(fingerprint, dims, config.planes))
         seen += planes
@@ -34,11 +36,11 @@ def estimate(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
     if not seen:
         raise ConfigurationError(f"{config.workspace}: there is no usable image to pretrain on")
     device = chosen_device(config.device)
-    patch = patch_size(config.network, typical_shapes(seen, tasks), config.patch_size, device)
+    patch = patch_size(network, typical_shapes(seen, tasks), config.patch_size, device)
     size = batch_size(device, dims, config.batch_size)
     return Done(
         result={
-            "bytes": training_bytes(config.network, patch, 2 * size),
+            "bytes": training_bytes(network, patch, 2 * size),
             "patch_size": list(patch),
             "batch_size": size,
             "images": len(images),
