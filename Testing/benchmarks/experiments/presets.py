@@ -24,6 +24,7 @@ class Preset:
         short_pretraining: budget of each pretraining that is compared with others.
         other_pretraining: budget of the pretrainings of `networks` other than the first.
         finetuning: budget of each fine-tuning, pretrained or not.
+        brief_finetuning: what one waits for in front of the screen.
         split_finetuning: the same on the published split.
         split_volumes: the same of 3D networks, of which a step takes four to five times as long.
         times: budgets of the experiment on time to accuracy.
@@ -47,6 +48,7 @@ class Preset:
     short_pretraining: Limit
     other_pretraining: Limit
     finetuning: Limit
+    brief_finetuning: Limit
     split_finetuning: Limit
     split_volumes: Limit
     times: tuple[Limit, ...]
@@ -82,6 +84,7 @@ PRESETS = {
         short_pretraining={"steps": 1000},
         other_pretraining={"steps": 1000},
         finetuning={"steps": 500},
+        brief_finetuning={"steps": 100},
         split_finetuning={"steps": 3000},
         split_volumes={"steps": 750},
         times=tuple({"minutes": s / 60} for s in SECONDS),
@@ -96,7 +99,8 @@ PRESETS = {
         pretraining={"minutes": 15},
         short_pretraining={"minutes": 4},
         other_pretraining={"minutes": 15},
-        finetuning={"minutes": 0.5},
+        finetuning={"steps": 1000},
+        brief_finetuning={"steps": 100},
         split_finetuning={"minutes": 2},
         split_volumes={"minutes": 2},
         times=tuple({"minutes": s / 60} for s in SECONDS[:3]),
@@ -108,7 +112,8 @@ PRESETS = {
         pretraining={"steps": 2},
         short_pretraining={"steps": 1},
         other_pretraining={"steps": 1},
-        finetuning={"steps": 1},
+        finetuning={"steps": 3},
+        brief_finetuning={"steps": 2},
         split_finetuning={"steps": 1},
         split_volumes={"steps": 1},
         times=({"steps": 1}, {"steps": 2}),
