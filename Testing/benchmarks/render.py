@@ -17,6 +17,8 @@ from experiments.tables import SECTIONS, circumstances
 from hssl.files import read_json, whole_file, write_text
 
 HERE = Path(__file__).parent
+OWN = ("interactive", "labelling", "wrong-labels")
+"""Sections that a script of their own measures."""
 
 
 def main() -> None:
@@ -27,7 +29,7 @@ def main() -> None:
     given = parser.parse_args()
     parts = []
     for name, (title, text_of) in SECTIONS.items():
-        file = f"{name}-{given.preset}" if name == "interactive" else f"evidence-{name}-{given.preset}"
+        file = f"{name}-{given.preset}" if name in OWN else f"evidence-{name}-{given.preset}"
         path = given.results / f"{file}.json"
         if not path.exists():
             continue

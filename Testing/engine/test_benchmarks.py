@@ -16,7 +16,11 @@ if str(BENCHMARKS) not in sys.path:
 from experiments import ablations  # noqa: E402
 from experiments.data import draw, patient_of  # noqa: E402
 from experiments.intervals import Differences, bootstrap  # noqa: E402
+from experiments.labelling import corrections  # noqa: E402
+from experiments.labelling import figures as labelling_figures  # noqa: E402
 from experiments.paired import comparison, differences  # noqa: E402
+from experiments.spoiling import LOOKED_AT, WAYS  # noqa: E402
+from experiments.spoiling import figures as spoiling_figures  # noqa: E402
 from experiments.tables import interval, of_comparison, spread  # noqa: E402
 from recording import as_text, record  # noqa: E402
 
@@ -180,3 +184,69 @@ def test_all_results_are_written_like_that():
     for path in sorted((BENCHMARKS / "results").glob("*.json")):
         text = path.read_text(encoding="utf-8")
         assert text == as_text(json.loads(text)) + "\n", path.name
+
+
+def disc(size: int, radius: float, slices: int = 6) -> np.ndarray:
+    """A cylinder along the first axis that leaves the first and the last slice empty."""
+    j, i = np.mgrid[:size, :size] - size // 2
+    found = np.zeros((slices, size, size), np.uint8)
+    found[1:-1] = j**2 + i**2 < radius**2
+    return found
+
+
+def test_a_draft_as_right_as_a_second_persons_outline_needs_no_correction():
+    truth, larger = disc(30, 8), disc(30, 9)
+    same = corrections(truth, truth, 0)
+    assert (same["wrong_voxels"], same["wrong_slices"], same["slices_to_correct"], same["dice"]) == (0, 0, 0, 1.0)
+    assert (same["voxels"], same["slices"]) == (int(truth.sum()), 4)
+    found = corrections(larger, truth, 0)
+    assert found["wrong_voxels"] == int(larger.sum() - truth.sum()) and found["wrong_slices"] == 4
+    assert found["slices_to_correct"] == 0
+    assert corrections(disc(30, 11), truth, 0)["slices_to_correct"] == 4
+    assert corrections(np.moveaxis(larger, 0, 2), np.moveaxis(truth, 0, 2), 2) == found
+
+
+def test_what_a_draft_missed_invented_or_took_for_another_is_to_be_corrected():
+    truth = disc(30, 8)
+    missed, invented, other = truth.copy(), truth.copy(), truth.copy()
+    missed[1] = 0
+    invented[0, 3, 3] = 1
+    other[2][truth[2] > 0] = 2
+    thin = np.zeros_like(truth)
+    thin[3, 10:20, 10] = 1
+    for draft, true, slices in ((missed, truth, 1), (invented, truth, 1), (other, truth, 1), (thin * 0, thin, 1)):
+        found = corrections(draft, true, 0)
+        assert found["slices_to_correct"] == found["wrong_slices"] == slices
+
+
+def test_shares_that_are_left_to_do_are_formed_in_each_draw():
+    draft = {"voxels": 100, "wrong_voxels": 10, "slices": 10, "wrong_slices": 9, "slices_to_correct": 2, "dice": 0.9}
+    worse = {**draft, "wrong_voxels": 30, "slices_to_correct": 6}
+    rows = [
+        {"task": "t", "draw": n, "count": count, "dice": 0.8, "drafts": [one] if count == 1 else []}
+        for n, one in enumerate((draft, worse))
+        for count in (1, 2)
+    ]
+    first, last, every = labelling_figures(rows)["cells"]
+    assert (first["wrong_voxels"]["mean"], first["slices_to_correct"]["mean"]) == (20.0, 40.0)
+    assert first["saved_slices"]["mean"] == 6 and first["wrong_voxels"]["count"] == 2
+    assert last["drafts"] == 0 and last["dice"]["mean"] == pytest.approx(80)
+    assert every["wrong_voxels"] == first["wrong_voxels"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_to_spoil_a_label_changes_it_and_keeps_its_classes(way):
+    label = disc(30, 6)
+    label[:, :, :13] *= 2
+    other = np.zeros((8, 24, 26), np.uint8)
+    other[2:5, 3:9, 4:9], other[2:5, 12:20, 4:9] = 1, 2
+    for seed in range(4):
+        spoiled = WAYS[way](label, other, np.random.default_rng(seed))
+        assert spoiled.shape == label.shape and spoiled.dtype == label.dtype
+        assert (spoiled != label).sum() > 20 and set(np.unique(spoiled)) <= {0, 1, 2}
+
+
+def test_what_is_found_is_counted_in_each_draw():
+    spoiled = [{"case": "a", "way": "w", "rank": LOOKED_AT, "rank_by_dice": LOOKED_AT + 1}]
+    found = spoiling_figures([{"source": "s", "spoiled": spoiled}, {"source": "s", "spoiled": spoiled * 2}])["cells"]
+    assert [(c["found"], c["found_by_dice"], c["ways"]) for c in found] == [([1, 2], [0, 0], {"w": [LOOKED_AT] * 3})]

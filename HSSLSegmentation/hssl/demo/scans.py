@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
+from ..errors import ConfigurationError
 from ..events import OnEvent, ProgressMeter, ignore
 from ..imaging.volumes import write_volume
 from ..workspace.catalogue import LabelClass, Task
@@ -147,6 +148,7 @@ def generate(
     unlabelled: int | None = None,
     size: Literal["demo", "tiny"] = "demo",
     on_event: OnEvent = ignore,
+    tasks: Collection[str] | None = None,
 ) -> dict[str, Path]:
     """Writes the set as `folder/<task>/{images,labels,unlabelled}/*.nii.gz`.
 
@@ -161,21 +163,27 @@ def generate(
         unlabelled: volumes without a label in each task; None: as many as the size has.
         size: "demo" (96 × 96 × 24 voxels) or "tiny" (32 × 32 × 12, for tests).
         on_event: receives progress.
+        tasks: names of those to write; None: all of them.
 
     Returns:
         The folder of each task, by its name.
 
     Raises:
         OutputError: the folder cannot be written to.
+        ConfigurationError: there is no such task.
     """
     across, share, default_labelled, default_unlabelled = _SIZES[size]
     counts = (
         default_labelled if labelled is None else labelled,
         default_unlabelled if unlabelled is None else unlabelled,
     )
-    meter = ProgressMeter(on_event, "generate", len(_PROTOCOLS) * sum(counts))
+    unknown = {*(tasks or ())} - {p.task.name for p in _PROTOCOLS}
+    if unknown:
+        raise ConfigurationError(f"there are no generated scans of {', '.join(sorted(unknown))}")
+    wanted = [(place, p) for place, p in enumerate(_PROTOCOLS) if tasks is None or p.task.name in tasks]
+    meter = ProgressMeter(on_event, "generate", len(wanted) * sum(counts))
     folder, done = Path(folder), 0
-    for place, protocol in enumerate(_PROTOCOLS):
+    for place, protocol in wanted:
         name = protocol.task.name
         for kind, count in enumerate(counts):
             for number in range(1, count + 1):
@@ -188,7 +196,7 @@ def generate(
                     write_volume(image, folder / name / "unlabelled" / f"{name}_u{number:03d}.nii.gz")
                 done += 1
                 meter.update(done, detail=name)
-    return {protocol.task.name: folder / protocol.task.name for protocol in _PROTOCOLS}
+    return {protocol.task.name: folder / protocol.task.name for _, protocol in wanted}
 
 
 def _scan(protocol: _Protocol, rng: np.random.Generator, across: int, slices: int) -> tuple[sitk.Image, sitk.Image]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,20 @@ def _fold(
         own = [row for row in measured if row.case == id]
         # A class that neither the label nor the network has agrees, and is measured by nothing.
         dice = summary_of(own)["mean_dice"]
-        classes = {row.class_name: row.dice for row in own}
-        rows.append({"id": id, "dice": 1.0 if dice is None else dice, "classes": classes, "run": training["run"]})
+        rows.append(
+            {
+                "id": id,
+                "dice": 1.0 if dice is None else dice,
+                "classes": {row.class_name: row.dice for row in own},
+                "measures": {row.class_name: _measures(row) for row in own},
+                "run": training["run"],
+            }
+        )
     return rows
+
+
+def _measures(row: Row) -> dict[str, float | None]:
+    """Returns the Dice, the mean distance of the surfaces in mm, and the logarithm of the label's size over the network's."""
+    both = row.reference_ml and row.prediction_ml
+    size = math.log(row.reference_ml / row.prediction_ml) if both else None
+    return {"dice": row.dice, "distance_mm": row.asd_mm, "size": size}

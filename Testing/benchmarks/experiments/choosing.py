@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from hssl.configuration import SuggestConfig
 from hssl.files import read_json, sha256, sha256_of, write_json
@@ -49,7 +48,7 @@ def _asked(
     if not path.exists():
         config = SuggestConfig.checked(
             {
-                "workspace": _workspace(runner, task, pool, labelled),
+                "workspace": runner.data.partly_labelled("asking", task, pool, labelled),
                 "task": task,
                 "model": str(start if way == "coverage" else runner.finetuned(trial)),
                 "features": "" if way == "coverage" else str(start),
@@ -59,17 +58,3 @@ def _asked(
         )
         write_json(path, suggest(config).result["suggestions"])
     return [row["id"] for row in read_json(path)]
-
-
-def _workspace(runner: Runner, task: str, pool: list[str], labelled: list[str]) -> Path:
-    """Returns a workspace of the pool alone, in which only some cases have their label."""
-    # As deep in the tree as the workspace of all sources, so that relative paths hold.
-    folder = runner.data.workspace.with_name("asking")
-    folder.mkdir(exist_ok=True)
-    if not (folder / "store").exists():
-        (folder / "store").symlink_to(runner.data.workspace / "store", target_is_directory=True)
-    values = read_json(runner.data.workspace / "dataset.json")
-    images = [i for i in values["images"] if i["task"] == task and i["id"] in pool]
-    values["images"] = [i if i["id"] in labelled else {**i, "label": None} for i in images]
-    write_json(folder / "dataset.json", values)
-    return folder

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hssl.files import read_json
+from hssl.files import read_json, write_json
 from hssl.workspace.catalogue import Catalogue, Image, LabelClass, Task
 from hssl.workspace.check import check_workspace
 from hssl.workspace.scan import add
@@ -99,6 +99,26 @@ class Data:
         """Returns the labelled cases that may be trained on. An image that lies there twice counts once."""
         unseen = set(self.unseen())
         return sorted(case for case in self.labelled(task) if case not in unseen)
+
+    def partly_labelled(self, name: str, task: str, pool: Sequence[str], labelled: Sequence[str]) -> Path:
+        """Returns a workspace of some images alone, in which only some of them have their label.
+
+        Args:
+            name: of its folder, which lies beside the workspace of all sources and keeps its runs.
+            task: whose images these are.
+            pool: ids of its images.
+            labelled: ids of those that have their label.
+        """
+        folder = self.workspace.with_name(name)  # as deep in the tree, so that relative paths hold
+        folder.mkdir(exist_ok=True)
+        (self.workspace / "store").mkdir(exist_ok=True)
+        if not (folder / "store").exists():
+            (folder / "store").symlink_to(self.workspace / "store", target_is_directory=True)
+        values = read_json(self.workspace / "dataset.json")
+        images = [i for i in values["images"] if i["task"] == task and i["id"] in pool]
+        values["images"] = [i if i["id"] in labelled else {**i, "label": None} for i in images]
+        write_json(folder / "dataset.json", values)
+        return folder
 
     def drawn(self, task: str, count: int, number: int) -> list[str]:
         """Returns the labelled cases of a draw."""

@@ -11,6 +11,7 @@ NAMES = {
     "mouse_brain_mr": "Mouse brain MR",
     "cardiac_cine_scd": "Cardiac cine MR",
     "em_fib25_neuroproof": "Fly brain EM",
+    "liver_spleen_ct": "Generated abdomen CT",
 }
 
 
@@ -158,6 +159,55 @@ def _interactive(f: dict[str, Any]) -> str:
     return f"{table(header, rows)}\n\nA generated volume of {size} voxels; {'; '.join(sentences)}."
 
 
+def _share(found: dict[str, Any] | None) -> str:
+    """Returns "12 % (8 to 16)"."""
+    if found is None:
+        return "–"
+    limits = "" if found["low"] is None else f" ({found['low']:.0f} to {found['high']:.0f})"
+    return f"{found['mean']:.0f} %{limits}"
+
+
+def _labelling(f: dict[str, Any]) -> str:
+    rows = []
+    for cell in f["cells"]:
+        dice = cell["dice"]
+        limits = "" if dice is None or dice["low"] is None else f" ({dice['low']:.1f} to {dice['high']:.1f})"
+        where = [NAMES.get(cell["task"], cell["task"]), "all drafts" if dice is None else str(cell["count"])]
+        reached = "" if dice is None else f"{dice['mean']:.1f}{limits}"
+        if not cell["drafts"]:
+            rows.append([*where, reached, *["–"] * 4])
+            continue
+        sums = cell["sums"]
+        rows.append(
+            [
+                *where,
+                reached,
+                f"{cell['drafts']:g}",
+                f"{_share(cell['wrong_voxels'])} of {sums['voxels']:.0f}",
+                f"{_share(cell['slices_to_correct'])} of {sums['slices']:.0f}",
+                _share(cell["wrong_slices"]),
+            ]
+        )
+    header = ["source", "labelled", "Dice of the test cases", "drafts", "wrong voxels", "slices to correct"]
+    return table([*header, "slices with any wrong voxel"], rows)
+
+
+def _wrong_labels(f: dict[str, Any]) -> str:
+    rows = [
+        [
+            NAMES.get(cell["source"], cell["source"]),
+            f"{cell['of']} of {cell['labels']}",
+            ", ".join(map(str, cell["found"])),
+            ", ".join(map(str, cell["found_by_dice"])),
+            "; ".join(f"{way}: {', '.join(map(str, ranks))}" for way, ranks in cell["ways"].items()),
+        ]
+        for cell in f["cells"]
+    ]
+    looked = f["cells"][0]["looked_at"]
+    header = ["source", "spoiled", f"found in the first {looked}, by draw", "by Dice alone", "ranks"]
+    return table(header, rows)
+
+
 SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "split": ("The published split", _split),
     "gain": ("Gain over scratch", _gain),
@@ -167,6 +217,8 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "baselines": ("Other pretexts in the same loop", _baselines),
     "hierarchy": ("The hierarchy in the features", _hierarchy),
     "interactive": ("Learning from a few slices", _interactive),
+    "labelling": ("Labelling with drafts", _labelling),
+    "wrong-labels": ("Looking for wrong labels", _wrong_labels),
 }
 """Experiment → title and the function that writes its section from its figures."""
 
