@@ -281,9 +281,9 @@ def check_labels(
         from rich.console import Console
         from rich.table import Table
 
-        table = Table("rank", "image", "Dice")
+        table = Table("rank", "image", "doubt", "reason", "Dice")
         for rank, row in enumerate(done.result["rows"], 1):
-            table.add_row(str(rank), row["id"], f"{row['dice']:.3f}")
+            table.add_row(str(rank), row["id"], f"{row['doubt']:.1f}", row["reason"], f"{row['dice']:.3f}")
         Console().print(table)
         typer.echo(done.result["folder"])
 

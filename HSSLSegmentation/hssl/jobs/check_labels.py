@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..configuration import CheckLabelsConfig, FinetuneConfig
@@ -24,17 +25,22 @@ from .evaluate import Row, summary_of
 from .finetune import drawn_by_patient, finetune
 
 FOLDER, RESULT = "checks", "check.json"
+LEAST_SPREAD = {"dice": 0.02, "distance_mm": 0.25, "size": 0.05}
+"""What disagreement of a class counts as usual at least: differences of Dice, shares of the usual distance, and logarithms
+of size. Among few labels, or very even ones, the spread that is seen is smaller by chance."""
 
 
 def check_labels(config: CheckLabelsConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
     """Ranks the labelled images of a task by how much their label and a network that has not seen it disagree.
 
     Confident learning's idea (C. G. Northcutt et al., JAIR 70, 2021) with cross-validation over images: what is learned
-    from the others tells little of a label that is right, and much of one that is wrong.
+    from the others agrees with a label that is right as well as with most, and with one that is wrong worse. How well
+    is usual differs between classes, so that it is judged class by class (see `ranked`).
 
     Returns:
-        The Done event, whose result has "task", "folder" and "rows", the most doubtful first: id, dice (mean over the
-        classes, against the image's own label), classes (Dice by name) and run (the network that has not seen it).
+        The Done event, whose result has "task", "folder" and "rows", the most doubtful first: id, fold, doubt, reason (what is
+        doubtful, in a sentence), dice (mean over the classes, against the image's own label), classes (Dice by name),
+        measures (all of them by class) and run (the network that has not seen it).
 
     Raises:
         ConfigurationError: there are fewer labelled patients than folds, the start has learned from these labels, or the
@@ -45,7 +51,7 @@ def check_labels(config: CheckLabelsConfig, on_event: OnEvent = ignore, stop: St
         >>> from hssl.configuration import CheckLabelsConfig, FinetuneConfig
         >>> recipe = FinetuneConfig(workspace=workspace, task="liver", budget={"steps": 100})  # doctest: +SKIP
         >>> done = check_labels(CheckLabelsConfig(finetune=recipe))  # doctest: +SKIP
-        >>> [row["id"] for row in done.result["rows"][:8]]  # doctest: +SKIP
+        >>> [(row["id"], row["reason"]) for row in done.result["rows"][:8]]  # doctest: +SKIP
     """
     recipe = config.finetune
     catalogue = Catalogue.load(recipe.workspace)
@@ -64,17 +70,75 @@ def check_labels(config: CheckLabelsConfig, on_event: OnEvent = ignore, stop: St
             rows = _fold(config, catalogue, folds, number, name, on_event, stop)
             if rows is None:
                 return Done(stopped=True, result={"task": recipe.task, "folder": str(folder), "rows": kept["rows"]})
-            kept["rows"] = sorted([*kept["rows"], *rows], key=lambda row: (row["dice"], row["id"]))
+            kept["rows"] = ranked([*kept["rows"], *rows])
             kept["folds_done"] = number
             write_json(folder / RESULT, kept)
             on_event(Metrics(step=number, values={f"dice {row['id']}": row["dice"] for row in rows}))
     for row in kept["rows"][:3]:
-        on_event(
-            Message(
-                text=f"{row['id']}: its label and what was learned from the others have a Dice of {row['dice']:.2f}"
-            )
-        )
+        on_event(Message(text=f"{row['id']}: {row['reason']}"))
     return Done(result={"task": recipe.task, "folder": str(folder), "rows": kept["rows"]})
+
+
+def ranked(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the rows with "doubt" and "reason", the most doubtful first.
+
+    Each measure of each class is compared with the same of the other labels that the same network judged: how many times
+    the usual spread it lies on the bad side of their median. The worst one is the label's doubt. So a structure that is
+    hard to find hides no easy one that is wrong, a network that has learned little makes no label doubtful, and a label
+    that is a little too large everywhere is told from one that lies a little beside the structure. Spreads are 1.48 times
+    the median deviation, that of all labels or of the fold's, whichever is larger, or `LEAST_SPREAD`.
+
+    Args:
+        rows: with "id", "fold" and "measures": class → "dice", "distance_mm" (between the surfaces) and "size" (logarithm
+            of the label's over the network's), None where it is not defined.
+
+    Example:
+        >>> def row(id, dice):
+        ...     return {"id": id, "fold": 1, "measures": {"liver": {"dice": dice, "distance_mm": None, "size": None}}}
+        >>> found = ranked([row("a", 0.91), row("b", 0.60), row("c", 0.90), row("d", 0.92)])
+        >>> found[0]["id"], found[0]["reason"]
+        ('b', 'liver: Dice 0.60, of most labels 0.91')
+    """
+    judged = [{**row, "doubt": 0.0, "reason": "nothing of it could be compared"} for row in rows]
+    for name in dict.fromkeys(name for row in rows for name in row["measures"]):
+        for measure, least in LEAST_SPREAD.items():
+            known = [row for row in judged if row["measures"].get(name, {}).get(measure) is not None]
+            for row, off, value, usual in _against_usual(known, name, measure, least):
+                if row["doubt"] == 0.0:
+                    row["reason"] = "as good as most labels, or better"
+                if off > row["doubt"]:
+                    row["doubt"], row["reason"] = off, f"{name}: {_reason(measure, value, usual)}"
+    return sorted(judged, key=lambda row: (-row["doubt"], row["id"]))
+
+
+def _against_usual(
+    rows: Sequence[dict[str, Any]], name: str, measure: str, least: float
+) -> list[tuple[dict[str, Any], float, float, float]]:
+    """Returns each row with the spreads by which its measure is worse than usual, the measure, and what is usual."""
+    values = [float(row["measures"][name][measure]) for row in rows]
+    of_fold: dict[int, list[float]] = {}
+    for row, value in zip(rows, values, strict=True):
+        of_fold.setdefault(row["fold"], []).append(value)
+    usual = {fold: float(np.median(own)) for fold, own in of_fold.items()}
+    deviations = {fold: np.abs(np.array(own) - usual[fold]) for fold, own in of_fold.items()}
+    of_all = float(np.median(np.concatenate(list(deviations.values())))) if rows else 0.0
+    found = []
+    for row, value in zip(rows, values, strict=True):
+        middle = usual[row["fold"]]
+        spread = 1.4826 * max(of_all, float(np.median(deviations[row["fold"]])))
+        spread = max(spread, least * middle if measure == "distance_mm" else least)
+        worse = {"dice": middle - value, "distance_mm": value - middle, "size": abs(value - middle)}[measure]
+        found.append((row, worse / spread, value, middle))
+    return found
+
+
+def _reason(measure: str, value: float, usual: float) -> str:
+    if measure == "dice":
+        return f"Dice {value:.2f}, of most labels {usual:.2f}"
+    if measure == "distance_mm":
+        return f"{value:.1f} mm from what was learned, most labels {usual:.1f} mm"
+    share, most = (100 * math.expm1(one) for one in (value, usual))
+    return f"{share:+.0f} % of what was learned in size, most labels {most:+.0f} %"
 
 
 def folds_of(catalogue: Catalogue, recipe: FinetuneConfig, count: int) -> list[list[str]]:
@@ -179,7 +243,7 @@ def _fold(
     if found is None:
         return None
     training, measured = found
-    rows = []
+    rows: list[dict[str, Any]] = []
     for id in held_out:
         own = [row for row in measured if row.case == id]
         # A class that neither the label nor the network has agrees, and is measured by nothing.
@@ -187,6 +251,7 @@ def _fold(
         rows.append(
             {
                 "id": id,
+                "fold": number,
                 "dice": 1.0 if dice is None else dice,
                 "classes": {row.class_name: row.dice for row in own},
                 "measures": {row.class_name: _measures(row) for row in own},
