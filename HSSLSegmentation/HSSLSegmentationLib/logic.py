@@ -675,6 +675,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         model: str | Path = "",
         completeSlices: list[tuple[int, int]] | None = None,
         wholeVolume: bool = False,
+        largestComponent: bool | None = None,
         waitForCompletion: bool = True,
     ) -> Job:
         """Learns the visible segments from the slices that are painted of them, and fills the rest of the volume.
@@ -690,6 +691,8 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
                 background. None takes the fewest slices that hold all that is painted; an empty list none, so that only
                 painted voxels are learned from, which needs two segments at least.
             wholeVolume: fill all of the volume, not only the surroundings of what is painted.
+            largestComponent: leave out what hangs together with nothing painted (False: nothing); None leaves it out of
+                segments that are one piece on their slices.
 
         Returns:
             The job, with the segmentation as `segmentationNode` and a `writer` that can undo the filling at the end.
@@ -702,7 +705,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         from .jobs import interactiveJobs
 
         job = interactiveJobs.learnFromSlices(
-            self.starter, volumeNode, segmentationNode, model, completeSlices, wholeVolume
+            self.starter, volumeNode, segmentationNode, model, completeSlices, wholeVolume, largestComponent
         )
         return self._finished(job, waitForCompletion)
 

@@ -24,6 +24,7 @@ def learnFromSlices(
     model: str | Path,
     completeSlices: Iterable[Plane] | None,
     wholeVolume: bool,
+    largestComponent: bool | None = None,
 ) -> Job:
     """Starts a round; see `HSSLSegmentationLogic.learnFromSlices`."""
     sceneVolumes.check(volumeNode)
@@ -51,6 +52,8 @@ def learnFromSlices(
         arguments += ["--model", str(model)]
     if wholeVolume:
         arguments.append("--whole-volume")
+    if largestComponent is not None:
+        arguments.append("--largest-component" if largestComponent else "--all-components")
 
     def takeOver(job: Job) -> None:
         # Ids are used again after a scene was closed, so the nodes themselves are looked for.

@@ -44,6 +44,14 @@ def interactive(
     whole_volume: Annotated[
         bool, typer.Option("--whole-volume", help="Fill all of the volume, not only around the annotated slices.")
     ] = False,
+    largest_component: Annotated[
+        bool | None,
+        typer.Option(
+            "--largest-component/--all-components",
+            help="Leave out what hangs together with nothing painted, or nothing. [default: as the slices are]",
+            show_default=False,
+        ),
+    ] = None,
     frame: Annotated[int | None, typer.Option(help="Volume to take of a 4D file, from 0.")] = None,
     nan_is_background: Annotated[
         bool, typer.Option("--nan-is-background", help="Voxels that are NaN are background, not an error.")
@@ -68,7 +76,8 @@ def interactive(
         )  # fmt: skip
         learning = LearnCommand(
             id=1, annotation=annotation, planes=planes, label_map=output, uncertainty=uncertainty,
-            whole_volume=whole_volume, background=background, overwrite=bool(overwrite),
+            whole_volume=whole_volume, background=background, largest_component=largest_component,
+            overwrite=bool(overwrite),
         )  # fmt: skip
         try:
             worker.do(opening, on_event, stop)

@@ -26,6 +26,7 @@ from ..models.network import EncoderDecoder
 from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.normalisation import ANISOTROPY, normalised, slice_axis_of
 from .slice_features import Region, SliceFeatures, slice_features
+from .slice_pieces import one_piece_on_slices, without_islands
 from .slice_priors import FARTHEST, Growth, Plane, Shape
 
 HIDDEN = 64
@@ -118,6 +119,7 @@ class InteractiveSession:
         stop: Stop = never,
         whole_volume: bool = False,
         background: int | None = None,
+        largest_component: bool | None = None,
     ) -> Preview:
         """Learns from what is painted so far and fills the rest; a further call goes on from the last one.
 
@@ -128,6 +130,8 @@ class InteractiveSession:
             background: value of the annotation that means "painted, and none of the labels".
             whole_volume: fill the whole volume, not only the surroundings of what is painted. Where several slices of one
                 orientation are complete, nothing is filled beyond the first and the last of them.
+            largest_component: leave out what is filled of a label and hangs together with nothing painted of it, of each
+                label or of none; None of those that are one piece on their complete slices (see `slice_pieces`).
 
         Raises:
             ConfigurationError: nothing is painted, or nothing tells what background is.
@@ -178,14 +182,21 @@ class InteractiveSession:
             shares = shares.clone()  # the other one is an inference tensor
             shares[:, undecided] = there / there.sum(0).clamp_min(1e-12)
         definite = (labels >= 0) & ~undecided
-        found = torch.where(definite, labels, shares.max(0).indices)
+        found = torch.where(definite, labels, shares.max(0).indices).numpy()
+        if largest_component is not False:
+            whole = [
+                channel
+                for channel, own in enumerate(own_planes, 1)
+                if largest_component or one_piece_on_slices(known == channel, own)
+            ]
+            found = without_islands(found, known[region.slices], whole)
         entropy: Tensor = torch.special.entr(shares).sum(0) / np.log(shares.shape[0])
         entropy[definite] = 0
         table = np.array([0, *values], painted.dtype)
         result = np.array(painted)
         if background is not None:
             result[result == background] = 0
-        result[region.slices] = table[found.numpy()]
+        result[region.slices] = table[found]
         next_slice = self._next_slice(entropy, region, planes)
         return Preview(
             self.volume, result, region, entropy.numpy(), next_slice, _highest_in(entropy, region, next_slice),

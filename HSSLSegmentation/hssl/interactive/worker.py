@@ -95,6 +95,7 @@ class LearnCommand(_WritingCommand):
         planes: slices that are annotated completely.
         background: value of the annotation that says that a voxel has none of the labels.
         whole_volume: fill the whole volume, not only the surroundings of the annotated slices.
+        largest_component: leave out islands, of each label or of none; None decides by the annotated slices.
     """
 
     command: Literal["learn"] = "learn"
@@ -103,6 +104,7 @@ class LearnCommand(_WritingCommand):
     background: int | None = None
     planes: list[PlaneNumbers] = []
     whole_volume: bool = False
+    largest_component: bool | None = None
 
 
 class PredictCommand(_WritingCommand):
@@ -199,7 +201,9 @@ class InteractiveWorker:
         if self._session is None:
             self._session = InteractiveSession(volume, self._model, self._device)
         try:
-            preview = self._session.learn(annotation, planes, on_event, stop, command.whole_volume, command.background)
+            preview = self._session.learn(
+                annotation, planes, on_event, stop, command.whole_volume, command.background, command.largest_component
+            )
         except HSSLError:
             raise
         except BaseException:

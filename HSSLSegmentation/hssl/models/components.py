@@ -32,15 +32,30 @@ def largest_components(channels: np.ndarray, which: Iterable[int]) -> np.ndarray
     return kept
 
 
+def touching(mask: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Returns the connected components (26 neighbours) of a mask that hold a voxel of another one.
+
+    Args:
+        mask, known: bool, of one shape.
+    """
+    labels = _components(mask)
+    kept = np.zeros(int(labels.max()) + 1, bool)
+    kept[labels[mask & known]] = True
+    return kept[labels] & mask
+
+
 def one_piece(masks: Iterable[np.ndarray]) -> bool:
     """Returns whether a class is one component in nearly all of the labels that hold it; False where none does."""
     found = [bool(_largest(mask).sum() >= WHOLE * mask.sum()) for mask in masks if mask.any()]
     return bool(found) and float(np.mean(found)) >= NEARLY_ALL
 
 
+def _components(mask: np.ndarray) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True))
+
+
 def _largest(mask: np.ndarray) -> np.ndarray:
-    components = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)
-    labels = sitk.GetArrayFromImage(components)
+    labels = _components(mask)
     sizes = np.bincount(labels.reshape(-1))
     sizes[0] = 0
     return labels == sizes.argmax()

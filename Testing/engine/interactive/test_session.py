@@ -12,6 +12,7 @@ from hssl.errors import ConfigurationError
 from hssl.events import Stopped
 from hssl.interactive.session import InteractiveSession, _highest_around, _places_to_learn_from
 from hssl.interactive.slice_features import SliceFeatures
+from hssl.interactive.slice_pieces import one_piece_on_slices
 from hssl.interactive.slice_priors import Plane
 from hssl.models.description import ModelDescription
 from hssl.models.network import build_network
@@ -292,3 +293,71 @@ def test_the_place_of_the_next_slice_is_its_most_uncertain_voxel():
     plane = preview.next_slice
     assert preview.place[plane.axis] == plane.index
     assert doubt[preview.place] == np.moveaxis(doubt, plane.axis, 0)[plane.index].max() > 0
+
+
+# Islands ---------------------------------------------------------------------------------------------------------
+
+CLOSE = [Plane(0, i) for i in (1, 6, 12, 18)]
+
+
+def tube_and_island() -> tuple[sitk.Image, np.ndarray, np.ndarray]:
+    """A tube, and far from it in the slices between the annotated ones a ball that looks the same."""
+    volume, truth = bent_tube()
+    z, y, x = np.indices(truth.shape)
+    island = (z - 9) ** 2 + (y - 38) ** 2 + (x - 40) ** 2 < 9
+    assert not (island & truth).any() and not island[[p.index for p in CLOSE]].any()
+    array = sitk.GetArrayFromImage(volume)
+    array[island] += 100
+    bright = sitk.GetImageFromArray(array)
+    bright.CopyInformation(volume)
+    return bright, truth, island
+
+
+def filled(monkeypatch, volume, truth, island, planes, **more) -> np.ndarray:
+    """What is filled where the head finds the island too."""
+    real = InteractiveSession._apply
+
+    def apply(self, head, features, shape, growth, spans):
+        shares = real(self, head, features, shape, growth, spans).clone()
+        there = torch.from_numpy(island[features.region.slices])
+        shares[:, there] = 0
+        shares[1, there] = 1
+        return shares
+
+    monkeypatch.setattr(InteractiveSession, "_apply", apply)
+    return (
+        InteractiveSession(volume).learn(painted(volume, truth, planes), planes, whole_volume=True, **more).labels == 1
+    )
+
+
+def test_what_hangs_together_with_nothing_painted_of_one_piece_is_no_part_of_it(monkeypatch):
+    volume, truth, island = tube_and_island()
+    found = filled(monkeypatch, volume, truth, island, CLOSE)
+    assert not found[island].any()
+    assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.9
+    every = filled(monkeypatch, volume, truth, island, CLOSE, largest_component=False)
+    assert every[island].all()
+    assert np.array_equal(every & ~island, found | (every & ~island & ~found))
+
+
+def test_a_structure_that_is_painted_in_two_pieces_keeps_what_hangs_together_with_nothing(monkeypatch):
+    volume, truth, island = tube_and_island()
+    truth = truth.copy()
+    truth[6, 4:8, 4:8] = True
+    assert filled(monkeypatch, volume, truth, island, CLOSE)[island].all()
+    assert not filled(monkeypatch, volume, truth, island, CLOSE, largest_component=True)[island].any()
+
+
+def test_slices_that_do_not_overlap_say_nothing_of_islands():
+    painted_ = np.zeros((9, 12, 12), bool)
+    painted_[1, 2:5, 2:5] = painted_[4, 3:6, 3:6] = painted_[7, 4:8, 4:8] = True
+    planes = [Plane(0, i) for i in (1, 4, 7)]
+    assert one_piece_on_slices(painted_, planes)
+    assert not one_piece_on_slices(painted_, planes[:1]), "one slice cannot tell"
+    assert one_piece_on_slices(painted_, [*planes, Plane(0, 8)]), "an empty slice ends the structure"
+    painted_[7] = False
+    painted_[7, 9:11, 9:11] = True
+    assert not one_piece_on_slices(painted_, planes), "two lesions, each on slices of its own"
+    assert one_piece_on_slices(painted_, planes[:2])
+    painted_[4, 9:11, 9:11] = True
+    assert not one_piece_on_slices(painted_, planes[:2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hssl.models.components import largest_components, one_piece
+from hssl.models.components import largest_components, one_piece, touching
 
 
 def test_only_the_largest_component_stays():
@@ -37,3 +37,13 @@ def test_a_class_is_one_piece_where_nearly_all_labels_are():
     assert not one_piece([whole, broken])
     assert one_piece([whole] * 19 + [broken])
     assert not one_piece([nothing]) and not one_piece([])
+
+
+def test_pieces_that_hold_something_known_are_told_from_those_that_do_not():
+    mask, known = np.zeros((5, 9, 9), bool), np.zeros((5, 9, 9), bool)
+    mask[1:3, 1:3, 1:3], mask[1:4, 5:8, 5:8], mask[3, 3, 3] = True, True, True
+    known[1, 1, 1] = known[4, 8, 0] = True
+    found = touching(mask, known)
+    # The voxel touches the first piece by a corner, and what is known outside of the mask adds nothing.
+    assert found.sum() == 9 and found[3, 3, 3] and not found[1:4, 5:8, 5:8].any()
+    assert not touching(np.zeros_like(mask), known).any()
