@@ -85,6 +85,12 @@ def _gain(f: dict[str, Any]) -> str:
     return f"{of_comparison(f, {'task': 'source', 'count': 'labelled'})}\n\nBy source: {sources}."
 
 
+def _general(f: dict[str, Any]) -> str:
+    times = {"frozen": "Features before any training", "brief": "A brief fine-tuning", "usual": "The usual fine-tuning"}
+    labels = {"task": "source", "count": "labelled"}
+    return "\n\n".join(f"{text}:\n\n{of_comparison(f[time], labels)}" for time, text in times.items())
+
+
 def _time(f: dict[str, Any]) -> str:
     reached = f["pretrained_reaches_the_last_of_scratch_at"]
     texts = [f"{NAMES.get(t, t)} {'not' if s is None else f'at {s} s'}" for t, s in reached.items()]
@@ -211,6 +217,7 @@ def _wrong_labels(f: dict[str, Any]) -> str:
 SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "split": ("The published split", _split),
     "gain": ("Gain over scratch", _gain),
+    "general": ("The start that ships, on sources that it has not seen", _general),
     "time": ("Time to accuracy", _time),
     "ablations": ("Ablations", _ablations),
     "frozen": ("Frozen features", of_variants),
