@@ -153,7 +153,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
             job = logic.addFolder("/data/liver", "/data/scans", task="Liver", group="Abdomen CT", modality="CT",
                                   labelsFolder="/data/labels")
-            print(job.result["added"], job.result["refused"])
+            print(job.result.added, job.result.refused)
         """
         from .jobs import datasetJobs
 
@@ -237,7 +237,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
         Example::
 
-            logic.checkImages("/data/liver").result["problems"]
+            logic.checkImages("/data/liver").result.problems
         """
         from .jobs import datasetJobs
 
@@ -248,7 +248,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
         Example::
 
-            logic.suggestGroups("/data/liver").result["groups"]
+            logic.suggestGroups("/data/liver").result.groups
         """
         from .jobs import datasetJobs
 
@@ -288,8 +288,8 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
         Example::
 
-            for row in logic.suggest("/data/liver", task="Liver", count=3).result["suggestions"]:
-                print(row["rank"], row["id"], row["uncertainty"], row["novelty"])
+            for row in logic.suggest("/data/liver", task="Liver", count=3).result.suggestions:
+                print(row.rank, row.id, row.uncertainty, row.novelty)
         """
         from .jobs import datasetJobs
 
@@ -336,7 +336,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         Example::
 
             job = logic.checkLabels("/data/liver", task="Liver", minutes=1, waitForCompletion=True)
-            print([(row["id"], row["dice"]) for row in job.result["rows"][:8]])
+            print([(row.id, row.dice) for row in job.result.rows[:8]])
         """
         from hssl.configuration import CheckLabelsConfig
 
@@ -371,7 +371,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         Example::
 
             job = logic.learningCurve("/data/liver", task="Liver", steps=200, waitForCompletion=True)
-            print(job.result["verdict"], [(p["count"], p["dice"]["mean"]) for p in job.result["points"]])
+            print(job.result.verdict, [(p.count, p.dice.mean) for p in job.result.points])
         """
         from hssl.configuration import LearningCurveConfig
 
@@ -505,7 +505,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         Example::
 
             job = logic.estimateMemory("/data/liver", {"network": {"size": "large"}}, waitForCompletion=True)
-            print(job.result["bytes"] / 1e9, "GB on", job.result["device"])
+            print(job.result.bytes / 1e9, "GB on", job.result.device)
         """
         from .jobs import trainingJobs
 
@@ -543,7 +543,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         Example::
 
             job = logic.fineTune("/data/liver", task="Liver", minutes=10, waitForCompletion=True)
-            print(job.result["validation_dice"], job.model)
+            print(job.result.validation_dice, job.model)
         """
         from .jobs import trainingJobs
 
@@ -585,8 +585,8 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         Example::
 
             job = logic.compare("/data/liver", task="Liver", caseCounts=[1, 3], minutes=5, waitForCompletion=True)
-            for row in job.result["rows"]:
-                print(row["start"], row["case_count"], row["dice"])
+            for row in job.result.rows:
+                print(row.start, row.case_count, row.dice)
         """
         from hssl.configuration import CompareConfig
 
@@ -738,7 +738,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
             model = "/data/liver/models/liver.zip"
             job = logic.segmentFolder("/data/new", model, "/data/new-labels", waitForCompletion=True)
-            print(job.result["outputs"], job.result["failed"])
+            print(job.result.outputs, job.result.failed)
         """
         from .jobs import segmentationJobs
 
@@ -766,7 +766,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
         Args:
             predictions, references: folders of label maps, or two files.
-            outputFolder: gets `evaluation.csv` and `evaluation.json`; none that is read from.
+            outputFolder: gets `evaluation.csv`, `.json` and `.png`; none that is read from.
             model: names the classes.
             overwrite: replace such files that are no unchanged results of the same evaluation.
             options: further fields of `hssl.configuration.EvaluateConfig`, such as `ignore_value`.
@@ -774,7 +774,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         Example::
 
             job = logic.evaluate("/data/new-labels", "/data/true-labels", "/data/evaluation")
-            print(job.result["summary"])
+            print(job.result.summary)
         """
         from .jobs import segmentationJobs
 
@@ -824,7 +824,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         Example::
 
             job = logic.importModel("/downloads/liver.zip", "/data/liver")
-            logic.segment(volumeNode, model=job.result["file"])
+            logic.segment(volumeNode, model=job.result.file)
         """
         from .jobs import modelJobs
 

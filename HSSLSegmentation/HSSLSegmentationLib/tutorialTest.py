@@ -47,7 +47,7 @@ def _run(case, logic, folder: Path) -> None:
     case.delayDisplay("Fine-tuning")
     task = Catalogue.load(workspace).tasks[0]
     fineTuning = logic.fineTune(workspace, task.name, start="pretrained", steps=STEPS, waitForCompletion=True)
-    case.assertGreater(fineTuning.result["tensors_loaded"], 0)
+    case.assertGreater(fineTuning.result.tensors_loaded, 0)
 
     case.delayDisplay("Segmenting")
     catalogue = Catalogue.load(workspace)
@@ -65,7 +65,7 @@ def _run(case, logic, folder: Path) -> None:
     logic.exportModel(fineTuning.model, file, licence="CC0")
     logic.createWorkspace(folder / "elsewhere")
     imported = logic.importModel(file, folder / "elsewhere")
-    again = logic.segment(volumeNode, imported.result["file"]).segmentationNode
+    again = logic.segment(volumeNode, imported.result.file).segmentationNode
     for one, other in zip(segmentation.GetSegmentIDs(), again.GetSegmentation().GetSegmentIDs(), strict=True):
         case.assertTrue(
             numpy.array_equal(

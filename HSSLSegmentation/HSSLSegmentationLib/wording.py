@@ -1,6 +1,11 @@
 """Plain words for what the engine tells: phases, losses, times, states."""
 
+from typing import TYPE_CHECKING
+
 from slicer.i18n import tr as _
+
+if TYPE_CHECKING:
+    from hssl.results import LearningCurveResult
 
 DOUBTFUL = 8
 """How many labels are named after a check of the labels."""
@@ -125,41 +130,41 @@ def outcome(job) -> str:
     """Returns in a sentence or two what a job that is done has brought, "" where its section says it."""
     result = job.result
     if job.kind == "add":
-        return result["text"]
+        return result.text
     if job.kind == "check":
-        problems = len(result["problems"])
+        problems = len(result.problems)
         return _("{usable} scans can be used, {labelled} of them with a label.").format(
-            usable=result["usable"], labelled=result["labelled"]
+            usable=result.usable, labelled=result.labelled
         ) + (
             " " + count(problems, _("1 problem (see Health)."), _("{count} problems (see Health).")) if problems else ""
         )
     if job.kind == "check_labels":
-        rows = [f"{row['id']} ({row['dice']:.2f})" for row in result["rows"][:DOUBTFUL]]
+        rows = [f"{row.id} ({row.dice:.2f})" for row in result.rows[:DOUBTFUL]]
         return _("The labels that the others agree with least (Dice): {rows}.").format(rows=", ".join(rows))
     if job.kind == "learning_curve":
         return learningCurve(result)
     if job.kind == "suggest":
-        return count(len(result["suggestions"]), _("1 scan is suggested."), _("{count} scans are suggested."))
+        return count(len(result.suggestions), _("1 scan is suggested."), _("{count} scans are suggested."))
     if job.kind in ("export", "import"):
-        return _("Written: {file}").format(file=result["file"])
+        return _("Written: {file}").format(file=result.file)
     return ""
 
 
-def learningCurve(result: dict) -> str:
-    """Returns whether more labels still help, from the result of a learning curve (`hssl.jobs.learning_curve`)."""
-    gain = result["gain"]
+def learningCurve(result: "LearningCurveResult") -> str:
+    """Returns whether more labels still help, of a curve that came to its end."""
+    assert result.verdict is not None and result.gain is not None
     lead = {
         "yes": _("More labels still help."),
         "hardly": _("More labels hardly help any more."),
         "unclear": _("It cannot be told yet whether more labels help."),
-    }[result["verdict"]]
-    dice = gain["dice"]
+    }[result.verdict]
+    dice = result.gain.dice
     change = _(
         "From {before} to {after} labelled scans, the Dice of unseen ones changed by {points:+.1f} points"
-    ).format(before=gain["before"], after=gain["after"], points=100 * dice["mean"])
-    if dice["low"] is None:
+    ).format(before=result.gain.before, after=result.gain.after, points=100 * dice.mean)
+    if dice.low is None or dice.high is None:
         return f"{lead} {change}."
-    limits = _("95 % interval {low:+.1f} to {high:+.1f}").format(low=100 * dice["low"], high=100 * dice["high"])
+    limits = _("95 % interval {low:+.1f} to {high:+.1f}").format(low=100 * dice.low, high=100 * dice.high)
     return f"{lead} {change} ({limits})."
 
 

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .configuration import FinetuneConfig, PretrainConfig
+    from .jobs.check_labels import check_labels
     from .jobs.compare import compare
     from .jobs.evaluate import evaluate
     from .jobs.finetune import finetune
+    from .jobs.learning_curve import learning_curve
     from .jobs.predict import predict
     from .jobs.pretrain import pretrain
     from .jobs.suggest import suggest
@@ -28,9 +30,11 @@ __all__ = [
     "Catalogue",
     "FinetuneConfig",
     "PretrainConfig",
+    "check_labels",
     "compare",
     "evaluate",
     "finetune",
+    "learning_curve",
     "load_model",
     "predict",
     "pretrain",
@@ -42,7 +46,10 @@ _HOMES = {
     "FinetuneConfig": "configuration",
     "PretrainConfig": "configuration",
     "load_model": "models.model_file",
-} | {job: f"jobs.{job}" for job in ("compare", "evaluate", "finetune", "predict", "pretrain", "suggest")}
+} | {
+    job: f"jobs.{job}"
+    for job in ("check_labels", "compare", "evaluate", "finetune", "learning_curve", "predict", "pretrain", "suggest")
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -156,7 +156,8 @@ class RunConfig(Configuration):
         workspace: folder with `dataset.json`; the run lies in its `runs/`.
         run: name of the run's folder; empty lets the job choose the first free one.
         device: "auto" (a GPU when there is one), "cpu", "cuda", "cuda:1", "mps".
-        precision: "auto" uses bf16 where the device has it and a short trial says that it is faster.
+        precision: "auto" uses bfloat16 on a GPU that has instructions for it, on a CPU that has where a short trial says that
+            it is faster (never in several processes), else float32.
         threads: CPU threads of torch; 0 leaves torch's own choice.
         patch_size: side of the square (cube) patches in voxels of the working grid; 0 chooses it from the images. A 2D
             network that is fine-tuned sees larger ones too.
@@ -300,7 +301,7 @@ class EvaluateConfig(Configuration):
 
     Attributes:
         model: where given, names the classes; otherwise they are named by their values.
-        output: folder for `evaluation.csv` and `evaluation.json`; none that is read from.
+        output: folder for `evaluation.csv`, `.json` and `.png` (Dice of each case by class); none that is read from.
         ignore_value: voxels of this value in the true label maps were labelled by nobody and count nowhere; None takes
             the model's task's.
         overwrite: replace such files that are there and are no unchanged results of the same evaluation.

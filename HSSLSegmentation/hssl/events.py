@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -82,12 +82,18 @@ class Message(_Event):
     """What gets one out of it, or changes it; the door that tells it adds its own name for that."""
 
 
-class Done(_Event):
-    """The job has ended well. `stopped` tells that it was asked to stop and can be resumed."""
+R = TypeVar("R")
+
+
+class Done(_Event, Generic[R]):
+    """The job has ended well. `stopped` tells that it was asked to stop and can be resumed.
+
+    `result` is what it brings: one of `hssl.results`, or, read from a line, the plain values of one.
+    """
 
     event: Literal["done"] = "done"
     stopped: bool = False
-    result: dict[str, Any] = Field(default_factory=dict)
+    result: R
 
 
 class Failed(_Event):
@@ -113,7 +119,7 @@ class Failed(_Event):
         )
 
 
-Event = Phase | Progress | Losses | Metrics | Message | Done | Failed
+Event = Phase | Progress | Losses | Metrics | Message | Done[Any] | Failed
 OnEvent = Callable[[Event], None]
 Stop = Callable[[], bool]
 """Asked often by a job; answers whether it should end at the next safe moment."""

@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where the figures go")
     parser.add_argument("--draws", type=int, help="draws of the labelled cases, instead of the preset's number")
     parser.add_argument("--steps", type=int, help="instead of the preset's budget")
-    parser.add_argument("--labels", type=int, help="labelled cases, instead of the preset's few")
+    parser.add_argument("--case-count", type=int, help="labelled cases, instead of the preset's few")
     parser.add_argument("--sources", nargs="+", choices=SOURCES, help="instead of the preset's")
     given = parser.parse_args()
     preset = PRESETS[given.preset]

@@ -67,7 +67,7 @@ def main() -> None:
     config = configuration(data, given.preset, given.without, given.steps, start=given.start)
     done = pretrain(config, _told)
     path = given.out / f"{config.run}.zip"
-    export(Path(done.result["run"]), path, config.tasks)
+    export(done.result.run, path, config.tasks)
     print(f"{path}: {path.stat().st_size / 2**20:.2f} MB after {done.result['steps']} steps", flush=True)
 
 

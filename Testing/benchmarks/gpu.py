@@ -84,7 +84,7 @@ def main() -> None:
         config = _general(data, given.preset, size).model_copy(update={"budget": _budget(spending.pretraining)})
         done = pretrain(config)
         path = given.out / f"hssl-general-{size}.zip"
-        export(Path(done.result["run"]), path, config.tasks)
+        export(done.result.run, path, config.tasks)
         entry = {"bytes": path.stat().st_size, **{k: done.result[k] for k in ("steps", "minutes", "losses")}}
         found["general"][size] = {
             **entry, "fine-tuned": {task: _finetuned(data, task, path, spending) for task in spending.tasks}
@@ -186,9 +186,9 @@ def _finetuned(data: Data, task: str, start: Path, spending: Spending) -> dict[s
         }  # fmt: skip
         done = finetune(FinetuneConfig.checked(values))
         images = [data.catalogue.image(case) for case in data.test(task, spending.test_cases)]
-        rows = evaluate_on_cases(Path(done.result["run"]), data.catalogue, images, "auto", ignore, never)
+        rows = evaluate_on_cases(done.result.run, data.catalogue, images, "auto", ignore, never)
         label = "scratch" if name == SCRATCH else "general"
-        found[label] = {"dice": summary_of(rows)["mean_dice"], "steps": done.result["steps"]}
+        found[label] = {"dice": summary_of(rows).mean_dice, "steps": done.result.steps}
     return found
 
 

@@ -27,6 +27,8 @@ STRUCTURES = ("liver", "spleen")
 PAINTED = 3
 ROW = 78
 """Of the coronal plane that is shown."""
+HEIGHT, GAP, TITLE = 2.6, 0.2, 0.35
+"""Inches of the pictures, between them, and of the line above."""
 
 
 def main() -> None:
@@ -67,22 +69,30 @@ def _dice(found: np.ndarray, truth: np.ndarray) -> float:
     return float(100 * np.mean(one))
 
 
+def _extent(there: np.ndarray) -> slice:
+    first, last = np.flatnonzero(there)[[0, -1]]
+    return slice(first, last + 1)
+
+
 def _drawn(values, truth, slices: list[int], preview, result, proposed: Plane) -> Figure:
     tall = SPACING[0] / SPACING[2]
-    around = slice(*np.flatnonzero((values[slices[1]] > -300).any(1))[[0, -1]])
-    coronal, painted = values[:, ROW], _painted(truth, slices)[:, ROW]
+    # Without the air around the body, so that each picture stands under its title.
+    rows, columns = (_extent((values > -300).any(axes)) for axes in ((0, 2), (0, 1)))
+    body = (slice(None), ROW, columns)
     shown = [
-        ("Paint a slice …", values[slices[1], around], truth[slices[1], around], 1.0),
-        (f"… {PAINTED} in all", coronal, painted, tall),
-        (f"Preview: Dice {_dice(preview, truth):.0f} %", coronal, preview[:, ROW], tall),
-        (f"One slice corrected: Dice {_dice(result, truth):.0f} %", coronal, result[:, ROW], tall),
+        ("Paint a slice …", values[slices[1], rows, columns], truth[slices[1], rows, columns], 1.0),
+        (f"… {PAINTED} in all", values[body], _painted(truth, slices)[body], tall),
+        (f"Preview: Dice {_dice(preview, truth):.0f} %", values[body], preview[body], tall),
+        (f"One slice corrected: Dice {_dice(result, truth):.0f} %", values[body], result[body], tall),
     ]
-    widths = [gray.shape[1] / (gray.shape[0] * aspect) for _, gray, _, aspect in shown]
-    height = 2.6
-    figure = Figure(figsize=(height * sum(widths) + 0.3, height + 0.4))
-    figure.subplots_adjust(0.005, 0.02, 0.995, height / (height + 0.4), wspace=0.03)
-    axes_of = figure.subplots(1, len(shown), width_ratios=widths)
-    for number, (axes, (title, gray, labels, aspect)) in enumerate(zip(axes_of, shown, strict=True)):
+    widths = [HEIGHT * gray.shape[1] / (gray.shape[0] * aspect) for _, gray, _, aspect in shown]
+    wide, high = sum(widths) + GAP * (len(shown) + 1), HEIGHT + GAP + TITLE
+    figure = Figure(figsize=(wide, high))
+    left = GAP
+    for number, (width, (title, gray, labels, aspect)) in enumerate(zip(widths, shown, strict=True)):
+        # Each picture fills its axes, so that the titles stand above the middles of what they name.
+        axes = figure.add_axes((left / wide, GAP / high, width / wide, HEIGHT / high))
+        left += width + GAP
         # Rows of a coronal slice run from foot to head, and are shown with the head above.
         origin = "upper" if number == 0 else "lower"
         axes.imshow(gray, cmap="gray", vmin=-160, vmax=240, aspect=aspect, interpolation="bilinear", origin=origin)
@@ -98,7 +108,8 @@ def _drawn(values, truth, slices: list[int], preview, result, proposed: Plane) -
                 axes.contour(inside, [0.5], colors=[color], linewidths=1.5)
         if number == 3 and proposed.axis == 0:
             axes.axhline(proposed.index, color="white", linewidth=0.8, linestyle=":")
-        axes.set_title(title, color="white", fontsize=11)
+        axes.set_xlim(-0.5, gray.shape[1] - 0.5)
+        axes.set_title(title, color="white", fontsize=13)
         axes.set_axis_off()
     return figure
 

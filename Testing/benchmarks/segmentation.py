@@ -64,7 +64,7 @@ def train(folder: Path, steps: int) -> Path:
     done = finetune(FinetuneConfig(
         workspace=folder / "workspace", task="organs", budget=Budget(steps=steps), batch_size=8, patch_size=128,
     ))  # fmt: skip
-    return Path(done.result["run"])
+    return done.result.run
 
 
 def dice(found: np.ndarray, truth: np.ndarray) -> float:

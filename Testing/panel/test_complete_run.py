@@ -59,7 +59,7 @@ def test_from_a_folder_of_scans_to_a_segmentation_without_leaving_the_panel(widg
     panel.pretrain.jobView.ui.resumeButton.click()
     job = finished(panel)
     assert job.state == "done", job.error
-    assert job.result["steps"] == 30
+    assert job.result.steps == 30
     assert job.losses[0].step > stoppedAt
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") >= 1
 
@@ -70,7 +70,7 @@ def test_from_a_folder_of_scans_to_a_segmentation_without_leaving_the_panel(widg
     panel.fineTune.ui.startButton.click()
     job = finished(panel)
     assert job.state == "done", job.error
-    assert job.result["tensors_loaded"] > 0
+    assert job.result.tensors_loaded > 0
     assert "is ready" in panel.fineTune.ui.resultLabel.text
 
     # 4. Segment

@@ -18,7 +18,7 @@ from HSSLSegmentationLib.jobs.interpreter import Command
 from HSSLSegmentationLib.jobs.job import Job, JobError, runningJobs
 from HSSLSegmentationLib.workspace.contents import CATALOGUE_FILE
 
-DONE = {"event": "done", "result": {"answer": 42}}
+DONE = {"event": "done", "result": {"run": "/w/runs/a", "steps": 42}}
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_the_result_is_there_when_the_process_has_ended(process, job):
     assert job.isRunning()
     process.end(0)
     assert job.state == "done"
-    assert job.result == {"answer": 42}
+    assert job.result.steps == 42
     assert job not in runningJobs()
 
 
@@ -72,7 +72,7 @@ def test_a_process_that_hangs_after_its_result_is_killed_and_the_result_counts(p
     process.say(DONE)
     waitUntil(lambda: not job.isRunning(), 5)
     assert process.killed
-    assert (job.state, job.result) == ("done", {"answer": 42})
+    assert (job.state, job.result.steps) == ("done", 42)
 
 
 def test_a_failure_is_told_with_its_reason_and_what_to_do(process, job):

@@ -12,6 +12,7 @@ from test_label_loop import TASK, answer, node
 import slicer
 from harness.fixtures import settle
 from hssl.jobs.learning_curve import conclusion
+from hssl.results import FoldTrial, LearningCurveResult
 from hssl.workspace.catalogue import Catalogue
 from HSSLSegmentationLib.scene import labelling
 from HSSLSegmentationLib.scene import pictures as scenePictures
@@ -97,12 +98,12 @@ def test_the_curve_over_the_number_of_labels_is_drawn_and_said_again_in_the_next
     ui.curveButton.click()
     assert processes[-1].arguments[2] == "learning-curve"
     rows = [
-        {"count": n, "fold": f, "dice": d, "classes": {}}
+        FoldTrial(count=n, fold=f, dice=d, minutes=1.0, steps=9)
         for n, of in {1: (0.6, 0.7, 0.65), 2: (0.7, 0.8, 0.76)}.items()
         for f, d in enumerate(of)
     ]
-    result = {"task": TASK, "folder": "f", "rows": rows, **conclusion(rows)}
-    written(workspace, "curves", "curve-1", {"rows": rows, **conclusion(rows)})
+    result = LearningCurveResult(task=TASK, folder="f", rows=rows, **dict(conclusion(rows))).model_dump(mode="json")
+    written(workspace, "curves", "curve-1", result)
     processes[-1].say({"event": "done", "result": result})
     processes[-1].end(0)
     settle()

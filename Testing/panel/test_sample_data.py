@@ -82,7 +82,7 @@ def test_cancelling_the_bar_stops_the_making(widget, made, monkeypatch):
     def cancel():
         bars[0].findChild(qt.QPushButton).click()
         assert sampleData._making[0].state == "stopping"
-        made[0].say({"event": "done", "stopped": True})
+        made[0].say({"event": "done", "stopped": True, "result": {}})
         made[0].end(10)
 
     later(cancel)

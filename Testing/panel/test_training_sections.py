@@ -233,7 +233,16 @@ def test_a_comparison_ends_in_a_table_of_the_scene_and_in_plain_words(panel, pro
     configuration = configurationOf(processes[-1])
     assert configuration["start"] == "pretrain" and configuration["case_counts"] == [2]
     rows = [
-        {"start": s, "case_count": 2, "seed": 0, "dice": d, "classes": {"liver": d}, "minutes": 1.0, "run": "r"}
+        {
+            "start": s,
+            "case_count": 2,
+            "seed": 0,
+            "dice": d,
+            "classes": {"liver": d},
+            "minutes": 1.0,
+            "steps": 9,
+            "run": "r",
+        }
         for s, d in (("pretrained", 0.81), ("scratch", 0.7))
     ]
     processes[-1].say({"event": "done", "result": {"folder": "f", "rows": rows}})

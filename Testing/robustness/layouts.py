@@ -238,7 +238,7 @@ class Truths:
         if key not in self._known:
             with tempfile.TemporaryDirectory() as folder:
                 done = predict(PredictConfig(model=self.model, inputs=[source], output=Path(folder) / "alone"))
-                self._known[key] = voxels(read_volume(done.result["outputs"][0]["label_map"]))
+                self._known[key] = voxels(read_volume(done.result.outputs[0].label_map))
         return self._known[key]
 
 
@@ -258,20 +258,20 @@ def prediction(layout: Layout, truths: Truths) -> Trial:
     )
 
     def work() -> list[str]:
-        outputs = predict(config).result["outputs"]
+        outputs = predict(config).result.outputs
         written = Counter(
-            portable(file)
+            portable(str(file))
             for entry in outputs
-            for file in (entry["label_map"], entry.get("uncertainty"), *entry.get("probabilities", {}).values())
+            for file in (entry.label_map, entry.uncertainty, *entry.probabilities.values())
             if file is not None
         )
         problems = [f"{name} was written {count} times" for name, count in written.items() if count > 1]
         for entry in outputs:
-            if voxels(read_volume(entry["label_map"])) != truths.of(Path(entry["input"])):
-                problems.append(f"{entry['label_map']} is not the label map of {entry['input']}")
+            if voxels(read_volume(entry.label_map)) != truths.of(entry.input):
+                problems.append(f"{entry.label_map} is not the label map of {entry.input}")
         if not outputs:
             problems.append("nothing was written")
-        again = predict(config).result["outputs"]
+        again = predict(config).result.outputs
         if outputs != again:
             problems.append(f"a second run names its results in another way: {outputs} {again}")
         return problems

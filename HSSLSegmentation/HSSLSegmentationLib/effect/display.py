@@ -100,8 +100,10 @@ def hint(parameters: EffectParameters, session, hasPreview: bool, reason: str) -
     if reason:
         return _("<b>Next:</b> {reason}").format(reason=html.escape(reason))
     if parameters.mode() == LEARN:
-        return _("<b>Next:</b> paint 3 to 5 slices of each structure, spread over its length, then press Learn.")
-    return _("<b>Next:</b> press Predict.")
+        return _(
+            "<b>Next:</b> paint 3 to 5 slices of each structure, spread over its length, then press Learn and preview."
+        )
+    return _("<b>Next:</b> press Predict and preview.")
 
 
 def summary(proposal: Proposal, session, seconds: float) -> str:

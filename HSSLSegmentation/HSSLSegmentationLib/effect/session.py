@@ -386,17 +386,19 @@ class InteractiveSession:
             self.problem = str(error)
 
     def _propose(self, result: dict, classes: list[SegmentClass], segmentIds: list[str]) -> None:
+        from hssl.results import RoundResult
+
         segmentation = self.segmentationNode.GetSegmentation()
         gone = [c.name for c, i in zip(classes, segmentIds, strict=True) if i and segmentation.GetSegment(i) is None]
         if gone:
             raise SceneVolumeError(
                 _("{names} was removed meanwhile; the result is discarded.").format(names=", ".join(gone))
             )
-        labels = numpy.load(result["label_map"])
-        Path(result["label_map"]).unlink()
-        start = tuple(result["start"])
-        place = None if result.get("place") is None else tuple(result["place"])
-        self.proposal = Proposal(Part(start, labels), classes, segmentIds, place)
+        told = RoundResult.model_validate(result)
+        labels = numpy.load(told.label_map)
+        told.label_map.unlink()
+        assert told.start is not None
+        self.proposal = Proposal(Part(told.start, labels), classes, segmentIds, told.place)
 
     def _died(self, reason: str) -> None:
         """An idle worker's death takes nothing away: the next round starts another."""

@@ -59,7 +59,7 @@ def learnFromSlices(
         # Ids are used again after a scene was closed, so the nodes themselves are looked for.
         if not all(slicer.mrmlScene.IsNodePresent(node) for node in (volumeNode, segmentationNode)):
             raise SceneVolumeError(_("The volume or the segmentation was removed meanwhile; the result is discarded."))
-        filled = sceneVolumes.readArray(job.result["label_map"], volumeNode)
+        filled = sceneVolumes.readArray(job.result.label_map, volumeNode)
         job.writer.write(filled, classes, volumeNode, segmentationNode, list(values))
         annotations.applied(segmentationNode, known, annotation, volumeNode)
 

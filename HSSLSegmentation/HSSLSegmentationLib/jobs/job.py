@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import qt
 from slicer.i18n import tr as _
@@ -48,7 +48,7 @@ class Job:
         events: every event of the engine so far (`hssl.events`).
         losses, metrics: those events of theirs.
         lastLines: the last lines of the log.
-        result: what the engine returned, a dictionary; empty until the end.
+        result: what the engine returned (`hssl.results`); None until the end.
         run: folder of the run, where the job has one.
         model: what `segment` takes as its model: the run of a fine-tuning.
         error, hint: why the job failed, and what to try.
@@ -87,7 +87,7 @@ class Job:
         whenDone: Callable[["Job"], None] | None = None,
         startAgain: Callable[[], "Job"] | None = None,
     ):
-        self.kind = kind
+        self.kind = self._engineKind = kind
         self.command = command
         self.stopFile = stopFile
         self.run = run
@@ -98,7 +98,7 @@ class Job:
         self.etaSeconds: float | None = None
         self.detail = ""
         self.events: list = []
-        self.result: dict = {}
+        self.result: Any = None
         self.error = self.hint = self.failure = self.wayOut = ""
         self.volumeNode = self.segmentationNode = self.uncertaintyNode = None
         self.writer: SegmentWriter | None = None
@@ -106,7 +106,7 @@ class Job:
         self._whenDone = whenDone
         self._startAgain = startAgain
         self._observers: list[Callable[[Job, object], None]] = []
-        self._outcome = None
+        self._outcome: Any = None
         self._startTime = time.monotonic()
         self._deadline: float | None = None
         self._terminated = self._killed = False
@@ -253,10 +253,24 @@ class Job:
                 self.phase = event.phase
         elif event.event in ("done", "failed") and self._outcome is None:
             self._outcome = event
-            if "run" in getattr(event, "result", {}):
-                self.run = Path(event.result["run"])
+            if event.event == "done":
+                self._take(event)
             self._deadline = time.monotonic() + self.exitGraceSeconds
         self._tell(event)
+
+    def _take(self, done) -> None:
+        from pydantic import ValidationError
+
+        from hssl.events import Failed
+        from hssl.results import RESULTS, Result
+
+        # What was stopped early has nothing to tell yet.
+        model = Result if done.stopped and not done.result else RESULTS[self._engineKind]
+        try:
+            self.result = model.model_validate(done.result)
+        except ValidationError as error:
+            self._outcome = Failed(kind="ValidationError", message=f"{self.kind}: {error}")
+        self.run = getattr(self.result, "run", self.run)
 
     def _failedToStart(self, reason: str) -> None:
         self._end(
@@ -268,7 +282,6 @@ class Job:
     def _finished(self, exitCode: int, crashed: bool) -> None:
         outcome = self._outcome
         if outcome is not None and outcome.event == "done":
-            self.result = dict(outcome.result)
             self._end("stopped" if outcome.stopped else "done")
         elif outcome is not None:
             self.failure, self.wayOut = outcome.kind, outcome.way_out

@@ -38,9 +38,9 @@ def segment(
     values = {**values, "model": str(model), "inputs": [str(source)], "output": str(folder / "output")}
 
     def takeOver(job: Job) -> None:
-        if job.result.get("failed"):
-            raise SceneVolumeError(job.result["failed"][0]["reason"])
-        output = job.result["outputs"][0]
+        if job.result.failed:
+            raise SceneVolumeError(job.result.failed[0].reason)
+        output = job.result.outputs[0]
         _requireInScene(volumeNode, _("The volume was removed from the scene meanwhile; the result is discarded."))
         segmentationNode = outputSegmentation
         if segmentationNode is not None:
@@ -49,7 +49,7 @@ def segment(
             )
         if onlyIfEmpty and not labelling.isEmpty(outputSegmentation):
             raise SceneVolumeError(_("You have drawn meanwhile, and that stays as it is."))
-        labels = sceneVolumes.readArray(output["label_map"], volumeNode)
+        labels = sceneVolumes.readArray(output.label_map, volumeNode)
         if segmentationNode is None:
             name = _("{name} segmentation").format(name=volumeNode.GetName())
             segmentationNode = sceneSegmentations.newSegmentation(slicer.mrmlScene.GenerateUniqueName(name), volumeNode)
@@ -57,9 +57,9 @@ def segment(
         annotations.markDraft(segmentationNode, segmentIds, volumeNode)
         results.setOwner(segmentationNode, volumeNode, results.SEGMENTATION)
         job.segmentationNode = segmentationNode
-        if output.get("uncertainty"):
+        if output.uncertainty is not None:
             name = _("{name} uncertainty").format(name=volumeNode.GetName())
-            job.uncertaintyNode = results.overlay(output["uncertainty"], volumeNode, name)
+            job.uncertaintyNode = results.overlay(output.uncertainty, volumeNode, name)
 
     job = starter.configured("predict", values, folder, whenDone=takeOver)
     job.volumeNode = volumeNode

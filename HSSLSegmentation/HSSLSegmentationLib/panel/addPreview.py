@@ -1,7 +1,7 @@
 """What would be taken of a folder, told before anything is written: pairs, counts, structures, and files in doubt."""
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
 from slicer.i18n import tr as _
@@ -9,6 +9,9 @@ from slicer.i18n import tr as _
 from .. import colors
 from ..jobs.job import Job
 from . import addOptions
+
+if TYPE_CHECKING:
+    from hssl.results import AddResult, Doubtful, Structure
 
 MILLISECONDS_TO_WAIT = 800
 TEXT_HEIGHT = 130
@@ -37,7 +40,7 @@ class AddPreview:
         self._values: dict | None = None
         self._folder = ""
         self._job: Job | None = None
-        self._structures: list[dict] = []
+        self._structures: list[Structure] = []
         self._filling = False
         self.rows: dict[str, Any] = {}
         """The choices of the files in doubt, by path."""
@@ -146,25 +149,25 @@ class AddPreview:
                 self._show(_("Looking at the folder… {percent:.0f} %").format(percent=100 * job.progress))
             return
         self._job = None
-        if job.state == "done" and job.result:
+        if job.state == "done":
             self._shown(job.result)
         elif job.state == "failed":
             self.needs = {job.wayOut} & {*addOptions.TYPED, "labels"}
             self._show("\n".join(text for text in (job.error, job.hint) if text), True)
             self.panel.refreshSoon()
 
-    def _shown(self, result: dict) -> None:
-        self.needs = set(result["needs"])
-        self._show(result["text"])
-        known = {one["name"] for one in self._structures}
-        if not known >= {one["name"] for one in result["structures"]}:
-            self._structures = result["structures"]
+    def _shown(self, result: "AddResult") -> None:
+        self.needs = set(result.needs)
+        self._show(result.text)
+        known = {one.name for one in self._structures}
+        if not known >= {one.name for one in result.structures}:
+            self._structures = result.structures
         self._fillStructures()
-        self._showDoubts(result["in_doubt"])
+        self._showDoubts(result.in_doubt)
         parameters = self.panel.parameterNode
         if parameters is not None and self._values is not None and not parameters.addTask.strip():
             # What was looked at was looked at for the task of this name.
-            self._values["task"] = parameters.addTask = result["task"]
+            self._values["task"] = parameters.addTask = result.task
             self._asked = self._wanted = _key(self._values)
         self.panel.refreshSoon()
 
@@ -180,16 +183,16 @@ class AddPreview:
         chosen = addOptions.names(self.panel.parameterNode.addStructures) if self.panel.parameterNode else []
         order = {name: number for number, name in enumerate(chosen)}
         self.structuresList.clear()
-        for one in sorted(self._structures, key=lambda one: order.get(one["name"], len(order))):
-            count = "" if one["count"] is None else f"  ({one['count']})"
-            item = qt.QListWidgetItem(one["name"] + count)
-            item.setData(qt.Qt.UserRole, one["name"])
-            if one["color"]:
+        for one in sorted(self._structures, key=lambda one: order.get(one.name, len(order))):
+            count = "" if one.count is None else f"  ({one.count})"
+            item = qt.QListWidgetItem(one.name + count)
+            item.setData(qt.Qt.UserRole, one.name)
+            if one.color:
                 pixmap = qt.QPixmap(12, 12)
-                pixmap.fill(qt.QColor(*(round(255 * part) for part in one["color"])))
+                pixmap.fill(qt.QColor(*(round(255 * part) for part in one.color)))
                 item.setIcon(qt.QIcon(pixmap))
             item.setFlags(item.flags() | qt.Qt.ItemIsUserCheckable)
-            item.setCheckState(qt.Qt.Checked if not chosen or one["name"] in order else qt.Qt.Unchecked)
+            item.setCheckState(qt.Qt.Checked if not chosen or one.name in order else qt.Qt.Unchecked)
             self.structuresList.addItem(item)
         several = len(self._structures) > 1
         self.structuresList.setFixedHeight(8 + ROW_HEIGHT * min(ROWS, max(1, len(self._structures))))
@@ -202,7 +205,7 @@ class AddPreview:
             return
         items = [self.structuresList.item(row) for row in range(self.structuresList.count)]
         taken = [item.data(qt.Qt.UserRole) for item in items if item.checkState() == qt.Qt.Checked]
-        every = taken == [one["name"] for one in self._structures]
+        every = taken == [one.name for one in self._structures]
         self.panel.parameterNode.addStructures = "" if every else addOptions.asText(taken)
 
     def shownAsList(self) -> bool:
@@ -211,44 +214,44 @@ class AddPreview:
 
     # Files in doubt -----------------------------------------------------------------------------------------------
 
-    def _showDoubts(self, doubts: list[dict]) -> None:
+    def _showDoubts(self, doubts: "list[Doubtful]") -> None:
         content = qt.QWidget()
         layout = qt.QVBoxLayout(content)
         layout.setContentsMargins(0, 0, 0, 0)
-        self.rows = {one["path"]: self._row(one, layout) for one in doubts}
+        self.rows = {one.path: self._row(one, layout) for one in doubts}
         layout.addStretch(1)
         self.doubtsArea.setWidget(content)
         self.doubtsLabel.text = _("Probably no scans. Say what they are, or they are not used:")
         self.doubtsLabel.setVisible(bool(doubts))
         self.doubtsArea.setVisible(bool(doubts))
 
-    def _row(self, doubt: dict, layout):
+    def _row(self, doubt: "Doubtful", layout):
         row = qt.QWidget()
         across = qt.QHBoxLayout(row)
         across.setContentsMargins(0, 0, 0, 0)
-        if doubt["picture"]:
+        if doubt.picture:
             pixmap = qt.QPixmap()
-            pixmap.loadFromData(qt.QByteArray(base64.b64decode(doubt["picture"])))
+            pixmap.loadFromData(qt.QByteArray(base64.b64decode(doubt.picture)))
             picture = qt.QLabel()
             picture.setPixmap(pixmap.scaled(PICTURE, PICTURE, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation))
             across.addWidget(picture)
         texts = qt.QVBoxLayout()
         across.addLayout(texts, 1)
-        label = qt.QLabel(f"{doubt['path'].rsplit('/', 1)[-1]}: {doubt['reason']}")
+        label = qt.QLabel(f"{doubt.path.rsplit('/', 1)[-1]}: {doubt.reason}")
         label.setTextFormat(qt.Qt.PlainText)
         label.wordWrap = True
-        label.toolTip = doubt["path"]
+        label.toolTip = doubt.path
         # A name is one long word, which would make the panel wider.
         label.setMinimumWidth(1)
         label.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Preferred)
         texts.addWidget(label)
         combo = qt.QComboBox()
         combo.addItems([_("not used for now"), _("a scan: use it"), _("no scan: leave it out")])
-        combo.setCurrentIndex(CHOICES.index(self._said.get(doubt["path"], "")))
+        combo.setCurrentIndex(CHOICES.index(self._said.get(doubt.path, "")))
         combo.setMinimumContentsLength(8)
         combo.setSizeAdjustPolicy(qt.QComboBox.AdjustToMinimumContentsLengthWithIcon)
 
-        def said(index: int, path: str = doubt["path"]) -> None:
+        def said(index: int, path: str = doubt.path) -> None:
             self._said[path] = CHOICES[index]
 
         combo.connect("currentIndexChanged(int)", said)

@@ -403,7 +403,7 @@ class DatasetSection:
             self._suggested(job)
 
     def _suggested(self, job) -> None:
-        groups = job.result["groups"]
+        groups = job.result.groups
         lines = "\n".join(f"{task}: {group}" for task, group in groups.items())
         question = _("Put the tasks into these groups?\n\n{lines}").format(lines=lines)
         if slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Suggested groups")):

@@ -1,7 +1,5 @@
 """Section Fine-tune: learning one task from a few labelled scans, and comparing with scratch."""
 
-from pathlib import Path
-
 from slicer.i18n import tr as _
 
 import slicer
@@ -259,7 +257,7 @@ class FineTuneSection:
         if job.state != "done":
             return
         if job.kind == "finetune":
-            dice = job.result.get("validation_dice")
+            dice = job.result.validation_dice
             text = _("The model {name} is ready.").format(name=job.run.name)
             if dice is not None:
                 text += " " + _("Dice on held-out cases: {dice:.3f} (1 is perfect).").format(dice=dice)
@@ -267,14 +265,15 @@ class FineTuneSection:
             if parameters is not None and self.panel.isOfWorkspace(job.run):
                 parameters.model = str(job.run)
         else:
-            rows = job.result["rows"]
+            rows = job.result.rows
             text = "\n".join(
                 _("{start}, {count} cases: Dice {dice:.3f}").format(
-                    start=Path(row["start"]).name, count=row["case_count"], dice=row["dice"]
+                    start=row.start, count=row.case_count, dice=row.dice
                 )
                 for row in rows
+                if row.dice is not None
             )
-            flat = [{k: v for k, v in row.items() if k != "classes"} | row.get("classes", {}) for row in rows]
+            flat = [row.model_dump(mode="json", exclude={"classes"}) | row.classes for row in rows]
             self._showTable(_("Comparison with scratch"), flat)
         self.ui.resultLabel.text = text
         self.ui.resultLabel.setVisible(True)
@@ -284,12 +283,12 @@ class FineTuneSection:
         result = job.result
         return {
             "run": job.run.name,
-            "validation Dice": result.get("validation_dice"),
-            "steps": result.get("steps"),
-            "minutes": result.get("minutes"),
-            "tensors loaded": result.get("tensors_loaded"),
-            "tensors skipped": result.get("tensors_skipped"),
-            "cases": len(result.get("cases", [])),
+            "validation Dice": result.validation_dice,
+            "steps": result.steps,
+            "minutes": result.minutes,
+            "tensors loaded": result.tensors_loaded,
+            "tensors skipped": result.tensors_skipped,
+            "cases": len(result.cases),
         }
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
@@ -11,6 +11,9 @@ import slicer
 from .. import colors, wording
 from ..jobs.job import Job
 from .plots import Curves
+
+if TYPE_CHECKING:
+    from hssl.results import CurvePoint
 
 SECONDS_BETWEEN_PLOTS = 1.0
 PLOT_HEIGHT = 240
@@ -82,7 +85,7 @@ class JobView:
         if event is not None and event.event in ("losses", "metrics") and not ofFolds:
             self._add(event.event, event.step, event.values)
         if job.kind == "learning_curve" and job.state == "done" and not self.curves:
-            self._addLearningCurve(job.result["points"])
+            self._addLearningCurve(job.result.points)
         if event is None or event.event in ("done", "failed", "phase"):
             self.update()
 
@@ -145,12 +148,12 @@ class JobView:
             curves = self._curves(key, _("Dice on held-out cases"), _("Dice"))
         curves.add(step, self._named(values))
 
-    def _addLearningCurve(self, points: list[dict]) -> None:
+    def _addLearningCurve(self, points: "list[CurvePoint]") -> None:
         curves = Curves(_("Do more labels help?"), _("Dice of unseen scans"), _("Labelled scans"), marked=True)
         for point in points:
-            dice = point["dice"]
-            limits = {_("from"): dice["low"], _("to"): dice["high"]} if dice["low"] is not None else {}
-            curves.add(point["count"], {_("mean of the folds"): dice["mean"], **limits})
+            dice = point.dice
+            limits = {} if dice.low is None or dice.high is None else {_("from"): dice.low, _("to"): dice.high}
+            curves.add(point.count, {_("mean of the folds"): dice.mean, **limits})
         self.curves["learning"] = curves
 
     def _showEarlier(self, job: Job) -> None:

@@ -1,6 +1,6 @@
 """Are the labels right, and do more of them still help: the doubtful ones with both outlines, and the curve of Dice."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
@@ -11,7 +11,11 @@ from ..jobs.job import Job
 from ..scene import labelling
 from ..scene import pictures as scenePictures
 from ..scene.comparison import FIRST, SECOND, Comparison
+from ..workspace import contents as workspaceContents
 from .telling import told
+
+if TYPE_CHECKING:
+    from hssl.results import DoubtfulLabel
 
 FOLDS, FEWEST = 5, 3
 """Parts of the labels that are looked at one after the other; patients with a label that are needed."""
@@ -31,11 +35,11 @@ class LabelCheck:
 
     def __init__(self, panel, ui, jobView, task):
         self.panel, self.ui, self.jobView, self._task = panel, ui, jobView, task
-        self._rows: list[dict] = []
+        self._rows: list[DoubtfulLabel] = []
         self._shown: tuple = ()
         self._comparison: Comparison | None = None
         self._job: Job | None = None
-        self._compared: dict[str, Any] = {}
+        self._compared: Any = None
         ui.checkButton.connect("clicked(bool)", self.onCheck)
         ui.curveButton.connect("clicked(bool)", self.onCurve)
         ui.compareButton.connect("clicked(bool)", self.onCompare)
@@ -68,11 +72,12 @@ class LabelCheck:
             reason,
             _("Trains on 1, 2, 4, … of the labels and tests on the others: do more labels still help?"),
         )
-        check, curve = panel.found("checks", task), panel.found("curves", task)
-        text = wording.learningCurve(curve) if curve is not None and "verdict" in curve else ""
+        check = panel.found(workspaceContents.latestCheck, task)
+        curve = panel.found(workspaceContents.latestCurve, task)
+        text = wording.learningCurve(curve) if curve is not None and curve.verdict is not None else ""
         ui.curveLabel.text = text
         ui.curveLabel.setVisible(bool(text))
-        self._fill([] if check is None else check["rows"])
+        self._fill([] if check is None else check.rows)
         ui.doubtsHolder.setVisible(bool(self._rows))
         ui.endCompareButton.setVisible(self._comparison is not None)
         ui.legendLabel.setVisible(self._comparison is not None)
@@ -82,10 +87,10 @@ class LabelCheck:
             _("Opens the scan with its label, and with what a network that has not seen it would draw."),
         )
 
-    def _fill(self, rows: list[dict]) -> None:
+    def _fill(self, rows: "list[DoubtfulLabel]") -> None:
         known = {image.id: image for image in self.panel.catalogue.images}
-        rows = [row for row in rows if row["id"] in known][:SHOWN]
-        shown = tuple((row["id"], row["dice"], known[row["id"]].review) for row in rows)
+        rows = [row for row in rows if row.id in known][:SHOWN]
+        shown = tuple((row.id, row.dice, known[row.id].review) for row in rows)
         if shown == self._shown:
             return
         self._rows, self._shown = rows, shown
@@ -117,10 +122,10 @@ class LabelCheck:
         self.onEnd()
         row = self._rows[number]
         with told(_("The scan could not be opened."), waitCursor=True):
-            labelling.open(panel.catalogue, row["id"])
-            volumeNode = scenePictures.shown(panel.catalogue, row["id"])
+            labelling.open(panel.catalogue, row.id)
+            volumeNode = scenePictures.shown(panel.catalogue, row.id)
             job = panel.startJob(
-                self.jobView, lambda: panel.logic.segment(volumeNode, row["run"], waitForCompletion=False)
+                self.jobView, lambda: panel.logic.segment(volumeNode, row.run, waitForCompletion=False)
             )
             self._compared = row
             if job is not None:
@@ -150,9 +155,7 @@ class LabelCheck:
         network.SetSaveWithScene(False)
         with slicer.util.tryWithErrorDisplay(_("The outlines could not be compared.")):
             self._comparison = Comparison(job.volumeNode, label, network)
-        dice = ", ".join(
-            f"{name} {value:.2f}" for name, value in self._compared["classes"].items() if value is not None
-        )
+        dice = ", ".join(f"{name} {value:.2f}" for name, value in self._compared.classes.items() if value is not None)
         self.ui.legendLabel.text = _(
             "{first} the label &nbsp; {second} a network that has not seen it<br>Dice: {dice}"
         ).format(first=_square(FIRST), second=_square(SECOND), dice=dice)

@@ -1,5 +1,7 @@
 """How much memory a pretraining will take: asked of the engine in a short process, before the start."""
 
+from typing import TYPE_CHECKING
+
 import qt
 from slicer.i18n import tr as _
 
@@ -7,6 +9,9 @@ import slicer
 
 from .. import colors, wording
 from ..jobs.job import Job
+
+if TYPE_CHECKING:
+    from hssl.results import EstimateResult
 
 MILLISECONDS_TO_WAIT = 600
 
@@ -67,9 +72,9 @@ class MemoryEstimate:
         if self._options != self._asked:
             self._timer.start()
 
-    def _show(self, result: dict) -> None:
-        needed, free = result["bytes"], _freeMemory() if result["device"] == "cpu" else None
-        text = _("Needs about {size} of memory on {device}.").format(size=wording.size(needed), device=result["device"])
+    def _show(self, result: "EstimateResult") -> None:
+        needed, free = result.bytes, _freeMemory() if result.device == "cpu" else None
+        text = _("Needs about {size} of memory on {device}.").format(size=wording.size(needed), device=result.device)
         scarce = free is not None and needed > free
         if free is not None:
             text += " " + _("{size} are free.").format(size=wording.size(free))

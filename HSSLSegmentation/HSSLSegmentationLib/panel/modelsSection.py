@@ -92,7 +92,7 @@ class ModelsSection:
 
     def _told(self, job, event) -> None:
         if job.state == "done":
-            slicer.util.showStatusMessage(_("Written: {file}").format(file=job.result["file"]), 5000)
+            slicer.util.showStatusMessage(_("Written: {file}").format(file=job.result.file), 5000)
 
     def _updateChosen(self) -> None:
         entry = self.chosen()

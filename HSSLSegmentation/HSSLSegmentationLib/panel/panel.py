@@ -52,7 +52,7 @@ class Panel:
         self.catalogueProblem = ""
         self._runs: list | None = None
         self._models: list | None = None
-        self._found: dict[tuple[str, str], dict | None] = {}
+        self._found: dict[tuple[str, str], Any] = {}
         self._closeQuestion = CloseQuestion()
         self._jobViews: list[JobView] = []
         self._refreshTimer = qt.QTimer()
@@ -211,11 +211,11 @@ class Panel:
             self._models = workspaceContents.models(self.workspace) if self.catalogue is not None else []
         return self._models
 
-    def found(self, kind: str, task: str) -> dict | None:
-        """Returns what the latest check of labels ("checks") or learning curve ("curves") of a task has found, or None."""
-        key = (kind, task)
+    def found(self, look: Callable[[str, str], Any], task: str) -> Any:
+        """Returns what `workspaceContents.latestCheck` or `latestCurve` finds for a task, looked up once."""
+        key = (look.__name__, task)
         if key not in self._found:
-            self._found[key] = workspaceContents.latestResult(self.workspace, kind, task)
+            self._found[key] = look(self.workspace, task)
         return self._found[key]
 
     def isOfWorkspace(self, run: Path) -> bool:

@@ -243,13 +243,13 @@ class SegmentSection:
             if job.uncertaintyNode is not None and _isInTheViews(job.volumeNode):
                 slicer.util.setSliceViewerLayers(foreground=job.uncertaintyNode, foregroundOpacity=0.5)
             return
-        failed = job.result["failed"]
+        failed = job.result.failed
         text = wording.count(
-            len(job.result["outputs"]), _("1 volume was segmented."), _("{count} volumes were segmented.")
+            len(job.result.outputs), _("1 volume was segmented."), _("{count} volumes were segmented.")
         )
         if failed:
             text += "\n" + _("{count} could not be:").format(count=len(failed))
-            text += "".join(f"\n{Path(item['input']).name}: {item['reason']}" for item in failed[:10])
+            text += "".join(f"\n{item.input.name}: {item.reason}" for item in failed[:10])
         self.ui.resultLabel.text = text
         self.ui.resultLabel.setVisible(True)
 

@@ -3,11 +3,14 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
 from ..refusal import Refusal
+
+if TYPE_CHECKING:
+    from hssl.results import CheckLabelsResult, LearningCurveResult
 
 CATALOGUE_FILE = "dataset.json"
 SCRATCH, BEST, PRETRAINED = "scratch", "best", "pretrained"
@@ -28,7 +31,7 @@ class RunInfo:
         start: where a fine-tuning started from.
         comparison: name of the comparison, check of labels or learning curve that the run is a part of; "" for a run of its
             own.
-        result: what the engine wrote at the end (`hssl.models.run_folder.RunResult`); None before it.
+        result: what the engine wrote at the end (a `PretrainResult` or `FinetuneResult` of `hssl.results`); None before it.
     """
 
     name: str
@@ -43,7 +46,7 @@ class RunInfo:
     @property
     def dice(self) -> float | None:
         """The Dice on the validation cases, where it was measured."""
-        return None if self.result is None else self.result.validation_dice
+        return self.result.validation_dice if self.kind == "finetune" and self.result is not None else None
 
 
 @dataclass(frozen=True)
@@ -124,23 +127,36 @@ def models(workspace: str | Path) -> list[ModelInfo]:
     return found
 
 
-def latestResult(workspace: str | Path, kind: str, task: str) -> dict | None:
-    """Returns what the latest check of labels ("checks") or learning curve ("curves") of a task has found, or None.
+def latestCheck(workspace: str | Path, task: str) -> "CheckLabelsResult | None":
+    """Returns what the latest check of the labels of a task has found, or None."""
+    from hssl.results import CheckLabelsResult
 
-    A task that was renamed since has its results still; a damaged one is passed over.
-    """
+    return _latest(workspace, "checks", task, CheckLabelsResult)
+
+
+def latestCurve(workspace: str | Path, task: str) -> "LearningCurveResult | None":
+    """Returns what the latest learning curve of a task has found, or None."""
+    from hssl.results import LearningCurveResult
+
+    return _latest(workspace, "curves", task, LearningCurveResult)
+
+
+def _latest(workspace: str | Path, folder: str, task: str, result: Any) -> Any:
+    """A task that was renamed since has its results still; a damaged one is passed over."""
+    from pydantic import ValidationError
+
     from hssl.errors import InputError
     from hssl.files import read_json
 
     renamed = _renamedTasks(workspace)
-    files = sorted((Path(workspace) / kind).glob("*/*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    files = sorted((Path(workspace) / folder).glob("*/*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
     for file in files:
         try:
-            values = read_json(file)
-        except InputError:
+            found = result.model_validate({**read_json(file), "folder": file.parent})
+        except (InputError, ValidationError, TypeError):
             continue
-        if isinstance(values, dict) and values.get("rows") and task in (values["task"], renamed.get(values["task"])):
-            return values
+        if found.rows and task in (found.task, renamed.get(found.task)):
+            return found
     return None
 
 

@@ -11,11 +11,11 @@ import typer
 from ..plural import counted
 from .console import run_job
 from .ids import read_ids
-from .jobs import ConfigFile, Json, StopFile, run_configured
+from .options import ConfigFile, Json, StopFile, parsed_classes, run_configured
 
 if TYPE_CHECKING:
     from ..events import Done, OnEvent, Stop
-    from ..workspace.catalogue import LabelClass
+    from ..results import AddResult, CheckResult, GroupResult
 
 app = typer.Typer(no_args_is_help=True, help="The images, labels, tasks and groups of a workspace.")
 
@@ -42,6 +42,7 @@ def create(
 
 @app.command()
 def add(
+    context: typer.Context,
     workspace: Annotated[Path | None, typer.Argument(help="Folder of the workspace.", show_default=False)] = None,
     source: Annotated[
         Path | None,
@@ -100,40 +101,13 @@ def add(
 ) -> None:
     """Bring images into a workspace; what is there and has not changed is left as it is."""
 
-    def values() -> dict[str, Any]:
-        given = {
-            "workspace": workspace,
-            "source": source,
-            "task": task,
-            "modality": modality,
-            "anatomy": anatomy,
-            "group": group,
-            "labels": labels,
-            "pattern": pattern,
-            "label_pattern": label_pattern,
-            "patient": patient,
-            "classes": {c.value: c.name for c in parsed_classes(classes)} or None,
-            "structures": structures or None,
-            "frame": frame,
-            "channel": channel,
-            "spacing": spacing or None,
-            "mixed": mixed,
-            "nan_is_background": nan_is_background,
-            "leave_out": leave_out or None,
-            "confirm": confirm or None,
-            "check": check,
-            "dry_run": dry_run,
-        }
-        return {name: value for name, value in given.items() if value is not None}
-
-    run_configured("add", config, values, json, stop_file, _show_added)
+    run_configured(context, _show_added)
 
 
-def _show_added(done: Done) -> None:
-    result = done.result
-    if "added" not in result:  # a dry run
+def _show_added(done: Done[AddResult]) -> None:
+    if done.result.dry_run:
         typer.echo("Nothing was written.")
-    typer.echo(result["text"].splitlines()[-1])
+    typer.echo(done.result.text.splitlines()[-1])
 
 
 @app.command(name="list")
@@ -200,9 +174,10 @@ def check(workspace: Workspace, task: TaskName = None, json: Json = False) -> No
     Fails when no image is left to work with.
     """
 
-    def job(on_event: OnEvent, stop: Stop) -> Done:
+    def job(on_event: OnEvent, stop: Stop) -> Done[CheckResult]:
         from ..errors import InputError
         from ..events import Done
+        from ..results import CheckResult, Unused
         from ..workspace.catalogue import Catalogue
         from ..workspace.check import check_workspace
 
@@ -213,22 +188,22 @@ def check(workspace: Workspace, task: TaskName = None, json: Json = False) -> No
             raise InputError(workspace, "has no usable image", "See `hssl catalogue list --problems`.")
         return Done(
             stopped=report.stopped,
-            result={
-                "read": report.read,
-                "unchanged": report.unchanged,
-                "usable": len(usable),
-                "labelled": len(labelled),
-                "problems": [dict(zip(("id", "path", "reason"), p, strict=True)) for p in report.problems],
-                "classes": {t: [c.model_dump(mode="json") for c in many] for t, many in report.classes.items()},
-            },
+            result=CheckResult(
+                read=report.read,
+                unchanged=report.unchanged,
+                usable=len(usable),
+                labelled=len(labelled),
+                problems=[Unused(id=id, path=path, reason=reason) for id, path, reason in report.problems],
+                classes={task: {c.value: c.name for c in many} for task, many in report.classes.items()},
+            ),
         )
 
-    def summary(done: Done) -> None:
+    def summary(done: Done[CheckResult]) -> None:
         r = done.result
         typer.echo(
-            f"{counted(r['usable'], 'image')} can be used, {r['labelled']} with a label; "
-            f"{counted(len(r['problems']), 'problem')}; "
-            f"{r['read']} read, {r['unchanged']} unchanged"
+            f"{counted(r.usable, 'image')} can be used, {r.labelled} with a label; "
+            f"{counted(len(r.problems), 'problem')}; "
+            f"{r.read} read, {r.unchanged} unchanged"
         )
 
     run_job(job, json, show=summary)
@@ -244,9 +219,10 @@ def group(
 ) -> None:
     """Set the group of a task by hand, or suggest groups from modality and looks."""
 
-    def job(on_event: OnEvent, stop: Stop) -> Done:
+    def job(on_event: OnEvent, stop: Stop) -> Done[GroupResult]:
         from ..errors import ConfigurationError
         from ..events import Done
+        from ..results import GroupResult
         from ..workspace.catalogue import Catalogue
 
         if (task is None) != (group is None):
@@ -265,11 +241,11 @@ def group(
                 with Catalogue.editing(workspace) as catalogue:
                     for name in [t.name for t in catalogue.tasks if not t.group and t.name in groups]:
                         catalogue.set_group(name, groups[name])
-        return Done(stopped=stopped, result={"groups": groups, "written": written})
+        return Done(stopped=stopped, result=GroupResult(groups=groups, written=written))
 
-    def summary(done: Done) -> None:
-        _table("Groups", ("task", "group"), list(done.result["groups"].items()))
-        if not done.result["written"]:
+    def summary(done: Done[GroupResult]) -> None:
+        _table("Groups", ("task", "group"), list(done.result.groups.items()))
+        if not done.result.written:
             typer.echo("A suggestion; --apply writes it.")
 
     run_job(job, json, show=summary)
@@ -456,31 +432,10 @@ def edit(
     _at_once(work, json, lambda result: _show_tasks([result], ""))
 
 
-def parsed_classes(texts: list[str] | None) -> list[LabelClass]:
-    """Reads "1=liver" into classes.
-
-    Raises:
-        ConfigurationError: a text is not a number, "=" and a name, or two have the same number or name.
-    """
-    from ..errors import ConfigurationError
-    from ..workspace.catalogue import LabelClass
-
-    classes = []
-    for text in texts or []:
-        value, mark, name = text.partition("=")
-        if not mark or not value.strip().isdecimal() or not 0 < int(value) < 65536 or not name.strip():
-            raise ConfigurationError(f'class {text!r} is not of the form "1=liver"')
-        classes.append(LabelClass(value=int(value), name=name.strip()))
-    for what in ("value", "name"):
-        if len({getattr(c, what) for c in classes}) != len(classes):
-            raise ConfigurationError(f"two classes have the same {what}: {', '.join(texts or [])}")
-    return classes
-
-
 def _at_once(work: Callable[[], dict[str, Any]], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
     """Runs what takes no time as a job whose only event is its end."""
 
-    def job(on_event: OnEvent, stop: Stop) -> Done:
+    def job(on_event: OnEvent, stop: Stop) -> Done[dict[str, Any]]:
         from ..events import Done
 
         return Done(result=work())

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..events import Done, Event, Failed, OnEvent, Stop
 
-    Job = Callable[[OnEvent, Stop], Done]
+    Job = Callable[[OnEvent, Stop], Done[Any]]
 
 
 WAYS_OUT = {
@@ -58,7 +58,7 @@ class _StopRequest:
 
 
 def run_job(
-    job: Job, as_json: bool, show: Callable[[Done], None] | None = None, stop_file: Path | None = None
+    job: Job, as_json: bool, show: Callable[[Done[Any]], None] | None = None, stop_file: Path | None = None
 ) -> NoReturn:
     """Runs a job, tells its end, and ends the process with its exit code: 0 done, 10 stopped, 11 done in part,
     otherwise the error's.
@@ -69,7 +69,7 @@ def run_job(
         show: prints the result for people.
         stop_file: the job is asked to stop as soon as this file exists.
     """
-    from ..errors import PARTIAL_EXIT_CODE, STOPPED_EXIT_CODE, HSSLError
+    from ..errors import HSSLError
     from ..events import Failed, to_line
 
     stop = _StopRequest(stop_file)
@@ -89,7 +89,7 @@ def run_job(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     failed: Failed | None = None
-    done: Done | None = None
+    done: Done[Any] | None = None
     try:
         done = job(on_event, stop)
     except HSSLError as error:
@@ -117,7 +117,17 @@ def run_job(
         out.print("[yellow]Stopped.[/] The same command goes on from here.")
     elif show is not None:
         show(done)
-    sys.exit(STOPPED_EXIT_CODE if done.stopped else PARTIAL_EXIT_CODE if done.result.get("failed") else 0)
+    sys.exit(_exit_code(done))
+
+
+def _exit_code(done: Done[Any]) -> int:
+    from ..errors import PARTIAL_EXIT_CODE, STOPPED_EXIT_CODE
+    from ..results import EvaluateResult, PredictResult
+
+    if done.stopped:
+        return STOPPED_EXIT_CODE
+    in_part = isinstance(done.result, PredictResult | EvaluateResult) and bool(done.result.failed)
+    return PARTIAL_EXIT_CODE if in_part else 0
 
 
 def _print_error(failed: Failed) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from .console import run_job
-from .jobs import Device, Json, Overwrite, StopFile, Threads
+from .options import Device, Json, Overwrite, StopFile, Threads
 
 if TYPE_CHECKING:
     from ..events import Done, Event, OnEvent, Stop
     from ..interactive.worker import PlaneNumbers
+    from ..results import RoundResult
 
 _AXES = "zyx"
 
@@ -65,9 +66,10 @@ def interactive(
     """Learn from a few annotated slices of a volume, and fill the rest of it."""
     planes = [_plane(text) for text in plane or []]
 
-    def job(on_event: OnEvent, stop: Stop) -> Done:
+    def job(on_event: OnEvent, stop: Stop) -> Done[Any]:
         from ..events import Done, Stopped
         from ..interactive.worker import InteractiveWorker, LearnCommand, OpenCommand
+        from ..results import Result
 
         worker = InteractiveWorker()
         opening = OpenCommand(
@@ -83,12 +85,12 @@ def interactive(
             worker.do(opening, on_event, stop)
             return worker.do(learning, on_event, stop)
         except Stopped:
-            return Done(stopped=True)
+            return Done(stopped=True, result=Result())
 
-    def show(done: Done) -> None:
-        typer.echo(f"{done.result['label_map']}: {done.result['seconds']:.1f} s")
-        if done.result["next_slice"] is not None:
-            axis, index = done.result["next_slice"]
+    def show(done: Done[RoundResult]) -> None:
+        typer.echo(f"{done.result.label_map}: {done.result.seconds:.1f} s")
+        if done.result.next_slice is not None:
+            axis, index = done.result.next_slice
             typer.echo(f"Most uncertain, best annotated next: {_AXES[axis]}:{index}")
 
     run_job(job, json, show, stop_file)

@@ -2,90 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..plural import counted
 from .console import run_job
-from .ids import read_ids
+from .options import (
+    BatchSize,
+    ConfigFile,
+    Device,
+    Dims,
+    Epochs,
+    Exclude,
+    Json,
+    Minutes,
+    Overwrite,
+    PatchSize,
+    Planes,
+    Rate,
+    Run,
+    Seed,
+    Size,
+    Slices,
+    Steps,
+    StopFile,
+    Threads,
+    Workspace,
+    run_configured,
+)
 
 if TYPE_CHECKING:
-    from ..events import Done
-
-Workspace = Annotated[Path | None, typer.Argument(help="Folder of the workspace.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line instead of progress bars.")]
-StopFile = Annotated[Path | None, typer.Option(help="Stop, with a checkpoint, as soon as this file exists.")]
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="JSON with the whole configuration; options win over it.")
-]
-Minutes = Annotated[float | None, typer.Option(help="Stop after this many minutes.")]
-Steps = Annotated[int | None, typer.Option(help="Stop after this many steps.")]
-Epochs = Annotated[float | None, typer.Option(help="Stop after this many epochs.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps. [default: auto]", show_default=False)]
-Threads = Annotated[int | None, typer.Option(help="CPU threads.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of everything random. [default: 0]", show_default=False)]
-Run = Annotated[str | None, typer.Option(help="Name of the run; a run that was stopped goes on.")]
-BatchSize = Annotated[int | None, typer.Option(help="Patches per step.")]
-PatchSize = Annotated[int | None, typer.Option(help="Side of the patches in voxels, a multiple of 16.")]
-Rate = Annotated[float | None, typer.Option("--learning-rate", help="Highest learning rate.")]
-Size = Annotated[str | None, typer.Option(help="Network: small, medium or large. [default: small]", show_default=False)]
-Dims = Annotated[int | None, typer.Option(help="2 for slices or 3 for volumes. [default: 2]", show_default=False)]
-Slices = Annotated[int | None, typer.Option(help="Neighbouring slices that a 2D network sees (1, 3, 5).")]
-Planes = Annotated[
-    str | None,
-    typer.Option(
-        help="Slices along all axes whose spacing allows it, or one. [default: all]",
-        show_default=False,
-        metavar="all|one",
-    ),
-]
-Overwrite = Annotated[
-    bool | None,
-    typer.Option(
-        "--overwrite", help="Replace files that are there and are no results of the same work; never an input."
-    ),
-]
-Exclude = Annotated[
-    list[str] | None, typer.Option(help="Id of an image to leave out, or @FILE with one per line; may be repeated.")
-]
-
-
-FIELDS = {
-    "weight": "weights",
-    "level": "levels",
-    "labels": "case_count",
-    "case": "cases",
-    "minutes": "budget.minutes",
-    "steps": "budget.steps",
-    "epochs": "budget.epochs",
-    "size": "network.size",
-    "dims": "network.spatial_dims",
-    "slices": "network.in_slices",
-}
-"""Fields of the configuration that have another name or place than their option."""
-_OF_FOLDS = {
-    "minutes": "finetune.budget.minutes",
-    "steps": "finetune.budget.steps",
-    **{
-        option: f"finetune.{option}"
-        for option in ("workspace", "task", "start", "exclude", "seed", "device", "threads")
-    },
-}
-FIELDS_OF = {
-    "pretrain": {"task": "tasks"},
-    "check_labels": _OF_FOLDS,
-    "learning_curve": {"labels": "case_counts", **_OF_FOLDS},
-    "compare": {
-        "labels": "case_counts",
-        "minutes": "finetune.budget.minutes",
-        "steps": "finetune.budget.steps",
-        **{option: f"finetune.{option}" for option in ("workspace", "task", "exclude", "device", "threads")},
-    },
-}
-"""The same for single commands."""
+    from ..events import Done, OnEvent, Stop
+    from ..results import (
+        CheckLabelsResult,
+        CompareResult,
+        DemoResult,
+        EstimateResult,
+        EvaluateResult,
+        FinetuneResult,
+        LearningCurveResult,
+        PredictResult,
+        PretrainResult,
+        SuggestResult,
+    )
 
 
 def register(app: typer.Typer) -> None:
@@ -138,7 +99,7 @@ def pretrain(
     json: Json = False,
 ) -> None:
     """Pretrain a network on all images of a workspace, labelled or not."""
-    _run(context, _show_run)
+    run_configured(context, _show_run)
 
 
 def finetune(
@@ -153,7 +114,7 @@ def finetune(
             show_default=False,
         ),
     ] = None,
-    labels: Annotated[int | None, typer.Option(help="Number of labelled cases to draw. [default: all]")] = None,
+    case_count: Annotated[int | None, typer.Option(help="Number of labelled cases to draw. [default: all]")] = None,
     case: Annotated[
         list[str] | None, typer.Option(help="Id of a labelled case to train on, or @FILE; may be repeated.")
     ] = None,
@@ -188,7 +149,7 @@ def finetune(
     json: Json = False,
 ) -> None:
     """Fine-tune a network for a task on its labelled cases."""
-    _run(context, _show_run)
+    run_configured(context, _show_run)
 
 
 def compare(
@@ -197,7 +158,7 @@ def compare(
     config: ConfigFile = None,
     task: Annotated[str | None, typer.Option(help="The task to segment.")] = None,
     start: Annotated[str | None, typer.Option(help="A pretraining run or a model file.")] = None,
-    labels: Annotated[list[int] | None, typer.Option(help="Number of labelled cases; may be repeated.")] = None,
+    case_count: Annotated[list[int] | None, typer.Option(help="Number of labelled cases; may be repeated.")] = None,
     seeds: Annotated[list[int] | None, typer.Option(help="Seed; may be repeated.")] = None,
     test: Annotated[
         list[str] | None, typer.Option(help="Id of a test case, or @FILE with one per line. [default: a third]")
@@ -213,10 +174,10 @@ def compare(
 ) -> None:
     """Fine-tune from a pretrained start and from scratch, under the same recipe, and test both."""
 
-    def show(done: Done) -> None:
-        typer.echo(f"Table, plot and figures: {done.result['folder']}")
+    def show(done: Done[CompareResult]) -> None:
+        typer.echo(f"Table, plot and figures: {done.result.folder}")
 
-    _run(context, show)
+    run_configured(context, show)
 
 
 def learning_curve(
@@ -225,7 +186,7 @@ def learning_curve(
     config: ConfigFile = None,
     task: Annotated[str | None, typer.Option(help="The task whose labels are counted.")] = None,
     start: Annotated[str | None, typer.Option(help="scratch, a pretraining run, or a model file.")] = None,
-    labels: Annotated[
+    case_count: Annotated[
         list[int] | None,
         typer.Option(help="Number of labelled images; may be repeated. [default: 1, 2, 4, …]", show_default=False),
     ] = None,
@@ -242,20 +203,20 @@ def learning_curve(
 ) -> None:
     """Tell whether more labels still help: Dice over the number of labels, cross-validated with short trainings."""
 
-    def show(done: Done) -> None:
+    def show(done: Done[LearningCurveResult]) -> None:
         from rich.console import Console
         from rich.table import Table
 
         table = Table("labelled", "Dice", "95 %", "folds")
-        for point in done.result["points"]:
-            dice = point["dice"]
-            limits = "–" if dice["low"] is None else f"{dice['low']:.3f} to {dice['high']:.3f}"
-            table.add_row(str(point["count"]), f"{dice['mean']:.3f}", limits, str(dice["count"]))
+        for point in done.result.points:
+            dice = point.dice
+            limits = "–" if dice.low is None else f"{dice.low:.3f} to {dice.high:.3f}"
+            table.add_row(str(point.count), f"{dice.mean:.3f}", limits, str(dice.count))
         Console().print(table)
-        typer.echo(done.result["text"])
-        typer.echo(done.result["folder"])
+        typer.echo(done.result.text)
+        typer.echo(done.result.folder)
 
-    _run(context, show)
+    run_configured(context, show)
 
 
 def check_labels(
@@ -277,17 +238,17 @@ def check_labels(
 ) -> None:
     """Train folds with short budgets, and rank the labels by how much the networks that have not seen them disagree."""
 
-    def show(done: Done) -> None:
+    def show(done: Done[CheckLabelsResult]) -> None:
         from rich.console import Console
         from rich.table import Table
 
         table = Table("rank", "image", "doubt", "reason", "Dice")
-        for rank, row in enumerate(done.result["rows"], 1):
-            table.add_row(str(rank), row["id"], f"{row['doubt']:.1f}", row["reason"], f"{row['dice']:.3f}")
+        for rank, row in enumerate(done.result.rows, 1):
+            table.add_row(str(rank), row.id, f"{row.doubt:.1f}", row.reason, f"{row.dice:.3f}")
         Console().print(table)
-        typer.echo(done.result["folder"])
+        typer.echo(done.result.folder)
 
-    _run(context, show)
+    run_configured(context, show)
 
 
 def predict(
@@ -339,15 +300,15 @@ def predict(
 ) -> None:
     """Segment volumes; each label map lies exactly on its volume's grid."""
 
-    def show(done: Done) -> None:
-        for entry in done.result["outputs"]:
-            typer.echo(entry["label_map"])
-            if "dicom_segmentation" in entry:
-                typer.echo(entry["dicom_segmentation"])
-        for entry in done.result["failed"]:
-            typer.echo(f"failed: {entry['input']}: {entry['reason']}", err=True)
+    def show(done: Done[PredictResult]) -> None:
+        for output in done.result.outputs:
+            typer.echo(output.label_map)
+            if output.dicom_segmentation is not None:
+                typer.echo(output.dicom_segmentation)
+        for failed in done.result.failed:
+            typer.echo(f"failed: {failed.input}: {failed.reason}", err=True)
 
-    _run(context, show)
+    run_configured(context, show)
 
 
 def evaluate(
@@ -357,7 +318,9 @@ def evaluate(
     ] = None,
     references: Annotated[Path | None, typer.Argument(help="Folder of true label maps.", show_default=False)] = None,
     config: ConfigFile = None,
-    output: Annotated[Path | None, typer.Option(help="Folder for evaluation.csv and evaluation.json.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for evaluation.csv, evaluation.json and evaluation.png.")
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="Model that names the classes.")] = None,
     ignore_value: Annotated[
         int | None,
@@ -369,25 +332,24 @@ def evaluate(
 ) -> None:
     """Compare label maps with true ones: Dice, HD95, ASD, volume error."""
 
-    def show(done: Done) -> None:
+    def show(done: Done[EvaluateResult]) -> None:
         from rich.console import Console
         from rich.table import Table
 
         table = Table("class", "Dice", "HD95 mm", "ASD mm", "volume error ml", "cases")
-        for name, measures in done.result["summary"]["classes"].items():
+        result = done.result
+        for name, measures in result.summary.classes.items():
             cells = [measures[m] for m in ("dice", "hd95_mm", "asd_mm", "volume_error_ml")]
-            table.add_row(
-                name, *(f"{c['mean']:.3f}" if c["mean"] is not None else "–" for c in cells), str(cells[0]["count"])
-            )
+            table.add_row(name, *(f"{c.mean:.3f}" if c.mean is not None else "–" for c in cells), str(cells[0].count))
         Console().print(table)
-        cases, mean = done.result["cases"], done.result["summary"]["mean_dice"]
-        if mean is not None:
-            typer.echo(f"mean Dice {mean:.3f} over {cases['measured']} of {counted(cases['of'], 'case')}")
-        for entry in done.result["failed"]:
-            typer.echo(f"failed: {entry['case']}: {entry['file']}: {entry['reason']}", err=True)
-        typer.echo(done.result["csv"])
+        if result.summary.mean_dice is not None:
+            of = f"{result.cases.measured} of {counted(result.cases.of, 'case')}"
+            typer.echo(f"mean Dice {result.summary.mean_dice:.3f} over {of}")
+        for failed in result.failed:
+            typer.echo(f"failed: {failed.case}: {failed.file}: {failed.reason}", err=True)
+        typer.echo(result.csv_file)
 
-    _run(context, show)
+    run_configured(context, show)
 
 
 def suggest(
@@ -410,18 +372,18 @@ def suggest(
 ) -> None:
     """Suggest which unlabelled images of a task to label next."""
 
-    def show(done: Done) -> None:
+    def show(done: Done[SuggestResult]) -> None:
         from rich.console import Console
         from rich.table import Table
 
         table = Table("rank", "image", "score", "uncertainty", "novelty")
-        for row in done.result["suggestions"]:
-            numbers = [f"{row[n]:.3f}" if row[n] is not None else "–" for n in ("score", "uncertainty", "novelty")]
-            table.add_row(str(row["rank"]), row["id"], *numbers)
+        for row in done.result.suggestions:
+            numbers = [f"{n:.3f}" if n is not None else "–" for n in (row.score, row.uncertainty, row.novelty)]
+            table.add_row(str(row.rank), row.id, *numbers)
         Console().print(table)
-        typer.echo(done.result["file"])
+        typer.echo(done.result.file)
 
-    _run(context, show)
+    run_configured(context, show)
 
 
 def demo(
@@ -433,13 +395,13 @@ def demo(
 ) -> None:
     """Generate scans, pretrain, learn from 3 painted slices and from 3 labels, evaluate, and write report.html."""
 
-    def job(on_event: Any, stop: Any) -> Done:
+    def job(on_event: OnEvent, stop: Stop) -> Done[DemoResult]:
         from ..demo.run import run_demo
 
         return run_demo(folder, minutes=minutes, seed=seed, on_event=on_event, stop=stop)
 
-    def show(done: Done) -> None:
-        typer.echo(f"Report: {done.result['report']}")
+    def show(done: Done[DemoResult]) -> None:
+        typer.echo(f"Report: {done.result.report}")
 
     run_job(job, json, show, stop_file)
 
@@ -458,96 +420,18 @@ def estimate(
 ) -> None:
     """Estimate the memory of a pretraining, and tell the patch and batch size that it would choose."""
 
-    def show(done: Done) -> None:
+    def show(done: Done[EstimateResult]) -> None:
         found = done.result
-        size = " × ".join(map(str, found["patch_size"]))
-        typer.echo(f"{found['bytes'] / 2**30:.1f} GB for {found['batch_size']} patches of {size} on {found['device']}")
+        size = " × ".join(map(str, found.patch_size))
+        typer.echo(f"{found.bytes / 2**30:.1f} GB for {found.batch_size} patches of {size} on {found.device}")
 
-    _run(context, show)
-
-
-def run_configured(
-    kind: str,
-    config: Path | None,
-    values: Callable[[], dict[str, Any]],
-    as_json: bool,
-    stop_file: Path | None,
-    show: Callable[[Done], None],
-) -> NoReturn:
-    """Runs a job of the table with what the configuration file and the options say, and ends the process."""
-
-    def job(on_event: Any, stop: Any) -> Done:
-        from ..errors import ConfigurationError
-        from ..files import read_json
-        from ..jobs import JOBS
-
-        given = read_json(config) if config is not None else {}
-        if not isinstance(given, dict):
-            raise ConfigurationError(f"{config}: a configuration is a JSON object")
-        said = {name: value for name, value in values().items() if value is not None}
-        return JOBS[kind].run(_merged(given, said), on_event, stop)
-
-    run_job(job, as_json, show, stop_file)
+    run_configured(context, show)
 
 
-def _run(context: typer.Context, show: Callable[[Done], None]) -> NoReturn:
-    """Runs the job of a command, whose options are fields of its configuration (see `FIELDS`), and ends the process."""
-    options = dict(context.params)
-    config, as_json, stop_file = options.pop("config"), options.pop("json"), options.pop("stop_file", None)
-    assert context.command.name is not None
-    kind = context.command.name.replace("-", "_")
+def _show_run(done: Done[PretrainResult | FinetuneResult]) -> None:
+    from ..results import FinetuneResult
 
-    def values() -> dict[str, Any]:
-        fields = FIELDS | FIELDS_OF.get(kind, {})
-        found: dict[str, Any] = {}
-        for option, value in options.items():
-            if value is None or value == ():
-                continue
-            *folders, field = fields.get(option, option).split(".")
-            place = found
-            for folder in folders:
-                place = place.setdefault(folder, {})
-            place[field] = READERS[option](value) if option in READERS else value
-        if options.get("dims") == 3:
-            found["network"].setdefault("in_slices", 1)
-        return found
-
-    run_configured(kind, config, values, as_json, stop_file, show)
-
-
-def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(old)
-    for key, value in new.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict) and key != "budget"
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
-
-
-def _pairs(texts: Sequence[str], convert: Callable[[str], Any]) -> dict[str, Any]:
-    from ..errors import ConfigurationError
-
-    pairs = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        try:
-            pairs[name] = convert(value)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise ConfigurationError(f"{text!r} is not of the form name=value")
-    return pairs
-
-
-def _show_run(done: Done) -> None:
     result = done.result
-    typer.echo(f"{result['run']}: {counted(result['steps'], 'step')}, {result['minutes']:.1f} minutes")
-    if result.get("validation_dice") is not None:
-        typer.echo(f"validation Dice {result['validation_dice']:.3f}")
-
-
-READERS: dict[str, Callable[[Any], Any]] = {
-    "weight": lambda texts: _pairs(texts, float),
-    "level": lambda texts: _pairs(texts, lambda text: int(text) if text.isdigit() else text),
-    **dict.fromkeys(("case", "validation", "exclude", "test"), read_ids),
-}
-"""How options are read that are more than a value."""
+    typer.echo(f"{result.run}: {counted(result.steps, 'step')}, {result.minutes:.1f} minutes")
+    if isinstance(result, FinetuneResult) and result.validation_dice is not None:
+        typer.echo(f"validation Dice {result.validation_dice:.3f}")

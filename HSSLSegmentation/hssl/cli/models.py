@@ -9,10 +9,12 @@ import typer
 
 from ..plural import counted
 from .console import run_job
-from .jobs import Json, Overwrite
+from .options import Json, Overwrite
 
 if TYPE_CHECKING:
     from ..events import Done, OnEvent, Stop
+    from ..models.model_file import DescribedModel
+    from ..results import ModelFileResult
 
 
 def register(app: typer.Typer) -> None:
@@ -34,14 +36,15 @@ def export(
 ) -> None:
     """Write a run's model into one file: weights, configuration, classes, provenance."""
 
-    def job(on_event: OnEvent, stop: Stop) -> Done:
+    def job(on_event: OnEvent, stop: Stop) -> Done[ModelFileResult]:
         from ..events import Done
         from ..models.model_file import export_model
+        from ..results import ModelFileResult
 
         description = export_model(run, file, licence, half, bool(overwrite))
-        return Done(result={"file": str(file), "name": description.name})
+        return Done(result=ModelFileResult(file=file, name=description.name))
 
-    run_job(job, json, show=lambda done: typer.echo(done.result["file"]))
+    run_job(job, json, show=lambda done: typer.echo(done.result.file))
 
 
 def import_(
@@ -52,13 +55,14 @@ def import_(
 ) -> None:
     """Check a model file and copy it into a workspace."""
 
-    def job(on_event: OnEvent, stop: Stop) -> Done:
+    def job(on_event: OnEvent, stop: Stop) -> Done[ModelFileResult]:
         from ..events import Done
         from ..models.model_file import install_model
+        from ..results import ModelFileResult
 
-        return Done(result={"file": str(install_model(file, workspace, name))})
+        return Done(result=ModelFileResult(file=install_model(file, workspace, name)))
 
-    run_job(job, json, show=lambda done: typer.echo(done.result["file"]))
+    run_job(job, json, show=lambda done: typer.echo(done.result.file))
 
 
 def info(
@@ -67,43 +71,39 @@ def info(
 ) -> None:
     """Tell what a model or a run is: classes, training data, figures, licence."""
 
-    def job(on_event: OnEvent, stop: Stop) -> Done:
+    def job(on_event: OnEvent, stop: Stop) -> Done[DescribedModel]:
         from ..events import Done
-        from ..models.find import GENERAL, general_start
+        from ..models.find import find_model
         from ..models.model_file import describe
 
-        return Done(result=describe(general_start() if str(model) == GENERAL else model))
+        return Done(result=describe(find_model(model)))
 
-    def show(done: Done) -> None:
+    def show(done: Done[DescribedModel]) -> None:
         from rich.console import Console
         from rich.table import Table
 
-        found, description = done.result, done.result["description"]
+        found, description = done.result, done.result.description
         table = Table.grid("", "", padding=(0, 2))
-        table.add_row("name", description["name"])
-        table.add_row("kind", found["kind"])
-        table.add_row("size", f"{found['bytes'] / 2**20:.1f} MB")
-        network = description["network"]
-        table.add_row(
-            "network", f"{network['size']}, {network['spatial_dims']}D, {counted(network['in_slices'], 'slice')} in"
-        )
-        for task in description["tasks"]:
-            classes = ", ".join(f"{c['value']} {c['name']}" for c in task["classes"])
-            count = len(description["planes"].get(task["name"], [0]))
+        table.add_row("name", description.name)
+        table.add_row("kind", found.kind)
+        table.add_row("size", f"{found.bytes / 2**20:.1f} MB")
+        network = description.network
+        table.add_row("network", f"{network.size}, {network.spatial_dims}D, {counted(network.in_slices, 'slice')} in")
+        for task in description.tasks:
+            classes = ", ".join(f"{c.value} {c.name}" for c in task.classes)
+            count = len(description.planes.get(task.name, [0]))
             planes = f", {count} slice planes" if count > 1 else ""
-            table.add_row("task", f"{task['name']} ({task['modality']}{planes}): {classes}")
-        pieces = [
-            c["name"] for t in description["tasks"] for c in t["classes"] if c["value"] in description["one_piece"]
-        ]
+            table.add_row("task", f"{task.name} ({task.modality}{planes}): {classes}")
+        pieces = [c.name for t in description.tasks for c in t.classes if c.value in description.one_piece]
         if pieces:
             table.add_row("one piece", f"{', '.join(pieces)} (predictions keep the largest component)")
-        for name, value in description["figures"].items():
+        for name, value in description.figures.items():
             table.add_row(name, f"{value:.4g}")
-        table.add_row("licence", description["licence"] or "none given")
-        cases = description["provenance"].get("cases")
+        table.add_row("licence", description.licence or "none given")
+        cases = description.provenance.get("cases")
         if cases:
             table.add_row("trained on", counted(len(cases), "case"))
-        for source, licence in description["provenance"].get("sources", {}).items():
+        for source, licence in description.provenance.get("sources", {}).items():
             table.add_row("source", f"{source}: {licence}")
         Console(highlight=False).print(table)
 

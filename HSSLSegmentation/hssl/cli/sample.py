@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import run_job
-from .jobs import Json, StopFile
+from .options import Json, StopFile
 
 if TYPE_CHECKING:
     from ..events import Done, OnEvent, Stop
+    from ..results import SampleResult
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +29,7 @@ def sample(
 ) -> None:
     """Make a workspace of generated scans, labelled and unlabelled, to try everything on."""
 
-    def job(on_event: OnEvent, stop: Stop) -> Done:
+    def job(on_event: OnEvent, stop: Stop) -> Done[SampleResult]:
         from ..demo import workspace as samples
         from ..errors import ConfigurationError
 
@@ -36,4 +37,4 @@ def sample(
             raise ConfigurationError(f"size is demo or tiny, got {size!r}")
         return samples.sample(workspace, "tiny" if size == "tiny" else "demo", seed, on_event, stop)
 
-    run_job(job, json, stop_file=stop_file, show=lambda done: typer.echo(done.result["workspace"]))
+    run_job(job, json, stop_file=stop_file, show=lambda done: typer.echo(done.result.workspace))

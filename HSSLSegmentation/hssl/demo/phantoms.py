@@ -325,6 +325,29 @@ def head(rng: np.random.Generator, size: Sequence[int], spacing: Sequence[float]
     c.x, c.y, c.z = (axis / np.float32(scale) for axis in (c.x, c.y, c.z))
     atrophy = np.clip(c.about(0.35, 0.3), 0, 1)
 
+    outer, inner = _skull(c, fat, fluid)
+    _cortex(c, inner, white, grey, atrophy)
+    for side in (-1, 1):
+        cerebellum = c.ellipsoid((side * 26, 48, -50), (32, 28, 24), rough=2)
+        c.paint(cerebellum, grey + 0.05 * np.sin(c.z * 1.3 + 0.4 * c.y))
+        c.paint(cerebellum + 11, white)
+    c.paint(c.tube([(0, 8, -80), (0, 12, -40), (0, 4, -14)], [12, 15, 17]), white - 0.05, grain=0.02)
+    c.paint(c.ellipsoid((0, 28, -38), (8, 7, 8)), fluid)
+    c.paint(c.ellipsoid((0, -52, -58), (24, 36, 19), rough=3), 0.34, grain=0.05)
+    c.paint(c.ellipsoid((0, -58, -60), (15, 20, 14), rough=3), 0.04)
+    for side in (-1, 1):
+        c.paint(both(c.ellipsoid((side * 30, -58, -44), (18, 26, 16)), outer + 3), fat * 0.95)
+        c.paint(c.ellipsoid((side * 31, -68, -44), (12.5, 12.5, 12.5)), fluid + 0.05)
+
+    for side in (-1, 1):
+        _deep_structures(c, side, grey, fluid, 1 + 0.9 * atrophy)
+    third = both(np.abs(c.x) - 1.6 - 1.8 * atrophy, c.ellipsoid((0, 2, 0), (8, 17, 12)))
+    c.paint(third, fluid)
+    return _scanned_by_mr(c, noise=0.028), c.label
+
+
+def _skull(c: Canvas, fat: float, fluid: float) -> tuple[Field, Field]:
+    """Paints scalp, skull and the fluid inside; returns the outer and the inner surface."""
     outer = c.ellipsoid((0, 0, -6), (c.about(80, 3), c.about(97, 3), 96))
     c.image[:] = 0.02
     c.paint(outer, fat, grain=0.08)
@@ -334,7 +357,11 @@ def head(rng: np.random.Generator, size: Sequence[int], spacing: Sequence[float]
     c.paint(outer + 11.5, 0.10)
     inner = outer + 13
     c.paint(inner, fluid, grain=0.02)
+    return outer, inner
 
+
+def _cortex(c: Canvas, inner: Field, white: float, grey: float, atrophy: float) -> None:
+    """Paints the brain's grey and white matter inside the skull's inner surface."""
     # Sulci lie where a random field crosses zero; they reach some way in, and further apart in a brain that has shrunk.
     crossing = np.abs(c.field(15) + 0.4 * c.field(9)) * 7.5 - 0.6 - 1.2 * atrophy
     brain = both(inner + 1.5 + 2 * atrophy, -both(crossing, -inner - 15))
@@ -348,45 +375,32 @@ def head(rng: np.random.Generator, size: Sequence[int], spacing: Sequence[float]
     thick = c.about(4.0, 0.4)
     inside = both(inner + 1.5 + 2 * atrophy + thick, thick - crossing)
     c.paint(both(brain + thick, -both(-inside, -inner - 15 - thick)), white, grain=0.02)
-    for side in (-1, 1):
-        cerebellum = c.ellipsoid((side * 26, 48, -50), (32, 28, 24), rough=2)
-        c.paint(cerebellum, grey + 0.05 * np.sin(c.z * 1.3 + 0.4 * c.y))
-        c.paint(cerebellum + 11, white)
-    c.paint(c.tube([(0, 8, -80), (0, 12, -40), (0, 4, -14)], [12, 15, 17]), white - 0.05, grain=0.02)
-    c.paint(c.ellipsoid((0, 28, -38), (8, 7, 8)), fluid)
-    c.paint(c.ellipsoid((0, -52, -58), (24, 36, 19), rough=3), 0.34, grain=0.05)
-    c.paint(c.ellipsoid((0, -58, -60), (15, 20, 14), rough=3), 0.04)
-    for side in (-1, 1):
-        c.paint(both(c.ellipsoid((side * 30, -58, -44), (18, 26, 16)), outer + 3), fat * 0.95)
-        c.paint(c.ellipsoid((side * 31, -68, -44), (12.5, 12.5, 12.5)), fluid + 0.05)
 
-    wide = 1 + 0.9 * atrophy
-    for side in (-1, 1):
-        sway = c.about(1.0, 0.06)
-        s = side * sway
-        middle = (s * 27, c.about(-4, 1.5), c.about(1, 1.5))
-        putamen = c.ellipsoid(middle, (c.about(6.5, 0.6), c.about(17, 1.5), 13), s * -12)
-        c.paint(c.tube([(s * 35, -18, 2), (s * 37, 0, 3), (s * 35, 16, 4)], 1.4), grey)
-        c.paint(c.ellipsoid((s * 34.5, -2, 1), (2.5, 20, 16)), grey - 0.02)
-        c.paint(putamen, grey, label=3, grain=0.015)
-        c.paint(c.ellipsoid((s * 19.5, -1, -1), (5, 11, 8), s * -15), grey + 0.14)
-        caudate = [(s * 13, -22, 2), (s * 16, -14, 14), (s * 19, 4, 21), (s * 21, 20, 18)]
-        c.paint(c.tube(caudate, [7.5, 6, 4, 2.5]), grey, grain=0.015)
-        thalamus = c.ellipsoid(
-            (s * 11.5, c.about(10, 1.5), c.about(3, 1.5)), (c.about(8.5, 0.7), 15, 10), s * 22, rough=0.8
-        )
-        c.paint(thalamus, grey + 0.03, label=2, grain=0.015)
-        c.paint(c.ellipsoid((s * 26, 8, -24), (6, 17, 6), s * 8), grey)
-        horn = [(s * 6, -34, 6), (s * 8, -20, 12), (s * 11, 0, 21), (s * 16, 18, 19), (s * 25, 32, 8)]
-        ventricle = c.tube(horn, [4.2 * wide, 5.4 * wide, 4.6 * wide, 4.8 * wide, 6.0 * wide])
-        temporal = c.tube([(s * 25, 32, 8), (s * 32, 20, -12), (s * 31, -2, -22)], [5 * wide, 3 * wide, 1.8 * wide])
-        occipital = c.tube([(s * 25, 32, 8), (s * 24, 52, 5)], [5 * wide, c.about(2.2, 0.8) * wide])
-        ventricle = np.minimum.reduce([ventricle, temporal, occipital])
-        c.paint(both(ventricle, 0.8 - side * c.x), fluid, label=1)
-        c.paint(c.ellipsoid((s * 21, 28, 10), (3, 5, 3)), grey)
-    third = both(np.abs(c.x) - 1.6 - 1.8 * atrophy, c.ellipsoid((0, 2, 0), (8, 17, 12)))
-    c.paint(third, fluid)
-    return _scanned_by_mr(c, noise=0.028), c.label
+
+def _deep_structures(c: Canvas, side: int, grey: float, fluid: float, wide: float) -> None:
+    """Paints the nuclei and the lateral ventricle of one side (-1 or 1); `wide` is how far the ventricle has grown."""
+    sway = c.about(1.0, 0.06)
+    s = side * sway
+    middle = (s * 27, c.about(-4, 1.5), c.about(1, 1.5))
+    putamen = c.ellipsoid(middle, (c.about(6.5, 0.6), c.about(17, 1.5), 13), s * -12)
+    c.paint(c.tube([(s * 35, -18, 2), (s * 37, 0, 3), (s * 35, 16, 4)], 1.4), grey)
+    c.paint(c.ellipsoid((s * 34.5, -2, 1), (2.5, 20, 16)), grey - 0.02)
+    c.paint(putamen, grey, label=3, grain=0.015)
+    c.paint(c.ellipsoid((s * 19.5, -1, -1), (5, 11, 8), s * -15), grey + 0.14)
+    caudate = [(s * 13, -22, 2), (s * 16, -14, 14), (s * 19, 4, 21), (s * 21, 20, 18)]
+    c.paint(c.tube(caudate, [7.5, 6, 4, 2.5]), grey, grain=0.015)
+    thalamus = c.ellipsoid(
+        (s * 11.5, c.about(10, 1.5), c.about(3, 1.5)), (c.about(8.5, 0.7), 15, 10), s * 22, rough=0.8
+    )
+    c.paint(thalamus, grey + 0.03, label=2, grain=0.015)
+    c.paint(c.ellipsoid((s * 26, 8, -24), (6, 17, 6), s * 8), grey)
+    horn = [(s * 6, -34, 6), (s * 8, -20, 12), (s * 11, 0, 21), (s * 16, 18, 19), (s * 25, 32, 8)]
+    ventricle = c.tube(horn, [4.2 * wide, 5.4 * wide, 4.6 * wide, 4.8 * wide, 6.0 * wide])
+    temporal = c.tube([(s * 25, 32, 8), (s * 32, 20, -12), (s * 31, -2, -22)], [5 * wide, 3 * wide, 1.8 * wide])
+    occipital = c.tube([(s * 25, 32, 8), (s * 24, 52, 5)], [5 * wide, c.about(2.2, 0.8) * wide])
+    ventricle = np.minimum.reduce([ventricle, temporal, occipital])
+    c.paint(both(ventricle, 0.8 - side * c.x), fluid, label=1)
+    c.paint(c.ellipsoid((s * 21, 28, 10), (3, 5, 3)), grey)
 
 
 # Heart in MR ---------------------------------------------------------------------------------------------------
@@ -402,28 +416,12 @@ def heart(rng: np.random.Generator, size: Sequence[int], spacing: Sequence[float
         spacing: mm in z, y, x.
     """
     c = Canvas(rng, size, spacing, bend=2.5, cell=45, turn=12)
-    blood, muscle, fat, lung = c.about(1.0, 0.04), c.about(0.36, 0.03), c.about(0.95, 0.06), 0.05
+    blood, muscle, fat = c.about(1.0, 0.04), c.about(0.36, 0.03), c.about(0.95, 0.06)
     squeeze = rng.uniform(0.55, 1.0)
     wall = c.about(9.5, 1.6) * (1.35 - 0.35 * squeeze)
     wide = c.about(30, 3) * (0.45 + 0.55 * squeeze) + wall
 
-    # The chest: fat and muscle around two lungs, the spine behind, liver below the heart.
-    chest = c.ellipsoid((12, 18, 0), (c.about(160, 8), c.about(120, 6), 400))
-    c.image[:] = 0.02
-    c.paint(chest, fat, grain=0.06)
-    c.paint(chest + max(c.about(14, 4), 6), muscle + 0.03, grain=0.06)
-    ribs = both(np.abs(chest + 27) - 4, 5 * (0.2 - np.cos(np.arctan2(c.y - 18, c.x - 12) * 15 + c.z / 9)))
-    c.paint(ribs, 0.62, grain=0.05)
-    c.paint(chest + 32, lung, grain=0.015)
-    c.paint(chest + 32, lung + 0.5 * np.maximum(c.field(9) - 1.5, 0))
-    c.paint(c.ellipsoid((40, 115, 0), (22, 20, 400)), 0.55, grain=0.06)
-    c.paint(c.tube([(c.about(52, 4), 82, -90), (c.about(52, 4), 82, 90)], c.about(11, 1)), blood, grain=0.03)
-    liver = c.ellipsoid((c.about(-55, 8), c.about(78, 8), -45), (c.about(85, 6), c.about(48, 5), 70), rough=4)
-    c.paint(both(liver, chest + 34), muscle, grain=0.03)
-    c.paint(both(c.tube([(-80, 70, -30), (-40, 80, -10)], 4), liver + 4), blood * 0.8)
-    stomach = c.ellipsoid((70, c.about(75, 8), -75), (45, 38, 48), rough=3)
-    c.paint(both(stomach, chest + 34), muscle * 1.2, grain=0.1)
-
+    chest = _chest(c, blood, muscle, fat)
     apex, base = c.about(-46, 4), c.about(44, 4)
     height = np.clip((c.z - apex) / (base - apex), -0.6, 1.4)
     taper = np.sqrt(np.maximum(1 - (1 - np.clip(height, 0, 1)) ** 2.2, 0)) - np.maximum(-height, 0)
@@ -458,6 +456,28 @@ def heart(rng: np.random.Generator, size: Sequence[int], spacing: Sequence[float
         muscle_tip = np.hypot(x - a, y - b) - c.about(5.5, 0.8)
         c.paint(both(muscle_tip, inner + 1, np.abs(c.z - 2) - 22), muscle, label=1)
     return _scanned_by_mr(c, noise=0.035, coil=0.45), c.label
+
+
+def _chest(c: Canvas, blood: float, muscle: float, fat: float) -> Field:
+    """Paints what lies around the heart: fat and muscle around two lungs, the spine behind, liver and stomach below;
+    returns the chest's surface."""
+    lung = 0.05
+    chest = c.ellipsoid((12, 18, 0), (c.about(160, 8), c.about(120, 6), 400))
+    c.image[:] = 0.02
+    c.paint(chest, fat, grain=0.06)
+    c.paint(chest + max(c.about(14, 4), 6), muscle + 0.03, grain=0.06)
+    ribs = both(np.abs(chest + 27) - 4, 5 * (0.2 - np.cos(np.arctan2(c.y - 18, c.x - 12) * 15 + c.z / 9)))
+    c.paint(ribs, 0.62, grain=0.05)
+    c.paint(chest + 32, lung, grain=0.015)
+    c.paint(chest + 32, lung + 0.5 * np.maximum(c.field(9) - 1.5, 0))
+    c.paint(c.ellipsoid((40, 115, 0), (22, 20, 400)), 0.55, grain=0.06)
+    c.paint(c.tube([(c.about(52, 4), 82, -90), (c.about(52, 4), 82, 90)], c.about(11, 1)), blood, grain=0.03)
+    liver = c.ellipsoid((c.about(-55, 8), c.about(78, 8), -45), (c.about(85, 6), c.about(48, 5), 70), rough=4)
+    c.paint(both(liver, chest + 34), muscle, grain=0.03)
+    c.paint(both(c.tube([(-80, 70, -30), (-40, 80, -10)], 4), liver + 4), blood * 0.8)
+    stomach = c.ellipsoid((70, c.about(75, 8), -75), (45, 38, 48), rough=3)
+    c.paint(both(stomach, chest + 34), muscle * 1.2, grain=0.1)
+    return chest
 
 
 def _scanned_by_mr(c: Canvas, noise: float, coil: float = 0.15) -> Field:

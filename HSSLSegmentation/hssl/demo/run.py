@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 from ..configuration import Budget, CompareConfig, EvaluateConfig, FinetuneConfig, PredictConfig, PretrainConfig
 from ..events import Done, OnEvent, Phase, PhaseName, Stop, Stopped, as_part, ignore, never
@@ -16,10 +16,12 @@ from ..jobs.predict import predict
 from ..jobs.pretrain import pretrain
 from ..outputs import ResultFolder
 from ..reporting.report import Downstream, Picture, write_report
+from ..results import CompareResult, DemoResult, EvaluateResult, Result, Trial
 from ..workspace.catalogue import FILE_NAME, Catalogue, Image
 from .painted import FILLED, INTERPOLATED, SLICES, fill
 from .workspace import sample
 
+R = TypeVar("R", bound=Result)
 PHASES: tuple[PhaseName, ...] = (
     "scans", "pretraining", "learning", "fine-tuning", "prediction", "evaluation", "report",
 )  # fmt: skip
@@ -45,7 +47,7 @@ def run_demo(
     minutes: float = 3.0,
     size: Literal["demo", "tiny"] = "demo",
     seed: int = 0,
-) -> Done:
+) -> Done[DemoResult]:
     """Generates scans and goes the whole way: catalogue, pretraining, learning from three painted slices, fine-tuning on
     three labelled volumes of one task, pretrained and from scratch, prediction and evaluation of test cases that no
     training has seen, report.
@@ -61,8 +63,7 @@ def run_demo(
         seed: of everything random.
 
     Returns:
-        Done with "report", "workspace" (paths), "rows" (of the comparison) and "dice" (start, or
-        way to fill what is between painted slices → mean over test cases).
+        The Done event with a `DemoResult`.
 
     Raises:
         HSSLError: with the reason.
@@ -71,7 +72,7 @@ def run_demo(
     try:
         return Done(result=demo.run())
     except Stopped:
-        return Done(stopped=True, result={"workspace": str(demo.workspace)})
+        return Done(stopped=True, result=DemoResult(workspace=demo.workspace))
 
 
 @dataclass
@@ -89,7 +90,7 @@ class _Demo:
     def workspace(self) -> Path:
         return self.folder / "workspace"
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> DemoResult:
         """Goes all the way.
 
         Raises:
@@ -104,13 +105,9 @@ class _Demo:
         images = [catalogue.image_path(image) for image in test]
         truth = _copied_labels(catalogue, test, self.workspace / "predictions" / "truth")
         labels = [truth / path.name for path in images]
-        self._enter("learning")
-        painted = fill(
-            images[:SHOWN], labels[:SHOWN], pretraining, self.workspace / "predictions" / "slices",
-            as_part(self.on_event), self.stop,
-        )  # fmt: skip
+        painted = self._painted(images[:SHOWN], labels[:SHOWN], pretraining)
         comparison = self._compared(catalogue, test)
-        runs = {row["start"]: Path(row["run"]) for row in comparison["rows"]}
+        runs: dict[str, Path] = {row.start: row.run for row in comparison.rows}
         predictions = self._predicted(runs, images)
         few = _copied_labels(catalogue, test[:SHOWN], self.workspace / "predictions" / "slices" / "truth")
         self._enter("evaluation")
@@ -118,52 +115,28 @@ class _Demo:
             **self._evaluated(painted, few, runs["pretrained"]),
             **self._evaluated(predictions, truth, runs["pretrained"]),
         }
-        shown = list(zip(test, images, labels, strict=True))[:SHOWN]
-
-        def pictures(found: Mapping[str, Path]) -> list[Picture]:
-            return [
-                Picture(path, label, {start: folder / label.name for start, folder in found.items()}, image.id)
-                for image, path, label in shown
-            ]
-
-        def measured(found: Mapping[str, Path]) -> dict[str, Path]:
-            return {start: Path(evaluations[start]["json"]) for start in found}
-
+        shown = list(zip([image.id for image in test], images, labels, strict=True))[:SHOWN]
         self._enter("report")
         with results.writing(report) as temporary:
             write_report(
                 temporary,
                 "HSSL demo",
                 self.workspace,
-                introduction=_introduction(catalogue, comparison["rows"], self.minutes),
+                introduction=_introduction(catalogue, comparison.rows, self.minutes),
                 pretraining=pretraining,
                 downstream=[
-                    Downstream(
-                        task=TASK,
-                        heading=f"{SLICES} painted slices of each structure",
-                        against=(FILLED, INTERPOLATED),
-                        evaluations=measured(painted),
-                        pictures=pictures(painted),
-                    ),
-                    Downstream(
-                        task=TASK,
-                        heading=f"{comparison['rows'][0]['case_count']} labelled volumes",
-                        headline=False,
-                        runs={start: runs[start] for start in STARTS},
-                        comparison=Path(comparison["folder"]) / RESULT,
-                        evaluations=measured(predictions),
-                        pictures=pictures(predictions),
-                    ),
+                    _from_slices(painted, evaluations, shown),
+                    _from_volumes(comparison, runs, predictions, evaluations, shown),
                 ],
                 provenance={"Seed": str(self.seed), "Scans": f"generated, preset “{self.size}”"},
                 overwrite=True,  # the temporary file is there
             )
-        return {
-            "report": str(report),
-            "workspace": str(self.workspace),
-            "rows": comparison["rows"],
-            "dice": {start: done["summary"]["mean_dice"] for start, done in evaluations.items()},
-        }
+        return DemoResult(
+            report=report,
+            workspace=self.workspace,
+            rows=comparison.rows,
+            dice={start: found.summary.mean_dice for start, found in evaluations.items()},
+        )
 
     def _enter(self, phase: PhaseName) -> None:
         if self.stop():
@@ -186,9 +159,14 @@ class _Demo:
             patch_size=PATCH[self.size],
             exclude=[image.id for image in test],
         )
-        return Path(_finished(pretrain(config, as_part(self.on_event), self.stop))["run"])
+        return _finished(pretrain(config, as_part(self.on_event), self.stop)).run
 
-    def _compared(self, catalogue: Catalogue, test: Sequence[Image]) -> dict[str, Any]:
+    def _painted(self, images: Sequence[Path], labels: Sequence[Path], pretraining: Path) -> dict[str, Path]:
+        self._enter("learning")
+        folder = self.workspace / "predictions" / "slices"
+        return fill(images, labels, pretraining, folder, as_part(self.on_event), self.stop)
+
+    def _compared(self, catalogue: Catalogue, test: Sequence[Image]) -> CompareResult:
         self._enter("fine-tuning")
         recipe = FinetuneConfig(
             workspace=self.workspace,
@@ -216,7 +194,7 @@ class _Demo:
             _finished(predict(config, as_part(self.on_event), self.stop))
         return predictions
 
-    def _evaluated(self, predictions: Mapping[str, Path], truth: Path, model: Path) -> dict[str, dict[str, Any]]:
+    def _evaluated(self, predictions: Mapping[str, Path], truth: Path, model: Path) -> dict[str, EvaluateResult]:
         evaluations = {}
         for start, found in predictions.items():
             config = EvaluateConfig(
@@ -226,13 +204,58 @@ class _Demo:
         return evaluations
 
 
+Shown = Sequence[tuple[str, Path, Path]]
+"""Id, image and label of each case in the report's pictures."""
+
+
+def _from_slices(found: Mapping[str, Path], evaluations: Mapping[str, EvaluateResult], shown: Shown) -> Downstream:
+    """Returns the part of the report about painted slices."""
+    return Downstream(
+        task=TASK,
+        heading=f"{SLICES} painted slices of each structure",
+        against=(FILLED, INTERPOLATED),
+        evaluations=_written(found, evaluations),
+        pictures=_pictures(found, shown),
+    )
+
+
+def _from_volumes(
+    comparison: CompareResult,
+    runs: Mapping[str, Path],
+    found: Mapping[str, Path],
+    evaluations: Mapping[str, EvaluateResult],
+    shown: Shown,
+) -> Downstream:
+    """Returns the part of the report about labelled volumes."""
+    return Downstream(
+        task=TASK,
+        heading=f"{comparison.rows[0].case_count} labelled volumes",
+        headline=False,
+        runs={start: runs[start] for start in STARTS},
+        comparison=comparison.folder / RESULT,
+        evaluations=_written(found, evaluations),
+        pictures=_pictures(found, shown),
+    )
+
+
+def _written(found: Mapping[str, Path], evaluations: Mapping[str, EvaluateResult]) -> dict[str, Path]:
+    return {start: file for start in found if (file := evaluations[start].json_file) is not None}
+
+
+def _pictures(found: Mapping[str, Path], shown: Shown) -> list[Picture]:
+    return [
+        Picture(image, label, {start: folder / label.name for start, folder in found.items()}, id)
+        for id, image, label in shown
+    ]
+
+
 def _tested(catalogue: Catalogue) -> list[Image]:
     """Returns the labelled images that no training sees."""
     labelled = catalogue.usable(TASK, labelled=True)
     return labelled[min(LABELLED + 1, len(labelled) - 1) :]
 
 
-def _finished(done: Done) -> dict[str, Any]:
+def _finished(done: Done[R]) -> R:
     if done.stopped:
         raise Stopped
     return done.result
@@ -248,12 +271,12 @@ def _copied_labels(catalogue: Catalogue, images: Sequence[Image], folder: Path) 
     return folder
 
 
-def _introduction(catalogue: Catalogue, rows: Sequence[dict[str, Any]], minutes: float) -> list[str]:
+def _introduction(catalogue: Catalogue, rows: Sequence[Trial], minutes: float) -> list[str]:
     groups = {catalogue.group_of(task.name) for task in catalogue.tasks}
     return [
         f"One network learned from the generated scans of {len(catalogue.tasks)} tasks in {len(groups)} groups, "
         f"without labels. Then “{TASK}” was segmented in two ways: from {SLICES} painted slices of each structure of a "
-        f"single scan, and by a network that learned from {rows[0]['case_count']} labelled volumes.",
+        f"single scan, and by a network that learned from {rows[0].case_count} labelled volumes.",
         f"What comes first below is what saves work at once: paint {SLICES} slices, and have the rest filled. It stands "
         "beside the interpolation of the painted shapes by their signed distances, with the same painted slices.",
         "For the labelled volumes a network that started from scratch had the same volumes, the same recipe and the "

@@ -8,6 +8,7 @@ from typing import Literal
 
 from ..errors import WorkspaceError
 from ..events import Done, OnEvent, Phase, Stop, ignore, never
+from ..results import SampleResult
 from ..workspace import scan, sources
 from ..workspace.catalogue import Catalogue
 from . import scans as demo
@@ -19,7 +20,7 @@ def sample(
     seed: int = 0,
     on_event: OnEvent = ignore,
     stop: Stop = never,
-) -> Done:
+) -> Done[SampleResult]:
     """Generates scans into `workspace/scans` and makes a workspace of them, whole or not at all.
 
     Args:
@@ -30,7 +31,7 @@ def sample(
         stop: asked between the tasks.
 
     Returns:
-        The Done event, whose result has "workspace" and "images" (their number).
+        The Done event with a `SampleResult`.
 
     Raises:
         WorkspaceError: there is something in the folder already.
@@ -50,8 +51,8 @@ def sample(
             scan.add(unfinished, sources.find(folders[task.name]), task, on_event, stop)
     if stop():
         shutil.rmtree(unfinished)
-        return Done(stopped=True)
+        return Done(stopped=True, result=SampleResult())
     if workspace.exists():
         workspace.rmdir()
     unfinished.rename(workspace)
-    return Done(result={"workspace": str(workspace), "images": len(Catalogue.load(workspace).images)})
+    return Done(result=SampleResult(workspace=workspace, images=len(Catalogue.load(workspace).images)))

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from ..errors import ConfigurationError
 from ..events import OnEvent, ProgressMeter, Stop, Stopped, ignore, never
-from ..models.description import ModelDescription
 from ..models.model import Model
 from ..models.network import EncoderDecoder
 from ..preprocessing.fingerprint import Fingerprint
@@ -93,7 +92,7 @@ class InteractiveSession:
     """
 
     volume: sitk.Image
-    model: tuple[ModelDescription, dict[str, Tensor]] | None = None
+    model: Model | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     seed: int = 0
 
@@ -102,10 +101,9 @@ class InteractiveSession:
         self._array = normalised(sitk.GetArrayFromImage(self.volume).astype(np.float32), OWN_PERCENTILES)
         self._network: EncoderDecoder | None = None
         if self.model is not None:
-            description, state = self.model
-            if description.network.spatial_dims != 2:
+            if self.model.description.network.spatial_dims != 2:
                 raise ConfigurationError("learning from slices needs a 2D network, this one is 3D")
-            self._network = Model(description, state).network(self.device)
+            self._network = self.model.network(self.device)
         self._features: SliceFeatures | None = None
         self._head: _Head | None = None
         self._values: list[int] = []

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..imaging.contours import signed_distance
 from .slice_features import Region
 
 FARTHEST = 15.0
@@ -83,7 +83,7 @@ class Shape:
         for index in indices:
             plane = np.moveaxis(known, axis, 0)[index][self.region.slices[rest[0]], self.region.slices[rest[1]]]
             there = [plane == c + 1 for c in channels]
-            maps.append(np.stack([_signed_distance(t, spacing, FARTHEST * self.unit) / self.unit for t in there]))
+            maps.append(np.stack([_depth(t, spacing, FARTHEST * self.unit) / self.unit for t in there]))
             centres.append([_centre(t) for t in there])
         within = np.array(indices, int) - self.region.start[axis]
         return _Stack(axis, within, channels, torch.from_numpy(np.stack(maps)), torch.tensor(np.array(centres)))
@@ -275,15 +275,9 @@ class Growth:
         return bilinear(grown, coordinates[self.region.slice_axis], within)
 
 
-def _signed_distance(mask: np.ndarray, spacing: tuple[float, float], farthest: float) -> np.ndarray:
-    """Signed distance to the mask's border in mm, inside positive; a plane without the class is far outside."""
-    if not mask.any():
-        return np.full(mask.shape, -farthest, np.float32)
-    image = sitk.GetImageFromArray(mask.astype(np.uint8))
-    image.SetSpacing(spacing[::-1])
-    signed = sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
-    # The map is zero on the mask's own border voxels; the border lies half a voxel further out.
-    return np.clip(sitk.GetArrayFromImage(signed) + 0.5 * min(spacing), -farthest, farthest).astype(np.float32)
+def _depth(mask: np.ndarray, spacing: tuple[float, float], farthest: float) -> np.ndarray:
+    """Distance to the mask's border in mm, inside positive; a plane without the class is far outside."""
+    return np.clip(-signed_distance(mask, spacing), -farthest, farthest).astype(np.float32)
 
 
 def _centre(mask: np.ndarray) -> list[float]:

@@ -29,13 +29,14 @@ from ..events import Done, Event, Failed, Message, OnEvent, Phase, Stop, Stopped
 from ..files import sha256
 from ..imaging.labels import read_label_map
 from ..imaging.volumes import check_format, check_values, read_volume, write_volume
-from ..models.description import ModelDescription
 from ..models.device import chosen_device, out_of_memory, use_threads
 from ..models.find import find_model
 from ..models.inference import Segmenter
+from ..models.model import Model
 from ..models.model_file import load_model
 from ..models.prediction import predict_volume
 from ..outputs import check_outputs
+from ..results import OpenResult, Result, RoundResult
 from .session import InteractiveSession
 from .slice_priors import Plane
 
@@ -45,7 +46,6 @@ ARRAY = ".npy"
 FAR_TOO_COARSE = 2.0
 """Ratio of a volume's spacing to a model's from which the user is warned of a prediction."""
 _Row = Annotated[list[float], Field(min_length=4, max_length=4)]
-Model = tuple[ModelDescription, dict[str, torch.Tensor]]
 
 
 class _Command(Configuration):
@@ -155,7 +155,7 @@ class InteractiveWorker:
         self._segmenters: dict[tuple[Path, str, bool], Segmenter] = {}
         self._warms_up = warms_up
 
-    def do(self, command: Command, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
+    def do(self, command: Command, on_event: OnEvent = ignore, stop: Stop = never) -> Done[Any]:
         """Does one command.
 
         Raises:
@@ -173,9 +173,9 @@ class InteractiveWorker:
                 return self._predict(command, on_event, stop)
             case _:
                 self._volume = self._session = None
-                return Done()
+                return Done(result=Result())
 
-    def _open(self, command: OpenCommand) -> Done:
+    def _open(self, command: OpenCommand) -> Done[OpenResult]:
         self._volume = self._session = None
         use_threads(command.threads)
         device = chosen_device(command.device)
@@ -191,9 +191,9 @@ class InteractiveWorker:
         if self._warms_up:
             _warm_up(device)
             self._warms_up = False
-        return Done(result={"size": list(volume.GetSize()), "device": str(device)})
+        return Done(result=OpenResult(size=volume.GetSize(), device=str(device)))
 
-    def _learn(self, command: LearnCommand, on_event: OnEvent, stop: Stop) -> Done:
+    def _learn(self, command: LearnCommand, on_event: OnEvent, stop: Stop) -> Done[RoundResult]:
         volume = self._opened()
         self._check_outputs(command, command.annotation)
         annotation = _annotation(command, volume)
@@ -210,12 +210,20 @@ class InteractiveWorker:
             # A round that ends in its middle leaves features and head unfinished.
             self._session = None
             raise
-        result = self._written(command, preview.labels, preview.uncertainty if command.uncertainty else None, volume)
+        start = self._written(command, preview.labels, preview.uncertainty if command.uncertainty else None, volume)
         found = preview.next_slice
-        result["next_slice"] = None if found is None else [found.axis, found.index]
-        return Done(result={**result, "place": preview.place, "seconds": preview.seconds})
+        return Done(
+            result=RoundResult(
+                label_map=command.label_map,
+                uncertainty=command.uncertainty,
+                start=start,
+                next_slice=None if found is None else (found.axis, found.index),
+                place=preview.place,
+                seconds=preview.seconds,
+            )
+        )
 
-    def _predict(self, command: PredictCommand, on_event: OnEvent, stop: Stop) -> Done:
+    def _predict(self, command: PredictCommand, on_event: OnEvent, stop: Stop) -> Done[RoundResult]:
         volume = self._opened()
         self._check_outputs(command, find_model(command.model))
         path = self._read(command.model)
@@ -241,13 +249,17 @@ class InteractiveWorker:
         place = [int(i) for i in np.unravel_index(int(doubt.take(index, axis).argmax()), doubt.take(index, axis).shape)]
         place.insert(axis, index)
         labels = sitk.GetArrayViewFromImage(prediction.label_map)
-        result = self._written(command, labels, prediction.uncertainty if command.uncertainty else None, volume)
+        start = self._written(command, labels, prediction.uncertainty if command.uncertainty else None, volume)
         certain = not doubt.any()
         return Done(
-            result={
-                **result, "next_slice": None if certain else [axis, index], "place": None if certain else place
-            }
-        )  # fmt: skip
+            result=RoundResult(
+                label_map=command.label_map,
+                uncertainty=command.uncertainty,
+                start=start,
+                next_slice=None if certain else (axis, index),
+                place=None if certain else (place[0], place[1], place[2]),
+            )
+        )
 
     def _check_outputs(self, command: _WritingCommand, source: Path) -> None:
         files = [command.label_map, *([command.uncertainty] if command.uncertainty else [])]
@@ -266,22 +278,20 @@ class InteractiveWorker:
         labels: np.ndarray,
         uncertainty: sitk.Image | None,
         volume: sitk.Image,
-    ) -> dict[str, Any]:
-        """Writes what a command asks for; returns where it is."""
-        result: dict[str, Any] = {"label_map": str(command.label_map)}
+    ) -> tuple[int, int, int] | None:
+        """Writes what a command asks for; returns where an array begins in the volume."""
         if uncertainty is not None and command.uncertainty is not None:
             write_volume(uncertainty, command.uncertainty)
-            result["uncertainty"] = str(command.uncertainty)
         if command.label_map.suffix == ARRAY:
             box = _box(labels)
             # Nobody looks at it before this command's end, so it need not be flushed to the disk.
             np.save(command.label_map, labels[box])
-            return {**result, "start": [part.start for part in box]}
+            return box[0].start, box[1].start, box[2].start
         image = sitk.GetImageFromArray(labels)
         image.CopyInformation(volume)
         write_volume(image, command.label_map)
         self._own |= {file: sha256(file) for file in (command.label_map, command.uncertainty) if file is not None}
-        return result
+        return None
 
     def _opened(self) -> sitk.Image:
         if self._volume is None:
@@ -405,11 +415,11 @@ def serve(lines: Iterable[str], on_event: OnEvent) -> None:
         tell(_outcome(worker, command, tell, stop))
 
 
-def _outcome(worker: InteractiveWorker, command: Command, on_event: OnEvent, stop: Stop) -> Done | Failed:
+def _outcome(worker: InteractiveWorker, command: Command, on_event: OnEvent, stop: Stop) -> Done[Any] | Failed:
     try:
         return worker.do(command, on_event, stop)
     except Stopped:
-        return Done(stopped=True)
+        return Done(stopped=True, result=Result())
     except HSSLError as error:
         return Failed.of(error)
     except Exception as error:

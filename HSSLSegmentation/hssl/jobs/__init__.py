@@ -32,7 +32,7 @@ class JobKind:
         """The job's command at the command line, word by word."""
         return [*([self.under] if self.under else []), self.name.replace("_", "-")]
 
-    def run(self, values: dict[str, Any], on_event: OnEvent = ignore, stop: Stop = never) -> Done:
+    def run(self, values: dict[str, Any], on_event: OnEvent = ignore, stop: Stop = never) -> Done[Any]:
         """Checks the plain values of a configuration and runs the job with them.
 
         A job returns its end; whoever runs it tells it.
@@ -42,7 +42,7 @@ class JobKind:
             HSSLError: what the job raises.
         """
         checked = self.configuration.checked(values)
-        done: Done = getattr(import_module(f"{__name__}.{self.name}"), self.name)(checked, on_event, stop)
+        done: Done[Any] = getattr(import_module(f"{__name__}.{self.name}"), self.name)(checked, on_event, stop)
         return done
 
 

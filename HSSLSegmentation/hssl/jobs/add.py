@@ -13,6 +13,7 @@ from ..errors import ConfigurationError, InputError
 from ..events import Done, Message, OnEvent, Stop, ignore, never
 from ..imaging.formats import stem_of
 from ..plural import counted
+from ..results import AddResult, Doubtful, Structure, Unused
 from ..workspace.candidates import Source, modality_of
 from ..workspace.catalogue import Catalogue, LabelClass, Task
 from ..workspace.check import check_workspace
@@ -36,17 +37,13 @@ class Plan:
     """For people: the first pairs as `image ← label`, and the counts."""
 
 
-def add(config: AddConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
+def add(config: AddConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done[AddResult]:
     """Finds the images of a source and their labels, looks at them, and enters them into the catalogue.
 
     What is there and has not changed is left as it is. Files that are not taken are listed with the reason.
 
     Returns:
-        The Done event. Its result has "task", "text" (the counts, for people), "pairs" (the first pairs, as text),
-        "images", "labelled", "patients", "in_doubt" (ids), "refused", "duplicates", "not_read" (counts by suffix),
-        "structures" (to choose of: name, color, and count, the labels that name it, or None), "notes"; without `dry_run`
-        also "added", "changed", "relinked" (ids), "unchanged", "problems"; with it "in_doubt" has path, reason and
-        picture (PNG in base64, of the first ones), and "needs" the options that this source may be in need of.
+        The Done event with an `AddResult`.
 
     Raises:
         InputError: the source does not exist or holds nothing that can be added (what has a problem is in the catalogue
@@ -58,7 +55,7 @@ def add(config: AddConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Do
         >>> from hssl.configuration import AddConfig
         >>> from hssl.jobs.add import add
         >>> done = add(AddConfig(workspace=workspace, source=folder, task="liver", dry_run=True))  # doctest: +SKIP
-        >>> print(done.result["text"])  # doctest: +SKIP
+        >>> print(done.result.text)  # doctest: +SKIP
     """
     catalogue = Catalogue.load(config.workspace)
     planned = plan(config)
@@ -160,14 +157,14 @@ def _nothing(source: Source) -> str:
     return reason + (f" ({_not_read(source.not_read)})" if source.not_read else "")
 
 
-def _preview(planned: Plan, examined: Examination, config: AddConfig) -> dict[str, Any]:
+def _preview(planned: Plan, examined: Examination, config: AddConfig) -> AddResult:
     source = planned.source
     failed = [(source.shown(look.candidate.image), look.reason) for look in examined.looks if look.header is None]
     labels = [
         (source.shown(look.candidate.label or ""), look.label_reason) for look in examined.looks if look.label_reason
     ]
     doubtful = [look for look in examined.looks if look.doubt]
-    doubts = [(source.shown(look.candidate.image), look.doubt) for look in doubtful]
+    doubts = [(source.shown(look.candidate.image), look.doubt) for look in doubtful if look.doubt]
     pictures = [picture_of(look.candidate, look.mask_of) for look in doubtful[:PICTURES]]
     pictures += [""] * (len(doubts) - len(pictures))
     refused = [*source.refused, *failed, *labels]
@@ -175,26 +172,20 @@ def _preview(planned: Plan, examined: Examination, config: AddConfig) -> dict[st
     problems = [(source.shown(look.candidate.image), look.problem) for look in examined.looks if look.problem]
     whose = Whose([(patient_of(x), _name(x), bool(x.header.patient)) for x in examined.looks if x.header is not None])
     text = _summary(planned, images, len(doubts), len(problems), refused, examined.unchanged, whose)
-    return {
-        **_said(planned, text, whose),
-        "images": images,
-        "in_doubt": [
-            {"path": path, "reason": reason, "picture": picture}
+    told = [f"{path}: {reason}" for path, reason in (*doubts, *problems, *refused)]
+    return AddResult(
+        **_said(planned, whose),
+        text="\n".join([*planned.lines, *source.notes, *whose.lines(), *told, text]),
+        images=images,
+        in_doubt=[
+            Doubtful(path=path, reason=reason, picture=picture)
             for (path, reason), picture in zip(doubts, pictures, strict=True)
         ],
-        "needs": _needs(planned, examined, config),
-        "refused": [{"path": path, "reason": reason} for path, reason in refused],
-        "unchanged": examined.unchanged,
-        "text": "\n".join(
-            [
-                *planned.lines,
-                *source.notes,
-                *whose.lines(),
-                *(f"{p}: {r}" for p, r in (*doubts, *problems, *refused)),
-                text,
-            ]
-        ),
-    }
+        needs=_needs(planned, examined, config),
+        refused=[Unused(path=path, reason=reason) for path, reason in refused],
+        unchanged=examined.unchanged,
+        dry_run=True,
+    )
 
 
 def _result(
@@ -203,10 +194,10 @@ def _result(
     problems: Sequence[tuple[str, str, str]],
     catalogue: Catalogue,
     on_event: OnEvent,
-) -> dict[str, Any]:
+) -> AddResult:
     known = {i.id: i for i in catalogue.images if i.task == planned.task.name}
     unusable = [id for id, i in known.items() if i.problem and id in {*report.added, *report.changed, *report.relinked}]
-    doubtful = [id for id in (*report.added, *report.changed) if (i := known.get(id)) and i.doubt and not i.confirmed]
+    doubtful = [i for id in (*report.added, *report.changed) if (i := known.get(id)) and i.doubt and not i.confirmed]
     images = len(report.added) + len(report.changed) + len(report.relinked) + report.unchanged
     refused = [(r.path, r.reason) for r in report.refused]
     paths = {catalogue.relative(c.image) for c in planned.source.candidates if c.label is not None}
@@ -219,24 +210,25 @@ def _result(
     text = _summary(
         planned, images, len(doubtful), len(unusable), refused, report.unchanged, whose, report, len(bad_labels)
     )
-    return {
-        **_said(planned, text, whose),
-        "images": images,
-        "added": report.added,
-        "changed": report.changed,
-        "relinked": report.relinked,
-        "unchanged": report.unchanged,
-        "in_doubt": doubtful,
-        "refused": [r.model_dump(mode="json") for r in report.refused],
-        "duplicates": [r.model_dump(mode="json") for r in report.duplicates],
-        "problems": [dict(zip(("id", "path", "reason"), p, strict=True)) for p in problems],
-    }
+    return AddResult(
+        **_said(planned, whose),
+        text=text,
+        images=images,
+        added=report.added,
+        changed=report.changed,
+        relinked=report.relinked,
+        unchanged=report.unchanged,
+        in_doubt=[Doubtful(id=i.id, path=i.image, reason=i.doubt) for i in doubtful if i.doubt],
+        refused=[Unused(path=r.path, reason=r.reason) for r in report.refused],
+        duplicates=[Unused(path=r.path, reason=r.reason) for r in report.duplicates],
+        problems=[Unused(id=id, path=path, reason=reason) for id, path, reason in problems],
+    )
 
 
-def _structures(source: Source) -> list[dict[str, Any]]:
+def _structures(source: Source) -> list[Structure]:
     """Returns what can be chosen of the labels: named segments, masks, or the classes of a data set."""
     return [
-        {"name": name, "color": one.color if (one := source.described.get(name)) else None, "count": count or None}
+        Structure(name=name, color=one.color if (one := source.described.get(name)) else None, count=count or None)
         for name, count in (source.times_named or dict.fromkeys(source.classes.values(), 0)).items()
     ]
 
@@ -263,7 +255,7 @@ def _name(look: Look) -> str:
     return (look.candidate.name or stem_of(look.candidate.image)) + frame
 
 
-def _said(planned: Plan, text: str, whose: Whose) -> dict[str, Any]:
+def _said(planned: Plan, whose: Whose) -> dict[str, Any]:
     source = planned.source
     return {
         "task": planned.task.name,
@@ -274,7 +266,6 @@ def _said(planned: Plan, text: str, whose: Whose) -> dict[str, Any]:
         "not_read": dict(source.not_read),
         "structures": _structures(source),
         "notes": source.notes,
-        "text": text,
     }
 
 

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 
 from ..configuration import CheckLabelsConfig, FinetuneConfig
 from ..errors import ConfigurationError
 from ..events import Done, Message, Metrics, OnEvent, Phase, Stop, Stopped, as_part, ignore, never
-from ..files import write_json
 from ..learning.start import Start
 from ..locks import FolderLock
 from ..models.run_folder import free_name, run_path
 from ..plural import counted
+from ..results import Agreement, CheckLabelsResult, DoubtfulLabel, FinetuneResult, Row
 from ..workspace.catalogue import Catalogue
 from ..workspace.seen import labels_seen_by
-from .compare import NOT_COMPARED, evaluate_on_cases, kept_or_new
-from .evaluate import Row, summary_of
+from .compare import NOT_COMPARED, evaluate_on_cases
+from .evaluate import summary_of
 from .finetune import drawn_by_patient, finetune
+from .series import keep, kept_or_new
 
 FOLDER, RESULT = "checks", "check.json"
 LEAST_SPREAD = {"dice": 0.02, "distance_mm": 0.25, "size": 0.05}
@@ -30,7 +31,17 @@ LEAST_SPREAD = {"dice": 0.02, "distance_mm": 0.25, "size": 0.05}
 of size. Among few labels, or very even ones, the spread that is seen is smaller by chance."""
 
 
-def check_labels(config: CheckLabelsConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
+class _Check(BaseModel):
+    """What the file of a check holds: the ids of each fold, and the rows of those that are done."""
+
+    task: str
+    recipe: dict[str, Any]
+    folds: list[list[str]]
+    folds_done: int
+    rows: list[DoubtfulLabel]
+
+
+def check_labels(config: CheckLabelsConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done[CheckLabelsResult]:
     """Ranks the labelled images of a task by how much their label and a network that has not seen it disagree.
 
     Confident learning's idea (C. G. Northcutt et al., JAIR 70, 2021) with cross-validation over images: what is learned
@@ -38,9 +49,7 @@ def check_labels(config: CheckLabelsConfig, on_event: OnEvent = ignore, stop: St
     is usual differs between classes, so that it is judged class by class (see `ranked`).
 
     Returns:
-        The Done event, whose result has "task", "folder" and "rows", the most doubtful first: id, fold, doubt, reason (what is
-        doubtful, in a sentence), dice (mean over the classes, against the image's own label), classes (Dice by name),
-        measures (all of them by class) and run (the network that has not seen it).
+        The Done event with a `CheckLabelsResult`.
 
     Raises:
         ConfigurationError: there are fewer labelled patients than folds, the start has learned from these labels, or the
@@ -48,10 +57,12 @@ def check_labels(config: CheckLabelsConfig, on_event: OnEvent = ignore, stop: St
         HSSLError: a fold failed.
 
     Example:
-        >>> from hssl.configuration import CheckLabelsConfig, FinetuneConfig
-        >>> recipe = FinetuneConfig(workspace=workspace, task="liver", budget={"steps": 100})  # doctest: +SKIP
-        >>> done = check_labels(CheckLabelsConfig(finetune=recipe))  # doctest: +SKIP
-        >>> [(row["id"], row["reason"]) for row in done.result["rows"][:8]]  # doctest: +SKIP
+        >>> from hssl import FinetuneConfig, check_labels
+        >>> from hssl.configuration import CheckLabelsConfig
+        >>> recipe = FinetuneConfig(workspace=workspace, task="brain_mr", budget={"steps": 1})
+        >>> done = check_labels(CheckLabelsConfig(finetune=recipe, folds=2))
+        >>> done.result.rows[0].doubt >= done.result.rows[-1].doubt  # the most doubtful comes first
+        True
     """
     recipe = config.finetune
     catalogue = Catalogue.load(recipe.workspace)
@@ -61,26 +72,26 @@ def check_labels(config: CheckLabelsConfig, on_event: OnEvent = ignore, stop: St
     run_path(catalogue.workspace, name)  # refuses names that are no folder names
     folder = catalogue.workspace / FOLDER / name
     with FolderLock(folder, "this check"):
-        new = {"task": recipe.task, "recipe": comparable(recipe), "folds": folds, "folds_done": 0, "rows": []}
+        new = _Check(task=recipe.task, recipe=comparable(recipe), folds=folds, folds_done=0, rows=[])
         kept = kept_or_new(folder / RESULT, new, "check of labels", ("task", "recipe", "folds"))
         for number in range(1, len(folds) + 1):
             on_event(Phase(name="cross-validation", index=number, count=len(folds), detail=f"fold {number}"))
-            if number <= kept["folds_done"]:
+            if number <= kept.folds_done:
                 continue
             rows = _fold(config, catalogue, folds, number, name, on_event, stop)
             if rows is None:
-                return Done(stopped=True, result={"task": recipe.task, "folder": str(folder), "rows": kept["rows"]})
-            kept["rows"] = ranked([*kept["rows"], *rows])
-            kept["folds_done"] = number
-            write_json(folder / RESULT, kept)
-            on_event(Metrics(step=number, values={f"dice {row['id']}": row["dice"] for row in rows}))
-    for row in kept["rows"][:3]:
-        on_event(Message(text=f"{row['id']}: {row['reason']}"))
-    return Done(result={"task": recipe.task, "folder": str(folder), "rows": kept["rows"]})
+                return Done(stopped=True, result=CheckLabelsResult(task=recipe.task, folder=folder, rows=kept.rows))
+            kept.rows = ranked([*kept.rows, *rows])
+            kept.folds_done = number
+            keep(folder / RESULT, kept)
+            on_event(Metrics(step=number, values={f"dice {row.id}": row.dice for row in rows}))
+    for row in kept.rows[:3]:
+        on_event(Message(text=f"{row.id}: {row.reason}"))
+    return Done(result=CheckLabelsResult(task=recipe.task, folder=folder, rows=kept.rows))
 
 
-def ranked(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the rows with "doubt" and "reason", the most doubtful first.
+def ranked(rows: Sequence[DoubtfulLabel]) -> list[DoubtfulLabel]:
+    """Returns the rows with their `doubt` and `reason`, the most doubtful first.
 
     Each measure of each class is compared with the same of the other labels that the same network judged: how many times
     the usual spread it lies on the bad side of their median. The worst one is the label's doubt. So a structure that is
@@ -88,47 +99,44 @@ def ranked(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     that is a little too large everywhere is told from one that lies a little beside the structure. Spreads are 1.48 times
     the median deviation, that of all labels or of the fold's, whichever is larger, or `LEAST_SPREAD`.
 
-    Args:
-        rows: with "id", "fold" and "measures": class → "dice", "distance_mm" (between the surfaces) and "size" (logarithm
-            of the label's over the network's), None where it is not defined.
-
     Example:
         >>> def row(id, dice):
-        ...     return {"id": id, "fold": 1, "measures": {"liver": {"dice": dice, "distance_mm": None, "size": None}}}
+        ...     return DoubtfulLabel(id=id, fold=1, dice=dice, measures={"liver": Agreement(dice=dice)}, run="run")
         >>> found = ranked([row("a", 0.91), row("b", 0.60), row("c", 0.90), row("d", 0.92)])
-        >>> found[0]["id"], found[0]["reason"]
+        >>> found[0].id, found[0].reason
         ('b', 'liver: Dice 0.60, of most labels 0.91')
     """
-    judged = [{**row, "doubt": 0.0, "reason": "nothing of it could be compared"} for row in rows]
-    for name in dict.fromkeys(name for row in rows for name in row["measures"]):
+    doubts = dict.fromkeys((row.id for row in rows), (0.0, "nothing of it could be compared"))
+    for name in dict.fromkeys(name for row in rows for name in row.measures):
         for measure, least in LEAST_SPREAD.items():
-            known = [row for row in judged if row["measures"].get(name, {}).get(measure) is not None]
-            for row, off, value, usual in _against_usual(known, name, measure, least):
-                if row["doubt"] == 0.0:
-                    row["reason"] = "as good as most labels, or better"
-                if off > row["doubt"]:
-                    row["doubt"], row["reason"] = off, f"{name}: {_reason(measure, value, usual)}"
-    return sorted(judged, key=lambda row: (-row["doubt"], row["id"]))
+            for id, off, value, usual in _against_usual(rows, name, measure, least):
+                if doubts[id][0] == 0.0:
+                    doubts[id] = 0.0, "as good as most labels, or better"
+                if off > doubts[id][0]:
+                    doubts[id] = off, f"{name}: {_reason(measure, value, usual)}"
+    judged = [row.model_copy(update={"doubt": doubts[row.id][0], "reason": doubts[row.id][1]}) for row in rows]
+    return sorted(judged, key=lambda row: (-row.doubt, row.id))
 
 
 def _against_usual(
-    rows: Sequence[dict[str, Any]], name: str, measure: str, least: float
-) -> list[tuple[dict[str, Any], float, float, float]]:
-    """Returns each row with the spreads by which its measure is worse than usual, the measure, and what is usual."""
-    values = [float(row["measures"][name][measure]) for row in rows]
+    rows: Sequence[DoubtfulLabel], name: str, measure: str, least: float
+) -> list[tuple[str, float, float, float]]:
+    """Returns of each label that has the measure its id, the spreads by which it is worse than usual, the measure, and
+    what is usual."""
+    known = [(row, value) for row in rows if (value := getattr(row.measures.get(name), measure, None)) is not None]
     of_fold: dict[int, list[float]] = {}
-    for row, value in zip(rows, values, strict=True):
-        of_fold.setdefault(row["fold"], []).append(value)
+    for row, value in known:
+        of_fold.setdefault(row.fold, []).append(value)
     usual = {fold: float(np.median(own)) for fold, own in of_fold.items()}
     deviations = {fold: np.abs(np.array(own) - usual[fold]) for fold, own in of_fold.items()}
-    of_all = float(np.median(np.concatenate(list(deviations.values())))) if rows else 0.0
+    of_all = float(np.median(np.concatenate(list(deviations.values())))) if known else 0.0
     found = []
-    for row, value in zip(rows, values, strict=True):
-        middle = usual[row["fold"]]
-        spread = 1.4826 * max(of_all, float(np.median(deviations[row["fold"]])))
+    for row, value in known:
+        middle = usual[row.fold]
+        spread = 1.4826 * max(of_all, float(np.median(deviations[row.fold])))
         spread = max(spread, least * middle if measure == "distance_mm" else least)
         worse = {"dice": middle - value, "distance_mm": value - middle, "size": abs(value - middle)}[measure]
-        found.append((row, worse / spread, value, middle))
+        found.append((row.id, worse / spread, value, middle))
     return found
 
 
@@ -196,7 +204,7 @@ def tested_on_fold(
     run: str,
     on_event: OnEvent,
     stop: Stop,
-) -> tuple[dict[str, Any], list[Row]] | None:
+) -> tuple[FinetuneResult, list[Row]] | None:
     """Fine-tunes on some images and compares others, which the training sees nothing of, with their labels.
 
     Args:
@@ -221,7 +229,7 @@ def tested_on_fold(
     try:
         with torch.inference_mode():
             images = [catalogue.image(id) for id in held_out]
-            rows = evaluate_on_cases(Path(done.result["run"]), catalogue, images, recipe.device, on_event, stop)
+            rows = evaluate_on_cases(done.result.run, catalogue, images, recipe.device, on_event, stop)
     except Stopped:
         return None
     return done.result, rows
@@ -235,7 +243,7 @@ def _fold(
     name: str,
     on_event: OnEvent,
     stop: Stop,
-) -> list[dict[str, Any]] | None:
+) -> list[DoubtfulLabel] | None:
     """Trains on the other folds and returns a row for each image of this one; None when it was stopped."""
     held_out = folds[number - 1]
     others = [id for n, fold in enumerate(folds, 1) if n != number for id in fold]
@@ -243,26 +251,25 @@ def _fold(
     if found is None:
         return None
     training, measured = found
-    rows: list[dict[str, Any]] = []
+    rows: list[DoubtfulLabel] = []
     for id in held_out:
         own = [row for row in measured if row.case == id]
         # A class that neither the label nor the network has agrees, and is measured by nothing.
-        dice = summary_of(own)["mean_dice"]
+        dice = summary_of(own).mean_dice
         rows.append(
-            {
-                "id": id,
-                "fold": number,
-                "dice": 1.0 if dice is None else dice,
-                "classes": {row.class_name: row.dice for row in own},
-                "measures": {row.class_name: _measures(row) for row in own},
-                "run": training["run"],
-            }
+            DoubtfulLabel(
+                id=id,
+                fold=number,
+                dice=1.0 if dice is None else dice,
+                classes={row.class_name: row.dice for row in own},
+                measures={row.class_name: _agreement(row) for row in own},
+                run=training.run,
+            )
         )
     return rows
 
 
-def _measures(row: Row) -> dict[str, float | None]:
-    """Returns the Dice, the mean distance of the surfaces in mm, and the logarithm of the label's size over the network's."""
+def _agreement(row: Row) -> Agreement:
     both = row.reference_ml and row.prediction_ml
     size = math.log(row.reference_ml / row.prediction_ml) if both else None
-    return {"dice": row.dice, "distance_mm": row.asd_mm, "size": size}
+    return Agreement(dice=row.dice, distance_mm=row.asd_mm, size=size)

@@ -7,17 +7,19 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 
 from ..configuration import CompareConfig, FinetuneConfig
-from ..errors import ConfigurationError, OutputError
+from ..errors import ConfigurationError
 from ..events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop, Stopped, as_part, ignore, never
-from ..files import read_json, whole_file, write_json, write_text
+from ..files import whole_file, write_json, write_text
 from ..learning.start import Start
 from ..locks import FolderLock
+from ..models.description import ModelDescription
 from ..models.device import chosen_device
 from ..models.inference import Segmenter
 from ..models.model_file import load_model
@@ -25,29 +27,42 @@ from ..models.prediction import predict_volume
 from ..models.run_folder import free_name, run_path
 from ..plural import counted
 from ..reporting.plots import dice_against_labels
+from ..results import CompareResult, Row, Trial
 from ..workspace.catalogue import Catalogue, Image
 from ..workspace.images import read_image
 from ..workspace.labels import read_label
 from ..workspace.seen import seen_by
-from .evaluate import Row, measure, summary_of
+from .evaluate import measure, summary_of
 from .finetune import drawn_by_patient, finetune
+from .series import keep, kept_or_new
 
 RESULT = "comparison.json"
+Kind = Literal["pretrained", "scratch"]
+KINDS: tuple[Kind, ...] = ("pretrained", "scratch")
 NOT_COMPARED = {
     *("workspace", "device", "threads", "checkpoint_minutes"),  # may differ when a comparison goes on
     *("start", "run", "case_count", "cases", "seed"),  # are set by each trial
 }
 
 
-def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
+class _Comparison(BaseModel):
+    """What the file of a comparison holds."""
+
+    task: str
+    start: str
+    recipe: dict[str, Any]
+    test: list[str]
+    seen_by_start: list[str]
+    rows: list[Trial]
+
+
+def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done[CompareResult]:
     """Fine-tunes from the start and from scratch for every number of labels and seed, and tests each on the same cases.
 
     A comparison of that name goes on where it was stopped; a trial that is done is not done again.
 
     Returns:
-        The Done event, whose result has "folder" and "rows": start, case_count, seed, dice (mean over test cases and
-        classes), classes (Dice by name), cases, minutes, steps and run of each trial; "seen_by_start": ids of the test cases
-        that the start has seen, or whose patients it has.
+        The Done event with a `CompareResult`.
 
     Raises:
         ConfigurationError: a comparison of that name has another start, recipe or test set.
@@ -58,7 +73,7 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
         >>> from hssl.configuration import CompareConfig
         >>> recipe = FinetuneConfig(workspace=workspace, task="brain_mr", budget={"steps": 2})
         >>> done = compare(CompareConfig(finetune=recipe, start="night", case_counts=[1]))
-        >>> [row["start"] for row in done.result["rows"]]
+        >>> [trial.start for trial in done.result.rows]
         ['pretrained', 'scratch']
     """
     recipe = config.finetune
@@ -71,24 +86,19 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
         start = Start.named(config.start, recipe.workspace)
         if start.description is None:
             raise ConfigurationError("a comparison needs a pretrained start to compare with scratch")
-        known = [image.id for image in seen_by(start.description.provenance, test)]
-        if known:
-            text = f"The start has seen {len(known)} of the {len(test)} test cases, or other images of their patients"
-            on_event(
-                Message(level="warning", text=f"{text}: {', '.join(known)}; its figures are better than they should be")
-            )
-        new = {
-            "task": recipe.task,
-            "start": config.start,
-            "recipe": recipe.model_dump(mode="json", exclude=NOT_COMPARED),
-            "test": [i.id for i in test],
-            "seen_by_start": known,
-            "rows": [],
-        }
+        known = _seen_by(start.description, test, on_event)
+        new = _Comparison(
+            task=recipe.task,
+            start=config.start,
+            recipe=recipe.model_dump(mode="json", exclude=NOT_COMPARED),
+            test=[i.id for i in test],
+            seen_by_start=known,
+            rows=[],
+        )
         kept = kept_or_new(folder / RESULT, new, "comparison", ("task", "start", "recipe", "test"))
-        rows: list[dict[str, Any]] = kept["rows"]
-        done_trials = {(r["start"], r["case_count"], r["seed"]) for r in rows}
-        trials = [(kind, n, s) for s in config.seeds for n in config.case_counts for kind in ("pretrained", "scratch")]
+        rows = kept.rows
+        done_trials = {(r.start, r.case_count, r.seed) for r in rows}
+        trials = [(kind, n, s) for s in config.seeds for n in config.case_counts for kind in KINDS]
         for number, (kind, count, seed) in enumerate(trials, 1):
             title = f"{kind}, {count} labelled, seed {seed}"
             on_event(Phase(name="comparison", index=number, count=len(trials), detail=title))
@@ -104,64 +114,46 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
                 "exclude": sorted({*recipe.exclude, *(i.id for i in test)}),
                 "run": f"{name}-{kind}-{count}-{seed}",
                 # The first trial decides for all, or noise of the machine would tell starts apart.
-                "precision": rows[0]["precision"] if rows else recipe.precision,
+                "precision": rows[0].precision if rows else recipe.precision,
             }
-            done = finetune(FinetuneConfig.checked(values), as_part(on_event), stop)
-            row = None if done.stopped else _tested(done, recipe, catalogue, test, on_event, stop)
-            if row is None:
-                return Done(stopped=True, result={"folder": str(folder), "rows": rows})
-            rows.append({"start": kind, "case_count": count, "seed": seed, **row})
-            write_json(folder / RESULT, kept)
-            on_event(Metrics(step=number, values={f"dice {title}": row["dice"]}))
+            trial = _tried(FinetuneConfig.checked(values), kind, count, catalogue, test, on_event, stop)
+            if trial is None:
+                return Done(stopped=True, result=CompareResult(folder=folder, rows=rows, seen_by_start=known))
+            rows.append(trial)
+            keep(folder / RESULT, kept)
+            if trial.dice is not None:
+                on_event(Metrics(step=number, values={f"dice {title}": trial.dice}))
         _write_table(folder, rows)
         with whole_file(folder / "comparison.png") as temporary:
-            dice_against_labels(rows).savefig(temporary, format="png", dpi=160, facecolor="white")
+            figure = dice_against_labels([row.model_dump() for row in rows])
+            figure.savefig(temporary, format="png", dpi=160, facecolor="white")
     for text in gains(rows):
         on_event(Message(text=text))
-    return Done(result={"folder": str(folder), "rows": rows, "seen_by_start": known})
+    return Done(result=CompareResult(folder=folder, rows=rows, seen_by_start=known))
 
 
-def kept_or_new(path: Path, new: dict[str, Any], what: str, same: Sequence[str]) -> dict[str, Any]:
-    """Returns what a series of trainings has found so far; a new one is begun, and marks its folder as one.
-
-    Args:
-        path: of its file; nothing but hidden files may be beside it when it is begun.
-        new: what the file of a new one holds: "rows", and what makes the series what it is.
-        what: such a series is called.
-        same: keys of what must be the same when it goes on.
-
-    Raises:
-        OutputError: the folder holds something else.
-        ConfigurationError: the series was begun with something else under one of these keys.
-    """
-    if not path.exists():
-        if any(not p.name.startswith(".") for p in path.parent.iterdir()):
-            raise OutputError(path.parent, f"is there already and is no {what} of HSSL", "Choose another name.")
-        write_json(path, new)
-        return new
-    kept = read_json(path)
-    if not isinstance(kept, dict) or not new.keys() <= kept.keys():
-        raise OutputError(path, f"is there already and is no {what} of HSSL", "Choose another name.")
-    differing = [key for key in same if kept[key] != new[key]]
-    if differing:
-        raise ConfigurationError(
-            f"{path.parent}: this {what} was started with another {', '.join(differing)}",
-            f"Choose another name for the {what}, or go on with its own configuration.",
+def _seen_by(start: ModelDescription, test: Sequence[Image], on_event: OnEvent) -> list[str]:
+    """Returns the ids of the test cases that the start has seen, or whose patients it has, and warns of them."""
+    known = [image.id for image in seen_by(start.provenance, test)]
+    if known:
+        text = f"The start has seen {len(known)} of the {len(test)} test cases, or other images of their patients"
+        on_event(
+            Message(level="warning", text=f"{text}: {', '.join(known)}; its figures are better than they should be")
         )
-    return kept
+    return known
 
 
-def gains(rows: Sequence[dict[str, Any]]) -> list[str]:
+def gains(rows: Sequence[Trial]) -> list[str]:
     """Returns one sentence for each number of labels: Dice of both starts and their difference, in points."""
     texts = []
-    for count in sorted({r["case_count"] for r in rows}):
+    for count in sorted({r.case_count for r in rows}):
         by_start = {
-            kind: {r["seed"]: r["dice"] for r in rows if r["case_count"] == count and r["start"] == kind}
-            for kind in ("pretrained", "scratch")
+            kind: {r.seed: r.dice for r in rows if r.case_count == count and r.start == kind and r.dice is not None}
+            for kind in KINDS
         }
         seeds = sorted(by_start["pretrained"].keys() & by_start["scratch"].keys())
         if seeds:
-            pretrained, scratch = (100 * np.array([by_start[k][s] for s in seeds]) for k in ("pretrained", "scratch"))
+            pretrained, scratch = (100 * np.array([by_start[k][s] for s in seeds]) for k in KINDS)
             texts.append(
                 f"{count} labelled: pretrained {pretrained.mean():.1f}, scratch {scratch.mean():.1f}, "
                 f"difference {(pretrained - scratch).mean():+.1f} points of Dice ({counted(len(seeds), 'seed')})"
@@ -191,21 +183,39 @@ def evaluate_on_cases(
     return rows
 
 
-def _tested(
-    done: Done, recipe: FinetuneConfig, catalogue: Catalogue, test: Sequence[Image], on_event: OnEvent, stop: Stop
-) -> dict[str, Any] | None:
+def _tried(
+    config: FinetuneConfig,
+    kind: Kind,
+    count: int,
+    catalogue: Catalogue,
+    test: Sequence[Image],
+    on_event: OnEvent,
+    stop: Stop,
+) -> Trial | None:
+    """Fine-tunes and tests; None when it was stopped."""
+    done = finetune(config, as_part(on_event), stop)
+    if done.stopped:
+        return None
+    trained = done.result
     try:
         with torch.inference_mode():
-            rows = evaluate_on_cases(Path(done.result["run"]), catalogue, test, recipe.device, on_event, stop)
+            rows = evaluate_on_cases(trained.run, catalogue, test, config.device, on_event, stop)
     except Stopped:
         return None
-    write_json(Path(done.result["run"]) / "test.json", [asdict(row) for row in rows])
+    write_json(trained.run / "test.json", [asdict(row) for row in rows])
     summary = summary_of(rows)
-    return {
-        "dice": summary["mean_dice"],
-        "classes": {name: measures["dice"]["mean"] for name, measures in summary["classes"].items()},
-        **{key: done.result[key] for key in ("cases", "minutes", "steps", "precision", "run")},
-    }
+    return Trial(
+        start=kind,
+        case_count=count,
+        seed=config.seed,
+        dice=summary.mean_dice,
+        classes={name: measures["dice"].mean for name, measures in summary.classes.items()},
+        cases=trained.cases,
+        minutes=trained.minutes,
+        steps=trained.steps,
+        precision=trained.precision,
+        run=trained.run,
+    )
 
 
 def _test_cases(catalogue: Catalogue, config: CompareConfig) -> list[Image]:
@@ -231,15 +241,15 @@ def _test_cases(catalogue: Catalogue, config: CompareConfig) -> list[Image]:
     return test
 
 
-def _write_table(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
-    classes = list(rows[0]["classes"])
+def _write_table(folder: Path, rows: Sequence[Trial]) -> None:
+    classes = list(rows[0].classes)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
         ["start", "labelled cases", "seed", "mean Dice", *(f"Dice {c}" for c in classes), "minutes", "steps"]
     )
     for r in rows:
-        dice = [r["classes"][c] for c in classes]
-        numbers = [f"{v:.4f}" if v is not None else "" for v in [r["dice"], *dice, r["minutes"]]]
-        writer.writerow([r["start"], r["case_count"], r["seed"], *numbers, r["steps"]])
+        dice = [r.classes[c] for c in classes]
+        numbers = [f"{v:.4f}" if v is not None else "" for v in [r.dice, *dice, r.minutes]]
+        writer.writerow([r.start, r.case_count, r.seed, *numbers, r.steps])
     write_text(folder / "comparison.csv", text.getvalue())

@@ -11,14 +11,15 @@ from ..learning.start import Start
 from ..models.device import chosen_device
 from ..preprocessing.planes import planes_of
 from ..preprocessing.store import expected_shapes
+from ..results import EstimateResult
 from ..workspace.catalogue import Catalogue
 
 
-def estimate(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
+def estimate(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done[EstimateResult]:
     """Tells patch size, batch size and bytes of a pretraining, from the catalogue's headers alone.
 
     Returns:
-        The Done event, whose result has "bytes", "patch_size", "batch_size", "images" and "device".
+        The Done event with an `EstimateResult`.
 
     Raises:
         ConfigurationError: there is no usable image, or a task, an id or the start is unknown.
@@ -39,11 +40,11 @@ def estimate(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
     patch = patch_size(network, typical_shapes(seen, tasks), config.patch_size, device)
     size = batch_size(device, dims, config.batch_size)
     return Done(
-        result={
-            "bytes": training_bytes(network, patch, 2 * size),
-            "patch_size": list(patch),
-            "batch_size": size,
-            "images": len(images),
-            "device": str(device),
-        }
+        result=EstimateResult(
+            bytes=training_bytes(network, patch, 2 * size),
+            patch_size=list(patch),
+            batch_size=size,
+            images=len(images),
+            device=str(device),
+        )
     )

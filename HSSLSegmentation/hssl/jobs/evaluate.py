@@ -8,9 +8,8 @@ import os
 import statistics
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -25,7 +24,9 @@ from ..imaging.labels import named_values, read_label_map, structures_in, struct
 from ..models.model_file import describe
 from ..outputs import PROBABILITY, UNCERTAINTY, ResultFolder, sources_of
 from ..plural import counted
-from ..workspace.catalogue import LabelClass, Task
+from ..reporting.plots import dice_by_class
+from ..results import Absent, CaseCount, EvaluateResult, FailedCase, Row, Statistics, Summary
+from ..workspace.catalogue import LabelClass
 from ..workspace.identity import content_of
 from ..workspace.seen import contents_seen
 
@@ -33,30 +34,15 @@ RULE = (
     "A class that is only in the reference (missed) or only in the prediction (invented) has a Dice of 0 and no "
     "surface distance; the Dice counts in the means. A class that is in neither is not measured and counts nowhere."
 )
-CSV, JSON = "evaluation.csv", "evaluation.json"
+CSV, JSON, PNG = "evaluation.csv", "evaluation.json", "evaluation.png"
+_ABSENT: dict[tuple[bool, bool], Absent] = {
+    (True, True): "",
+    (False, True): "prediction",
+    (True, False): "reference",
+    (False, False): "both",
+}
+"""By whether a class is in the prediction, and in the reference."""
 MEASURES = ("dice", "hd95_mm", "asd_mm", "volume_error_ml", "volume_error_percent")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One class of one case. None stands where a measure is not defined."""
-
-    case: str
-    class_name: str
-    value: int
-    dice: float | None
-    hd95_mm: float | None
-    """The larger of the two directions' 95th percentiles of the distances between the surfaces."""
-    asd_mm: float | None
-    """Mean of the distances between the surfaces over both directions."""
-    reference_ml: float
-    prediction_ml: float
-    volume_error_ml: float | None
-    """Prediction minus reference."""
-    volume_error_percent: float | None
-    """The same in percent of the reference."""
-    absent: str
-    """Where the class does not occur: "", "prediction", "reference" or "both"."""
 
 
 def measure(
@@ -123,12 +109,7 @@ def _compared(
     voxel = math.prod(spacing) / 1000
     prediction_ml = predicted.get(of.value, (0,))[0] * voxel
     reference_ml = true.get(of.value, (0,))[0] * voxel
-    absent = {
-        (True, True): "",
-        (False, True): "prediction",
-        (True, False): "reference",
-        (False, False): "both",
-    }[of.value in predicted, of.value in true]
+    absent = _ABSENT[of.value in predicted, of.value in true]
     dice = hd95 = asd = error = percent = None
     if absent != "both":
         error = prediction_ml - reference_ml
@@ -156,12 +137,8 @@ def _overlap_and_distances(
     return compute_dice(y_pred, y).item(), hd95.item(), asd.item()
 
 
-def summary_of(rows: Sequence[Row]) -> dict[str, Any]:
-    """Returns mean, standard deviation (of the sample), median and count of each measure, per class and over all.
-
-    Keys: "classes" → class → measure → {"mean", "std", "median", "count"}, and "mean_dice": the mean over cases of
-    the mean Dice of the classes in the case; None where nothing was measured.
-    """
+def summary_of(rows: Sequence[Row]) -> Summary:
+    """Returns mean, standard deviation, median and count of each measure, per class and over all."""
     names = list(dict.fromkeys(row.class_name for row in rows))
     classes = {
         name: {what: _statistics([getattr(r, what) for r in rows if r.class_name == name]) for what in MEASURES}
@@ -172,34 +149,32 @@ def summary_of(rows: Sequence[Row]) -> dict[str, Any]:
         if row.dice is not None:
             per_case.setdefault(row.case, []).append(row.dice)
     means = [statistics.fmean(values) for values in per_case.values()]
-    return {"classes": classes, "mean_dice": statistics.fmean(means) if means else None}
+    return Summary(classes=classes, mean_dice=statistics.fmean(means) if means else None)
 
 
-def _statistics(values: Sequence[float | None]) -> dict[str, float | int | None]:
+def _statistics(values: Sequence[float | None]) -> Statistics:
     known = [v for v in values if v is not None]
-    return {
-        "mean": statistics.fmean(known) if known else None,
-        "std": statistics.stdev(known) if len(known) > 1 else None,
-        "median": statistics.median(known) if known else None,
-        "count": len(known),
-    }
+    return Statistics(
+        mean=statistics.fmean(known) if known else None,
+        std=statistics.stdev(known) if len(known) > 1 else None,
+        median=statistics.median(known) if known else None,
+        count=len(known),
+    )
 
 
-def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
+def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done[EvaluateResult]:
     """Compares every predicted label map with the true one of the same name.
 
     Names are compared without suffix and without nnU-Net's "_0000"; `predictions` and `references` may also be two
     files. A pair that cannot be compared is listed with the reason, and the others go on.
 
     Args:
-        config: what to compare, and where `evaluation.csv` and `evaluation.json` go.
+        config: what to compare, and where `evaluation.csv`, `evaluation.json` and `evaluation.png` go.
         on_event: receives progress, and the Dice of each case.
         stop: asked between cases; a stopped evaluation writes nothing.
 
     Returns:
-        Done with "rows", "summary", "failed" ({"case", "file", "reason"}), "without_prediction", "without_reference"
-        (names of cases), "cases" ("measured" ones, "of" how many true label maps), "seen_by_model" (names of
-        cases whose image the model was trained on, as far as the predictions' folder tells the images), "csv" and "json" (paths).
+        The Done event with an `EvaluateResult`.
 
     Raises:
         OutputError: the results would replace an input or what somebody else wrote, or cannot be written.
@@ -210,8 +185,8 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
         >>> from hssl import evaluate
         >>> from hssl.configuration import EvaluateConfig
         >>> truth = workspace / "scans" / "brain_mr" / "labels"
-        >>> config = EvaluateConfig(predictions=truth, references=truth, output=workspace / "figures")
-        >>> evaluate(config).result["summary"]["mean_dice"]
+        >>> config = EvaluateConfig(predictions=truth, references=truth, output=workspace / "evaluation")
+        >>> evaluate(config).result.summary.mean_dice
         1.0
     """
     on_event(Phase(name="evaluation", index=1, count=1))
@@ -219,32 +194,19 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
     ignore_value = config.ignore_value if config.ignore_value is not None else ignore_value
     pairs, without_prediction, without_reference = _pairs(config.predictions, config.references)
     results = _planned(config, pairs)
-    for cases, what in ((without_prediction, "prediction"), (without_reference, "reference")):
-        if cases:
-            on_event(
-                Message(
-                    level="warning", text=f"{counted(len(cases), 'case has', 'cases have')} no {what}: {_listed(cases)}"
-                )
-            )
-
     known = _seen(config, pairs)
-    if known:
-        text = (
-            f"The model, or what it started from, has seen the images of {len(known)} of {counted(len(pairs), 'case')}"
-        )
-        on_event(Message(level="warning", text=f"{text}: {_listed(known)}; their figures say nothing of new images"))
-
+    _tell_of(pairs, without_prediction, without_reference, known, on_event)
     rows: list[Row] = []
-    failed: list[dict[str, str]] = []
+    failed: list[FailedCase] = []
     meter = ProgressMeter(on_event, "evaluation", len(pairs))
     for done, (case, (predicted, true)) in enumerate(pairs.items()):
         if stop():
-            return Done(stopped=True)
+            return Done(stopped=True, result=EvaluateResult())
         meter.update(done, detail=case)
         try:
             measured, unknown = _measured(predicted, true, classes, case, ignore_value)
         except InputError as error:
-            failed.append({"case": case, "file": str(error.path), "reason": error.reason})
+            failed.append(FailedCase(case=case, file=error.path, reason=error.reason))
             on_event(Message(level="error", text=str(error)))
             continue
         if unknown:
@@ -255,28 +217,47 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
             on_event(Metrics(step=done + 1, values={"dice": statistics.fmean(dice)}))
     meter.update(len(pairs), force=True)
     if len(failed) == len(pairs):
-        raise InputError(failed[0]["file"], failed[0]["reason"])
-
+        raise InputError(failed[0].file, failed[0].reason)
     rows = _with_absent(rows)
-    result = {
-        "rows": [asdict(row) for row in rows],
-        "summary": summary_of(rows),
-        "failed": failed,
-        "without_prediction": without_prediction,
-        "without_reference": without_reference,
-        "seen_by_model": known,
-        "cases": {"measured": len(pairs) - len(failed), "of": len(pairs) + len(without_prediction)},
-        "csv": str(config.output / CSV),
-        "json": str(config.output / JSON),
-    }
-    _write(config, results, result, rows)
+    result = EvaluateResult(
+        rows=rows,
+        summary=summary_of(rows),
+        failed=failed,
+        without_prediction=without_prediction,
+        without_reference=without_reference,
+        seen_by_model=known,
+        cases=CaseCount(measured=len(pairs) - len(failed), of=len(pairs) + len(without_prediction)),
+        csv_file=config.output / CSV,
+        json_file=config.output / JSON,
+        figure=config.output / PNG,
+    )
+    _write(config, results, result)
     return Done(result=result)
+
+
+def _tell_of(
+    pairs: dict[str, tuple[Path, Path]],
+    without_prediction: list[str],
+    without_reference: list[str],
+    seen: list[str],
+    on_event: OnEvent,
+) -> None:
+    """Warns of cases that stand alone, and of those whose figures say nothing of new images."""
+    for cases, what in ((without_prediction, "prediction"), (without_reference, "reference")):
+        if cases:
+            text = f"{counted(len(cases), 'case has', 'cases have')} no {what}: {_listed(cases)}"
+            on_event(Message(level="warning", text=text))
+    if seen:
+        text = (
+            f"The model, or what it started from, has seen the images of {len(seen)} of {counted(len(pairs), 'case')}"
+        )
+        on_event(Message(level="warning", text=f"{text}: {_listed(seen)}; their figures say nothing of new images"))
 
 
 def _classes_of(model: Path | None) -> tuple[list[LabelClass], int | None]:
     if model is None:
         return [], None
-    task = Task.model_validate(describe(model)["description"]["tasks"][0])
+    task = describe(model).description.tasks[0]
     return task.classes, task.ignore_value
 
 
@@ -284,7 +265,7 @@ def _seen(config: EvaluateConfig, pairs: dict[str, tuple[Path, Path]]) -> list[s
     """Returns the cases whose image the model has seen; the folder's record of results tells which image that is."""
     if config.model is None or not config.predictions.is_dir():
         return []
-    provenance = describe(config.model)["description"]["provenance"]
+    provenance = describe(config.model).description.provenance
     sources = sources_of(config.predictions)
     known = []
     for case, (predicted, _) in pairs.items():
@@ -372,21 +353,25 @@ def _planned(config: EvaluateConfig, pairs: dict[str, tuple[Path, Path]]) -> Res
     work = [[os.path.realpath(path) for path in given], config.ignore_value]
     results = ResultFolder(config.output, work, config.overwrite)
     key = os.path.realpath(config.predictions)
-    files = [config.output / name for name in (CSV, JSON)]
+    files = [config.output / name for name in (CSV, JSON, PNG)]
     results.plan([(file, key) for file in files], [*given, *(path for pair in pairs.values() for path in pair)])
     return results
 
 
-def _write(config: EvaluateConfig, results: ResultFolder, result: dict[str, Any], rows: list[Row]) -> None:
+def _write(config: EvaluateConfig, results: ResultFolder, result: EvaluateResult) -> None:
+    rows = [asdict(row) for row in result.rows]
     with (
         results.writing(config.output / CSV) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, [field.name for field in fields(Row)])
         writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+        writer.writerows(rows)
+    with results.writing(config.output / PNG) as temporary:
+        figure = dice_by_class({config.predictions.name: rows})
+        figure.savefig(temporary, format="png", dpi=100, facecolor="white")
     where = {"predictions": str(config.predictions), "references": str(config.references)}
-    content = {key: value for key, value in result.items() if key not in ("csv", "json")}
+    content = result.model_dump(mode="json", exclude={"csv_file", "json_file", "figure"})
     with results.writing(config.output / JSON) as temporary:
         write_json(temporary, {"schema": 1, **where, "rule": RULE, **content})
 

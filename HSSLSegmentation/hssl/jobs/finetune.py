@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from ..models.run_folder import BEST, RunFolder
 from ..plural import counted
 from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.store import StoredVolume, build, clean, task_fingerprint
+from ..results import FinetuneResult
 from ..workspace.catalogue import Catalogue, Image, Task
 
 HELD_OUT = 5
@@ -35,13 +37,11 @@ learning rate has fallen to almost nothing by the end of the budget."""
 MOST_VALIDATED = 8
 
 
-def finetune(config: FinetuneConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
+def finetune(config: FinetuneConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done[FinetuneResult]:
     """Fine-tunes a network for one task; a run of that name that has a checkpoint is continued.
 
     Returns:
-        The Done event, whose result has "run", "steps", "minutes", "validation_dice" (None without validation),
-        "cases", "validation", "left_out" (cases that turned out to be unusable), "precision", "tensors_loaded" and
-        "tensors_skipped".
+        The Done event with a `FinetuneResult`.
 
     Raises:
         HSSLError: with the reason; what was trained so far is kept.
@@ -51,7 +51,7 @@ def finetune(config: FinetuneConfig, on_event: OnEvent = ignore, stop: Stop = ne
         >>> config = FinetuneConfig(workspace=workspace, task="brain_mr", start="night", case_count=1, run="brain",
         ...                         budget={"steps": 2})
         >>> done = finetune(config)
-        >>> len(done.result["cases"])
+        >>> len(done.result.cases)
         1
     """
     return in_run(config, f"finetune-{config.task}", _finetuned, on_event, stop)
@@ -133,7 +133,19 @@ def _teacher(config: FinetuneConfig, task: Task, dims: int) -> Model | None:
     return teacher
 
 
-def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop) -> Done:
+@dataclass(frozen=True)
+class _Stored:
+    """What a fine-tuning reads, on the working grid of the fingerprint."""
+
+    fingerprint: Fingerprint
+    trained: list[StoredVolume]
+    validated: list[StoredVolume]
+    unlabelled: list[StoredVolume]
+
+
+def _finetuned(
+    config: FinetuneConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop
+) -> Done[FinetuneResult]:
     catalogue = Catalogue.load(config.workspace)
     task = catalogue.task(config.task)
     config = config.model_copy(update={"task": task.name})  # it may have been renamed since the run began
@@ -141,8 +153,72 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
         raise ConfigurationError(f"task {task.name!r} has no classes", "A check finds them in the labels.", "check")
     cases, validation = choose_cases(catalogue, config)
     start = Start.named(config.start, config.workspace)
-    teacher = _teacher(config, task, start.network(config.network).spatial_dims)
+    dims = start.network(config.network).spatial_dims
+    teacher = _teacher(config, task, dims)
     on_event(Phase(name="store", index=1, count=2))
+
+    def build_store() -> _Stored:
+        if processes.is_main:
+            clean(config.workspace)
+        return _stored(config, catalogue, start, teacher, cases, validation, on_event, stop)
+
+    stored = main_process_first(build_store, processes)
+    if stored is None:
+        return Done(stopped=True, result=FinetuneResult(run=run.path))
+    lost = _without_the_unusable(task, cases, validation, stored, on_event)
+    on_event(Phase(name="training", index=2, count=2))
+    if not stored.validated:
+        on_event(Message(text="No validation: all labels are trained on, and the last weights are the result"))
+
+    def make(size: int, device: torch.device) -> FinetuneLearner:
+        learner = FinetuneLearner(
+            config,
+            catalogue,
+            start,
+            stored.trained,
+            stored.validated,
+            stored.unlabelled,
+            stored.fingerprint,
+            size,
+            device,
+            teacher,
+        )
+        on_event(Message(text=loaded_text(learner.report)))
+        return learner
+
+    learner, state, stopped = train_in_memory(make, dims, 1, config, run, processes, on_event, stop)
+    result = FinetuneResult(
+        run=run.path,
+        steps=state.step,
+        minutes=state.seconds / 60,
+        validation_dice=state.best if stored.validated and state.best >= 0 else None,
+        cases=[v.id for v in stored.trained],
+        validation=[v.id for v in stored.validated],
+        left_out=lost,
+        precision="bfloat16" if state.bf16 else "float32",
+        tensors_loaded=len(learner.report.loaded) if learner.report else 0,
+        tensors_skipped=len(learner.report.skipped) if learner.report else 0,
+    )
+    if processes.is_main and not stopped:
+        if not stored.validated:
+            description = learner.description.model_dump(mode="json")
+            run.save_checkpoint({"network": learner.state()["network"], "description": description}, BEST)
+        run.write_result(result)
+    return Done(stopped=stopped, result=result)
+
+
+def _stored(
+    config: FinetuneConfig,
+    catalogue: Catalogue,
+    start: Start,
+    teacher: Model | None,
+    cases: Sequence[Image],
+    validation: Sequence[Image],
+    on_event: OnEvent,
+    stop: Stop,
+) -> _Stored:
+    """Builds the store; a teacher also labels the images that are neither trained on, validated on nor left out."""
+    task = catalogue.task(config.task)
     left_out = catalogue.with_patients(config.exclude)
     excluded = catalogue.with_patients([*config.exclude, *(i.id for i in validation)])
     both = sorted(i.id for i in cases if i.id in excluded)
@@ -151,63 +227,36 @@ def _finetuned(config: FinetuneConfig, run: RunFolder, processes: Processes, on_
         on_event(Message(level="warning", text=text))
     own = {i.id for i in cases}
     extra = [i for i in catalogue.usable(task.name) if teacher and i.id not in excluded and i.id not in own]
+    fingerprint = start.fingerprint(task.name, task.modality)
+    if teacher is not None:
+        fingerprint = teacher.description.fingerprints[teacher.description.tasks[0].name]
+    fingerprint = fingerprint or task_fingerprint(catalogue, task, sorted(left_out), on_event, stop)
+    known = {task.name: fingerprint}
+    return _Stored(
+        fingerprint,
+        build(catalogue, cases, known, with_labels=True, on_event=on_event, stop=stop),
+        build(catalogue, validation, known, with_labels=True, on_event=on_event, stop=stop),
+        build(catalogue, extra, known, with_labels=False, on_event=on_event, stop=stop),
+    )
 
-    def build_store() -> tuple[Fingerprint, list[StoredVolume], list[StoredVolume], list[StoredVolume]]:
-        if processes.is_main:
-            clean(config.workspace)
-        fingerprint = start.fingerprint(task.name, task.modality)
-        if teacher is not None:
-            fingerprint = teacher.description.fingerprints[teacher.description.tasks[0].name]
-        fingerprint = fingerprint or task_fingerprint(catalogue, task, sorted(left_out), on_event, stop)
-        known = {task.name: fingerprint}
-        trained = build(catalogue, cases, known, with_labels=True, on_event=on_event, stop=stop)
-        held = build(catalogue, validation, known, with_labels=True, on_event=on_event, stop=stop)
-        unlabelled = build(catalogue, extra, known, with_labels=False, on_event=on_event, stop=stop)
-        return fingerprint, trained, held, unlabelled
 
-    stored = main_process_first(build_store, processes)
-    if stored is None:
-        return Done(stopped=True, result={"run": str(run.path), "steps": 0, "minutes": 0.0})
-    fingerprint, trained, held, unlabelled = stored
-    used = {v.id for v in [*trained, *held]}
+def _without_the_unusable(
+    task: Task, cases: Sequence[Image], validation: Sequence[Image], stored: _Stored, on_event: OnEvent
+) -> list[str]:
+    """Returns the ids of the cases that could not be stored, and tells of classes that no label holds.
+
+    Raises:
+        ConfigurationError: none is left to train on.
+    """
+    used = {v.id for v in [*stored.trained, *stored.validated]}
     lost = [i.id for i in [*cases, *validation] if i.id not in used]
-    if not trained:
+    if not stored.trained:
         raise ConfigurationError(
             f"none of {counted(len(cases), 'labelled case')} of task {task.name!r} can be used: {', '.join(lost[:5])}",
             "The reasons are above; check the images and their labels.",
             "check",
         )
-    absent = [c.name for n, c in enumerate(task.classes) if not any(v.holds(n + 1) for v in trained)]
+    absent = [c.name for n, c in enumerate(task.classes) if not any(v.holds(n + 1) for v in stored.trained)]
     if absent:
         on_event(Message(level="warning", text=f"No label of the training cases holds {', '.join(absent)}"))
-    on_event(Phase(name="training", index=2, count=2))
-    if not held:
-        on_event(Message(text="No validation: all labels are trained on, and the last weights are the result"))
-    dims = start.network(config.network).spatial_dims
-
-    def make(size: int, device: torch.device) -> FinetuneLearner:
-        learner = FinetuneLearner(
-            config, catalogue, start, trained, held, unlabelled, fingerprint, size, device, teacher
-        )
-        on_event(Message(text=loaded_text(learner.report)))
-        return learner
-
-    learner, state, stopped = train_in_memory(make, dims, 1, config, run, processes, on_event, stop)
-    result = {
-        "run": str(run.path),
-        "steps": state.step,
-        "minutes": state.seconds / 60,
-        "validation_dice": state.best if held and state.best >= 0 else None,
-        "cases": [v.id for v in trained],
-        "validation": [v.id for v in held],
-        "left_out": lost,
-        "precision": "bfloat16" if state.bf16 else "float32",
-        "tensors_loaded": len(learner.report.loaded) if learner.report else 0,
-        "tensors_skipped": len(learner.report.skipped) if learner.report else 0,
-    }
-    if processes.is_main and not stopped:
-        if not held:
-            description = learner.description.model_dump(mode="json")
-            run.save_checkpoint({"network": learner.state()["network"], "description": description}, BEST)
-        run.write_result(result)
-    return Done(stopped=stopped, result=result)
+    return lost

@@ -20,11 +20,13 @@ from ..imaging.volumes import check_values, read_volume, series_in, write_volume
 from ..models.device import chosen_device, use_threads
 from ..models.find import find_model
 from ..models.inference import Segmenter
+from ..models.model import Model
 from ..models.model_file import load_model
 from ..models.prediction import Prediction, predict_volume
 from ..names import safe_name
 from ..outputs import PROBABILITY, UNCERTAINTY, ResultFolder, portable, sources_of
 from ..plural import counted
+from ..results import FailedInput, PredictedVolume, PredictResult
 from ..workspace.catalogue import LabelClass, Task
 
 LONGEST_STEM = 120
@@ -51,15 +53,14 @@ class Source:
         return f"{path} {self.series}" if self.series else path
 
 
-def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
+def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done[PredictResult]:
     """Predicts every input; one that cannot be used is listed with the reason, and the others go on.
 
     Where results go is checked before anything is computed (see `hssl.outputs`). Inputs of one name get names by the
     folders in which they differ.
 
     Returns:
-        The Done event, whose result has "outputs" (input, label_map, and, where they were written, dicom_segmentation,
-        probabilities, uncertainty: paths) and "failed" (input, reason).
+        The Done event with a `PredictResult`.
 
     Raises:
         OutputError: a result would replace an input or what somebody else wrote, or cannot be written.
@@ -72,58 +73,63 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
         >>> scan = catalogue.image_path(catalogue.usable("brain_mr")[0])
         >>> config = PredictConfig(model=workspace / "runs" / "brain", inputs=[scan], output=workspace / "found")
         >>> done = predict(config)
-        >>> [Path(output["label_map"]).name for output in done.result["outputs"]]
+        >>> [output.label_map.name for output in done.result.outputs]
         ['brain_mr_001.nii.gz']
     """
     use_threads(config.threads)
-    model = find_model(config.model)
-    description, state = load_model(model)
-    if description.kind != "segmentation":
-        raise ModelFileError(config.model, "is a pretrained network, not a segmentation model", "Fine-tune it first.")
-    device = chosen_device(config.device)
-    segmenter = Segmenter(description, state, device, config.batch_size, config.flips, config.fast)
-    if config.flips and not description.mirrored:
-        on_event(Message(level="warning", text="Test-time flips are left out: the model was trained without mirroring"))
+    path = find_model(config.model)
+    model = load_model(path)
+    segmenter = _segmenter(config, model, on_event)
     sources, failed = sources_in(config.inputs, on_event)
-    files = _planned(config, sources, description.tasks[0].classes)
+    task = model.description.tasks[0]
+    files = _planned(config, sources, task.classes)
     for source in sources:
         if files[source.key].name != stem_of(source.path):
             on_event(Message(text=f"{source.path}: its results are named {files[source.key].name}"))
     work = {
-        "model": os.path.realpath(model),
+        "model": os.path.realpath(path),
         "options": config.model_dump(mode="json", include={"flips", "fast", "largest_component"}),
     }
     results = ResultFolder(config.output, work, config.overwrite)
     results.plan(
         [(file, key) for key, of in files.items() for file in of.every],
-        [*config.inputs, *(s.path for s in sources), model],
+        [*config.inputs, *(s.path for s in sources), path],
     )
-    outputs: list[dict[str, object]] = []
+    outputs: list[PredictedVolume] = []
     stopped = False
     for number, source in enumerate(sources, 1):
-        on_event(Phase(name="prediction", index=number, count=len(sources), detail=files[source.key].name))
+        own = files[source.key]
+        on_event(Phase(name="prediction", index=number, count=len(sources), detail=own.name))
         try:
-            nan_is_background = config.nan_is_background or description.tasks[0].nan_is_background
+            nan_is_background = config.nan_is_background or task.nan_is_background
             volume = read_volume(source.path, source.series, config.frame, config.spacing, nan_is_background)
             check_values(volume, source.path)
             result = predict_volume(
                 volume, segmenter, config.largest_component, config.probabilities, config.uncertainty,
                 config.slab_megabytes, on_event, stop,
             )  # fmt: skip
-            written = _segmentation(config, source, result, description.tasks[0], files[source.key], results, on_event)
-            outputs.append({"input": str(source.path), **written, **_written(result, files[source.key], results)})
+            segmentation = _segmentation(config, source, result, task, own, results, on_event)
+            outputs.append(_written(result, source, own, segmentation, results))
         except InputError as error:
             on_event(Message(level="error", text=f"{source.path}: {error.reason}"))
-            failed.append({"input": str(source.path), "reason": error.reason})
+            failed.append(FailedInput(input=source.path, reason=error.reason))
         except Stopped:
             stopped = True
             break
     if failed and not outputs and not stopped:
-        raise InputError(failed[0]["input"], failed[0]["reason"], f"{len(failed)} of {len(failed)} inputs failed.")
-    return Done(stopped=stopped, result={"outputs": outputs, "failed": failed})
+        raise InputError(failed[0].input, failed[0].reason, f"{len(failed)} of {len(failed)} inputs failed.")
+    return Done(stopped=stopped, result=PredictResult(outputs=outputs, failed=failed))
 
 
-def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Source], list[dict[str, str]]]:
+def _segmenter(config: PredictConfig, model: Model, on_event: OnEvent) -> Segmenter:
+    if model.description.kind != "segmentation":
+        raise ModelFileError(config.model, "is a pretrained network, not a segmentation model", "Fine-tune it first.")
+    if config.flips and not model.description.mirrored:
+        on_event(Message(level="warning", text="Test-time flips are left out: the model was trained without mirroring"))
+    return Segmenter(*model, chosen_device(config.device), config.batch_size, config.flips, config.fast)
+
+
+def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Source], list[FailedInput]]:
     """Returns the volumes that the inputs name, each with a name of its own, and what could not be used and why.
 
     Results of earlier predictions in a folder are no inputs, as far as its record names them; a file that is named
@@ -134,13 +140,13 @@ def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Sou
         OutputError: a folder's record of results cannot be read.
     """
     found: list[Source] = []
-    failed: list[dict[str, str]] = []
+    failed: list[FailedInput] = []
     for path in inputs:
         if path.is_file():
             found.append(Source(path, stem_of(path)))
             continue
         if not path.is_dir():
-            failed.append({"input": str(path), "reason": "there is no such file or folder"})
+            failed.append(FailedInput(input=path, reason="there is no such file or folder"))
             continue
         written = sources_of(path)
         volumes = sorted(f for f in path.iterdir() if f.is_file() and is_volume(f.name))
@@ -148,7 +154,7 @@ def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Sou
         if len(files) < len(volumes):
             results = f"{counted(len(volumes) - len(files), 'result')} of earlier predictions"
             if not files:
-                failed.append({"input": str(path), "reason": f"holds {results}, and no other volume"})
+                failed.append(FailedInput(input=path, reason=f"holds {results}, and no other volume"))
                 continue
             on_event(Message(level="warning", text=f"{path}: left out: {results}"))
         found += [Source(f, stem_of(f)) for f in files]
@@ -156,13 +162,13 @@ def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Sou
             try:
                 series = series_in(path)
             except HSSLError as error:
-                failed.append({"input": str(path), "reason": str(error)})
+                failed.append(FailedInput(input=path, reason=str(error)))
                 continue
             name = path.name if path.name not in ("", "..") else Path(os.path.realpath(path)).name
             found += [Source(Path(s.folder), f"{name}_{n}" if len(series) > 1 else name, s.uid)
                       for n, s in enumerate(series, 1)]  # fmt: skip
             if not series:
-                failed.append({"input": str(path), "reason": "holds no volume"})
+                failed.append(FailedInput(input=path, reason="holds no volume"))
     if not found and not failed:
         raise ConfigurationError("there is nothing to predict")
     return _distinct(found), failed
@@ -258,10 +264,10 @@ def _segmentation(
     files: Files,
     results: ResultFolder,
     on_event: OnEvent,
-) -> dict[str, object]:
+) -> Path | None:
     """Writes the label map of a DICOM series as DICOM SEG; a series that lacks what that needs is told of."""
     if files.segmentation is None:
-        return {}
+        return None
     try:
         series = series_of_file(source.path) if source.series is None else find_series(source.path, source.series)
         with results.writing(files.segmentation) as temporary:
@@ -269,22 +275,26 @@ def _segmentation(
     except InputError as error:
         text = f"{source.path}: no DICOM segmentation was written, only {files.label_map.name}: {error.reason}"
         on_event(Message(level="warning", text=text))
-        return {}
-    return {"dicom_segmentation": str(files.segmentation)}
+        return None
+    return files.segmentation
 
 
-def _written(result: Prediction, files: Files, results: ResultFolder) -> dict[str, object]:
-    paths: dict[str, object] = {"label_map": str(files.label_map)}
+def _written(
+    result: Prediction, source: Source, files: Files, segmentation: Path | None, results: ResultFolder
+) -> PredictedVolume:
     if files.uncertainty is not None and result.uncertainty is not None:
-        paths["uncertainty"] = str(files.uncertainty)
         with results.writing(files.uncertainty) as temporary:
             write_volume(result.uncertainty, temporary)
-    if files.probabilities:
-        for name, file in files.probabilities.items():
-            with results.writing(file) as temporary:
-                write_volume(result.probabilities[name], temporary)
-        paths["probabilities"] = {name: str(file) for name, file in files.probabilities.items()}
+    for name, file in files.probabilities.items():
+        with results.writing(file) as temporary:
+            write_volume(result.probabilities[name], temporary)
     # The label map comes last: where it is, the rest is too.
     with results.writing(files.label_map) as temporary:
         write_volume(result.label_map, temporary)
-    return paths
+    return PredictedVolume(
+        input=source.path,
+        label_map=files.label_map,
+        dicom_segmentation=segmentation,
+        uncertainty=files.uncertainty,
+        probabilities=files.probabilities,
+    )

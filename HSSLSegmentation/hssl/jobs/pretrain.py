@@ -19,10 +19,11 @@ from ..models.run_folder import RunFolder
 from ..plural import counted
 from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.store import StoredVolume, build, clean, task_fingerprint
+from ..results import PretrainResult
 from ..workspace.catalogue import Catalogue
 
 
-def pretrain(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
+def pretrain(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done[PretrainResult]:
     """Pretrains a network (paper, sections 2 and 3).
 
     A run of that name that has a checkpoint is continued.
@@ -33,7 +34,7 @@ def pretrain(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
         stop: asked after every step.
 
     Returns:
-        The Done event, whose result has "run" (folder), "steps", "minutes" and "losses" (the last means).
+        The Done event with a `PretrainResult`.
 
     Raises:
         HSSLError: with the reason; what was trained so far is kept.
@@ -41,13 +42,15 @@ def pretrain(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
     Example:
         >>> from hssl import PretrainConfig, pretrain
         >>> done = pretrain(PretrainConfig(workspace=workspace, run="night", budget={"steps": 2}))
-        >>> done.result["steps"]
+        >>> done.result.steps
         2
     """
     return in_run(config, f"pretrain-{config.pretext}", _pretrained, on_event, stop)
 
 
-def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop) -> Done:
+def _pretrained(
+    config: PretrainConfig, run: RunFolder, processes: Processes, on_event: OnEvent, stop: Stop
+) -> Done[PretrainResult]:
     catalogue = Catalogue.load(config.workspace)
     # A task may have been renamed since the run began.
     wanted = [catalogue.task(name).name for name in config.tasks]
@@ -83,7 +86,7 @@ def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on
 
     stored = main_process_first(build_store, processes)
     if stored is None:
-        return Done(stopped=True, result={"run": str(run.path), "steps": 0, "minutes": 0.0, "losses": {}})
+        return Done(stopped=True, result=PretrainResult(run=run.path))
     fingerprints, volumes = stored
     if not volumes:
         raise ConfigurationError(
@@ -98,7 +101,7 @@ def _pretrained(config: PretrainConfig, run: RunFolder, processes: Processes, on
 
     dims = config.network.spatial_dims
     _, state, stopped = train_in_memory(make, dims, 2, config, run, processes, on_event, stop)
-    result = {"run": str(run.path), "steps": state.step, "minutes": state.seconds / 60, "losses": last_losses(state)}
+    result = PretrainResult(run=run.path, steps=state.step, minutes=state.seconds / 60, losses=last_losses(state))
     if processes.is_main and not stopped:
         run.write_result(result)
     return Done(stopped=stopped, result=result)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from ..configuration import SuggestConfig
 from ..errors import ConfigurationError, MemoryExhaustedError
@@ -16,19 +15,20 @@ from ..models.description import ModelDescription
 from ..models.device import chosen_device, out_of_memory, use_threads
 from ..models.find import find_model
 from ..models.inference import Segmenter
+from ..models.model import Model
 from ..models.model_file import load_model
 from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.store import Reader, StoredVolume, build, task_fingerprint
+from ..results import Suggestion, SuggestResult
 from ..workspace.catalogue import Catalogue, Task
-from ..workspace.suggestions import Suggestion, write_suggestions
+from ..workspace.suggestions import suggestions_path, write_suggestions
 
 
-def suggest(config: SuggestConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done:
+def suggest(config: SuggestConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done[SuggestResult]:
     """Ranks the unlabelled images of a task and writes `suggestions/<task>.json` into the workspace.
 
     Returns:
-        The Done event, whose result has "task", "model", "features" (the networks that were asked), "labelled" (number
-        of images), "suggestions" (id, rank, score, uncertainty, novelty: see `Suggestion`) and "file".
+        The Done event with a `SuggestResult`.
 
     Raises:
         HSSLError: a model cannot be used for the task, or every image of it is labelled.
@@ -37,21 +37,21 @@ def suggest(config: SuggestConfig, on_event: OnEvent = ignore, stop: Stop = neve
         >>> from hssl import suggest
         >>> from hssl.configuration import SuggestConfig
         >>> done = suggest(SuggestConfig(workspace=workspace, task="brain_mr", model="brain", count=1))
-        >>> [row["rank"] for row in done.result["suggestions"]]
+        >>> [suggestion.rank for suggestion in done.result.suggestions]
         [1]
     """
     use_threads(config.threads)
     try:
         return _suggested(config, on_event, stop)
     except Stopped:
-        return Done(stopped=True, result={"task": config.task, "suggestions": []})
+        return Done(stopped=True, result=SuggestResult(task=config.task))
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
         raise MemoryExhaustedError("a volume does not fit on the device", "Choose the CPU as the device.") from error
 
 
-def _suggested(config: SuggestConfig, on_event: OnEvent, stop: Stop) -> Done:
+def _suggested(config: SuggestConfig, on_event: OnEvent, stop: Stop) -> Done[SuggestResult]:
     catalogue = Catalogue.load(config.workspace)
     task = catalogue.task(config.task)
     catalogue.require(config.exclude, "to be left out")
@@ -61,14 +61,14 @@ def _suggested(config: SuggestConfig, on_event: OnEvent, stop: Stop) -> Done:
     if not unlabelled:
         raise ConfigurationError(f"task {task.name!r} has no usable image without a label", "Add more scans.")
     model = find_model(config.model, catalogue.workspace)
-    description, state = load_model(model)
+    loaded = load_model(model)
     device = chosen_device(config.device)
     segmenter: Segmenter | None = None
-    space_path, space_model = model, (description, state)
-    if description.kind == "segmentation":
-        _check_same_task(description, task, model)
-        segmenter = Segmenter(description, state, device)
-        space_path, space_model = _feature_model(config, catalogue, model, (description, state), on_event)
+    space_path, space_model = model, loaded
+    if loaded.description.kind == "segmentation":
+        _check_same_task(loaded.description, task, model)
+        segmenter = Segmenter(*loaded, device)
+        space_path, space_model = _feature_model(config, catalogue, model, loaded, on_event)
     space = FeatureSpace(*space_model, device)
 
     on_event(Phase(name="store", index=1, count=2))
@@ -82,17 +82,8 @@ def _suggested(config: SuggestConfig, on_event: OnEvent, stop: Stop) -> Done:
         raise ConfigurationError(f"no unlabelled image of task {task.name!r} could be read")
 
     on_event(Phase(name="suggestion", index=2, count=2))
-    reader = Reader()
-    meter = ProgressMeter(on_event, "suggestion", len(centres) + len(candidates))
     expected = _expected(segmenter.description.tasks[0], task, centres) if segmenter is not None else []
-    features: dict[str, np.ndarray] = {}
-    doubts: dict[str, float] = {}
-    for number, volume in enumerate([*centres, *candidates], 1):
-        features[volume.id] = space.of(reader.array(volume.path), volume.low, stop)
-        if segmenter is not None and volume.id in asked:
-            seen = asked[volume.id]
-            doubts[volume.id] = uncertainty_of(segmenter, reader.array(seen.path), seen.low, expected, stop)
-        meter.update(number, detail=volume.id)
+    features, doubts = _seen(space, segmenter, [*centres, *candidates], asked, expected, on_event, stop)
     ids = [v.id for v in candidates]
     # Of one patient one image is suggested: a further one would teach little more.
     whose = {id: catalogue.patient_of(catalogue.image(id)) for id in ids}
@@ -104,15 +95,39 @@ def _suggested(config: SuggestConfig, on_event: OnEvent, stop: Stop) -> Done:
         config.count if len(set(whose.values())) == len(ids) else len(ids),
     )
     suggestions = _one_of_each_patient(suggestions, whose, {catalogue.patient_of(i) for i in labelled}, config.count)
-    result = {
-        "task": task.name,
-        "model": str(model),
-        "features": str(space_path),
-        "labelled": len(centres),
-        "suggestions": [s.model_dump() for s in suggestions],
-    }
-    path = write_suggestions(catalogue.workspace, {**result, "catalogue": catalogue.content_hash()})
-    return Done(result={**result, "file": str(path)})
+    result = SuggestResult(
+        task=task.name,
+        model=model,
+        features=space_path,
+        labelled=len(centres),
+        suggestions=suggestions,
+        file=suggestions_path(catalogue.workspace, task.name),
+    )
+    write_suggestions(catalogue, result)
+    return Done(result=result)
+
+
+def _seen(
+    space: FeatureSpace,
+    segmenter: Segmenter | None,
+    volumes: Sequence[StoredVolume],
+    asked: dict[str, StoredVolume],
+    expected: Sequence[bool],
+    on_event: OnEvent,
+    stop: Stop,
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Returns by id the features of every volume, and the segmenter's doubt about those that it is asked about."""
+    reader = Reader()
+    meter = ProgressMeter(on_event, "suggestion", len(volumes))
+    features: dict[str, np.ndarray] = {}
+    doubts: dict[str, float] = {}
+    for number, volume in enumerate(volumes, 1):
+        features[volume.id] = space.of(reader.array(volume.path), volume.low, stop)
+        if segmenter is not None and volume.id in asked:
+            seen = asked[volume.id]
+            doubts[volume.id] = uncertainty_of(segmenter, reader.array(seen.path), seen.low, expected, stop)
+        meter.update(number, detail=volume.id)
+    return features, doubts
 
 
 def _one_of_each_patient(
@@ -135,14 +150,14 @@ def _feature_model(
     config: SuggestConfig,
     catalogue: Catalogue,
     model: Path,
-    loaded: tuple[ModelDescription, dict[str, Tensor]],
+    loaded: Model,
     on_event: OnEvent,
-) -> tuple[Path, tuple[ModelDescription, dict[str, Tensor]]]:
+) -> tuple[Path, Model]:
     """The network whose features are compared: the one that is named, else the model's start, else the model itself."""
     if config.features:
         path = find_model(config.features, catalogue.workspace)
         return path, load_model(path)
-    start = str(loaded[0].provenance.get("start", "scratch"))
+    start = str(loaded.description.provenance.get("start", "scratch"))
     if start != "scratch":
         try:
             path = find_model(start, catalogue.workspace)

@@ -28,7 +28,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from pydantic import ValidationError
 
@@ -37,6 +37,7 @@ from ..files import read_json, remove_unfinished, sha256, whole_file
 from ..names import safe_name
 from ..outputs import check_outputs
 from ..plural import counted
+from ..results import Result
 from ..workspace.catalogue import FILE_NAME
 from . import bundle
 from .description import MODEL_SCHEMA, ModelDescription
@@ -237,30 +238,44 @@ def load_model(path: str | Path) -> Model:
     return Model(description, content["network"])
 
 
-def describe(path: str | Path) -> dict[str, Any]:
-    """Returns what there is to know of a model file or a run folder, as plain values.
+class DescribedModel(Result):
+    """What there is to know of a model file or a run folder.
 
-    Keys: "path", "kind" ("pretrained" or "segmentation"), "bytes" and "description"; for a run also "checkpoint",
-    "config" and, once it has ended, "result".
+    Attributes:
+        bytes: size of the model file, or of the run's checkpoint.
+        checkpoint, config, result: of a run: the checkpoint's name, and what its files hold; no result before its end.
+    """
+
+    path: Path
+    kind: Literal["pretrained", "segmentation"]
+    bytes: int
+    description: ModelDescription
+    checkpoint: str | None = None
+    config: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+
+
+def describe(path: str | Path) -> DescribedModel:
+    """Returns what there is to know of a model file or a run folder.
 
     Raises:
         InputError: it is neither, or damaged.
     """
     path = Path(path)
-    found: dict[str, Any] = {"path": str(path)}
-    if path.is_dir():
-        description, _ = _checkpoint(path)
-        file = path / _checkpoint_name(path)
-        found |= {"checkpoint": file.name, "config": read_json(path / CONFIG)}
-        if (path / RESULT).exists():
-            found["result"] = read_json(path / RESULT)
-    else:
-        description, file = read_description(path), path
-    return found | {
-        "kind": description.kind,
-        "bytes": file.stat().st_size,
-        "description": description.model_dump(mode="json"),
-    }
+    if not path.is_dir():
+        description = read_description(path)
+        return DescribedModel(path=path, kind=description.kind, bytes=path.stat().st_size, description=description)
+    description, _ = _checkpoint(path)
+    file = path / _checkpoint_name(path)
+    return DescribedModel(
+        path=path,
+        kind=description.kind,
+        bytes=file.stat().st_size,
+        description=description,
+        checkpoint=file.name,
+        config=read_json(path / CONFIG),
+        result=read_json(path / RESULT) if (path / RESULT).exists() else None,
+    )
 
 
 def _checkpoint_name(run_folder: Path) -> str:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -63,22 +64,12 @@ def plane_mean(
         yield lambda first, last: torch.cat(list(parts(array, first, last)), 1)
         return
     with tempfile.TemporaryFile() as file:
-        kept: list[np.memmap] = []
-        channels = segmenter.description.out_channels
+        kept: list[np.ndarray] = []
         for axis in segmenter.planes[1:]:
             view = slices_along(array, axis)
-            begin = file.tell()
-            for part in parts(view, 0, len(view)):
-                try:
-                    file.write(part.transpose(0, 1).half().contiguous().numpy().tobytes())
-                    file.flush()
-                except OSError as error:
-                    raise OutputError(
-                        Path(tempfile.gettempdir()), f"cannot be written: {error.strerror or error}",
-                        "Predict in one plane only, or free some space.",
-                    ) from error  # fmt: skip
             count, rows, columns = view.shape
-            stored = np.memmap(file, np.float16, "r", begin, (count, channels, rows, columns))
+            shape = (count, segmenter.description.out_channels, rows, columns)
+            stored = _kept(file, parts(view, 0, count), shape)
             kept.append(np.moveaxis(stored.transpose(1, 0, 2, 3), 1, 1 + axis))
 
         def of_slices(first: int, last: int) -> Tensor:
@@ -91,6 +82,25 @@ def plane_mean(
             yield of_slices
         finally:
             kept.clear()  # or the file could not go, on some systems
+
+
+def _kept(file: IO[bytes], parts: Iterator[Tensor], shape: tuple[int, int, int, int]) -> np.ndarray:
+    """Appends the probabilities of the slices of a plane to the file; returns them as they lie there, slices first.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    begin = file.tell()
+    for part in parts:
+        try:
+            file.write(part.transpose(0, 1).half().contiguous().numpy().tobytes())
+            file.flush()
+        except OSError as error:
+            raise OutputError(
+                Path(tempfile.gettempdir()), f"cannot be written: {error.strerror or error}",
+                "Predict in one plane only, or free some space.",
+            ) from error  # fmt: skip
+    return np.memmap(file, np.float16, "r", begin, shape)
 
 
 def slices_in_planes(segmenter: Segmenter, shape: tuple[int, int, int]) -> int:

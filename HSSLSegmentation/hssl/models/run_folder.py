@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from ..configuration import FinetuneConfig, PretrainConfig, RunConfig
 from ..errors import ConfigurationError, InputError, OutputError
@@ -19,21 +19,9 @@ from ..events import Event, Message, OnEvent, Phase
 from ..files import read_json, remove_unfinished, whole_file, write_json, write_text
 from ..locks import FolderLock
 from ..names import safe_name
+from ..results import FinetuneResult, PretrainResult
 
 LAST, BEST, CONFIG, METRICS, RESULT, LOG = "last.pt", "best.pt", "config.json", "metrics.csv", "result.json", "log.txt"
-
-
-class RunResult(BaseModel):
-    """What a run that came to its end says of itself, in `result.json`."""
-
-    model_config = ConfigDict(extra="allow")
-
-    steps: int
-    minutes: float
-    validation_dice: float | None = None
-    """None where nothing was validated on, and for a pretraining."""
-    cases: list[str] = []
-    """Ids of the labelled images that a fine-tuning trained on."""
 
 
 RESERVED = ("scratch", "general")
@@ -121,19 +109,22 @@ class RunFolder:
         with open(path, newline="", encoding="utf-8") as file:
             return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
 
-    def write_result(self, result: dict[str, Any]) -> None:
+    def write_result(self, result: PretrainResult | FinetuneResult) -> None:
         """Writes `result.json`, which says that the run came to its end."""
-        write_json(self.path / RESULT, result)
+        write_json(self.path / RESULT, result.model_dump(mode="json"))
 
-    def read_result(self) -> RunResult:
+    def read_result(self) -> PretrainResult | FinetuneResult:
         """Returns the result of a finished run.
 
         Raises:
-            InputError: it is absent or damaged.
+            InputError: it or the run's configuration is absent or damaged.
         """
         path = self.path / RESULT
+        values = read_json(path)
+        kind = PretrainResult if self.read_config().kind == "pretrain" else FinetuneResult
         try:
-            return RunResult.model_validate(read_json(path))
+            # The workspace may have been moved since.
+            return kind.model_validate({**values, "run": self.path} if isinstance(values, dict) else values)
         except ValidationError as error:
             raise InputError(path, f"is not the result of a run: {error.errors()[0]['msg']}") from error
 

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from ..errors import InputError
 from ..files import read_json, sha256_of, write_json
 from ..names import safe_name
 from ..outputs import check_outputs
+from ..results import Suggestion, SuggestResult
 from .catalogue import Catalogue
-
-
-class Suggestion(BaseModel):
-    """An image that is worth a label (see `hssl.jobs.suggest`)."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    rank: int
-    """1 is to be labelled first."""
-    score: float
-    """0 to 1: the share of the unlabelled images, as uncertain as each is, that its label newly covers."""
-    uncertainty: float | None
-    """0 (sure) to 1; None without a fine-tuned model."""
-    novelty: float | None
-    """Distance to the nearest image that is labelled or has a better rank; None where there is none."""
-
 
 _rows = TypeAdapter(list[Suggestion])
 
@@ -41,16 +24,16 @@ def suggestions_path(workspace: Path, task: str) -> Path:
     return workspace / "suggestions" / f"{name}.json"
 
 
-def write_suggestions(workspace: Path, result: dict[str, Any]) -> Path:
-    """Keeps the result of `hssl.jobs.suggest`, whole or not at all; returns the file.
+def write_suggestions(catalogue: Catalogue, result: SuggestResult) -> None:
+    """Keeps what was suggested for a task, whole or not at all, in the file of `suggestions_path`.
 
     Raises:
         OutputError: a file of that name is none of ours, or cannot be written.
     """
-    path = suggestions_path(workspace, result["task"])
+    path = suggestions_path(catalogue.workspace, result.task)
     check_outputs([path], [], own=_is_own)
-    write_json(path, result)
-    return path
+    values = result.model_dump(mode="json", exclude={"file"})
+    write_json(path, {**values, "catalogue": catalogue.content_hash()})
 
 
 def _is_own(path: Path) -> bool:

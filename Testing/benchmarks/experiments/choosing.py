@@ -56,5 +56,5 @@ def _asked(
                 "threads": runner.preset.threads,
             }
         )
-        write_json(path, suggest(config).result["suggestions"])
+        write_json(path, [row.model_dump() for row in suggest(config).result.suggestions])
     return [row["id"] for row in read_json(path)]

@@ -83,23 +83,23 @@ def _round(
     run = f"after-{len(labelled)}-{sha256_of([labelled, start, asdict(settings)])[:8]}"
     values = {**common, "cases": labelled, "start": start, "seed": draw, "run": run}
     done = finetune(FinetuneConfig.checked({**values, "budget": {"steps": settings.steps}}))
-    model = Path(done.result["run"])
+    model = done.result.run
     images = [data.catalogue.image(case) for case in data.test(task, settings.test_cases)]
     with torch.inference_mode():
         tested = evaluate_on_cases(model, data.catalogue, images, "auto", ignore, never)
-    cases = {image.id: summary_of([r for r in tested if r.case == image.id])["mean_dice"] for image in images}
+    cases = {image.id: summary_of([r for r in tested if r.case == image.id]).mean_dice for image in images}
     drafts = []
     if following:
         asked = suggest(SuggestConfig.checked({**common, "model": str(model), "count": following}))
-        for suggested in asked.result["suggestions"]:
-            drafts.append({"case": suggested["id"], **_corrected(data, model, suggested["id"], settings)})
+        for suggested in asked.result.suggestions:
+            drafts.append({"case": suggested.id, **_corrected(data, model, suggested.id, settings)})
     return {
-        "dice": summary_of(tested)["mean_dice"],
+        "dice": summary_of(tested).mean_dice,
         "cases": cases,
         "drafts": drafts,
         "labelled": labelled,
         "run": str(model),
-        **{key: done.result[key] for key in ("minutes", "steps", "precision")},
+        **done.result.model_dump(include={"minutes", "steps", "precision"}),
     }
 
 
@@ -110,7 +110,7 @@ def _corrected(data: Data, model: Path, case: str, settings: Settings) -> dict[s
     assert label is not None
     output = model / "drafts"
     config = PredictConfig(model=model, inputs=[scan], output=output, overwrite=True, threads=settings.threads)
-    draft = read_label_map(Path(predict(config).result["outputs"][0]["label_map"]))
+    draft = read_label_map(predict(config).result.outputs[0].label_map)
     truth = read_label_map(label)
     shutil.rmtree(output)
     arrays = [sitk.GetArrayViewFromImage(one) for one in (draft, truth)]

@@ -230,7 +230,7 @@ class Runner:
         except NumericalError as error:
             _say(str(error))
             return {"measured": {**NEVER_TESTED, "failed": str(error)}}
-        folder = Path(done.result["run"])
+        folder = done.result.run
         images = [self.data.catalogue.image(case) for case in trial.test]
         with torch.inference_mode():
             rows = evaluate_on_cases(folder, self.data.catalogue, images, config.device, ignore, never)
@@ -241,9 +241,9 @@ class Runner:
             "dice": _mean(list(cases.values())),
             "classes": {name: _mean([r.dice for r in rows if r.class_name == name]) for name in names},
             "cases": cases,
-            **{key: done.result[key] for key in ("minutes", "steps", "precision")},
+            **done.result.model_dump(include={"minutes", "steps", "precision"}),
         }
-        training = {key: value for key, value in done.result.items() if key != "run"}
+        training = done.result.model_dump(mode="json", exclude={"run"})
         return {"training": training, "measured": measured}
 
     def _precision(self) -> str:
@@ -255,8 +255,8 @@ class Runner:
                 {**self._finetuning(trial), "run": f"trial-{self._path(trial).stem}-{os.getpid()}"}
             )
             done = finetune(config, _warnings)
-            shutil.rmtree(done.result["run"])
-            write_json(path, done.result["precision"])
+            shutil.rmtree(done.result.run)
+            write_json(path, done.result.precision)
         return str(read_json(path))
 
 

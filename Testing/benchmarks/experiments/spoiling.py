@@ -109,13 +109,19 @@ def checked(data: Path | None, folder: Path, source: str, seed: int, recipe: dic
     spoiled: dict[str, str] = read_json(workspace / "spoiled.json")
     values = {**recipe, "workspace": workspace, "task": source, "seed": seed}
     done = check_labels(CheckLabelsConfig.checked({"finetune": values, "name": "check"}))
-    rows = done.result["rows"]
-    ranks = {row["id"]: rank for rank, row in enumerate(rows, 1)}
-    by_dice = {row["id"]: rank for rank, row in enumerate(sorted(rows, key=lambda row: row["dice"]), 1)}
+    rows = done.result.rows
+    ranks = {row.id: rank for rank, row in enumerate(rows, 1)}
+    by_dice = {row.id: rank for rank, row in enumerate(sorted(rows, key=lambda row: row.dice), 1)}
     found = [
         {"case": case, "way": way, "rank": ranks[case], "rank_by_dice": by_dice[case]} for case, way in spoiled.items()
     ]
-    return {"source": source, "seed": seed, "labels": len(rows), "spoiled": found, "checked": rows}
+    return {
+        "source": source,
+        "seed": seed,
+        "labels": len(rows),
+        "spoiled": found,
+        "checked": [row.model_dump(mode="json") for row in rows],
+    }
 
 
 def _spoiled(data: Path | None, workspace: Path, source: str, seed: int) -> dict[str, str]:

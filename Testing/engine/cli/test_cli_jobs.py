@@ -21,7 +21,7 @@ TEXTS = {
     "level": ["task=3"],
     "planes": ["one"],
     "seeds": ["3", "4"],
-    "labels": ["2"],
+    "case_count": ["2"],
     "size": ["medium"],
     "dims": ["3"],
     "unlabelled": ["none"],
@@ -116,12 +116,14 @@ def test_a_3d_network_takes_volumes_unless_told_otherwise(asked):
 
 def test_ids_come_from_files_too(asked, tmp_path):
     (tmp_path / "ids").write_text("a\nb\n")
-    run("finetune", "five", "--case", "c", "--case", f"@{tmp_path / 'ids'}", "--labels", "3")
+    run("finetune", "five", "--case", "c", "--case", f"@{tmp_path / 'ids'}", "--case-count", "3")
     assert asked[0]["cases"] == ["c", "a", "b"] and asked[0]["case_count"] == 3
 
 
 def test_compare_passes_its_recipe_on(asked):
-    run("compare", "five", "--task", "t", "--start", "night", "--labels", "1", "--labels", "5", "--minutes", "2")
+    run(
+        "compare", "five", "--task", "t", "--start", "night", "--case-count", "1", "--case-count", "5", "--minutes", "2"
+    )
     assert asked[0] == {
         "finetune": {"workspace": Path("five"), "task": "t", "budget": {"minutes": 2.0}},
         "start": "night",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,7 +29,7 @@ def test_the_phases_come_in_order_and_the_result_last(demo):
 
 
 def test_there_is_a_report_with_both_starts_and_pictures(demo):
-    page = Path(demo[0].result["report"]).read_text()
+    page = demo[0].result.report.read_text()
     assert "% pretrained" in page and "% from scratch" in page
     assert page.count('<figure class="slices">') >= 1
     assert "3 painted slices of each structure" in page and "% HSSL" in page
@@ -41,7 +40,7 @@ def test_there_is_a_report_with_both_starts_and_pictures(demo):
 
 
 def test_painted_slices_are_filled_on_test_cases_as_they_were_painted(demo):
-    workspace = Path(demo[0].result["workspace"])
+    workspace = demo[0].result.workspace
     files = {way: sorted((workspace / "predictions" / "slices" / way).glob("*.nii.gz")) for way in WAYS}
     assert files[FILLED] and [p.name for p in files[FILLED]] == [p.name for p in files[INTERPOLATED]]
     for path in files[FILLED]:
@@ -52,7 +51,7 @@ def test_painted_slices_are_filled_on_test_cases_as_they_were_painted(demo):
             there = np.flatnonzero((truth == value).any(tuple(a for a in range(3) if a != axis)))
             first = np.moveaxis(truth == value, axis, 0)[there[0]]
             assert set(np.unique(np.moveaxis(found, axis, 0)[there[0]][first])) >= {value}
-    assert set(WAYS) <= set(demo[0].result["dice"])
+    assert set(WAYS) <= set(demo[0].result.dice)
 
 
 def test_a_ball_is_interpolated_between_its_slices_and_not_beyond_them():
@@ -68,19 +67,19 @@ def test_a_ball_is_interpolated_between_its_slices_and_not_beyond_them():
 
 def test_test_cases_are_seen_by_no_training(demo):
     result = demo[0].result
-    runs = Path(result["workspace"]) / "runs"
+    runs = result.workspace / "runs"
     tested = {path.name.removesuffix(".nii.gz") for path in (runs.parent / "predictions" / "truth").glob("*.gz")}
     pretraining = json.loads((runs / "pretraining" / "config.json").read_text())
     assert tested and tested <= set(pretraining["exclude"])
-    for row in result["rows"]:
-        assert not tested & set(row["cases"]) and len(row["cases"]) <= LABELLED
+    for row in result.rows:
+        assert not tested & set(row.cases) and len(row.cases) <= LABELLED
 
 
 def test_both_starts_had_the_same_cases_and_predictions_lie_on_the_sources_grids(demo):
     result = demo[0].result
-    assert {r["start"] for r in result["rows"]} == {"scratch", "pretrained"}
-    assert len({tuple(sorted(r["cases"])) for r in result["rows"]}) == 1
-    workspace = Path(result["workspace"])
+    assert {r.start for r in result.rows} == {"scratch", "pretrained"}
+    assert len({tuple(sorted(r.cases)) for r in result.rows}) == 1
+    workspace = result.workspace
     catalogue = Catalogue.load(workspace)
     for path in (workspace / "predictions" / "pretrained").glob("*.nii.gz"):
         source = catalogue.image_path(catalogue.image(path.name.removesuffix(".nii.gz")))
@@ -91,7 +90,7 @@ def test_both_starts_had_the_same_cases_and_predictions_lie_on_the_sources_grids
 
 
 def test_every_task_is_in_the_catalogue_with_its_group_and_classes(demo):
-    catalogue = Catalogue.load(demo[0].result["workspace"])
+    catalogue = Catalogue.load(demo[0].result.workspace)
     assert len(catalogue.tasks) >= 3 and not catalogue.refused
     task = catalogue.task(TASK)
     assert task.group == "brain MR" and [c.name for c in task.classes][0] == "lateral ventricle"

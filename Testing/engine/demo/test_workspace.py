@@ -16,7 +16,7 @@ def test_a_sample_workspace_has_labelled_and_unlabelled_scans_in_groups_and_can_
     done = sample(tmp_path / "made here", "tiny")
     moved = (tmp_path / "made here").rename(tmp_path / "moved")
     catalogue = Catalogue.load(moved)
-    assert done.result["images"] == len(catalogue.images)
+    assert done.result.images == len(catalogue.images)
     assert catalogue.usable(labelled=True) and catalogue.usable(labelled=False)
     assert len({catalogue.group_of(task.name) for task in catalogue.tasks}) == 3
     assert all(catalogue.image_path(image).is_file() for image in catalogue.images)

@@ -15,6 +15,7 @@ from hssl.interactive.slice_features import SliceFeatures
 from hssl.interactive.slice_pieces import one_piece_on_slices
 from hssl.interactive.slice_priors import Plane
 from hssl.models.description import ModelDescription
+from hssl.models.model import Model
 from hssl.models.network import build_network
 from hssl.preprocessing.fingerprint import Fingerprint
 from hssl.workspace.catalogue import Task
@@ -46,14 +47,14 @@ def dice(result: sitk.Image, truth: np.ndarray, value: int = 1) -> float:
     return 2 * (found & truth).sum() / (found.sum() + truth.sum())
 
 
-def model(norm: str = "instance") -> tuple[ModelDescription, dict[str, torch.Tensor]]:
+def model(norm: str = "instance") -> Model:
     network = NetworkConfig(norm=norm)
     torch.manual_seed(0)
     description = ModelDescription(
         kind="pretrained", name="m", network=network, patch_size=(32, 32), tasks=[Task(name="t")], out_channels=3,
         fingerprints={"t": Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="percentiles", median_size=(9, 9, 9))},
     )  # fmt: skip
-    return description, build_network(network, 3).state_dict()
+    return Model(description, build_network(network, 3).state_dict())
 
 
 SLICES = [Plane(0, i) for i in (1, 8, 15, 22)]

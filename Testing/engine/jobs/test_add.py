@@ -56,7 +56,7 @@ def test_a_dry_run_tells_pairs_and_counts_and_writes_nothing(workspace, data):
     config = AddConfig(workspace=workspace, source=data, task="t", dry_run=True)
     result = add(config, events.append).result
     assert (workspace / "dataset.json").read_bytes() == before
-    assert result["text"].splitlines() == [
+    assert result.text.splitlines() == [
         f"folder {data}, for task t: 5 images, 3 with a label, 1 file not read: 1 .txt",
         "  case0.nii.gz ← case0_seg.nii.gz",
         "  case1.nii.gz ← case1_seg.nii.gz",
@@ -66,19 +66,19 @@ def test_a_dry_run_tells_pairs_and_counts_and_writes_nothing(workspace, data):
         "Task t: 4 images, 3 with a label, 1 in doubt (probably masks; not used until confirmed), 1 refused, "
         "1 file not read: 1 .txt",
     ]
-    assert plan(config).lines == result["text"].splitlines()[:4]
+    assert plan(config).lines == result.text.splitlines()[:4]
     assert [e.text for e in events if isinstance(e, Message)][:4] == plan(config).lines
 
 
 def test_what_comes_in_is_counted_and_masks_in_doubt_are_not_used(workspace, data):
     shutil.copy(data / "case0_seg.nii.gz", data / "other.nii.gz")
     result = add(AddConfig(workspace=workspace, source=data, task="t", check=True)).result
-    assert result["in_doubt"] == ["other"]
-    assert result["text"].startswith("Task t: 4 images (4 added), 3 with a label, 1 in doubt")
+    assert [one.id for one in result.in_doubt] == ["other"]
+    assert result.text.startswith("Task t: 4 images (4 added), 3 with a label, 1 in doubt")
     assert len(Catalogue.load(workspace).usable("t")) == 3
     with Catalogue.editing(workspace) as catalogue:
         catalogue.confirm_images(["other"])
-    assert add(AddConfig(workspace=workspace, source=data, task="t", check=True)).result["unchanged"] == 4
+    assert add(AddConfig(workspace=workspace, source=data, task="t", check=True)).result.unchanged == 4
     assert len(Catalogue.load(workspace).usable("t")) == 4
 
 
@@ -86,10 +86,8 @@ def test_labels_that_cannot_be_used_are_counted(workspace, data):
     probabilities = sitk.GetImageFromArray(np.linspace(0, 1, np.prod(SHAPE)).reshape(SHAPE).astype(np.float32))
     sitk.WriteImage(probabilities, str(data / "case0_seg.nii.gz"))
     result = add(AddConfig(workspace=workspace, source=data, task=" t ", check=True)).result
-    assert result["text"].startswith(
-        "Task t: 3 images (3 added), 3 with a label (1 of them cannot be used), 0 in doubt"
-    )
-    assert [p["id"] for p in result["problems"]] == ["case0"]
+    assert result.text.startswith("Task t: 3 images (3 added), 3 with a label (1 of them cannot be used), 0 in doubt")
+    assert [p.id for p in result.problems] == ["case0"]
 
 
 def test_the_label_of_a_copy_is_not_lost(workspace, data, tmp_path):
@@ -99,15 +97,15 @@ def test_the_label_of_a_copy_is_not_lost(workspace, data, tmp_path):
         shutil.copy(data / f"case{n}.nii.gz", tmp_path / "pool" / f"scan{n}.nii.gz")
     add(AddConfig(workspace=workspace, source=tmp_path / "pool", task="t", check=True))
     result = add(AddConfig(workspace=workspace, source=data, task="t", check=True)).result
-    assert result["changed"] == ["scan0", "scan1", "scan2"] and not result["added"]
-    assert "takes its label" in result["duplicates"][0]["reason"]
+    assert result.changed == ["scan0", "scan1", "scan2"] and not result.added
+    assert "takes its label" in result.duplicates[0].reason
     catalogue = Catalogue.load(workspace)
     assert [i.id for i in catalogue.usable("t", labelled=True)] == ["scan0", "scan1", "scan2"]
     assert catalogue.label_path(catalogue.image("scan1")) == data / "case1_seg.nii.gz"
     # A label that is there stays, and the other is told of.
     shutil.copytree(data, tmp_path / "reader2")
     again = add(AddConfig(workspace=workspace, source=tmp_path / "reader2", task="t", check=True)).result
-    assert not again["changed"] and "reader2/case0_seg.nii.gz is left aside" in again["duplicates"][0]["reason"]
+    assert not again.changed and "reader2/case0_seg.nii.gz is left aside" in again.duplicates[0].reason
     assert Catalogue.load(workspace).image("scan1").label == catalogue.image("scan1").label
 
 
@@ -144,13 +142,13 @@ def test_data_that_was_moved_is_recognised_and_keeps_its_ids(workspace, data, tm
     (tmp_path / "moved" / "case1.nii.gz").rename(tmp_path / "moved" / "renamed.nii.gz")
     (tmp_path / "moved" / "case1_seg.nii.gz").rename(tmp_path / "moved" / "renamed_seg.nii.gz")
     result = add(AddConfig(workspace=workspace, source=tmp_path / "moved", task="t")).result
-    assert (result["relinked"], result["added"]) == (["case0", "case2", "case1"], [])
+    assert (result.relinked, result.added) == (["case0", "case2", "case1"], [])
     after = Catalogue.load(workspace)
     assert after.image("case1").image == "../moved/renamed.nii.gz"
     assert after.image("case1").label == "../moved/renamed_seg.nii.gz"
     assert after.image("case1").patient == "miller"
     assert len(after.usable("t", labelled=True)) == 3
-    assert add(AddConfig(workspace=workspace, source=tmp_path / "moved", task="t")).result["unchanged"] == 3
+    assert add(AddConfig(workspace=workspace, source=tmp_path / "moved", task="t")).result.unchanged == 3
 
 
 def test_a_label_that_was_deleted_or_changed_is_noticed(workspace, data):
@@ -160,12 +158,12 @@ def test_a_label_that_was_deleted_or_changed_is_noticed(workspace, data):
     write(data / "unused.nii.gz", 9, data / "case1_seg.nii.gz")
     (data / "unused.nii.gz").unlink()
     result = add(config).result
-    assert result["changed"] == ["case0", "case1"]
+    assert result.changed == ["case0", "case1"]
     after = Catalogue.load(workspace)
     assert "No such file" in (after.image("case0").label_problem or "")
     assert (after.image("case1").label_problem, after.image("case1").checked) == (None, "")
     assert [i.id for i in after.usable("t", labelled=True)] == ["case1", "case2"]
-    assert add(config).result["unchanged"] == 3
+    assert add(config).result.unchanged == 3
     write(data / "unused.nii.gz", 0, data / "case0_seg.nii.gz")
     (data / "unused.nii.gz").unlink()
     add(config)
@@ -180,7 +178,7 @@ def test_a_label_that_was_set_by_hand_stays(workspace, data, tmp_path):
     shutil.copy(data / "case0_seg.nii.gz", tmp_path / "mine.nii.gz")
     relabel(workspace, "case0", tmp_path / "mine.nii.gz")
     write(data / "case0.nii.gz", 77)
-    assert add(config).result["changed"] == ["case0"]
+    assert add(config).result.changed == ["case0"]
     assert Catalogue.load(workspace).image("case0").label == "../mine.nii.gz"
 
 
@@ -192,14 +190,14 @@ def test_modalities_are_not_mixed_without_a_word(workspace, tmp_path):
         add(config)
     assert Catalogue.load(workspace).tasks == []
     result = add(config.model_copy(update={"modality": "MR", "task": "liver MR"})).result
-    assert len(result["added"]) == 1
-    assert [r["reason"] for r in result["refused"]] == ["is CT, and MR was asked for"]
+    assert len(result.added) == 1
+    assert [r.reason for r in result.refused] == ["is CT, and MR was asked for"]
     assert Catalogue.load(workspace).task("liver MR").modality == "MR"
-    assert len(add(config.model_copy(update={"mixed": True})).result["added"]) == 2
+    assert len(add(config.model_copy(update={"mixed": True})).result.added) == 2
     ct = AddConfig(workspace=workspace, source=tmp_path / "chaos" / "1" / "CT", task="liver MR")
     with pytest.raises(ConfigurationError, match="would mix"):
         add(ct)
-    assert len(add(ct.model_copy(update={"mixed": True})).result["added"]) == 1
+    assert len(add(ct.model_copy(update={"mixed": True})).result.added) == 1
 
 
 def test_dicom_tells_the_patient_without_naming_them(workspace, tmp_path):
@@ -225,7 +223,7 @@ def test_patients_come_from_names_and_from_the_user_who_wins(workspace, tmp_path
         write(tmp_path / "data" / f"{name}.nii.gz", n)
     config = AddConfig(workspace=workspace, source=tmp_path / "data", task="t")
     result = add(config).result
-    assert "3 images (3 added), 0 with a label, of 2 patients" in result["text"]
+    assert "3 images (3 added), 0 with a label, of 2 patients" in result.text
     assert [i.patient for i in Catalogue.load(workspace).images] == ["p1", "p1", ""]
     add(config.model_copy(update={"patient": "{patient}_*"}))
     assert [i.patient for i in Catalogue.load(workspace).images] == ["p1", "p1", "p2"]
@@ -260,13 +258,13 @@ def test_a_preview_shows_what_is_in_doubt_and_the_user_decides(workspace, data):
     shutil.copy(data / "case1_seg.nii.gz", data / "second.nii.gz")
     config = AddConfig(workspace=workspace, source=data, task="t")
     result = add(config.model_copy(update={"dry_run": True})).result
-    assert [one["path"] for one in result["in_doubt"]] == ["first.nii.gz", "second.nii.gz"]
-    picture = imread(io.BytesIO(base64.b64decode(result["in_doubt"][0]["picture"])))
+    assert [one.path for one in result.in_doubt] == ["first.nii.gz", "second.nii.gz"]
+    picture = imread(io.BytesIO(base64.b64decode(result.in_doubt[0].picture)))
     assert picture.shape[:2] == SHAPE[1:]
     # In grey, the outline of the mask excepted.
     outlined = (picture[..., 0] != picture[..., 2]).mean()
     assert 0 < outlined < 0.6
-    assert "pattern" in result["needs"]
+    assert "pattern" in result.needs
     add(config.model_copy(update={"leave_out": ["first.nii.gz"], "confirm": ["second.nii.gz"]}))
     catalogue = Catalogue.load(workspace)
     assert [i.id for i in catalogue.usable("t")] == ["case0", "case1", "case2", "second"]
@@ -283,8 +281,8 @@ def test_a_preview_names_the_structures_and_what_the_source_needs(workspace, tmp
             write(tmp_path / "other.nii.gz", n, mask)
     config = AddConfig(workspace=workspace, source=tmp_path / "tots", task="t", dry_run=True)
     result = add(config).result
-    assert {s["name"]: s["count"] for s in result["structures"]} == {"liver": 2, "spleen": 1}
-    assert "structures" in result["needs"] and "labels" not in result["needs"]
+    assert {s.name: s.count for s in result.structures} == {"liver": 2, "spleen": 1}
+    assert "structures" in result.needs and "labels" not in result.needs
     write(tmp_path / "plain" / "a.nii.gz", 1)
     result = add(config.model_copy(update={"source": tmp_path / "plain"})).result
-    assert {"labels", "label_pattern"} <= {*result["needs"]} and "structures" not in result["needs"]
+    assert {"labels", "label_pattern"} <= {*result.needs} and "structures" not in result.needs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from hssl.configuration import CheckLabelsConfig, FinetuneConfig
 from hssl.errors import ConfigurationError
 from hssl.imaging.volumes import write_volume
 from hssl.jobs.check_labels import check_labels, ranked
+from hssl.results import Agreement, DoubtfulLabel
 from hssl.workspace import scan, sources
 from hssl.workspace.catalogue import Catalogue, LabelClass, Task
 
@@ -66,16 +66,16 @@ def test_the_spoiled_labels_come_first_and_no_network_has_seen_the_label_that_it
         return any(e.event == "metrics" and any(name.startswith("dice c") for name in e.values) for e in events)
 
     half = check_labels(asked(workspace, "one"), events.append, after_the_first_fold)
-    assert half.stopped and len(half.result["rows"]) == COUNT // 3
+    assert half.stopped and len(half.result.rows) == COUNT // 3
     done = check_labels(asked(workspace, "one"))
-    rows = done.result["rows"]
-    assert len(rows) == COUNT and {row["id"] for row in rows[:3]} == {MOVED, GROWN, MISSING}
-    assert rows[2]["doubt"] > 1.5 * rows[3]["doubt"]
-    reasons = {row["id"]: row["reason"] for row in rows}
+    rows = done.result.rows
+    assert len(rows) == COUNT and {row.id for row in rows[:3]} == {MOVED, GROWN, MISSING}
+    assert rows[2].doubt > 1.5 * rows[3].doubt
+    reasons = {row.id: row.reason for row in rows}
     assert reasons[MISSING].startswith("dark: Dice 0.00")
-    assert [row["doubt"] for row in rows] == sorted((row["doubt"] for row in rows), reverse=True)
+    assert [row.doubt for row in rows] == sorted((row.doubt for row in rows), reverse=True)
     for row in rows:
-        assert row["id"] not in json.loads((Path(row["run"]) / "config.json").read_text())["cases"]
+        assert row.id not in json.loads((row.run / "config.json").read_text())["cases"]
 
 
 def test_too_few_patients_for_the_folds_are_told(workspace):
@@ -83,12 +83,14 @@ def test_too_few_patients_for_the_folds_are_told(workspace):
         check_labels(asked(workspace, "many", folds=13))
 
 
-def row(id: str, fold: int = 1, **classes: tuple[float | None, float | None, float | None]) -> dict:
-    named = {name: dict(zip(("dice", "distance_mm", "size"), values, strict=True)) for name, values in classes.items()}
-    return {"id": id, "fold": fold, "measures": named}
+def row(id: str, fold: int = 1, **classes: tuple[float | None, float | None, float | None]) -> DoubtfulLabel:
+    named = {
+        name: Agreement(dice=dice, distance_mm=distance, size=size) for name, (dice, distance, size) in classes.items()
+    }
+    return DoubtfulLabel(id=id, fold=fold, dice=0.5, measures=named, run="run")
 
 
-def even(count: int, seed: int = 0) -> list[dict]:
+def even(count: int, seed: int = 0) -> list[DoubtfulLabel]:
     """Labels of an easy structure and of one that is hard to find."""
     rng = np.random.default_rng(seed)
     return [
@@ -116,8 +118,8 @@ def test_an_easy_structure_that_is_wrong_is_not_hidden_by_a_hard_one(spoiled, re
     rows = even(39)
     rows.insert(20, row("wrong", easy=spoiled, hard=(0.6, 2.0, -0.4)))
     found = ranked(rows)
-    assert found[0]["id"] == "wrong" and found[0]["reason"].startswith(reason), found[0]
-    means = {r["id"]: np.mean([m["dice"] for m in r["measures"].values()]) for r in rows}
+    assert found[0].id == "wrong" and found[0].reason.startswith(reason), found[0]
+    means = {r.id: np.mean([m.dice for m in r.measures.values()]) for r in rows}
     hidden = sorted(means, key=means.__getitem__).index("wrong")
     assert hidden > 0, "the mean Dice would have found it too"
 
@@ -127,14 +129,14 @@ def test_a_network_that_has_learned_little_makes_no_label_doubtful():
     good = [row(f"g{n}", 1, a=(0.9 + 0.01 * rng.standard_normal(), 0.5, 0.0)) for n in range(8)]
     poor = [row(f"p{n}", 2, a=(0.3 + 0.05 * rng.standard_normal(), 5.0, 0.9)) for n in range(8)]
     found = ranked([*good, *poor, row("wrong", 1, a=(0.75, 1.2, 0.3))])
-    assert found[0]["id"] == "wrong" and found[0]["doubt"] > 2 * found[1]["doubt"]
-    assert max(r["doubt"] for r in found if r["id"].startswith("p")) < 4
+    assert found[0].id == "wrong" and found[0].doubt > 2 * found[1].doubt
+    assert max(r.doubt for r in found if r.id.startswith("p")) < 4
 
 
 def test_what_all_labels_share_is_no_fault_and_what_cannot_be_measured_is_not_doubted():
     small = [row(f"c{n}", a=(0.7, 2.0, -0.5)) for n in range(5)]
     found = ranked([*small, row("right size", a=(0.7, 2.0, 0.0)), row("empty", a=(None, None, None))])
-    assert found[0]["id"] == "right size" and found[0]["doubt"] == pytest.approx(10)
-    assert [r["doubt"] for r in found[1:]] == [0.0] * 6
-    assert found[-1]["reason"] == "nothing of it could be compared"
+    assert found[0].id == "right size" and found[0].doubt == pytest.approx(10)
+    assert [r.doubt for r in found[1:]] == [0.0] * 6
+    assert found[-1].reason == "nothing of it could be compared"
     assert ranked([]) == []

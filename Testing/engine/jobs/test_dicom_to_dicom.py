@@ -85,9 +85,9 @@ def test_a_study_from_add_to_finetune_to_a_segmentation_that_opens_again(tmp_pat
     Catalogue.create(workspace)
     structures = ["Liver", "Tumour"] if kind == "RTSTRUCT" else []
     done = add(AddConfig(workspace=workspace, source=source, task="liver", structures=structures, check=True))
-    assert done.result["pairs"] == [f"p{n}/CT ← p{n}/other/a.dcm" for n in (0, 1)]
-    assert not done.result["problems"] and not done.result["refused"]
-    assert done.result["not_read"] == {"DICOM RTDOSE": 3}
+    assert done.result.pairs == [f"p{n}/CT ← p{n}/other/a.dcm" for n in (0, 1)]
+    assert not done.result.problems and not done.result.refused
+    assert done.result.not_read == {"DICOM RTDOSE": 3}
     catalogue = Catalogue.load(workspace)
     task = catalogue.task("liver")
     assert [(c.value, c.name) for c in task.classes] == [(1, "Liver"), (2, "Tumour")]
@@ -109,19 +109,19 @@ def test_a_study_from_add_to_finetune_to_a_segmentation_that_opens_again(tmp_pat
         workspace=workspace, task="liver", run="m", budget=Budget(steps=6), patch_size=32, batch_size=2, threads=1,
         network=NetworkConfig(in_slices=1), device="cpu", precision="float32",
     )  # fmt: skip
-    run = Path(finetune(config).result["run"])
+    run = finetune(config).result.run
     found = predict(PredictConfig(model=run, inputs=[source / "p2" / "CT"], output=tmp_path / "out"))
-    (output,) = found.result["outputs"]
-    predicted = sitk.ReadImage(output["label_map"])
+    (output,) = found.result.outputs
+    predicted = sitk.ReadImage(output.label_map)
     image = read_volume(source / "p2" / "CT")
-    again = read_label_map(output["dicom_segmentation"], image, classes=task.classes)
+    again = read_label_map(output.dicom_segmentation, image, classes=task.classes)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(again), sitk.GetArrayFromImage(predicted))
     assert (again.GetOrigin(), again.GetSpacing()) == (image.GetOrigin(), image.GetSpacing())
-    written = highdicom.seg.segread(output["dicom_segmentation"])
+    written = highdicom.seg.segread(output.dicom_segmentation)
     assert written.PatientID == "ID 2" and written.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.9.2"
-    assert [s.name for s in structures_in(output["dicom_segmentation"])] == ["Liver", "Tumour"]
+    assert [s.name for s in structures_in(output.dicom_segmentation)] == ["Liver", "Tumour"]
     if kind == "SEG":
-        assert structures_in(output["dicom_segmentation"])[0].terminology == task.classes[0].terminology
+        assert structures_in(output.dicom_segmentation)[0].terminology == task.classes[0].terminology
 
     # Without a frame of reference there is nothing to refer to: said, and the label map is there all the same.
     for file in (source / "p2" / "CT").glob("IM*.dcm"):
@@ -133,7 +133,7 @@ def test_a_study_from_add_to_finetune_to_a_segmentation_that_opens_again(tmp_pat
         PredictConfig(model=run, inputs=[source / "p2" / "CT"], output=tmp_path / "out 2"),
         lambda event: told.append(event.text) if isinstance(event, Message) else None,
     )
-    assert "dicom_segmentation" not in found.result["outputs"][0]
+    assert found.result.outputs[0].dicom_segmentation is None
     assert any("no DICOM segmentation was written" in text for text in told)
     found = predict(
         PredictConfig(model=run, inputs=[source / "p1" / "CT"], output=tmp_path / "out 3", dicom_segmentation=False)
@@ -145,7 +145,7 @@ def test_structures_that_overlap_unknown_and_ambiguous_ones_are_told(tmp_path):
     source, workspace = study(tmp_path / "study", "RTSTRUCT", 2), tmp_path / "workspace"
     Catalogue.create(workspace)
     done = add(AddConfig(workspace=workspace, source=source, task="all", check=True))
-    assert "its segments overlap (3 layers)" in done.result["problems"][0]["reason"]
+    assert "its segments overlap (3 layers)" in done.result.problems[0].reason
     with pytest.raises(Exception, match=r"no structure 'Lver' .*there: BODY, Liver, Tumour"):
         add(AddConfig(workspace=workspace, source=source, task="t", structures=["Lver"]))
     # A later choice counts, although no file has changed.
@@ -155,9 +155,9 @@ def test_structures_that_overlap_unknown_and_ambiguous_ones_are_told(tmp_path):
     # A second label of the series: only a choice that tells them apart helps.
     files.write_structures(source / "p0" / "second.dcm", {"Heart": circles(20, 20, np.full(4, 9.0))}, "1.2.3.9.0")
     done = add(AddConfig(workspace=workspace, source=source, task="two", dry_run=True))
-    assert sum("is one of 2 labels of series 1.2.3.9.0" in r["reason"] for r in done.result["refused"]) == 2
+    assert sum("is one of 2 labels of series 1.2.3.9.0" in r.reason for r in done.result.refused) == 2
     done = add(AddConfig(workspace=workspace, source=source, task="two", structures=["Heart"], dry_run=True))
-    assert done.result["pairs"] == ["p0/CT ← p0/second.dcm"]
+    assert done.result.pairs == ["p0/CT ← p0/second.dcm"]
 
 
 def test_a_prediction_is_compared_with_a_structure_set_by_the_names_of_the_classes(tmp_path):
@@ -176,4 +176,4 @@ def test_a_prediction_is_compared_with_a_structure_set_by_the_names_of_the_class
     for predictions, references in ((tmp_path / "p0.nii.gz", truth), (truth, tmp_path / "p0.nii.gz")):
         config = EvaluateConfig(predictions=predictions, references=references, output=tmp_path / references.name[:5])
         result = evaluate(config).result
-        assert result["summary"]["mean_dice"] == 1.0 and set(result["summary"]["classes"]) == {"Liver", "Tumour"}
+        assert result.summary.mean_dice == 1.0 and set(result.summary.classes) == {"Liver", "Tumour"}

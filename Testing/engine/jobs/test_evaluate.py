@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from matplotlib.image import imread
 
 from hssl.configuration import EvaluateConfig
 from hssl.errors import ConfigurationError, InputError
@@ -144,33 +145,35 @@ def test_the_summary_has_mean_spread_and_median_and_counts_missed_classes_but_no
         *measure(label_map(none), label_map(none), ONE, "d"),  # nowhere: not counted
     ]
     summary = summary_of(rows)
-    dice = summary["classes"]["box"]["dice"]
-    assert dice["count"] == 3
-    assert dice["mean"] == pytest.approx((1 + 2 / 3) / 3) == summary["mean_dice"]
-    assert dice["median"] == pytest.approx(2 / 3)
-    assert dice["std"] == pytest.approx(np.std([1, 2 / 3, 0], ddof=1))
-    assert summary["classes"]["box"]["hd95_mm"]["count"] == 2
+    dice = summary.classes["box"]["dice"]
+    assert dice.count == 3
+    assert dice.mean == pytest.approx((1 + 2 / 3) / 3) == summary.mean_dice
+    assert dice.median == pytest.approx(2 / 3)
+    assert dice.std == pytest.approx(np.std([1, 2 / 3, 0], ddof=1))
+    assert summary.classes["box"]["hd95_mm"].count == 2
 
 
 def test_cases_are_matched_by_name_without_suffix_and_those_on_one_side_are_listed(folders):
     result = evaluate(folders).result
-    assert [(r["case"], r["class_name"], r["dice"]) for r in result["rows"]] == [
+    assert [(r.case, r.class_name, r.dice) for r in result.rows] == [
         ("a", "1", 1.0),
         ("a", "2", 1.0),
         ("b", "1", 1.0),
         ("b", "2", None),
     ]
-    assert result["without_prediction"] == ["c"] and result["without_reference"] == ["d"]
+    assert result.without_prediction == ["c"] and result.without_reference == ["d"]
 
 
 def test_what_is_written_is_what_is_returned(folders):
     result = evaluate(folders).result
     written = json.loads((folders.output / "evaluation.json").read_text())
-    assert written["rows"] == result["rows"] and written["summary"] == result["summary"]
+    told = result.model_dump(mode="json")
+    assert written["rows"] == told["rows"] and written["summary"] == told["summary"]
     with open(folders.output / "evaluation.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     assert [line["case"] for line in lines] == ["a", "a", "b", "b"]
     assert float(lines[0]["dice"]) == 1 and lines[3]["dice"] == "" and lines[3]["absent"] == "both"
+    assert imread(result.figure).shape[2] >= 3
 
 
 def test_images_in_the_manner_of_nnunet_match_their_labels(tmp_path):
@@ -178,14 +181,14 @@ def test_images_in_the_manner_of_nnunet_match_their_labels(tmp_path):
     write(tmp_path / "found", "case_1_0000.nii.gz", array)
     write(tmp_path / "truth", "case_1.nii.gz", array)
     config = EvaluateConfig(predictions=tmp_path / "found", references=tmp_path / "truth", output=tmp_path)
-    assert [r["case"] for r in evaluate(config).result["rows"]] == ["case_1"]
+    assert [r.case for r in evaluate(config).result.rows] == ["case_1"]
 
 
 def test_probabilities_and_uncertainties_beside_a_label_map_are_no_cases(folders):
     for name in ("a_uncertainty", "a_probability_liver"):
         write(folders.predictions, f"{name}.nii.gz", np.ones((8, 8, 8)))
     write(folders.predictions, "lonely_uncertainty.nii.gz", np.ones((8, 8, 8)))
-    assert evaluate(folders).result["without_reference"] == ["d", "lonely_uncertainty"]
+    assert evaluate(folders).result.without_reference == ["d", "lonely_uncertainty"]
 
 
 def test_two_files_can_be_compared(tmp_path):
@@ -195,23 +198,23 @@ def test_two_files_can_be_compared(tmp_path):
     config = EvaluateConfig(
         predictions=tmp_path / "found" / "x.nii.gz", references=tmp_path / "truth" / "y.nii.gz", output=tmp_path
     )
-    assert evaluate(config).result["rows"][0]["dice"] == 1
+    assert evaluate(config).result.rows[0].dice == 1
 
 
 def test_a_prediction_on_another_grid_is_refused_by_name_and_the_others_go_on(folders):
     write(folders.predictions, "a.nii.gz", box((8, 8, 9), (1, 1, 1), (4, 4, 4)))
     events = []
     result = evaluate(folders, events.append).result
-    assert {r["case"] for r in result["rows"]} == {"b"}
-    assert result["failed"][0]["file"].endswith("found/a.nii.gz") and "size 9×8×8" in result["failed"][0]["reason"]
+    assert {r.case for r in result.rows} == {"b"}
+    assert result.failed[0].file.as_posix().endswith("found/a.nii.gz") and "size 9×8×8" in result.failed[0].reason
     assert any(e.event == "message" and e.level == "error" and "a.nii.gz" in e.text for e in events)
 
 
 def test_a_damaged_file_is_refused_by_name_and_the_others_go_on(folders):
     (folders.references / "b.nii.gz").write_bytes(b"not a volume")
     result = evaluate(folders).result
-    assert {r["case"] for r in result["rows"]} == {"a"}
-    assert result["failed"][0]["file"].endswith("truth/b.nii.gz")
+    assert {r.case for r in result.rows} == {"a"}
+    assert result.failed[0].file.as_posix().endswith("truth/b.nii.gz")
 
 
 def test_no_common_name_no_folder_and_the_same_name_twice_are_errors(folders, tmp_path):
@@ -269,7 +272,7 @@ def test_a_model_names_the_classes_and_unknown_values_are_told(folders, tmp_path
     torch.save({"description": description.model_dump(mode="json"), "network": {}}, folder / "last.pt")
     events = []
     result = evaluate(folders.model_copy(update={"model": folder}), events.append).result
-    assert {r["class_name"] for r in result["rows"]} == {"liver"}
+    assert {r.class_name for r in result.rows} == {"liver"}
     assert any(e.event == "message" and "[2]" in e.text for e in events)
 
 
@@ -287,15 +290,15 @@ def test_voxels_that_nobody_labelled_count_nowhere(folders):
     spoiled[:, :, 7:] = 1  # where nobody knows better
     write(folders.predictions, "b.nii.gz", spoiled)
     result = evaluate(folders.model_copy(update={"ignore_value": 9})).result
-    assert [(r["case"], r["value"], r["dice"], r["volume_error_ml"]) for r in result["rows"]] == [
+    assert [(r.case, r.value, r.dice, r.volume_error_ml) for r in result.rows] == [
         ("a", 1, 1.0, 0.0),
         ("b", 1, 1.0, 0.0),
     ]
-    assert {r["value"] for r in evaluate(folders.model_copy(update={"overwrite": True})).result["rows"]} == {1, 9}
+    assert {r.value for r in evaluate(folders.model_copy(update={"overwrite": True})).result.rows} == {1, 9}
 
 
 def test_the_mean_says_of_how_many_of_how_many_cases_it_is(folders):
     write(folders.references, "c.nii.gz", np.ones((3, 3, 3)))
     (folders.references / "b.nii.gz").write_bytes(b"not a volume")
     result = evaluate(folders).result
-    assert result["cases"] == {"measured": 1, "of": 3} and len(result["failed"]) == 1
+    assert (result.cases.measured, result.cases.of) == (1, 3) and len(result.failed) == 1

@@ -14,6 +14,7 @@ from hssl.imaging.volumes import write_volume
 from hssl.jobs.check_labels import check_labels
 from hssl.jobs.finetune import finetune
 from hssl.jobs.learning_curve import conclusion, learning_curve
+from hssl.results import FoldTrial
 from hssl.workspace import scan, sources
 from hssl.workspace.catalogue import Catalogue, LabelClass, Task
 
@@ -45,9 +46,9 @@ def asked(workspace, name: str, start: str = "scratch", steps: int = 6, **values
     return LearningCurveConfig(finetune=recipe, name=name, **values)
 
 
-def rows_of(dice: dict[int, list[float | None]]) -> list[dict]:
+def rows_of(dice: dict[int, list[float | None]]) -> list[FoldTrial]:
     return [
-        {"count": count, "fold": fold, "dice": value, "classes": {"ball": value}}
+        FoldTrial(count=count, fold=fold, dice=value, classes={"ball": value}, minutes=1.0, steps=9)
         for count, values in dice.items()
         for fold, value in enumerate(values, 1)
     ]
@@ -60,7 +61,7 @@ def test_every_image_is_held_out_once_and_fewer_labels_lie_within_more(workspace
         return any(e.event == "metrics" for e in events)
 
     half = learning_curve(asked(workspace, "one", folds=2), events.append, after_the_first)
-    assert half.stopped and [(r["fold"], r["count"]) for r in half.result["rows"]] == [(1, 1)]
+    assert half.stopped and [(r.fold, r.count) for r in half.result.rows] == [(1, 1)]
     trained: dict[tuple[str, int], list[str]] = {}
 
     def follow(event) -> None:
@@ -69,16 +70,16 @@ def test_every_image_is_held_out_once_and_fewer_labels_lie_within_more(workspace
             trained[fold, int(count)] = json.loads(path.read_text())["cases"]
 
     done = learning_curve(asked(workspace, "one", folds=2), follow)
-    rows = done.result["rows"]
-    assert rows[0] == half.result["rows"][0]
-    assert [(r["fold"], r["count"], len(r["cases"])) for r in rows] == [(1, 1, 2), (1, 2, 2), (2, 1, 2), (2, 2, 2)]
-    assert {id for r in rows if r["count"] == 1 for id in r["cases"]} == {f"c{n}" for n in range(COUNT)}
+    rows = done.result.rows
+    assert rows[0] == half.result.rows[0]
+    assert [(r.fold, r.count, len(r.cases)) for r in rows] == [(1, 1, 2), (1, 2, 2), (2, 1, 2), (2, 2, 2)]
+    assert {id for r in rows if r.count == 1 for id in r.cases} == {f"c{n}" for n in range(COUNT)}
     assert set(trained["2", 1]) < set(trained["2", 2])
-    assert not set(trained["2", 2]) & set(rows[-1]["cases"])
-    assert done.result["text"] == conclusion(rows)["text"]
-    assert {p["count"]: p["dice"]["count"] for p in done.result["points"]} == {1: 2, 2: 2}
+    assert not set(trained["2", 2]) & set(rows[-1].cases)
+    assert done.result.text == conclusion(rows).text
+    assert {p.count: p.dice.count for p in done.result.points} == {1: 2, 2: 2}
     folder = workspace / "curves" / "one"
-    assert json.loads((folder / "curve.json").read_text())["verdict"] == done.result["verdict"]
+    assert json.loads((folder / "curve.json").read_text())["verdict"] == done.result.verdict
     assert (folder / "curve.png").stat().st_size > 1000
     assert not list((workspace / "runs").glob("one-*")), "the trainings of a curve are of no use to anybody"
     with pytest.raises(ConfigurationError, match="this learning curve was started with another recipe"):
@@ -89,7 +90,7 @@ def test_a_start_that_has_learned_from_the_labels_is_refused(workspace):
     recipe = FinetuneConfig(
         workspace=workspace, task=TASK, case_count=1, budget={"steps": 1}, device="cpu", patch_size=32, run="known"
     )
-    case = finetune(recipe).result["cases"][0]
+    case = finetune(recipe).result.cases[0]
     with pytest.raises(ConfigurationError, match=f"known has learned from labels of 1 of the {COUNT} images \\({case}"):
         learning_curve(asked(workspace, "cheat", start="known"))
     with pytest.raises(ConfigurationError, match="known has learned"):
@@ -132,12 +133,12 @@ def test_without_a_budget_the_trainings_are_short(tmp_path):
 )
 def test_the_verdict_follows_from_the_last_two_numbers_of_labels(last, verdict):
     found = conclusion(rows_of({1: [0.2] * 4, 2: [0.70, 0.70, 0.70, 0.70], 4: last}))
-    assert found["verdict"] == verdict
-    assert (found["gain"]["before"], found["gain"]["after"]) == (2, 4)
+    assert found.verdict == verdict
+    assert (found.gain.before, found.gain.after) == (2, 4)
     known = [value - 0.7 for value in last if value is not None]
-    assert found["gain"]["dice"]["mean"] == pytest.approx(np.mean(known))
-    assert f"{100 * np.mean(known):+.1f} points" in found["text"]
-    assert found["points"][0]["classes"] == {"ball": pytest.approx(0.2)}
+    assert found.gain.dice.mean == pytest.approx(np.mean(known))
+    assert f"{100 * np.mean(known):+.1f} points" in found.text
+    assert found.points[0].classes == {"ball": pytest.approx(0.2)}
 
 
 def test_labels_in_which_nothing_could_be_measured_are_told():

@@ -43,8 +43,8 @@ def test_the_result_lists_what_was_trained_on_and_what_was_left_out(workspace):
     first, *others = catalogue.usable(task, labelled=True)
     catalogue.label_path(first).write_bytes(b"no label map")
     result = finetune(recipe(workspace, task)).result
-    assert result["left_out"] == [first.id]
-    assert sorted(result["cases"]) == sorted(i.id for i in others)
+    assert result.left_out == [first.id]
+    assert sorted(result.cases) == sorted(i.id for i in others)
 
 
 def test_a_run_of_a_task_that_was_renamed_goes_on_with_its_images(workspace):
@@ -53,9 +53,9 @@ def test_a_run_of_a_task_that_was_renamed_goes_on_with_its_images(workspace):
     with Catalogue.editing(workspace) as catalogue:
         catalogue.rename_task(config.task, "another name")
     assert sorted(i.id for i in Catalogue.load(workspace).usable(config.task, labelled=True)) == before
-    assert sorted(finetune(config).result["cases"]) == before
+    assert sorted(finetune(config).result.cases) == before
     few = PretrainConfig(workspace=workspace, budget=Budget(steps=1), patch_size=32, device="cpu", tasks=[config.task])
-    assert pretrain(few).result["steps"] == 1
+    assert pretrain(few).result.steps == 1
 
 
 def test_when_no_image_can_be_read_pretraining_says_so(workspace):

@@ -33,7 +33,7 @@ def trained(shared_workspace, tmp_path_factory) -> tuple[Path, Path]:
         workspace=workspace, task=task, run="model", budget=Budget(steps=30), patch_size=32, batch_size=4,
         precision="float32", device="cpu", threads=1, mirror=True,
     )  # fmt: skip
-    return workspace, Path(finetune(config).result["run"])
+    return workspace, finetune(config).result.run
 
 
 def images(workspace: Path) -> list[Path]:
@@ -54,23 +54,23 @@ def test_a_label_map_lies_exactly_on_its_volumes_grid(trained, tmp_path):
     done = predict(
         PredictConfig(model=run, inputs=[tmp_path], output=tmp_path / "out", uncertainty=True, probabilities=True)
     )
-    assert len(done.result["outputs"]) == 2 and not done.result["failed"]
-    for entry in done.result["outputs"]:
-        source = sitk.ReadImage(entry["input"])
-        files = [entry["label_map"], entry["uncertainty"], *entry["probabilities"].values()]
+    assert len(done.result.outputs) == 2 and not done.result.failed
+    for entry in done.result.outputs:
+        source = sitk.ReadImage(entry.input)
+        files = [entry.label_map, entry.uncertainty, *entry.probabilities.values()]
         for file in files:
             result = sitk.ReadImage(file)
             assert result.GetSize() == source.GetSize()
             assert np.allclose(result.GetSpacing(), source.GetSpacing())
             assert np.allclose(result.GetOrigin(), source.GetOrigin(), atol=1e-4)
             assert np.allclose(result.GetDirection(), source.GetDirection(), atol=1e-5)
-        labels = sitk.GetArrayFromImage(sitk.ReadImage(entry["label_map"]))
-        shares = np.stack([sitk.GetArrayFromImage(sitk.ReadImage(f)) for f in entry["probabilities"].values()])
+        labels = sitk.GetArrayFromImage(sitk.ReadImage(entry.label_map))
+        shares = np.stack([sitk.GetArrayFromImage(sitk.ReadImage(f)) for f in entry.probabilities.values()])
         values = [c.value for c in Catalogue.load(workspace).tasks[0].classes]
         assert set(np.unique(labels)) <= {0, *values}
         everything = np.concatenate([1 - shares.sum(0, keepdims=True), shares])
         assert (labels == np.array([0, *values])[everything.argmax(0)]).mean() > 0.999
-        doubt = sitk.GetArrayFromImage(sitk.ReadImage(entry["uncertainty"]))
+        doubt = sitk.GetArrayFromImage(sitk.ReadImage(entry.uncertainty))
         assert doubt.min() >= 0 and doubt.max() <= 1 + 1e-5 and doubt.std() > 0
 
 
@@ -108,8 +108,8 @@ def test_one_bad_input_is_listed_and_the_others_go_on(trained, tmp_path):
     seen: list = []
     inputs = [tmp_path / "broken.nii.gz", images(workspace)[0], tmp_path / "absent"]
     done = predict(PredictConfig(model=run, inputs=inputs, output=tmp_path / "out"), seen.append)
-    assert len(done.result["outputs"]) == 1
-    assert {Path(f["input"]).name for f in done.result["failed"]} == {"broken.nii.gz", "absent"}
+    assert len(done.result.outputs) == 1
+    assert {f.input.name for f in done.result.failed} == {"broken.nii.gz", "absent"}
     assert any(m.level == "error" and "broken.nii.gz" in m.text for m in seen if isinstance(m, Message))
     assert any(isinstance(e, Progress) and e.phase == "prediction" for e in seen)
     with pytest.raises(InputError, match="broken"):
@@ -125,7 +125,7 @@ def test_results_in_a_folder_are_not_predicted_again(trained, tmp_path):
     (out / "new.nii.gz").write_bytes(images(workspace)[1].read_bytes())
     seen: list = []
     done = predict(PredictConfig(model=run, inputs=[out], output=tmp_path / "again"), seen.append)
-    assert [Path(o["input"]).name for o in done.result["outputs"]] == ["new.nii.gz"] and not done.result["failed"]
+    assert [o.input.name for o in done.result.outputs] == ["new.nii.gz"] and not done.result.failed
     assert any("2 results of earlier predictions are left out" in e.text for e in seen if isinstance(e, Message))
 
 
@@ -136,8 +136,8 @@ def test_a_volume_whose_spacing_is_wrong_is_listed_with_the_reason(trained, tmp_
     sitk.WriteImage(huge, str(tmp_path / "huge.nii.gz"))
     sitk.WriteImage(read_volume(images(workspace)[1]), str(tmp_path / "good.nii.gz"))
     done = predict(PredictConfig(model=run, inputs=[tmp_path], output=tmp_path / "out"))
-    assert len(done.result["outputs"]) == 1
-    assert "spacing or that one must be wrong" in done.result["failed"][0]["reason"]
+    assert len(done.result.outputs) == 1
+    assert "spacing or that one must be wrong" in done.result.failed[0].reason
 
 
 def test_a_stop_ends_between_batches_of_slices(trained, tmp_path):
@@ -187,10 +187,8 @@ def test_a_network_of_volumes_is_validated_and_predicts(shared_workspace, tmp_pa
         device="cpu",
     )  # fmt: skip
     done = finetune(config)
-    assert done.result["validation_dice"] is not None
+    assert done.result.validation_dice is not None
     source = images(workspace)[0]
-    found = predict(
-        PredictConfig(model=Path(done.result["run"]), inputs=[source], output=tmp_path / "out", device="cpu")
-    )
-    label_map = sitk.ReadImage(found.result["outputs"][0]["label_map"])
+    found = predict(PredictConfig(model=done.result.run, inputs=[source], output=tmp_path / "out", device="cpu"))
+    label_map = sitk.ReadImage(found.result.outputs[0].label_map)
     assert label_map.GetSize() == sitk.ReadImage(str(source)).GetSize()

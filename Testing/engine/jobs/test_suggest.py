@@ -302,20 +302,21 @@ def test_it_works_with_a_pretrained_network_with_a_fine_tuned_one_and_with_both(
     events = []
     done = suggest(asking(ready, model), events.append)
     catalogue = Catalogue.load(ready)
-    unlabelled = {i.id for i in catalogue.usable(done.result["task"], labelled=False)}
-    rows = done.result["suggestions"]
-    assert {row["id"] for row in rows} == unlabelled and [row["rank"] for row in rows] == [1, 2]
-    assert all(row["novelty"] > 0 for row in rows)
-    assert all((row["uncertainty"] is None) == (model == "pre") for row in rows)
-    assert Path(done.result["features"]).name == ("alone" if model == "alone" else "pre")
+    unlabelled = {i.id for i in catalogue.usable(done.result.task, labelled=False)}
+    rows = done.result.suggestions
+    assert {row.id for row in rows} == unlabelled and [row.rank for row in rows] == [1, 2]
+    assert all(row.novelty > 0 for row in rows)
+    assert all((row.uncertainty is None) == (model == "pre") for row in rows)
+    assert done.result.features.name == ("alone" if model == "alone" else "pre")
     assert {e.event for e in events} <= {"phase", "progress", "message"}
-    written = json.loads(suggestions_path(ready, done.result["task"]).read_text())
-    assert written["suggestions"] == rows and done.result["file"] == str(suggestions_path(ready, written["task"]))
+    written = json.loads(suggestions_path(ready, done.result.task).read_text())
+    assert written["suggestions"] == [row.model_dump() for row in rows]
+    assert done.result.file == suggestions_path(ready, written["task"])
 
 
 def test_the_same_question_has_exactly_the_same_answer(ready):
     first = suggest(asking(ready, "tuned")).result
-    path = Path(first["file"])
+    path = first.file
     before = path.read_bytes()
     assert suggest(asking(ready, "tuned")).result == first and path.read_bytes() == before
 
@@ -333,7 +334,7 @@ def test_images_unlike_the_labelled_ones_are_suggested_before_more_of_the_same(r
             write_volume(image, ready / "more" / f"{kind}_{n}.nii.gz")
     add(ready, find(ready / "more"), task)
     paths = {i.id: i.image for i in Catalogue.load(ready).images}
-    assert "odd" in paths[suggest(asking(ready, "pre", count=1)).result["suggestions"][0]["id"]]
+    assert "odd" in paths[suggest(asking(ready, "pre", count=1)).result.suggestions[0].id]
 
 
 def test_labelled_and_excluded_images_are_never_suggested(ready):
@@ -341,15 +342,15 @@ def test_labelled_and_excluded_images_are_never_suggested(ready):
     task = catalogue.tasks[0].name
     excluded = catalogue.usable(task, labelled=False)[0].id
     done = suggest(asking(ready, "tuned", count=100, exclude=[excluded]))
-    assert [row["id"] for row in done.result["suggestions"]] == [catalogue.usable(task, labelled=False)[1].id]
-    assert done.result["labelled"] == len(catalogue.usable(task, labelled=True))
+    assert [row.id for row in done.result.suggestions] == [catalogue.usable(task, labelled=False)[1].id]
+    assert done.result.labelled == len(catalogue.usable(task, labelled=True))
 
 
 def test_nothing_needs_to_be_labelled(ready):
     with Catalogue.editing(ready) as catalogue:
         for image in catalogue.images:
             image.label = None
-    rows = suggest(asking(ready, "pre", count=3)).result["suggestions"]
+    rows = suggest(asking(ready, "pre", count=3)).result.suggestions
     assert rows[0]["novelty"] is None and rows[1]["novelty"] > 0
 
 
@@ -370,7 +371,7 @@ def test_a_start_that_is_gone_is_told_and_the_models_own_features_serve(ready):
     shutil.rmtree(ready / "runs" / "pre")
     events = []
     done = suggest(asking(ready, "tuned"), events.append)
-    assert Path(done.result["features"]).name == "tuned"
+    assert done.result.features.name == "tuned"
     assert any(e.event == "message" and "own features" in e.text for e in events)
 
 
@@ -380,7 +381,7 @@ def test_an_image_that_cannot_be_read_is_left_out_with_the_reason(ready):
     catalogue.image_path(broken).write_bytes(b"not an image")
     events = []
     done = suggest(asking(ready, "pre"), events.append)
-    assert [row["id"] for row in done.result["suggestions"]] == [whole.id]
+    assert [row.id for row in done.result.suggestions] == [whole.id]
     assert any(e.event == "message" and e.level == "warning" and broken.image.split("/")[-1] in e.text for e in events)
 
 
@@ -391,7 +392,7 @@ def test_a_stop_ends_it_before_anything_is_written(ready):
 
 def test_what_was_labelled_since_is_no_longer_suggested(ready):
     done = suggest(asking(ready, "tuned"))
-    task, ids = done.result["task"], [row["id"] for row in done.result["suggestions"]]
+    task, ids = done.result.task, [row.id for row in done.result.suggestions]
     assert [s.id for s in open_suggestions(Catalogue.load(ready), task)] == ids
     with Catalogue.editing(ready) as catalogue:
         catalogue.image(ids[0]).label = "label.nii.gz"
@@ -401,10 +402,10 @@ def test_what_was_labelled_since_is_no_longer_suggested(ready):
 
 def test_a_damaged_file_of_suggestions_is_told_by_its_name(ready):
     done = suggest(asking(ready, "pre"))
-    path = Path(done.result["file"])
-    path.write_text(json.dumps({**done.result, "suggestions": [{"id": 3}]}))
+    path = done.result.file
+    path.write_text(json.dumps({**done.result.model_dump(mode="json"), "suggestions": [{"id": 3}]}))
     with pytest.raises(InputError, match=path.name):
-        open_suggestions(Catalogue.load(ready), done.result["task"])
+        open_suggestions(Catalogue.load(ready), done.result.task)
 
 
 def test_the_command_prints_a_table_and_json(ready):

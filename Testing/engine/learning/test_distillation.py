@@ -80,7 +80,7 @@ def test_half_of_each_batch_is_of_images_without_a_label_and_the_teacher_is_aske
     monkeypatch.setattr(hssl.learning.finetuning.FinetuneLearner, "prepared", look)
     config = finetuning(workspace, "small", 3, teacher="teacher", cases=labelled[:1], exclude=labelled[2:])
     done = finetune(config)
-    description, _ = load_model(done.result["run"])
+    description, _ = load_model(done.result.run)
     for count, (images, channels), asked, ids, batch in seen:
         assert (count, images, channels) == (2, 4, 3), "the student sees three of the five slices"
         assert batch.labelled.images.shape[1] == batch.others.images.shape[1] == 5
@@ -94,7 +94,7 @@ def test_a_student_comes_nearer_to_its_teacher(workspace):
     cases = [i.id for i in Catalogue.load(workspace).usable("brain_mr", labelled=True)][:1]
     finetune(finetuning(workspace, "teacher", 40, cases=cases, learning_rate=5e-3))
     done = finetune(finetuning(workspace, "small", 40, cases=cases, learning_rate=5e-3, teacher="teacher"))
-    told = [row["distillation"] for row in RunFolder(done.result["run"]).read_metrics()]
+    told = [row["distillation"] for row in RunFolder(done.result.run).read_metrics()]
     assert len(told) == 8 and np.mean(told[-2:]) < 0.8 * told[0]
 
 
@@ -104,7 +104,7 @@ def test_the_students_grid_is_the_teachers_and_its_model_knows_whom_the_teacher_
     finetune(finetuning(workspace, "teacher", 1, cases=[labelled[0].id], planes="one"))
     others = [i.id for i in catalogue.usable("brain_mr") if i.id != labelled[1].id]
     config = finetuning(workspace, "small", 1, teacher="teacher", cases=[labelled[1].id], exclude=others)
-    student, _ = load_model(finetune(config).result["run"])
+    student, _ = load_model(finetune(config).result.run)
     teacher, _ = load_model(run_path(workspace, "teacher"))
     assert student.fingerprints == teacher.fingerprints
     assert student.planes["brain_mr"] == (0,), "the teacher knows one plane"
@@ -115,7 +115,7 @@ def test_volumes_teach_volumes(workspace):
     network = {"spatial_dims": 3, "in_slices": 1}
     finetune(finetuning(workspace, "teacher", 1, network=network, batch_size=1))
     done = finetune(finetuning(workspace, "small", 2, network=network, batch_size=1, teacher="teacher"))
-    assert np.isfinite(RunFolder(done.result["run"]).load_checkpoint()["state"]["sums"]["distillation"])
+    assert np.isfinite(RunFolder(done.result.run).load_checkpoint()["state"]["sums"]["distillation"])
 
 
 def test_what_cannot_teach_is_refused_with_the_reason(workspace):
@@ -138,7 +138,7 @@ def test_a_run_of_an_earlier_version_without_unlabelled_images_goes_on_and_one_w
     written = path.read_text()
     path.write_text(written.replace('"teacher": ""', '"unlabelled": "none"'))
     assert RunFolder(path.parent).read_config() == config
-    assert finetune(finetuning(workspace, "old", 3)).result["steps"] == 3
+    assert finetune(finetuning(workspace, "old", 3)).result.steps == 3
     path.write_text(written.replace('"teacher": ""', '"unlabelled": "mean-teacher"'))
     with pytest.raises(InputError, match="no configuration of this version"):
         RunFolder(path.parent).read_config()

@@ -120,7 +120,7 @@ def test_the_averaged_network_begins_with_it_too(workspace):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FinetuneLearner, "after_step", lambda learner, fraction: None)
         done = finetune(finetuning(workspace, "fine", start="pre", learning_rate=1e-12))
-    content = RunFolder(done.result["run"]).load_checkpoint()
+    content = RunFolder(done.result.run).load_checkpoint()
     for name in ("output_block.conv.conv.weight", "output_block.conv.conv.bias"):
         np.testing.assert_allclose(content["network"][name], content["module"][f"network.{name}"], atol=1e-6)
 
@@ -137,7 +137,7 @@ def test_it_is_computed_once_and_a_resumed_run_goes_on_exactly(workspace, monkey
     second = finetune(finetuning(workspace, "parts", **more))
     assert len(steps) == 16
     assert begun == [1, 1]
-    one, other = (RunFolder(done.result["run"]).load_checkpoint()["network"] for done in (whole, second))
+    one, other = (RunFolder(done.result.run).load_checkpoint()["network"] for done in (whole, second))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 

@@ -49,7 +49,7 @@ def test_pretraining_goes_on_with_smaller_batches(workspace, monkeypatch):
     fitting(monkeypatch, PretrainLearner, 2)
     events: list = []
     done = pretrain(PretrainConfig(workspace=workspace, run="r", budget=Budget(steps=2), **QUICK), events.append)
-    assert done.result["steps"] == 2 and not done.stopped
+    assert done.result.steps == 2 and not done.stopped
     assert told(events) == [f"Out of memory; going on with batches of {size}" for size in (4, 2)]
 
 
@@ -60,7 +60,7 @@ def test_fine_tuning_goes_on_with_smaller_batches(workspace, monkeypatch):
     done = finetune(
         FinetuneConfig(workspace=workspace, task=task, run="r", budget=Budget(steps=2), **QUICK), events.append
     )
-    assert done.result["steps"] == 2 and not done.stopped
+    assert done.result.steps == 2 and not done.stopped
     assert told(events) == ["Out of memory; going on with batches of 4"]
 
 
@@ -70,7 +70,7 @@ def test_memory_that_runs_out_later_costs_no_step(workspace, monkeypatch):
     fitting(monkeypatch, PretrainLearner, 4)
     events: list = []
     done = pretrain(PretrainConfig(budget=Budget(steps=6), **config), events.append)
-    assert done.result["steps"] == 6 and len(told(events)) == 1
+    assert done.result.steps == 6 and len(told(events)) == 1
     assert [e.text for e in events if isinstance(e, Message) and "Resumed" in e.text][-1] == "Resumed after step 3"
 
 
@@ -99,7 +99,7 @@ def test_what_does_not_fit_on_another_device_is_trained_on_the_cpu(workspace, mo
     monkeypatch.setattr(PretrainLearner, "prepared", limited)
     events: list = []
     done = pretrain(PretrainConfig(workspace=workspace, run="r", budget=Budget(steps=2), **QUICK), events.append)
-    assert done.result["steps"] == 2
+    assert done.result.steps == 2
     assert told(events) == [
         "Out of memory; going on with batches of 4", "Out of memory; going on with batches of 2",
         "Out of memory; going on on the CPU",
@@ -112,7 +112,7 @@ def volume_and_segmenter(workspace: Path) -> tuple[sitk.Image, Segmenter]:
     task = catalogue.tasks[0].name
     done = finetune(FinetuneConfig(workspace=workspace, task=task, run="m", budget=Budget(steps=1), **QUICK))
     volume = read_volume(catalogue.image_path(catalogue.usable(task)[0]))
-    return volume, Segmenter(*load_model(Path(done.result["run"])), torch.device("cpu"), batch_size=4)
+    return volume, Segmenter(*load_model(done.result.run), torch.device("cpu"), batch_size=4)
 
 
 def test_prediction_goes_on_with_fewer_slices_and_thinner_slabs(volume_and_segmenter, monkeypatch):

@@ -55,14 +55,14 @@ def test_a_task_with_one_image_pretrains_with_a_batch_of_one(tmp_path):
     workspace = make(tmp_path / "w", {"a": [volume((6, 30, 30))]})
     done = pretrain(PretrainConfig(workspace=workspace, batch_size=1, **QUICK | {"budget": Budget(steps=5)}))
     # With one task and one group there is nothing to tell apart.
-    assert set(done.result["losses"]) == {"image", "reconstruction", "dense", "position", "total"}
+    assert set(done.result.losses) == {"image", "reconstruction", "dense", "position", "total"}
 
 
 def test_one_slice_is_a_volume_too(tmp_path):
     workspace = make(tmp_path / "w", {"a": [volume((1, 30, 30), s) for s in (0, 1)]})
-    assert pretrain(PretrainConfig(workspace=workspace, run="p", batch_size=2, **QUICK)).result["steps"] == 3
+    assert pretrain(PretrainConfig(workspace=workspace, run="p", batch_size=2, **QUICK)).result.steps == 3
     done = finetune(FinetuneConfig(workspace=workspace, task="a", start="p", case_count=1, batch_size=1, **QUICK))
-    predict(PredictConfig(model=done.result["run"], inputs=[workspace / "a1.nii.gz"], output=tmp_path / "out"))
+    predict(PredictConfig(model=done.result.run, inputs=[workspace / "a1.nii.gz"], output=tmp_path / "out"))
     assert sitk.ReadImage(str(tmp_path / "out" / "a1.nii.gz")).GetSize() == (30, 30, 1)
 
 
@@ -88,7 +88,7 @@ def test_a_class_that_no_label_holds_is_told_and_never_predicted(tmp_path):
     )
     done = finetune(config, seen.append)
     assert any("holds nowhere" in m.text for m in seen if isinstance(m, Message))
-    predict(PredictConfig(model=done.result["run"], inputs=[workspace / "a1.nii.gz"], output=tmp_path / "out"))
+    predict(PredictConfig(model=done.result.run, inputs=[workspace / "a1.nii.gz"], output=tmp_path / "out"))
     labels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "a1.nii.gz")))
     assert (labels == 2).mean() < 0.05
 
@@ -106,4 +106,4 @@ def test_a_huge_spread_of_values_stays_finite(tmp_path):
     array = volume((6, 30, 30)).astype(np.float64) * 1e30
     array[0, 0, 0] = 1e38
     workspace = make(tmp_path / "w", {"a": [array.astype(np.float32), volume((6, 30, 30), 1)]})
-    assert pretrain(PretrainConfig(workspace=workspace, batch_size=2, **QUICK)).result["steps"] == 3
+    assert pretrain(PretrainConfig(workspace=workspace, batch_size=2, **QUICK)).result.steps == 3

@@ -156,7 +156,7 @@ def test_labels_take_part_in_pretraining_only_when_asked(workspace, monkeypatch)
     monkeypatch.setattr(PretrainLearner, "prepared", watched)
     done = pretrain(pretraining(workspace, "without", 1), seen.append)
     assert all(views.labels is None for views in batches)
-    assert "segmentation" not in RunFolder(done.result["run"]).load_checkpoint()["state"]["sums"]
+    assert "segmentation" not in RunFolder(done.result.run).load_checkpoint()["state"]["sums"]
     seen.clear()
     only = {"image": 0, "task": 0, "group": 0, "dense": 0, "position": 0, "reconstruction": 0}
     more = {"with_labels": True, "generated": 0.3, "remapped": 0.3, "batch_size": 6, "learning_rate": 1e-2}
@@ -165,7 +165,7 @@ def test_labels_take_part_in_pretraining_only_when_asked(workspace, monkeypatch)
     values = [e.values["segmentation"] for e in seen if isinstance(e, Losses)]
     assert np.mean(values[-1:]) < 0.9 * np.mean(values[:1])
     assert not all(views.real.all() for views in batches[-20:])  # some windows show generated shapes
-    description = load_model(done.result["run"])[0]
+    description = load_model(done.result.run)[0]
     assert description.provenance["labels"] > 0
     assert set(description.planes) == {task.name for task in description.tasks}
 
@@ -173,8 +173,8 @@ def test_labels_take_part_in_pretraining_only_when_asked(workspace, monkeypatch)
 @pytest.mark.parametrize("planes", ["all", "one"])
 def test_the_estimate_knows_the_patches_of_all_planes(workspace, planes):
     config = pretraining(workspace, "run", 1, patch_size=0, planes=planes)
-    expected = estimate(config).result["patch_size"]
-    description, _ = load_model(pretrain(config).result["run"])
+    expected = estimate(config).result.patch_size
+    description, _ = load_model(pretrain(config).result.run)
     assert list(description.patch_size) == expected
 
 
@@ -190,9 +190,9 @@ def test_pretraining_goes_on_from_any_start(workspace):
     done = pretrain(
         more, lambda event: texts.append(getattr(event, "text", "")) if isinstance(event, Message) else None
     )
-    before, after = (RunFolder(d.result["run"]).load_checkpoint()["network"] for d in (first, done))
+    before, after = (RunFolder(d.result.run).load_checkpoint()["network"] for d in (first, done))
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
     assert any(text.endswith("0 start anew ()") for text in texts)
-    description = load_model(done.result["run"])[0]
+    description = load_model(done.result.run)[0]
     assert description.network.in_slices == 5 and description.provenance["start"] == "first"
     assert PRETRAINING.remapped == 0

@@ -77,10 +77,10 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(workspace, job):
     run(make(workspace, "whole", 20, **more))
     stop, watch = stopping_at(8)
     done = run(make(workspace, "parts", 20, **more), watch, stop)
-    assert done.stopped and 0 < done.result["steps"] < 20
-    assert not RunFolder(done.result["run"]).finished
+    assert done.stopped and 0 < done.result.steps < 20
+    assert not RunFolder(done.result.run).finished
     done = run(make(workspace, "parts", 20, **more))
-    assert not done.stopped and done.result["steps"] == 20
+    assert not done.stopped and done.result.steps == 20
     assert losses(workspace, "whole") == losses(workspace, "parts")
     whole, parts = (RunFolder(run_path(workspace, r)).load_checkpoint()["network"] for r in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
@@ -98,7 +98,7 @@ def test_pretraining_lowers_every_loss(workspace):
 @pytest.mark.parametrize("off", ["image", "task", "group", "reconstruction", "dense", "position"])
 def test_a_loss_of_weight_zero_is_not_computed(workspace, off):
     done = pretrain(pretraining(workspace, "run", 5, weights={off: 0}))
-    assert off not in done.result["losses"] and len(done.result["losses"]) == 6
+    assert off not in done.result.losses and len(done.result.losses) == 6
 
 
 @pytest.mark.parametrize("pretext", ["simclr", "barlow", "mae", "position", "vector", "clustering", "mvmr", "glmae"])
@@ -157,7 +157,7 @@ def test_volumes_train_by_the_same_code(workspace):
     network = {"spatial_dims": 3, "in_slices": 1}
     pretrained = pretrain(pretraining(workspace, "pre", 5, network=network, batch_size=2))
     done = finetune(finetuning(workspace, "fine", 5, start="pre", batch_size=1))
-    assert done.result["tensors_loaded"] > 50 and pretrained.result["steps"] == 5
+    assert done.result.tensors_loaded > 50 and pretrained.result.steps == 5
 
 
 def test_excluded_images_and_labels_are_never_read_in_pretraining(workspace):
@@ -178,7 +178,7 @@ def test_the_budget_in_minutes_ends_a_run(workspace):
     done = pretrain(
         pretraining(workspace, "run", 10_000).model_copy(update={"budget": Budget(minutes=0.03)}), seen.append
     )
-    assert not done.stopped and 0 < done.result["steps"] < 10_000
+    assert not done.stopped and 0 < done.result.steps < 10_000
     last = [e for e in seen if isinstance(e, Progress) and e.phase == "training"][-1]
     assert last.fraction == 1 and last.total is None
 
@@ -285,7 +285,7 @@ def test_fine_tuning_learns_and_says_what_was_loaded(workspace):
     pretrain(pretraining(workspace, "pre", 5))
     seen = []
     done = finetune(finetuning(workspace, "fine", 60, start="pre", learning_rate=5e-3), seen.append)
-    assert done.result["tensors_loaded"] == 58 and done.result["tensors_skipped"] == 2
+    assert done.result.tensors_loaded == 58 and done.result.tensors_skipped == 2
     assert any("58 tensors loaded" in e.text for e in seen if isinstance(e, Message))
     dice = [e.values["dice"] for e in seen if isinstance(e, Losses)]
     assert dice[-1] < dice[0] - 0.1
@@ -313,19 +313,19 @@ def test_a_case_without_a_usable_label_is_refused_by_name(workspace):
 
 def test_one_labelled_case_is_enough(workspace):
     done = finetune(finetuning(workspace, "one", 3, case_count=1, batch_size=1))
-    assert len(done.result["cases"]) == 1 and done.result["validation_dice"] is None
-    assert (Path(done.result["run"]) / "best.pt").exists()
+    assert len(done.result.cases) == 1 and done.result.validation_dice is None
+    assert (done.result.run / "best.pt").exists()
 
 
 def test_named_validation_cases_give_a_dice_and_the_best_weights(workspace):
     ids = [i.id for i in Catalogue.load(workspace).usable(Catalogue.load(workspace).tasks[0].name, labelled=True)]
     done = finetune(finetuning(workspace, "v", 12, cases=ids[:1], validation=ids[1:2]))
-    assert 0 <= done.result["validation_dice"] <= 1
+    assert 0 <= done.result.validation_dice <= 1
     rows = [r for r in losses(workspace, "v") if "validation_dice" in r]
     assert len(rows) == 5
-    assert done.result["validation_dice"] == pytest.approx(max(r["validation_dice"] for r in rows), abs=1e-5)
-    description, _ = load_model(done.result["run"])
-    assert description.figures == {"validation_dice": done.result["validation_dice"]}
+    assert done.result.validation_dice == pytest.approx(max(r["validation_dice"] for r in rows), abs=1e-5)
+    description, _ = load_model(done.result.run)
+    assert description.figures == {"validation_dice": done.result.validation_dice}
 
 
 @pytest.mark.parametrize("broken", [False, True])
@@ -344,7 +344,7 @@ def test_labels_decide_which_classes_keep_their_largest_component(workspace, bro
     label.CopyInformation(sitk.ReadImage(str(path)))
     sitk.WriteImage(label, str(path))
     done = finetune(finetuning(workspace, "v", 1, cases=[image.id]))
-    description, _ = load_model(done.result["run"])
+    description, _ = load_model(done.result.run)
     assert description.one_piece == tuple(values[1:] if broken else values)
 
 
@@ -363,7 +363,7 @@ def test_with_validation_a_class_keeps_its_largest_component_only_where_that_doe
 
     monkeypatch.setattr(hssl.learning.finetuning, "largest_components", kept)
     done = finetune(finetuning(workspace, "v", 12, cases=ids[:1], validation=ids[1:2], learning_rate=5e-3))
-    description, _ = load_model(done.result["run"])
+    description, _ = load_model(done.result.run)
     rows = [r["validation_dice"] for r in losses(workspace, "v") if "validation_dice" in r]
     assert max(rows) > 0
     assert (first in description.one_piece_channels) is not harms
@@ -374,13 +374,13 @@ def test_a_comparison_goes_on_where_it_was_stopped(workspace):
     config = CompareConfig(finetune=finetuning(workspace, "", 6), start="pre", name="c", case_counts=[1], seeds=[0, 1])
     stop, watch = stopping_at(6)
     stopped = compare(config, watch, stop)
-    assert stopped.stopped and len(stopped.result["rows"]) < 4
+    assert stopped.stopped and len(stopped.result.rows) < 4
     phases = []
     done = compare(config, lambda e: phases.append(e) if isinstance(e, Phase) else None)
-    assert len(done.result["rows"]) == 4 and len(phases) == 4
-    by_start = {(r["start"], r["seed"]): r["cases"] for r in done.result["rows"]}
+    assert len(done.result.rows) == 4 and len(phases) == 4
+    by_start = {(r.start, r.seed): r.cases for r in done.result.rows}
     assert by_start[("pretrained", 0)] == by_start[("scratch", 0)]
-    folder = Path(done.result["folder"])
+    folder = done.result.folder
     assert (folder / "comparison.png").stat().st_size > 10_000
     assert len((folder / "comparison.csv").read_text().splitlines()) == 5
     assert len(all_runs(workspace)) == 5
@@ -410,4 +410,4 @@ def test_fine_tuning_sees_patches_of_several_sizes_and_ends_unweighted(workspace
     done = finetune(finetuning(workspace, "run", 20))
     assert sizes == {(4, 3, 32, 32), (2, 3, 64, 48)}
     assert balances[0] == 0.6 and sorted(balances, reverse=True) == balances and balances[-1] < 0.05
-    assert RunFolder(done.result["run"]).load_checkpoint()["description"]["patch_size"] == [64, 48]
+    assert RunFolder(done.result.run).load_checkpoint()["description"]["patch_size"] == [64, 48]

@@ -276,14 +276,14 @@ def test_a_run_without_checkpoint_or_with_a_damaged_one_is_refused_by_name(tmp_p
 
 def test_info_tells_of_a_model_file_and_of_a_run(tmp_path, model):
     told = describe(model)
-    assert told["kind"] == "segmentation" and told["bytes"] == model.stat().st_size
-    assert told["description"]["tasks"][0]["classes"][1]["name"] == "posterior"
+    assert told.kind == "segmentation" and told.bytes == model.stat().st_size
+    assert told.description.tasks[0].classes[1].name == "posterior"
     run = run_with(tmp_path / "run", last=1)
     told = describe(run)
-    assert told["checkpoint"] == "last.pt" and told["config"] == {"run": "run"} and "result" not in told
+    assert told.checkpoint == "last.pt" and told.config == {"run": "run"} and told.result is None
     write_json(run / "result.json", {"steps": 3})
-    assert describe(run)["result"] == {"steps": 3}
-    json.dumps(told)
+    assert describe(run).result == {"steps": 3}
+    json.loads(told.model_dump_json())
 
 
 # Import ------------------------------------------------------------------------------------------------------------

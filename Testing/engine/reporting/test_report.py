@@ -81,7 +81,7 @@ def made_up(folder: Path, size: str = "tiny") -> dict:
                 predictions=predictions[start], references=folders[TASK] / "labels", output=folder / f"out-{start}"
             )
         )
-        evaluations[start] = Path(done.result["json"])
+        evaluations[start] = done.result.json_file
     trials = [
         {
             "start": s,

@@ -64,7 +64,7 @@ def test_segments_in_another_order_are_the_same_classes(tmp_path):
         slicer_segmentation(tmp_path / "data" / f"case{number}.seg.nrrd", names)
     Catalogue.create(tmp_path / "w")
     done = add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t", check=True))
-    assert not done.result["problems"]
+    assert not done.result.problems
     classes = Catalogue.load(tmp_path / "w").task("t").classes
     assert [(c.value, c.name, c.color) for c in classes] == [
         (1, "outer", (0.2, 0.4, 0.6)),
@@ -83,7 +83,7 @@ def test_segments_of_one_name_are_one_class_and_that_is_told(tmp_path):
     done = add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t"))
     assert (
         "case.seg.nrrd: 'outer', 'Outer' have the same name, case and spaces aside, and are one class"
-        in done.result["notes"]
+        in done.result.notes
     )
     assert [c.name for c in Catalogue.load(tmp_path / "w").task("t").classes] == ["outer"]
 
@@ -95,7 +95,7 @@ def test_a_file_that_disagrees_with_the_task_is_a_named_problem(tmp_path):
     catalogue.set_task(Task(name="t", classes=[LabelClass(value=1, name="outer"), LabelClass(value=2, name="rim")]))
     catalogue.save()
     done = add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t", check=True))
-    (problem,) = done.result["problems"]
+    (problem,) = done.result.problems
     assert "its segment 'inner' is no class of the task (they are outer, rim)" in problem["reason"]
 
 
@@ -104,11 +104,11 @@ def test_an_order_that_is_chosen_later_counts(tmp_path):
     slicer_segmentation(tmp_path / "data" / "a.seg.nrrd", ["outer", "inner"], overlapping=True)
     config = AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t", check=True)
     Catalogue.create(tmp_path / "w")
-    assert "its segments overlap (2 layers)" in add(config).result["problems"][0]["reason"]
+    assert "its segments overlap (2 layers)" in add(config).result.problems[0].reason
     done = add(config.model_copy(update={"structures": ["outer", "inner"]}))
-    assert not done.result["problems"] and done.result["changed"] == ["a"]
+    assert not done.result.problems and done.result.changed == ["a"]
     np.testing.assert_array_equal(label_of(tmp_path / "w", "a"), TRUTH)
-    assert add(config.model_copy(update={"structures": ["outer", "inner"]})).result["unchanged"] == 1
+    assert add(config.model_copy(update={"structures": ["outer", "inner"]})).result.unchanged == 1
     add(config.model_copy(update={"structures": ["inner", "outer"]}))
     np.testing.assert_array_equal(label_of(tmp_path / "w", "a"), OUTER)
 
@@ -141,7 +141,7 @@ def test_a_label_lies_in_another_folder_and_of_two_series_only_one_is_labelled(t
     images = {i.series: i for i in Catalogue.load(tmp_path / "w").images}
     assert {s: i.label is not None for s, i in images.items()} == {"1.2.3.9.1": True, "1.2.3.9.2": False}
     assert images["1.2.3.9.1"].label_values == [1] and {i.id for i in images.values()} == {"p1-1", "p1-2"}
-    assert add(config).result["unchanged"] == 2
+    assert add(config).result.unchanged == 2
 
 
 def test_a_label_of_another_series_is_refused_with_the_reason(tmp_path):
@@ -151,8 +151,8 @@ def test_a_label_of_another_series_is_refused_with_the_reason(tmp_path):
     files.write_slices(tmp_path / "data" / "CT", raw, np.arange(6) * 2.0, series="1.2.3.9.1")
     Catalogue.create(tmp_path / "w")
     done = add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t"))
-    assert done.result["labelled"] == 0
-    assert [r["reason"] for r in done.result["refused"]] == ["labels no series that is here"]
+    assert done.result.labelled == 0
+    assert [r.reason for r in done.result.refused] == ["labels no series that is here"]
 
 
 def test_what_the_store_keeps_of_a_label_goes_with_the_choice_of_structures(tmp_path):
@@ -180,15 +180,15 @@ def test_labels_of_one_series_in_several_objects_are_joined_where_their_structur
     Catalogue.create(tmp_path / "w")
     config = AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t", structures=["outer", "inner"])
     done = add(config.model_copy(update={"check": True}))
-    assert (done.result["labelled"], done.result["refused"], done.result["problems"]) == (1, [], [])
-    assert done.result["pairs"] == ["CT ← inner.dcm + outer.dcm"]
+    assert (done.result.labelled, done.result.refused, done.result.problems) == (1, [], [])
+    assert done.result.pairs == ["CT ← inner.dcm + outer.dcm"]
     assert [c.name for c in Catalogue.load(tmp_path / "w").task("t").classes] == ["outer", "inner"]
     image = Catalogue.load(tmp_path / "w").images[0]
     assert [Path(part.path).name for part in image.parts] == ["inner.dcm", "outer.dcm"]
     np.testing.assert_array_equal(label_of(tmp_path / "w", image.id), TRUTH)
-    assert add(config).result["unchanged"] == 1
+    assert add(config).result.unchanged == 1
     (tmp_path / "data" / "inner.dcm").unlink()
-    assert add(config.model_copy(update={"structures": []})).result["changed"] == [image.id]
+    assert add(config.model_copy(update={"structures": []})).result.changed == [image.id]
 
 
 def test_two_labels_of_one_series_that_hold_the_same_structure_are_both_named_with_the_way_out(tmp_path):
@@ -199,12 +199,12 @@ def test_two_labels_of_one_series_that_hold_the_same_structure_are_both_named_wi
     files.write_segmentation(tmp_path / "data" / "r2.dcm", ct, both, ["liver", "tumour"])
     Catalogue.create(tmp_path / "w")
     config = AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t")
-    reasons = {Path(r["path"]).name: r["reason"] for r in add(config).result["refused"]}
+    reasons = {Path(r.path).name: r.reason for r in add(config).result.refused}
     assert "it holds Liver, and so does r2.dcm" in reasons["r1.dcm"]
     assert "choose structures that only one has (tumour), or take the others away" in reasons["r1.dcm"]
     assert "it holds liver, and so does r1.dcm" in reasons["r2.dcm"]
     chosen = add(config.model_copy(update={"structures": ["tumour"]}))
-    assert (chosen.result["labelled"], chosen.result["refused"]) == (1, [])
+    assert (chosen.result.labelled, chosen.result.refused) == (1, [])
 
 
 def test_labels_that_do_not_name_their_values_beside_labels_that_do_are_told(tmp_path):
@@ -213,7 +213,7 @@ def test_labels_that_do_not_name_their_values_beside_labels_that_do_are_told(tmp
     slicer_segmentation(tmp_path / "data" / "case0.seg.nrrd", ["outer", "inner"])
     sitk.WriteImage(sitk.GetImageFromArray(OUTER.astype(np.uint8)), str(tmp_path / "data" / "case1_seg.nrrd"))
     Catalogue.create(tmp_path / "w")
-    notes = add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t")).result["notes"]
+    notes = add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t")).result.notes
     told = [note for note in notes if "does not name their values" in note]
     assert told == [
         "1 label does not name their values, such as case1_seg.nrrd: they are taken by number, 1 as outer, 2 as inner"

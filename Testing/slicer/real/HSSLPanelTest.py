@@ -118,7 +118,7 @@ class HSSLPanelTest(unittest.TestCase):
         settle()
         panel.fineTune.ui.startButton.click()
         job = self.finished()
-        self.assertGreater(job.result["tensors_loaded"], 0)
+        self.assertGreater(job.result.tensors_loaded, 0)
         combo = panel.segment.ui.modelCombo
         self.assertEqual(Path(combo.itemData(combo.currentIndex)).name, job.run.name)
 
