@@ -22,6 +22,8 @@ IN_ORDER = (
     "evaluate",
     "suggest",
     "compare",
+    "check_labels",
+    "learning_curve",
 )
 """Each example uses what those before it have made."""
 

@@ -35,7 +35,7 @@ def asked(monkeypatch):
 
     def run(self, values, on_event=None, stop=None):
         found.append(values)
-        return Done(stopped=True)
+        return Done(stopped=True, result=Result())
 
     monkeypatch.setattr(JobKind, "run", run)
     return found
