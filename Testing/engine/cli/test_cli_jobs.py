@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from hssl.cli import app
 from hssl.events import Done
 from hssl.jobs import JOBS, JobKind
+from hssl.results import Result
 
 COMMANDS = typer.main.get_command(app).commands
 NO_SETTINGS = {"config", "json", "stop_file", "help"}
