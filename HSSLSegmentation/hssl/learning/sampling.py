@@ -20,7 +20,9 @@ from ..preprocessing.store import UNLABELLED, Reader, SliceContents, StoredVolum
 MIN_BODY = 0.02
 """A slice with a smaller share of body voxels is background."""
 FOREGROUND_SHARE = 2 / 3
-"""Share of the windows of a labelled batch that are placed on a class, drawn uniformly over the classes."""
+"""Share of the windows of a labelled batch that are placed on a class, drawn uniformly over the classes. The others lie
+anywhere on the body, since what a network has not seen far from a structure it takes for the structure. Windows take
+turns, so that every batch of three and more has both."""
 
 
 @dataclass(frozen=True)
@@ -139,13 +141,12 @@ class Sampler:
 
     def _window(self, step: int, number: int) -> Window:
         rng = np.random.default_rng([self.seed, step, number])
-        task = (step * self.batch_size + number) % len(self.tasks)
-        on_class = False
+        turn, task = divmod(step * self.batch_size + number, len(self.tasks))
+        on_class = int((turn + 1) * FOREGROUND_SHARE) > int(turn * FOREGROUND_SHARE)
         index = self._of_task[task][rng.integers(len(self._of_task[task]))]
-        if index in self._negatives and rng.random() < FOREGROUND_SHARE:
+        if on_class and index in self._negatives:
             # As many windows lie on a class as if there were no healthy cases, however many there are.
             index = self._positives[task][rng.integers(len(self._positives[task]))]
-            on_class = True
         volume, planes = self.volumes[index], self.planes[index]
         axis = planes[rng.integers(len(planes))] if len(planes) > 1 else 0
         shape = in_plane(volume.shape, axis)
@@ -176,10 +177,10 @@ class Sampler:
         return Window(image, label, task, axis, centre, extent, index)
 
     def _slice(self, rng: np.random.Generator, index: int, axis: int, on_class: bool) -> tuple[int, int | None]:
-        """Draws a slice of a volume, and the class that it was drawn for, if for any; surely for one on request."""
+        """Draws a slice of a volume, and the class that it was drawn for, if for any."""
         contents = self.volumes[index].along[axis]
         present = [channel for channel, slices in enumerate(contents.classes, 1) if slices]
-        if present and (on_class or rng.random() < FOREGROUND_SHARE):
+        if present and on_class:
             channel = int(rng.choice(present))
             return int(rng.choice(contents.classes[channel - 1])), channel
         return int(rng.choice(self._bodies[index][axis])), None

@@ -92,6 +92,19 @@ def test_healthy_cases_leave_as_many_windows_on_a_class_as_there_were_without_th
     assert (chosen != 0).mean() == pytest.approx((1 - FOREGROUND_SHARE) * 19 / 20, abs=0.06)
 
 
+@pytest.mark.parametrize("size", [1, 4, 16])
+def test_two_of_three_windows_lie_on_a_class_and_the_third_anywhere(tmp_path, size):
+    volume = stored(tmp_path, "case", lesion=True)
+    sampler = Sampler([volume], (4, 4), size, 0, labelled=True)
+    batches = [sampler.batch(step) for step in range(192 // size)]
+    shown = np.concatenate([b.labels for b in batches]).any((1, 2))
+    slices = np.concatenate([b.positions[:, 0] for b in batches])
+    # A window that was placed on the lesion shows it; of the others hardly any does, and they come from every slice.
+    assert shown[1::3].all() and shown[2::3].all() and shown[::3].mean() < 0.25
+    assert len(set(slices[::3].tolist())) == 6 and set(slices[1::3].tolist()) == {slices[1]}
+    assert all(0 < b.labels.any((1, 2)).mean() < 1 for b in batches) or size == 1
+
+
 def test_without_healthy_cases_nothing_is_drawn_otherwise_and_healthy_ones_alone_are_no_error(tmp_path):
     healthy = [stored(tmp_path, f"healthy{n}", lesion=False) for n in range(2)]
     labels = Sampler(healthy, (8, 8), 8, 0, labelled=True).batch(0).labels
