@@ -172,3 +172,18 @@ def test_the_module_and_the_panel_load_without_torch_monai_or_simpleitk(widget):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.endswith("opened"), done.stderr[-2000:]
+
+
+def test_the_hints_can_be_read_when_the_style_changes_to_dark_and_back(panel):
+    label = panel.dataset.ui.hintLabel
+    light = qt.QPalette(slicer.app.palette())
+    dark = qt.QPalette(light)
+    dark.setColor(qt.QPalette.WindowText, qt.QColor("#fafafa"))
+    try:
+        slicer.app.setPalette(dark)
+        settle()
+        assert label.palette.color(qt.QPalette.WindowText).name() == "#fafafa"
+    finally:
+        slicer.app.setPalette(light)
+        settle()
+    assert label.palette.color(qt.QPalette.WindowText).name() != "#fafafa"

@@ -18,25 +18,39 @@ def rasOfVoxel(path, index) -> np.ndarray:
     return np.array(sitk.ReadImage(str(path)).TransformContinuousIndexToPhysicalPoint(index)) * [-1, -1, 1]
 
 
+WAYS = pytest.mark.parametrize("write", [sceneVolumes.writeVolume, sceneVolumes.passOn])
+
+
+@WAYS
 @pytest.mark.parametrize("leftHanded", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_every_voxel_of_the_file_lies_where_it_lies_in_the_scene(tmp_path, seed, leftHanded):
+def test_every_voxel_of_the_file_lies_where_it_lies_in_the_scene(tmp_path, seed, leftHanded, write):
     matrix = orientation(seed, leftHanded)
     node = volumeWith(matrix)
-    sceneVolumes.writeVolume(node, tmp_path / "a.nrrd")
+    write(node, tmp_path / "a.nrrd")
     for index in ([0.0, 0, 0], [8, 6, 5], [2, 3, 1]):
         assert np.allclose(rasOfVoxel(tmp_path / "a.nrrd", index), (matrix @ [*index, 1])[:3], atol=1e-9)
     assert np.array_equal(sceneVolumes.readArray(tmp_path / "a.nrrd", node), slicer.util.arrayFromVolume(node))
 
 
+@pytest.mark.parametrize("type", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"])
+def test_voxels_of_every_type_are_passed_on_as_they_are(tmp_path, type):
+    values = np.random.default_rng(0).normal(60, 20, SHAPE).astype(type)
+    node = volumeWith(orientation(2, True), values=values)
+    sceneVolumes.passOn(node, tmp_path / "a.nrrd")
+    found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "a.nrrd")))
+    assert found.dtype == slicer.util.arrayFromVolume(node).dtype and np.array_equal(found, values)
+
+
+@WAYS
 @pytest.mark.parametrize("leftHanded", [False, True])
-def test_a_volume_under_a_linear_transform_is_written_where_it_is_seen_and_stays_as_it_is(tmp_path, leftHanded):
+def test_a_volume_under_a_linear_transform_is_written_where_it_is_seen_and_stays_as_it_is(tmp_path, leftHanded, write):
     matrix, move = orientation(1, leftHanded), np.eye(4)
     move[:3, :3] = Rotation.random(random_state=9).as_matrix()
     move[:3, 3] = [3, 4, 5]
     node, transform = volumeWith(matrix), linearTransform(move)
     node.SetAndObserveTransformNodeID(transform.GetID())
-    sceneVolumes.writeVolume(node, tmp_path / "a.nrrd")
+    write(node, tmp_path / "a.nrrd")
     assert np.allclose(rasOfVoxel(tmp_path / "a.nrrd", [2.0, 3, 1]), (move @ matrix @ [2, 3, 1, 1])[:3])
     assert node.GetParentTransformNode() is transform
     assert np.allclose(sceneVolumes.localMatrix(node), matrix)

@@ -38,7 +38,7 @@ def learnFromSlices(
     classes = [sceneSegmentations.asClass(segmentationNode, i, value) for i, value in values.items()]
     folder = starter.newFolder()
     volumeFile, annotationFile = folder / "volume.nrrd", folder / "annotation.nrrd"
-    sceneVolumes.writeVolume(volumeNode, volumeFile)
+    sceneVolumes.passOn(volumeNode, volumeFile)
     painted = annotation.labels.on(sceneSegmentations.gridShape(volumeNode))
     sceneVolumes.writeArray(painted, sceneVolumes.worldMatrix(volumeNode), annotationFile, compress=True)
     stopFile = folder / "stop"

@@ -34,7 +34,7 @@ def segment(
     classes = classesOfModel(model)
     folder = starter.newFolder()
     source = folder / "volume.nrrd"
-    sceneVolumes.writeVolume(volumeNode, source)
+    sceneVolumes.passOn(volumeNode, source)
     values = {**values, "model": str(model), "inputs": [str(source)], "output": str(folder / "output")}
 
     def takeOver(job: Job) -> None:

@@ -22,6 +22,8 @@ class ModelsSection:
         self.model = qt.QStandardItemModel()
         self.model.setHorizontalHeaderLabels([_("Model"), _("Kind"), _("Segments"), _("Dice")])
         ui.modelsTable.setModel(self.model)
+        # Names of runs differ at their end.
+        ui.modelsTable.setTextElideMode(qt.Qt.ElideMiddle)
         ui.modelsTable.verticalHeader().setDefaultSectionSize(22)
         ui.modelsTable.horizontalHeader().resizeSection(0, 140)
         ui.modelsTable.selectionModel().connect("selectionChanged(QItemSelection,QItemSelection)", self.onSelection)

@@ -79,6 +79,7 @@ class Panel:
                     executable = edit is self.settings.ui.pythonEdit
                     edit.filters = ctk.ctkPathLineEdit.Files if executable else ctk.ctkPathLineEdit.Dirs
         self.ui.packagesButton.connect("clicked(bool)", self.onInstall)
+        slicer.app.connect("paletteChanged(QPalette)", self.onPalette)
 
     # Building, and letting go -------------------------------------------------------------------------------------
 
@@ -92,6 +93,13 @@ class Panel:
         if hasattr(ui, "hintLabel"):
             ui.hintLabel.styleSheet = colors.HINT_STYLE
         return widget, ui
+
+    def onPalette(self, *_palette) -> None:
+        """Light or dark: what has a style sheet keeps the old palette until it gets its sheet again."""
+        for section in self.sections:
+            if hasattr(section.ui, "hintLabel"):
+                section.ui.hintLabel.styleSheet = ""
+                section.ui.hintLabel.styleSheet = colors.HINT_STYLE
 
     def newJobView(self, holder, told: Callable[[Job, object], None]) -> JobView:
         """Adds the view of a job to a section; `told` observes every job that is shown there, resumed ones too."""
@@ -144,6 +152,7 @@ class Panel:
                 by themselves: their own timers see to it as long as the application lives.
         """
         self.useParameterNode(None)
+        slicer.app.disconnect("paletteChanged(QPalette)", self.onPalette)
         self._refreshTimer.stop()
         self._refreshTimer.disconnect("timeout()", self.refresh)
         self._closeQuestion.watch(False)

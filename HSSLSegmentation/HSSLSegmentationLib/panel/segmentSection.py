@@ -62,7 +62,7 @@ class SegmentSection:
             widget.setVisible(not single)
         choices.fill(
             ui.largestCombo,
-            [("", _("as the model decides")), ("on", _("of every structure")), ("off", _("of none"))],
+            [("", _("as the model decides")), ("on", _("the largest only")), ("off", _("all"))],
             parameters.keepLargest,
         )
         for edit, path in ((ui.folderEdit, parameters.inputFolder), (ui.outputEdit, parameters.outputFolder)):

@@ -70,7 +70,7 @@ def _run(file: Path, arguments: argparse.Namespace) -> bool:
         began = time.monotonic()
         print(f"\n{file.stem}", flush=True)
         # The report comes first: Slicer takes a first argument that ends in .py for the script.
-        log, code = _slicer(arguments, file.stem, "inSlicer.py", str(report), str(file), arguments.python)
+        log, code = in_slicer(arguments, file.stem, "inSlicer.py", str(report), str(file), arguments.python)
         found = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {"tests": [], "running": "start"}
     return _tell(found, log, code, time.monotonic() - began)
 
@@ -81,7 +81,7 @@ def _exit(state: str, arguments: argparse.Namespace) -> bool:
         report = Path(folder) / "report.json"
         print(f"\nexit-{state}", flush=True)
         began = time.monotonic()
-        log, code = _slicer(arguments, f"exit-{state}", "exitStates.py", str(report), state, arguments.python)
+        log, code = in_slicer(arguments, f"exit-{state}", "exitStates.py", str(report), state, arguments.python)
         found = (
             json.loads(report.read_text(encoding="utf-8")) if report.exists() else {"problems": ["nothing was done"]}
         )
@@ -122,12 +122,14 @@ def _marked() -> list[str]:
     return found
 
 
-def _slicer(arguments: argparse.Namespace, name: str, script: str, *rest: str) -> tuple[str, int | None]:
+def in_slicer(
+    arguments: argparse.Namespace, name: str, script: str, *rest: str, screen: str = "1600x1200"
+) -> tuple[str, int | None]:
     """Runs a script in a Slicer; returns what was printed and the exit code, None when its time was over."""
     command = [arguments.slicer, "--no-splash", "--ignore-slicerrc", "--disable-settings"]
     command += ["--additional-module-paths", str(MODULE), "--python-script", str(HERE / script), *rest]
     if sys.platform == "linux" and not os.environ.get("DISPLAY") and shutil.which("xvfb-run"):
-        command = ["xvfb-run", "--auto-servernum", "--server-args=-screen 0 1600x1200x24", *command]
+        command = ["xvfb-run", "--auto-servernum", f"--server-args=-screen 0 {screen}x24", *command]
     log, code = _output(command, arguments.minutes * 60)
     if arguments.logs is not None:
         arguments.logs.mkdir(parents=True, exist_ok=True)
