@@ -187,7 +187,7 @@ class Trial(Result):
 
 
 class CompareResult(Result):
-    """A comparison; `seen_by_start` are the test cases that the start has seen, or whose patients it has."""
+    """A comparison; `seen_by_start` are the test cases that the start (or the teacher) has seen, or whose patients it has."""
 
     folder: Path
     rows: list[Trial] = []

@@ -21,6 +21,7 @@ from ..learning.start import Start
 from ..locks import FolderLock
 from ..models.description import ModelDescription
 from ..models.device import chosen_device
+from ..models.find import find_model
 from ..models.inference import Segmenter
 from ..models.model_file import load_model
 from ..models.prediction import predict_volume
@@ -86,7 +87,10 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
         start = Start.named(config.start, recipe.workspace)
         if start.description is None:
             raise ConfigurationError("a comparison needs a pretrained start to compare with scratch")
-        known = _seen_by(start.description, test, on_event)
+        models = {"start": start.description}
+        if recipe.teacher:
+            models["teacher"] = load_model(find_model(recipe.teacher, recipe.workspace)).description
+        known = _seen_by(models, test, on_event)
         new = _Comparison(
             task=recipe.task,
             start=config.start,
@@ -132,15 +136,22 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
     return Done(result=CompareResult(folder=folder, rows=rows, seen_by_start=known))
 
 
-def _seen_by(start: ModelDescription, test: Sequence[Image], on_event: OnEvent) -> list[str]:
-    """Returns the ids of the test cases that the start has seen, or whose patients it has, and warns of them."""
-    known = [image.id for image in seen_by(start.provenance, test)]
-    if known:
-        text = f"The start has seen {len(known)} of the {len(test)} test cases, or other images of their patients"
-        on_event(
-            Message(level="warning", text=f"{text}: {', '.join(known)}; its figures are better than they should be")
-        )
-    return known
+def _seen_by(models: dict[str, ModelDescription], test: Sequence[Image], on_event: OnEvent) -> list[str]:
+    """Returns the ids of the test cases that a model has seen, or whose patients it has, and warns of them.
+
+    Args:
+        models: what trials learn from, by what it is to them.
+    """
+    found: dict[str, None] = {}
+    for what, model in models.items():
+        known = [image.id for image in seen_by(model.provenance, test)]
+        found |= dict.fromkeys(known)
+        if known:
+            text = f"The {what} has seen {len(known)} of the {len(test)} test cases, or other images of their patients"
+            on_event(
+                Message(level="warning", text=f"{text}: {', '.join(known)}; figures are better than they should be")
+            )
+    return list(found)
 
 
 def gains(rows: Sequence[Trial]) -> list[str]:

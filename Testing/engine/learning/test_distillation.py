@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 
 import hssl.learning.finetuning
-from hssl.configuration import Budget, FinetuneConfig, PretrainConfig
+from hssl.configuration import Budget, CompareConfig, FinetuneConfig, PretrainConfig
 from hssl.errors import InputError, ModelFileError
+from hssl.events import Message
+from hssl.jobs.compare import compare
 from hssl.jobs.finetune import finetune
 from hssl.jobs.pretrain import pretrain
 from hssl.learning.finetuning import FinetuneLearner
@@ -142,3 +144,19 @@ def test_a_run_of_an_earlier_version_without_unlabelled_images_goes_on_and_one_w
     path.write_text(written.replace('"teacher": ""', '"unlabelled": "mean-teacher"'))
     with pytest.raises(InputError, match="no configuration of this version"):
         RunFolder(path.parent).read_config()
+
+
+def test_a_comparison_warns_of_a_teacher_that_has_seen_the_test_cases(workspace):
+    labelled = [i.id for i in Catalogue.load(workspace).usable("brain_mr", labelled=True)]
+    others = [i.id for i in Catalogue.load(workspace).usable("brain_mr") if i.id != labelled[0]]
+    pretrain(
+        PretrainConfig.checked(
+            {"workspace": workspace, "run": "pre", "tasks": ["heart_mr"], "budget": Budget(steps=1), **QUICK}
+        )
+    )
+    finetune(finetuning(workspace, "teacher", 1, cases=[labelled[0]], exclude=others))
+    told = []
+    recipe = finetuning(workspace, "", 1, teacher="teacher")
+    done = compare(CompareConfig(finetune=recipe, start="pre", case_counts=[1], test=[labelled[0]]), told.append)
+    assert done.result.seen_by_start == [labelled[0]]
+    assert [e.text for e in told if isinstance(e, Message) and "teacher has seen 1 of the 1" in e.text]
