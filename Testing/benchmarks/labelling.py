@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from experiments.data import SOURCES, Data
-from experiments.labelling import COUNTS, POOL, Settings, figures, rows_of
+from experiments.labelling import COUNTS, Settings, figures, rows_of
 from recording import record
 
 HERE = Path(__file__).parent
@@ -30,18 +30,19 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--steps", type=int, default=200, help="of each fine-tuning")
     parser.add_argument("--test-cases", type=int, default=12)
+    parser.add_argument("--pool", type=int, default=24, help="images of a source to choose from")
     parser.add_argument("--start", default="scratch", help="of the first network: a run or a model file")
     parser.add_argument("--preset", default="cpu", help="name under which the figures are kept")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where the figures go")
     given = parser.parse_args()
     torch.set_num_threads(1)
     data = Data(given.data, given.out / "workspace")
-    settings = Settings(given.steps, given.test_cases, given.start)
+    settings = Settings(given.steps, given.test_cases, given.pool, given.start)
     rows = []
     for draw in range(given.draws):
         for task in given.sources:
             rows += rows_of(data, given.out, task, draw, settings)
-            sizes = {"name": given.preset, **asdict(settings), "counts": COUNTS, "pool": POOL, "draws": draw + 1}
+            sizes = {"name": given.preset, **asdict(settings), "counts": COUNTS, "draws": draw + 1}
             sizes["start"] = Path(settings.start).name
             shown = [{key: value for key, value in row.items() if key != "run"} for row in rows]
             result = {"experiment": "labelling", "sizes": sizes, "figures": figures(rows), "rows": shown}

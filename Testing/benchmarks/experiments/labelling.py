@@ -31,17 +31,23 @@ from .data import Data
 
 COUNTS = (1, 2, 4, 8)
 """Labels after each round. The first one is drawn by hand; a network is fine-tuned after each round, from the last one."""
-POOL = 24
-"""A draw chooses what to label next among so many images of a source."""
 MEASURES = ("voxels", "wrong_voxels", "slices", "wrong_slices", "slices_to_correct")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a person would wait for, and where it begins."""
+    """What a person would wait for, and where it begins.
+
+    Attributes:
+        steps: of each fine-tuning.
+        test_cases: at most so many of a source.
+        pool: a draw chooses what to label next among so many images of a source.
+        start: of the first network.
+    """
 
     steps: int
     test_cases: int
+    pool: int
     start: str
     threads: int = 1
 
@@ -52,7 +58,7 @@ def rows_of(data: Data, folder: Path, task: str, draw: int, settings: Settings) 
     A row has the number of labels, the Dice of the test cases after it, and "drafts": for each image that is labelled
     in the next round, what of the draft had to be corrected (see `corrections`).
     """
-    pool = data.drawn(task, min(POOL, len(data.pool(task))), draw)
+    pool = data.drawn(task, min(settings.pool, len(data.pool(task))), draw)
     labelled, start, rows = pool[:1], settings.start, []
     for number, count in enumerate(COUNTS):
         following = COUNTS[number + 1] - count if number + 1 < len(COUNTS) else 0
