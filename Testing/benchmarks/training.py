@@ -134,6 +134,38 @@ def bare(
     return work
 
 
+def _transforms(both: bool, window: tuple[int, ...], patch: tuple[int, ...]) -> list[Any]:
+    """MONAI's transforms from a volume to a patch: with its label (`both`), or to two views of it."""
+    from monai import transforms as T
+
+    keys = ["image", "label"] if both else ["image"]
+    modes = ["bilinear", "nearest"] if both else "bilinear"
+
+    def view(name: str) -> list:
+        warped = [name, "label"] if both else [name]
+        return [
+            T.RandAffined(warped, prob=1, rotate_range=0.35, scale_range=0.25, shear_range=None, mode=modes,
+                          translate_range=[0.08 * n for n in patch], padding_mode="border",
+                          spatial_size=patch),
+            *([T.Rand2DElasticd(warped, (24, 24), (0, 2), prob=1, mode=modes, padding_mode="border")] if both else []),
+            *([] if both else [T.CopyItemsd([name], names=[f"clean_{name}"])]),
+            T.RandBiasFieldd([name], prob=0.3),
+            T.RandAdjustContrastd([name], prob=0.5, gamma=(0.7, 1.4), retain_stats=True),
+            T.RandScaleIntensityd([name], 0.3, prob=0.5),
+            T.RandShiftIntensityd([name], 0.3, prob=0.5),
+            T.RandGaussianSmoothd([name], (0.5, 1.25), (0.5, 1.25), prob=0.25),
+            T.RandSimulateLowResolutiond([name], prob=0.2, zoom_range=(0.5, 0.5), upsample_mode="bilinear"),
+            T.RandGaussianNoised([name], prob=0.4, std=0.15),
+        ]  # fmt: skip
+
+    squeeze = [T.Lambdad(["image"], lambda x: x[0]), *([T.Lambdad(["label"], lambda x: x[0, 1:2])] if both else [])]
+    return [
+        T.SpatialPadd(keys, window), T.RandSpatialCropd(keys, window, random_size=False), *squeeze,
+        *([] if both else [T.CopyItemsd(["image"], names=["other"])]),
+        *view("image"), *([] if both else view("other")), T.ToTensord(keys if both else ["image", "other"], track_meta=False),
+    ]  # fmt: skip
+
+
 def monai(job: str, workspace: Path, batch: int, steps: int, threads: int, workers: int) -> Callable[[], Measures]:
     """MONAI's pipeline; a round is a number of steps of an epoch that goes on from one to the next."""
     import numpy as np
@@ -164,35 +196,11 @@ def monai(job: str, workspace: Path, batch: int, steps: int, threads: int, worke
         for number, v in enumerate(sampler.volumes)
     ]
     both = job == "finetune"
-    keys = ["image", "label"] if both else ["image"]
     window = (3 if made.config.network.in_slices == 3 else 1, *sampler.window)
-    modes = ["bilinear", "nearest"] if both else "bilinear"
-
-    def view(name: str) -> list:
-        warped = [name, "label"] if both else [name]
-        return [
-            T.RandAffined(warped, prob=1, rotate_range=0.35, scale_range=0.25, shear_range=None, mode=modes,
-                          translate_range=[0.08 * n for n in patch], padding_mode="border",
-                          spatial_size=patch),
-            *([T.Rand2DElasticd(warped, (24, 24), (0, 2), prob=1, mode=modes, padding_mode="border")] if both else []),
-            *([] if both else [T.CopyItemsd([name], names=[f"clean_{name}"])]),
-            T.RandBiasFieldd([name], prob=0.3),
-            T.RandAdjustContrastd([name], prob=0.5, gamma=(0.7, 1.4), retain_stats=True),
-            T.RandScaleIntensityd([name], 0.3, prob=0.5),
-            T.RandShiftIntensityd([name], 0.3, prob=0.5),
-            T.RandGaussianSmoothd([name], (0.5, 1.25), (0.5, 1.25), prob=0.25),
-            T.RandSimulateLowResolutiond([name], prob=0.2, zoom_range=(0.5, 0.5), upsample_mode="bilinear"),
-            T.RandGaussianNoised([name], prob=0.4, std=0.15),
-        ]  # fmt: skip
-
-    squeeze = [T.Lambdad(["image"], lambda x: x[0]), *([T.Lambdad(["label"], lambda x: x[0, 1:2])] if both else [])]
-    steps_of = [
-        T.SpatialPadd(keys, window), T.RandSpatialCropd(keys, window, random_size=False), *squeeze,
-        *([] if both else [T.CopyItemsd(["image"], names=["other"])]),
-        *view("image"), *([] if both else view("other")), T.ToTensord(keys if both else ["image", "other"], track_meta=False),
-    ]  # fmt: skip
     dataset = CacheDataset(
-        [items[n % len(items)] for n in range(max(len(items), 4 * batch))], T.Compose(steps_of), progress=False
+        [items[n % len(items)] for n in range(max(len(items), 4 * batch))],
+        T.Compose(_transforms(both, window, patch)),
+        progress=False,
     )
     # Forked as by a script on Linux: this process was spawned, and its children would be too.
     how: dict[str, Any] = {"multiprocessing_context": "fork", "persistent_workers": True} if workers else {}

@@ -9,6 +9,8 @@ from ..scene import slices as sceneSlices
 from ..scene.annotatedSlices import Plane
 from ..scene.volumes import SceneVolumeError
 
+AXIS, INDEX = qt.Qt.UserRole, qt.Qt.UserRole + 1
+"""What a line knows of its slice."""
 MOST_LISTED = 6
 """Lines that the list is high at most."""
 
@@ -43,8 +45,7 @@ class SliceList:
     @staticmethod
     def planeOf(item) -> Plane:
         """Returns the slice that a line of the list stands for."""
-        axis, index = str(item.data(qt.Qt.UserRole)).split()
-        return int(axis), int(index)
+        return int(item.data(AXIS)), int(item.data(INDEX))
 
     def _fill(self, lines: list[tuple[Plane, bool, str]], scribblesOnly: bool) -> None:
         listWidget = self._list
@@ -52,7 +53,8 @@ class SliceList:
         listWidget.clear()
         for plane, isOn, text in lines:
             item = qt.QListWidgetItem(text)
-            item.setData(qt.Qt.UserRole, f"{plane[0]} {plane[1]}")
+            item.setData(AXIS, plane[0])
+            item.setData(INDEX, plane[1])
             item.setCheckState(qt.Qt.Checked if isOn else qt.Qt.Unchecked)
             item.setToolTip(text)
             listWidget.addItem(item)

@@ -86,19 +86,22 @@ class FineTuneSection:
         )
         panel.offer(ui.resumeRunButton, panel.reasonNotReady(), _("Goes on from the last saved state."))
         ui.optionsWidget.enabled = not busy
+        ui.hintLabel.text = self._hint(bool(names), count, busy, any(r.state == "finished" for r in own))
+
+    def _hint(self, hasTasks: bool, count: int, busy: bool, hasModel: bool) -> str:
+        parameters = self.panel.parameterNode
         if busy:
-            ui.hintLabel.text = _("<b>Now:</b> it learns. You may go on using Slicer, or close this section.")
-        elif not names:
-            ui.hintLabel.text = _("<b>Next:</b> add scans in section 1.")
-        elif not count and parameters.fineTuneCases != "scene":
-            ui.hintLabel.text = _(
+            return _("<b>Now:</b> it learns. You may go on using Slicer, or close this section.")
+        if not hasTasks:
+            return _("<b>Next:</b> add scans in section 1.")
+        if not count and parameters.fineTuneCases != "scene":
+            return _(
                 "<b>Next:</b> label one to five scans of {task} in the Segment Editor, and choose "
                 "<i>volumes with a segmentation in the scene</i> as cases."
             ).format(task=parameters.fineTuneTask)
-        elif any(r.state == "finished" for r in own):
-            ui.hintLabel.text = _("<b>Next:</b> open section 4 and segment a scan with the model.")
-        else:
-            ui.hintLabel.text = _("<b>Next:</b> choose what to segment and where to start from, and start.")
+        if hasModel:
+            return _("<b>Next:</b> open section 4 and segment a scan with the model.")
+        return _("<b>Next:</b> choose what to segment and where to start from, and start.")
 
     def _fillStart(self) -> None:
         panel, parameters = self.panel, self.panel.parameterNode

@@ -185,7 +185,9 @@ def check(workspace: Workspace, task: TaskName = None, json: Json = False) -> No
         catalogue = Catalogue.load(workspace)
         usable, labelled = catalogue.usable(task), catalogue.usable(task, labelled=True)
         if not usable and not report.stopped:
-            raise InputError(workspace, "has no usable image", "See `hssl catalogue list --problems`.")
+            raise InputError(
+                workspace, "has no usable image", "What is wrong with each is told above, and listed with the images."
+            )
         return Done(
             stopped=report.stopped,
             result=CheckResult(
