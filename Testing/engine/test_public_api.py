@@ -57,7 +57,7 @@ def test_the_package_tells_that_it_is_typed():
 
 
 def test_the_example_of_every_public_name_runs(workspace: Path):
-    finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
+    finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner(verbose=False)
     told: list[str] = []
     for name in IN_ORDER:
         thing = getattr(hssl, name)
