@@ -53,7 +53,11 @@ def test_a_label_map_lies_exactly_on_its_volumes_grid(trained, tmp_path):
     sitk.WriteImage(volumes[1], str(tmp_path / "ünïcode.mha"))
     done = predict(
         PredictConfig(
-            model=run, inputs=[tmp_path], output=tmp_path / "out", largest_component=False, uncertainty=True,
+            model=run,
+            inputs=[tmp_path],
+            output=tmp_path / "out",
+            largest_component=False,
+            uncertainty=True,
             probabilities=True,
         )  # fmt: skip
     )

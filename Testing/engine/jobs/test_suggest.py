@@ -351,7 +351,7 @@ def test_nothing_needs_to_be_labelled(ready):
         for image in catalogue.images:
             image.label = None
     rows = suggest(asking(ready, "pre", count=3)).result.suggestions
-    assert rows[0]["novelty"] is None and rows[1]["novelty"] > 0
+    assert rows[0].novelty is None and rows[1].novelty > 0
 
 
 def test_a_task_that_is_labelled_throughout_is_refused(ready):

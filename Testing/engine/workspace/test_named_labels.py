@@ -96,7 +96,7 @@ def test_a_file_that_disagrees_with_the_task_is_a_named_problem(tmp_path):
     catalogue.save()
     done = add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t", check=True))
     (problem,) = done.result.problems
-    assert "its segment 'inner' is no class of the task (they are outer, rim)" in problem["reason"]
+    assert "its segment 'inner' is no class of the task (they are outer, rim)" in problem.reason
 
 
 def test_an_order_that_is_chosen_later_counts(tmp_path):
