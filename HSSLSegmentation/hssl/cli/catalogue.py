@@ -177,7 +177,7 @@ def check(workspace: Workspace, task: TaskName = None, json: Json = False) -> No
     def job(on_event: OnEvent, stop: Stop) -> Done[CheckResult]:
         from ..errors import InputError
         from ..events import Done
-        from ..results import CheckResult, Unused
+        from ..results import CheckResult
         from ..workspace.catalogue import Catalogue
         from ..workspace.check import check_workspace
 
@@ -195,7 +195,7 @@ def check(workspace: Workspace, task: TaskName = None, json: Json = False) -> No
                 unchanged=report.unchanged,
                 usable=len(usable),
                 labelled=len(labelled),
-                problems=[Unused(id=id, path=path, reason=reason) for id, path, reason in report.problems],
+                problems=report.problems,
                 classes={task: {c.value: c.name for c in many} for task, many in report.classes.items()},
             ),
         )

@@ -70,7 +70,7 @@ def add(config: AddConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Do
     if config.nan_is_background:
         _look_again(config.workspace, task.name)
     report = add_source(config.workspace, source, task, on_event, stop, mixed=config.mixed)
-    problems: Sequence[tuple[str, str, str]] = []
+    problems: Sequence[Unused] = []
     if config.check and not report.stopped:
         checked = check_workspace(config.workspace, on_event, stop, task.name)
         report.stopped, problems = checked.stopped, checked.problems
@@ -191,7 +191,7 @@ def _preview(planned: Plan, examined: Examination, config: AddConfig) -> AddResu
 def _result(
     planned: Plan,
     report: ScanReport,
-    problems: Sequence[tuple[str, str, str]],
+    problems: Sequence[Unused],
     catalogue: Catalogue,
     on_event: OnEvent,
 ) -> AddResult:
@@ -221,7 +221,7 @@ def _result(
         in_doubt=[Doubtful(id=i.id, path=i.image, reason=i.doubt) for i in doubtful if i.doubt],
         refused=[Unused(path=r.path, reason=r.reason) for r in report.refused],
         duplicates=[Unused(path=r.path, reason=r.reason) for r in report.duplicates],
-        problems=[Unused(id=id, path=path, reason=reason) for id, path, reason in problems],
+        problems=list(problems),
     )
 
 

@@ -142,6 +142,8 @@ class Refused(_Record):
     reason: str
     stamp: str = ""
     """As `Image.stamp`: a file that has not changed is not looked at again."""
+    choice: str = ""
+    """The frame and spacing that were asked for when it was looked at."""
 
 
 class _Document(_Record):

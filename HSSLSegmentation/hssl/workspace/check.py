@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
+from ..results import Unused
 from ..threads import in_threads
 from .catalogue import Catalogue, Image, LabelClass
 from .identity import stamp_of, stamp_of_label
@@ -35,8 +36,8 @@ class CheckReport:
     """Images whose voxels were read."""
     unchanged: int = 0
     """Images that were checked before and have not changed."""
-    problems: list[tuple[str, str, str]] = field(default_factory=list)
-    """Id, path and reason of everything that cannot be used, found now or before."""
+    problems: list[Unused] = field(default_factory=list)
+    """Everything that cannot be used, found now or before."""
     classes: dict[str, list[LabelClass]] = field(default_factory=dict)
     """Classes given to tasks that had none, from the values in their labels."""
     stopped: bool = False
@@ -54,8 +55,8 @@ class Finding:
     problem: str | None
     label_problem: str | None
     label_values: list[int] | None
+    stamp: str
     label_stamp: str
-    checked: str
     content: Content | None = None
     """What the voxels look like; None: they could not be read."""
     notes: tuple[str, ...] = ()
@@ -102,7 +103,7 @@ def _read(catalogue: Catalogue, on_event: OnEvent, stop: Stop, task: str | None)
     if task is not None:
         catalogue.task(task)
     records = [i for i in catalogue.images if task is None or i.task == task]
-    pending = [i for i in records if not i.checked or i.checked != _stamps(catalogue, i)]
+    pending = [i for i in records if not i.checked or i.checked != _checked(*_stamps(catalogue, i))]
     meter = ProgressMeter(on_event, "voxels", len(pending))
     findings = []
     for finding in in_threads(lambda image: _examine(catalogue, image), pending, stop):
@@ -132,7 +133,7 @@ def _enter(
             on_event(Message(level="warning", text=f"{finding.label}: {note}"))
         record.problem, record.label_problem = finding.problem, finding.label_problem
         record.label_values, record.label_stamp = finding.label_values, finding.label_stamp
-        record.stamp, record.checked = finding.checked.split(" ")[0], finding.checked
+        record.stamp, record.checked = finding.stamp, _checked(finding.stamp, finding.label_stamp)
     _doubt(catalogue, {f.id: f.content for f in findings if f.content is not None})
     chosen = [i for i in catalogue.images if task is None or i.task == task]
     if not stopped:
@@ -146,13 +147,13 @@ def _enter(
     for record in chosen:
         _judge_values(record, values[record.task], ignored[record.task])
         if record.problem:
-            report.problems.append((record.id, record.image, record.problem))
+            report.problems.append(Unused(id=record.id, path=record.image, reason=record.problem))
         elif record.doubt and not record.confirmed:
-            report.problems.append((record.id, record.image, record.doubt))
+            report.problems.append(Unused(id=record.id, path=record.image, reason=record.doubt))
         if record.label and record.label_problem:
-            report.problems.append((record.id, record.label, record.label_problem))
-    for _, path, reason in report.problems:
-        on_event(Message(level="warning", text=f"{path}: {reason}"))
+            report.problems.append(Unused(id=record.id, path=record.label, reason=record.label_problem))
+    for problem in report.problems:
+        on_event(Message(level="warning", text=f"{problem.path}: {problem.reason}"))
     return report
 
 
@@ -178,8 +179,7 @@ def _examine(catalogue: Catalogue, record: Image) -> Finding:
     from .content import seen
 
     path, label = catalogue.image_path(record), catalogue.label_path(record)
-    checked = _stamps(catalogue, record)
-    stamp, _, label_stamp = checked.partition(" ")
+    stamp, label_stamp = _stamps(catalogue, record)
     look, problem, label_problem, values = None, None, None, None
     notes: list[str] = []
     content = None
@@ -205,8 +205,8 @@ def _examine(catalogue: Catalogue, record: Image) -> Finding:
         problem,
         label_problem,
         values,
+        stamp,
         label_stamp,
-        checked,
         content,
         tuple(notes),
     )
@@ -228,8 +228,12 @@ def _label(catalogue: Catalogue, record: Image, image: sitk.Image, say: Say) -> 
     return None, values
 
 
-def _stamps(catalogue: Catalogue, record: Image) -> str:
-    return f"{stamp_of(catalogue.image_path(record))} {stamp_of_label(catalogue.label_files(record))}"
+def _stamps(catalogue: Catalogue, record: Image) -> tuple[str, str]:
+    return stamp_of(catalogue.image_path(record)), stamp_of_label(catalogue.label_files(record))
+
+
+def _checked(stamp: str, label_stamp: str) -> str:
+    return f"{stamp} {label_stamp}"
 
 
 def _fill_classes(catalogue: Catalogue, images: list[Image]) -> dict[str, list[LabelClass]]:

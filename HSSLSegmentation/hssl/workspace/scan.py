@@ -447,15 +447,14 @@ class _Known:
         images = self._by_path.get((path, candidate.frame), [])
         if candidate.series is not None:
             images = [i for i in images if i.series == candidate.series]
-        # The stamp of a refusal tells the frame and spacing that were asked for: another choice is another look.
-        chosen = _stamp_of_refused("", candidate)
-        refused = [r for r in self._refused.get(path, []) if r.stamp.partition(" ")[2] == chosen.strip()]
+        # Another frame or spacing than was asked for is another look.
+        refused = [r for r in self._refused.get(path, []) if r.choice == _choice(candidate)]
         if not images and not refused:
             return False
         stamp = stamp_of(candidate.image)
         if any(i.stamp != stamp for i in images):
             return False
-        if any(r.stamp != _stamp_of_refused(stamp, candidate) for r in refused):
+        if any(r.stamp != stamp for r in refused):
             return False
         return all(self._label_unchanged(i, candidate) for i in images)
 
@@ -683,13 +682,12 @@ def _files(path: str) -> list[Path]:
 
 
 def _refusal(path: str, task: str, reason: str, look: Look) -> Refused:
-    return Refused(path=path, task=task, reason=reason, stamp=_stamp_of_refused(look.stamp, look.candidate))
+    return Refused(path=path, task=task, reason=reason, stamp=look.stamp, choice=_choice(look.candidate))
 
 
-def _stamp_of_refused(stamp: str, candidate: Candidate) -> str:
-    frame = "" if candidate.frame is None else f" frame {candidate.frame}"
-    spacing = "" if candidate.spacing is None else f" spacing {candidate.spacing}"
-    return f"{stamp}{frame}{spacing}"
+def _choice(candidate: Candidate) -> str:
+    asked = {"frame": candidate.frame, "spacing": candidate.spacing}
+    return ", ".join(f"{name} {value}" for name, value in asked.items() if value is not None)
 
 
 def _list_refused(catalogue: Catalogue, task: str, looked_at: set[str], new: list[Refused]) -> None:

@@ -68,7 +68,7 @@ def test_nan_constant_and_missing_volumes_are_found(catalogue):
     assert "constant" in problems["flat"]
     assert "No such file" in problems["lost"]
     assert report.read == 5
-    assert {p[0] for p in report.problems} == {"nan", "nan-2", "flat", "lost"}
+    assert {one.id for one in report.problems} == {"nan", "nan-2", "flat", "lost"}
 
 
 def test_labels_that_cannot_be_used_are_found_and_their_images_stay_usable(catalogue):

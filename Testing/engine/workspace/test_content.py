@@ -123,7 +123,7 @@ def test_a_check_looks_again_at_what_has_changed(catalogue, tmp_path):
     write(tmp_path / "data" / "b.nrrd", ball())
     report = check(catalogue)
     assert catalogue.image("b").doubt == "looks like a mask of a.nrrd: it has two values only, 0 and 1"
-    assert [id for id, _, _ in report.problems] == ["b"]
+    assert [one.id for one in report.problems] == ["b"]
     catalogue.confirm_images(["b"])
     assert check(catalogue).problems == []
     assert len(catalogue.usable()) == 2
