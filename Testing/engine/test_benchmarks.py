@@ -23,6 +23,7 @@ from experiments.spoiling import LOOKED_AT, WAYS  # noqa: E402
 from experiments.spoiling import figures as spoiling_figures  # noqa: E402
 from experiments.tables import interval, of_comparison, spread  # noqa: E402
 from recording import as_text, record  # noqa: E402
+from whole_slices import FRAME, framed  # noqa: E402
 
 from hssl.intervals import student  # noqa: E402
 
@@ -250,3 +251,22 @@ def test_what_is_found_is_counted_in_each_draw():
     spoiled = [{"case": "a", "way": "w", "rank": LOOKED_AT, "rank_by_dice": LOOKED_AT + 1}]
     found = spoiling_figures([{"source": "s", "spoiled": spoiled}, {"source": "s", "spoiled": spoiled * 2}])["cells"]
     assert [(c["found"], c["found_by_dice"], c["ways"]) for c in found] == [([1, 2], [0, 0], {"w": [LOOKED_AT] * 3})]
+
+
+def test_a_framed_heart_is_in_the_middle_of_what_is_of_others_and_holds_no_heart():
+    rng = np.random.default_rng(0)
+    own, label = rng.uniform(1, 2, (3, 110, 110)), np.zeros((3, 110, 110), np.uint8)
+    label[:, 50:60, 50:60] = 1
+    others = [(100.0 * n + rng.uniform(0, 1, (4, 110, 110)), np.zeros((4, 110, 110), np.uint8)) for n in (3, 5, 7)]
+    others[0][1][:, 0:5, 50:60] = 1
+    wide, where = framed(own, label, others, rng)
+    assert wide.shape == where.shape == (3, 110 + 2 * FRAME, 110 + 2 * FRAME)
+    assert np.allclose(wide[:, FRAME:-FRAME, FRAME:-FRAME], own) and where.sum() == label.sum()
+    assert (where[:, FRAME:-FRAME, FRAME:-FRAME] == label).all()
+    # Bands are as bright as the volume itself, and of one with a structure there none is taken.
+    frame = np.delete(wide[0], np.s_[FRAME:-FRAME], 0)
+    assert 1.8 < frame.mean() < 2.1
+    for _, structure in others:
+        structure[:] = 1
+    with pytest.raises(ValueError, match="outer band"):
+        framed(own, label, others, rng)
