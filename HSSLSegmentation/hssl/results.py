@@ -43,7 +43,7 @@ class Doubtful(Unused):
     picture: str = ""
 
 
-class Structure(Result):
+class NamedStructure(Result):
     """What labels have a name for.
 
     Attributes:
@@ -88,7 +88,7 @@ class AddResult(Result):
     refused: list[Unused] = []
     duplicates: list[Unused] = []
     not_read: dict[str, int] = {}
-    structures: list[Structure] = []
+    structures: list[NamedStructure] = []
     needs: list[str] = []
     notes: list[str] = []
     added: list[str] = []

@@ -27,7 +27,7 @@ from .previewNode import PreviewNode
 from .protection import protectedSegments, whatApplyTakes
 from .recorder import PaintingRecorder
 from .registration import NAME
-from .session import InteractiveSession
+from .session import EffectSession
 from .sliceList import SliceList, learnedSegments
 
 LIVE_DELAY_MS = 700
@@ -46,7 +46,7 @@ class EffectController:
         makeProcess: makes the worker's process; a test can give its own.
         options: the widgets, None until they are built.
         parameters: what the editor's node keeps.
-        session: the InteractiveSession, None as long as there is nothing to learn from or to predict.
+        session: the EffectSession, None as long as there is nothing to learn from or to predict.
         preview: the PreviewNode, None when nothing is shown.
 
     Args:
@@ -59,7 +59,7 @@ class EffectController:
         self.scriptedEffect = scriptedEffect
         self.parameters = EffectParameters(scriptedEffect)
         self.options: EffectOptions | None = None
-        self.session: InteractiveSession | None = None
+        self.session: EffectSession | None = None
         self.preview: PreviewNode | None = None
         self._watch = EditorWatch(self._sceneChanged)
         self._recorder = PaintingRecorder(self._watch.toolName, self._painted)
@@ -323,12 +323,12 @@ class EffectController:
         self._began = time.monotonic()
         self._withSession(start)
 
-    def _withSession(self, action: Callable[[InteractiveSession], None]):
+    def _withSession(self, action: Callable[[EffectSession], None]):
         """Has something done by the session, or by a new one, which does not outlive a failure of its first action."""
         isNew = self.session is None
         if self.session is None:
             worker.use(self)
-            self.session = InteractiveSession(
+            self.session = EffectSession(
                 self._watch.volume(), self._watch.segmentation(), self.makeProcess, self._sessionChanged
             )
         try:

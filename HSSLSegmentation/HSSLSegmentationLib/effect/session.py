@@ -23,7 +23,7 @@ from ..scene.volumes import SceneVolumeError
 from . import models as effectModels
 from .previewNode import Proposal
 from .steps import inSteps
-from .worker import InteractiveWorker, endSharedWorker, sharedWorker
+from .worker import WorkerClient, endSharedWorker, sharedWorker
 
 CANCEL_GRACE_MS = 15000
 """A worker that has not answered for so long after a cancellation hangs, and is ended."""
@@ -33,7 +33,7 @@ VOXELS_A_STEP = 2**22
 """Of an array that is written, or a segment that is changed, before the window is heard again."""
 
 
-class InteractiveSession:
+class EffectSession:
     """Lives from the effect's opening, or the first round, until the volume or the segmentation changes.
 
     Attributes:
@@ -64,7 +64,7 @@ class InteractiveSession:
         self._values: dict[str, int] = {}
         self._round = 0
         self._ended = False
-        self._shared: InteractiveWorker | None = None
+        self._shared: WorkerClient | None = None
         self._waiting: list[Callable[[], None]] | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="HSSL-", dir=slicer.app.temporaryPath))
         try:
@@ -268,7 +268,7 @@ class InteractiveSession:
 
     # The worker --------------------------------------------------------------------------------------------------
 
-    def _worker(self) -> InteractiveWorker:
+    def _worker(self) -> WorkerClient:
         self._shared = sharedWorker(self._makeProcess, self._died)
         return self._shared
 

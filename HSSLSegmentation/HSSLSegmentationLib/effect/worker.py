@@ -13,10 +13,10 @@ from ..jobs.engineProcess import EngineProcess
 from ..jobs.interpreter import engineCommand
 from ..jobs.process import JobProcess
 
-_shared: "InteractiveWorker | None" = None
+_shared: "WorkerClient | None" = None
 
 
-def sharedWorker(makeProcess: Callable[[], JobProcess], onDeath: Callable[[str], None]) -> "InteractiveWorker":
+def sharedWorker(makeProcess: Callable[[], JobProcess], onDeath: Callable[[str], None]) -> "WorkerClient":
     """Returns the application's worker, which is started when there is none that lives.
 
     Args:
@@ -28,7 +28,7 @@ def sharedWorker(makeProcess: Callable[[], JobProcess], onDeath: Callable[[str],
     """
     global _shared
     if _shared is None or not _shared.isAlive():
-        _shared = InteractiveWorker(makeProcess())
+        _shared = WorkerClient(makeProcess())
         _shared.onDeath = onDeath
         _shared.start()
     _shared.onDeath = onDeath
@@ -58,7 +58,7 @@ def endSharedWorker() -> None:
         worker.end()
 
 
-class InteractiveWorker:
+class WorkerClient:
     """One process; it does its commands one after the other. All of it happens on the main thread.
 
     Attributes:

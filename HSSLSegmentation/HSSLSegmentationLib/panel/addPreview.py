@@ -11,7 +11,7 @@ from ..jobs.job import Job
 from . import addOptions
 
 if TYPE_CHECKING:
-    from hssl.results import AddResult, Doubtful, Structure
+    from hssl.results import AddResult, Doubtful, NamedStructure
 
 MILLISECONDS_TO_WAIT = 800
 TEXT_HEIGHT = 130
@@ -40,7 +40,7 @@ class AddPreview:
         self._values: dict | None = None
         self._folder = ""
         self._job: Job | None = None
-        self._structures: list[Structure] = []
+        self._structures: list[NamedStructure] = []
         self._filling = False
         self.rows: dict[str, Any] = {}
         """The choices of the files in doubt, by path."""

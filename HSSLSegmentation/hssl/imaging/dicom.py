@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import InputError, encodable
 from ..plural import counted
 from .formats import is_dicom
-from .stacks import MARKS, Plane, Stack, largest, stacks_of
+from .stacks import MARKS, DicomSlice, Stack, largest, stacks_of
 
 if TYPE_CHECKING:  # pydicom takes a while to load, and most files are none of its
     from pydicom.dataset import Dataset
@@ -133,7 +133,7 @@ class _File:
     patient: str
     study: str
     frame_of_reference: str
-    planes: list[Plane]
+    planes: list[DicomSlice]
 
 
 def series_in(folder: str | Path) -> list[Series]:
@@ -308,7 +308,7 @@ def _read(path: Path) -> _File:
     )
 
 
-def _check_length(path: Path, dataset: Dataset, plane: Plane, present: int) -> None:
+def _check_length(path: Path, dataset: Dataset, plane: DicomSlice, present: int) -> None:
     """Refuses a file that is shorter than its uncompressed pixels, which GDCM would fill up."""
     syntax = getattr(dataset, "file_meta", {}).get("TransferSyntaxUID")
     if syntax is not None and (not syntax.is_transfer_syntax or syntax.is_compressed or syntax.is_deflated):
@@ -319,7 +319,7 @@ def _check_length(path: Path, dataset: Dataset, plane: Plane, present: int) -> N
         raise InputError(path, f"is truncated: its pixels are {expected} bytes, {present} are there")
 
 
-def _planes(path: Path, dataset: Dataset) -> list[Plane]:
+def _planes(path: Path, dataset: Dataset) -> list[DicomSlice]:
     frames = int(dataset.get("NumberOfFrames") or 1)
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
@@ -348,7 +348,7 @@ def flat(group: Dataset) -> dict[str, Any]:
     return values
 
 
-def _classic_frames(path: Path, dataset: Dataset, frames: int) -> list[Plane]:
+def _classic_frames(path: Path, dataset: Dataset, frames: int) -> list[DicomSlice]:
     """The frames of an object from before functional groups: nuclear medicine says in vectors what each is."""
     values = {e.keyword: e.value for e in dataset if e.VR != "SQ"}
     for item in dataset.get("DetectorInformationSequence") or []:
@@ -369,7 +369,7 @@ def _classic_frames(path: Path, dataset: Dataset, frames: int) -> list[Plane]:
     return planes
 
 
-def _plane(path: Path, values: dict[str, Any], frame: int) -> Plane:
+def _plane(path: Path, values: dict[str, Any], frame: int) -> DicomSlice:
     position, orientation = values.get("ImagePositionPatient"), values.get("ImageOrientationPatient")
     # Projections state the spacing at the detector.
     spacing, axes = values.get("PixelSpacing") or values.get("ImagerPixelSpacing"), np.eye(3)
@@ -382,7 +382,7 @@ def _plane(path: Path, values: dict[str, Any], frame: int) -> Plane:
     thickness = values.get("SpacingBetweenSlices") or values.get("SliceThickness") or 0
     rescale = (float(values.get("RescaleSlope") or 1), float(values.get("RescaleIntercept") or 0))
     palette = values.get("PhotometricInterpretation") == "PALETTE COLOR"
-    return Plane(
+    return DicomSlice(
         file=path,
         frame=frame,
         size=(int(values["Columns"]), int(values["Rows"])),
@@ -448,7 +448,7 @@ def pixel_type(stack: Stack) -> np.dtype:
     return np.dtype(next((k for k in kinds if np.iinfo(k).min <= low and high <= np.iinfo(k).max), "f8"))
 
 
-def _ends(plane: Plane) -> tuple[float, float]:
+def _ends(plane: DicomSlice) -> tuple[float, float]:
     slope, intercept = plane.rescale
     bits = plane.bits if plane.rescale == (1.0, 0.0) else plane.stored
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if plane.signed else (0, 2**bits - 1)

@@ -44,7 +44,7 @@ _MOST_RUNS = 4
 
 
 @dataclass
-class Plane:
+class DicomSlice:
     """One slice: a file, or a frame of one. Spacing, position and thickness in mm, `position` in LPS."""
 
     file: Path
@@ -79,7 +79,7 @@ class Plane:
 class Stack:
     """The planes of one volume, in the order of their positions along the normal."""
 
-    planes: tuple[Plane, ...]
+    planes: tuple[DicomSlice, ...]
     name: str = ""
     """What tells it from the others of its series, such as "temporal position 3"."""
     problem: str | None = None
@@ -100,14 +100,14 @@ class Stack:
         return f"{self.name} ({text})" if self.name else text
 
 
-def stacks_of(planes: Sequence[Plane]) -> list[Stack]:
+def stacks_of(planes: Sequence[DicomSlice]) -> list[Stack]:
     """Sorts the planes of one series into volumes, the one of most slices first.
 
     Planes of another size, spacing, orientation or pixel format are another volume. Where positions repeat, the value
     that tells them apart (`MARKS`) splits them; where none does, the first of each position belong together, the
     second, and so on. Where distances are uneven, the planes may be passes of their own spacing or offset.
     """
-    groups: list[list[Plane]] = []
+    groups: list[list[DicomSlice]] = []
     for plane in planes:
         group = next((g for g in groups if _alike(g[0], plane)), None)
         if group is None:
@@ -126,7 +126,7 @@ def stacks_of(planes: Sequence[Plane]) -> list[Stack]:
     return [stacks[i] for i in order]
 
 
-def _alike(one: Plane, other: Plane) -> bool:
+def _alike(one: DicomSlice, other: DicomSlice) -> bool:
     if (one.size, one.components, one.spacing is None, one.position is None) != (
         other.size,
         other.components,
@@ -139,19 +139,19 @@ def _alike(one: Plane, other: Plane) -> bool:
     return bool(np.allclose(one.axes, other.axes, atol=1e-3))
 
 
-def _put_along(group: list[Plane]) -> None:
+def _put_along(group: list[DicomSlice]) -> None:
     normal = group[0].axes[:, 2]
     for plane in group:
         plane.along = 0.0 if plane.position is None else float(plane.position @ normal)
 
 
-def _pose(plane: Plane) -> str:
+def _pose(plane: DicomSlice) -> str:
     """Names how a stack's slices lie and what they are, to tell it from others of its series."""
     plane_names = ("sagittal", "coronal", "axial")
     return plane_names[int(np.abs(plane.axes[:, 2]).argmax())]
 
 
-def _split(ordered: list[Plane]) -> list[Stack]:
+def _split(ordered: list[DicomSlice]) -> list[Stack]:
     """Splits planes that differ in position only, or in nothing, into volumes."""
     if len(ordered) > 1 and any(p.position is None for p in ordered):
         return [Stack(tuple(ordered), problem=f"its {counted(len(ordered), 'slice')} have no positions")]
@@ -181,20 +181,20 @@ def _split(ordered: list[Plane]) -> list[Stack]:
     return stacks
 
 
-def _place(plane: Plane, first: Plane) -> int:
+def _place(plane: DicomSlice, first: DicomSlice) -> int:
     """Returns a number that two planes share when they lie within a hundredth of a millimetre of each other."""
     return round((plane.along - first.along) * 100)
 
 
-def _apart(group: list[Plane]) -> bool:
+def _apart(group: list[DicomSlice]) -> bool:
     return len({_place(p, group[0]) for p in group}) == len(group)
 
 
-def _by_marks(ordered: list[Plane]) -> Iterable[list[tuple[str, list[Plane]]]]:
+def _by_marks(ordered: list[DicomSlice]) -> Iterable[list[tuple[str, list[DicomSlice]]]]:
     """Yields the planes as each mark, and then each pair of marks, groups them."""
     varying = [key for key in MARKS if len({repr(p.marks.get(key)) for p in ordered}) > 1]
     for keys in itertools.chain(((k,) for k in varying), itertools.combinations(varying, 2)):
-        groups: dict[tuple, list[Plane]] = {}
+        groups: dict[tuple, list[DicomSlice]] = {}
         for plane in ordered:
             groups.setdefault(tuple(plane.marks.get(k) for k in keys), []).append(plane)
         yield [
@@ -215,8 +215,8 @@ def _text(value: Any) -> str:
     return "/".join(map(str, value)) if isinstance(value, tuple) else re.sub(r"\s+", " ", str(value))
 
 
-def _by_rank(ordered: list[Plane]) -> list[tuple[str, list[Plane]]]:
-    ranks: dict[int, list[Plane]] = {}
+def _by_rank(ordered: list[DicomSlice]) -> list[tuple[str, list[DicomSlice]]]:
+    ranks: dict[int, list[DicomSlice]] = {}
     count: Counter[int] = Counter()
     for plane in ordered:  # within a position in the order of their numbers
         place = _place(plane, ordered[0])
@@ -225,7 +225,7 @@ def _by_rank(ordered: list[Plane]) -> list[tuple[str, list[Plane]]]:
     return [(f"number {rank + 1} of each position", group) for rank, group in ranks.items()]
 
 
-def _on_one_lattice(ordered: list[Plane]) -> bool:
+def _on_one_lattice(ordered: list[DicomSlice]) -> bool:
     """Tells whether all planes stand where those of one volume would: some are missing then, and there is no other."""
     along = np.array([p.along for p in ordered])
     usual = float(np.sort(np.diff(along))[(len(along) - 2) // 2])
@@ -233,13 +233,13 @@ def _on_one_lattice(ordered: list[Plane]) -> bool:
     return bool(np.abs(places - np.rint(places)).max() <= 0.05)
 
 
-def _behind(groups: list[list[Plane]]) -> bool:
+def _behind(groups: list[list[DicomSlice]]) -> bool:
     """Tells whether groups of planes lie one behind the other, and do not interlock."""
     ends = sorted((g[0].along, g[-1].along) for g in groups)
     return all(end < start for (_, end), (start, _) in itertools.pairwise(ends))
 
 
-def _runs(ordered: list[Plane]) -> list[list[Plane]]:
+def _runs(ordered: list[DicomSlice]) -> list[list[DicomSlice]]:
     """Returns the evenly spaced volumes that planes at different positions are made of; [] when they are of none."""
     along = np.array([p.along for p in ordered])
     for numbers in (_behind_each_other(along), *(_interleaved(along, step) for step in _steps(along))):
@@ -279,7 +279,7 @@ def _interleaved(along: np.ndarray, step: float) -> list[list[int]]:
     return runs
 
 
-def unevenness(ordered: Sequence[Plane]) -> str | None:
+def unevenness(ordered: Sequence[DicomSlice]) -> str | None:
     """Tells why planes in the order of their positions are not evenly spaced, or None when they are."""
     if len(ordered) < 2:
         return None
@@ -301,7 +301,7 @@ def unevenness(ordered: Sequence[Plane]) -> str | None:
     return None
 
 
-def _name(plane: Plane) -> str:
+def _name(plane: DicomSlice) -> str:
     return plane.file.name if plane.frame < 0 else f"frame {plane.frame + 1}"
 
 

@@ -13,7 +13,7 @@ from ..errors import ConfigurationError, InputError
 from ..events import Done, Message, OnEvent, Stop, ignore, never
 from ..imaging.formats import stem_of
 from ..plural import counted
-from ..results import AddResult, Doubtful, Structure, Unused
+from ..results import AddResult, Doubtful, NamedStructure, Unused
 from ..workspace.candidates import Source, modality_of
 from ..workspace.catalogue import Catalogue, LabelClass, Task
 from ..workspace.check import check_workspace
@@ -225,10 +225,10 @@ def _result(
     )
 
 
-def _structures(source: Source) -> list[Structure]:
+def _structures(source: Source) -> list[NamedStructure]:
     """Returns what can be chosen of the labels: named segments, masks, or the classes of a data set."""
     return [
-        Structure(name=name, color=one.color if (one := source.described.get(name)) else None, count=count or None)
+        NamedStructure(name=name, color=one.color if (one := source.described.get(name)) else None, count=count or None)
         for name, count in (source.times_named or dict.fromkeys(source.classes.values(), 0)).items()
     ]
 

@@ -29,7 +29,7 @@ class VolumeMeasure(NamedTuple):
     body: np.ndarray
 
 
-def measure(volume: sitk.Image, seed: int = 0, count: int = 20_000) -> VolumeMeasure:
+def volume_measure(volume: sitk.Image, seed: int = 0, count: int = 20_000) -> VolumeMeasure:
     """Measures one volume; its body's values are thinned to `count`."""
     values = sitk.GetArrayViewFromImage(volume).reshape(-1)
     values = np.random.default_rng(seed).choice(values, min(len(values), 4 * count), replace=False)

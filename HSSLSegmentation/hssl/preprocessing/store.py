@@ -29,7 +29,7 @@ from ..workspace.images import read_image
 from ..workspace.labels import read_label
 from .fingerprint import Fingerprint
 from .grid import labels_to_working, oriented_size, oriented_spacing, slices_first, working_grid
-from .normalisation import VolumeMeasure, body_mask, fingerprint_of, measure
+from .normalisation import VolumeMeasure, body_mask, fingerprint_of, volume_measure
 from .working import working_volume
 
 FORMAT = 6
@@ -124,7 +124,7 @@ def task_fingerprint(
         if stop():
             raise Stopped
         try:
-            measures.append(measure(_checked_volume(catalogue, image)))
+            measures.append(volume_measure(_checked_volume(catalogue, image)))
         except InputError as error:
             on_event(Message(level="warning", text=f"{task.name}: {error}; left out"))
         meter.update(number, detail=task.name)

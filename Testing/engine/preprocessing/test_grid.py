@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hssl.models.inference import from_slices_first, on_source
 from hssl.preprocessing.fingerprint import Fingerprint
 from hssl.preprocessing.grid import labels_to_source, labels_to_working, orientation, to_working, working_grid
-from hssl.preprocessing.normalisation import fingerprint_of, measure
+from hssl.preprocessing.normalisation import fingerprint_of, volume_measure
 
 
 def fingerprint(spacing: tuple[float, float, float], slice_axis: int) -> Fingerprint:
@@ -135,7 +135,7 @@ def test_the_working_label_map_does_not_share_memory_with_an_image_that_may_be_g
 def test_slices_are_taken_along_the_coarsest_axis():
     volume = sitk.Image((20, 30, 10), sitk.sitkInt16)
     volume.SetSpacing((1.0, 5.0, 1.0))
-    found = fingerprint_of([measure(volume + 7)], "MR")
+    found = fingerprint_of([volume_measure(volume + 7)], "MR")
     assert found.slice_axis == 1
     assert found.spacing == (1.0, 5.0, 1.0)
     assert found.median_size == (10, 30, 20)

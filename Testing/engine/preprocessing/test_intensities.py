@@ -8,7 +8,7 @@ from hssl.errors import InputError
 from hssl.imaging.intensities import check_hounsfield, own_range
 from hssl.imaging.volumes import check_values
 from hssl.preprocessing.fingerprint import Fingerprint
-from hssl.preprocessing.normalisation import fingerprint_of, measure, normalised
+from hssl.preprocessing.normalisation import fingerprint_of, normalised, volume_measure
 from hssl.preprocessing.working import working_volume
 
 SHAPE = (6, 40, 50)
@@ -94,7 +94,7 @@ def test_nothing_left_after_normalisation_is_an_error_that_names_the_file():
 def test_what_is_called_ct_in_another_unit_has_a_window_of_its_own_range(unit):
     """Linear attenuation coefficients are some 0.02 per mm."""
     array = (scan() * 8 - 500 if unit == 1.0 else scan() * 8 + 1000) * unit
-    fingerprint = fingerprint_of([measure(image(array.astype(np.float32)))], "CT")
+    fingerprint = fingerprint_of([volume_measure(image(array.astype(np.float32)))], "CT")
     assert fingerprint.normalisation == "window"
     found = working_volume(image(array.astype(np.float32)), fingerprint).array.astype(np.float32)
     assert 2 < np.ptp(found) < 100
@@ -103,7 +103,7 @@ def test_what_is_called_ct_in_another_unit_has_a_window_of_its_own_range(unit):
 def test_a_huge_value_in_a_ct_does_not_spoil_the_fingerprint_of_its_task():
     array = scan().astype(np.float64)
     array[0, 0, :5] = 1e300
-    assert fingerprint_of([measure(image(array))], "CT").upper < 1e4
+    assert fingerprint_of([volume_measure(image(array))], "CT").upper < 1e4
 
 
 def test_a_range_of_one_value_is_none_and_check_names_what_shows_nothing(tmp_path):
