@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 SYSTEM_PACKAGES := libegl1 libgl1 libgl1-mesa-dri libxkbcommon0 libdbus-1-3 libfontconfig1 libxrender1 libxcursor1 fonts-dejavu-core
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: demo test test-engine test-module check screenshots clean test-slicer lock sbom audit licences
+.PHONY: demo test test-engine test-module check pictures clean test-slicer lock sbom audit licences
 
 demo: $(VENV)/engine
 	$(BIN)/hssl demo demo
@@ -37,9 +37,9 @@ check: $(VENV)/harness
 	$(BIN)/mypy
 	PYTHONPATH=HSSLSegmentation $(BIN)/lint-imports --no-logo
 
-# The pictures of the tutorial, from a walk through the panel with the real engine.
-screenshots: $(VENV)/harness
-	PYTHONUTF8=1 QT_QPA_PLATFORM=offscreen $(BIN)/python Testing/panel/screenshots.py --output Resources/Screenshots --minutes 5
+# The pictures of the tutorial, from a walk through the panel and the effect in a real Slicer, with the real engine.
+pictures: $(VENV)/harness
+	$(BIN)/python Testing/slicer/real/pictures.py "$(SLICER)" --python "$(JOBS_PYTHON)"
 
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 # What is installed is locked by version and hash, but for torch, whose build (CPU, CUDA) is the machine's own.

@@ -85,9 +85,17 @@ def _asked(kind):
     return staticmethod(ask)
 
 
+_OF_QT = (QtWidgets.QMessageBox, QtWidgets.QFileDialog, QtWidgets.QInputDialog)
+"""Dialogs that bring their buttons."""
+
+
 def _execute(self):
     text = self.text if isinstance(self, QtWidgets.QMessageBox) else ""
-    return _next(type(self).__name__, self.windowTitle, text, self)
+    answer = _next(type(self).__name__, self.windowTitle, text, self)
+    if answer == QtWidgets.QDialog.Accepted and not isinstance(self, _OF_QT):
+        buttons = [b for box in self.findChildren(QtWidgets.QDialogButtonBox) for b in box.buttons()]
+        assert any(b.isEnabled() for b in buttons), f"{self.windowTitle}: no button can be pressed to accept it"
+    return answer
 
 
 def install() -> None:

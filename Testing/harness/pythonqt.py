@@ -444,9 +444,21 @@ class QUiLoader(QtUiTools.QUiLoader):
                     )
 
 
+def _buildDialogButtonsAsPythonQt() -> None:
+    """PythonQt takes flags in this constructor for an orientation: no button is made, and nothing is said."""
+    original = QtWidgets.QDialogButtonBox.__init__
+
+    def build(self, *arguments, **named):
+        flags = QtWidgets.QDialogButtonBox.StandardButton
+        original(self, *(a for a in arguments if not isinstance(a, flags)), **named)
+
+    QtWidgets.QDialogButtonBox.__init__ = build
+
+
 def createModule() -> types.ModuleType:
     """`qt` as modules import it: the names that Slicer's and this Qt share, nothing else."""
     _dress()
+    _buildDialogButtonsAsPythonQt()
     module = types.ModuleType("qt", "Stand-in for PythonQt's qt module")
     offered = api.names("qt")
     for source in _MODULES:

@@ -45,6 +45,14 @@ def test_a_name_that_a_module_does_not_have_raises(module, name):
         getattr(module, name)
 
 
+def test_buttons_of_a_dialog_are_not_made_by_the_constructor():
+    wanted = qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel
+    assert not qt.QDialogButtonBox(wanted).buttons()
+    box = qt.QDialogButtonBox()
+    box.setStandardButtons(wanted)
+    assert len(box.buttons()) == 2
+
+
 def test_names_that_only_a_newer_qt_has_raise():
     assert not hasattr(qt.QProcess(), "unixProcessParameters")
     assert not hasattr(qt.QSortFilterProxyModel(), "autoAcceptChildRows")

@@ -17,8 +17,8 @@ MILLISECONDS_TO_WAIT = 800
 TEXT_HEIGHT = 130
 ROW_HEIGHT, ROWS = 19, 6
 """Of the list of structures: pixels of a row, and how many are in sight at most."""
-PICTURE = 84
-"""Pixels of the longer side of a picture as it is shown."""
+PICTURE, DOUBTS = 84, 3
+"""Pixels of the longer side of a picture as it is shown, and how many are in sight at most."""
 CHOICES = ("", "confirm", "leave_out")
 """What can be said of a file in doubt: nothing, or a field of `hssl.configuration.AddConfig`."""
 
@@ -72,7 +72,6 @@ class AddPreview:
         self.doubtsArea = qt.QScrollArea()
         self.doubtsArea.setWidgetResizable(True)
         self.doubtsArea.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
-        self.doubtsArea.setMaximumHeight(220)
         for widget in (self.structuresLabel, self.structuresList, self.text, self.doubtsLabel, self.doubtsArea):
             widget.setVisible(False)
             layout.addWidget(widget)
@@ -221,12 +220,14 @@ class AddPreview:
         self.rows = {one.path: self._row(one, layout) for one in doubts}
         layout.addStretch(1)
         self.doubtsArea.setWidget(content)
+        self.doubtsArea.setFixedHeight((PICTURE + 10) * min(DOUBTS, max(1, len(doubts))))
         self.doubtsLabel.text = _("Probably no scans. Say what they are, or they are not used:")
         self.doubtsLabel.setVisible(bool(doubts))
         self.doubtsArea.setVisible(bool(doubts))
 
     def _row(self, doubt: "Doubtful", layout):
         row = qt.QWidget()
+        row.setSizePolicy(qt.QSizePolicy.Preferred, qt.QSizePolicy.Maximum)
         across = qt.QHBoxLayout(row)
         across.setContentsMargins(0, 0, 0, 0)
         if doubt.picture:

@@ -56,7 +56,9 @@ class ClassDialog(qt.QDialog):
             combo.setCurrentIndex(2 if len(segments) == len(self._names) == 1 else LEAVE_OUT)
             form.addRow(segment, combo)
             self.combos[segment] = combo
-        buttons = qt.QDialogButtonBox(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
+        # Not in the constructor: PythonQt takes the flags for an orientation there, and there would be no buttons.
+        buttons = qt.QDialogButtonBox()
+        buttons.setStandardButtons(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
         buttons.connect("accepted()", self.accept)
         buttons.connect("rejected()", self.reject)
         layout.addWidget(buttons)

@@ -18,6 +18,8 @@ COLORS = (
     (0.55, 0.34, 0.29),
     (0.89, 0.47, 0.76),
 )
+TITLE_SIZE, TEXT_SIZE = 13, 11
+"""Points, of a chart in the panel."""
 
 
 class Curves:
@@ -34,6 +36,10 @@ class Curves:
         self.table.SetHideFromEditors(True)
         self.chart = _add("vtkMRMLPlotChartNode", title)
         self.chart.SetTitle(title)
+        # Slicer's own sizes are for a view that fills the window; the legend would lie over the curves.
+        self.chart.SetTitleFontSize(TITLE_SIZE)
+        for set in (self.chart.SetLegendFontSize, self.chart.SetAxisTitleFontSize, self.chart.SetAxisLabelFontSize):
+            set(TEXT_SIZE)
         self.chart.SetXAxisTitle(xTitle or _("Step"))
         self.chart.SetYAxisTitle(yTitle)
         self.series: dict[str, object] = {}

@@ -32,9 +32,10 @@ class TaskDialog(qt.QDialog):
         self._node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSegmentationNode")
         self._node.UnRegister(None)
         self._node.SetName(_("Structures of {name}").format(name=task.name))
-        self._node.SetHideFromEditors(True)
         self._node.SetSaveWithScene(False)
         slicer.mrmlScene.AddNode(self._node)
+        # The table wants a display node, and the subject hierarchy to know the node.
+        self._node.CreateDefaultDisplayNodes()
         self._values = {}
         for c in task.classes:
             segment = SegmentClass(c.value, c.name, c.color, c.terminology)
@@ -49,7 +50,9 @@ class TaskDialog(qt.QDialog):
             for column in ("visibilityColumnVisible", "opacityColumnVisible", "statusColumnVisible"):
                 setattr(self.table, column, False)
             layout.addWidget(self.table)
-        buttons = qt.QDialogButtonBox(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
+        # Not in the constructor: PythonQt takes the flags for an orientation there, and there would be no buttons.
+        buttons = qt.QDialogButtonBox()
+        buttons.setStandardButtons(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
         self.deleteButton = buttons.addButton(_("Delete the task…"), qt.QDialogButtonBox.DestructiveRole)
         buttons.connect("accepted()", self.accept)
         buttons.connect("rejected()", self.reject)
@@ -72,6 +75,7 @@ class TaskDialog(qt.QDialog):
         """Takes the node out of the scene again."""
         if self._values and hasattr(self, "table"):
             self.table.setSegmentationNode(None)
+        slicer.mrmlScene.RemoveNode(self._node.GetDisplayNode())
         slicer.mrmlScene.RemoveNode(self._node)
 
 

@@ -169,6 +169,103 @@ class HSSLPanelTest(unittest.TestCase):
             settle(0.05)
         self.assertEqual(job.state, "stopped")
 
+    def test_a_folder_is_looked_at_as_it_is_chosen_and_what_is_in_doubt_is_decided(self):
+        import numpy
+        import SimpleITK
+
+        source = self.folder / "download"
+        (source / "s1" / "segmentations").mkdir(parents=True)
+        noise = numpy.random.default_rng(0).normal(100, 20, (8, 24, 24)).astype(numpy.int16)
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(noise), str(source / "s1" / "ct.nii.gz"))
+        for name, level in (("liver", 110), ("spleen", 120)):
+            mask = SimpleITK.GetImageFromArray((noise > level).astype(numpy.uint8))
+            SimpleITK.WriteImage(mask, str(source / "s1" / "segmentations" / f"{name}.nii.gz"))
+        SimpleITK.WriteImage(mask, str(source / "other.nii.gz"))
+        dataset, parameters = self.panel.dataset, self.panel.parameterNode
+        ui, preview = dataset.ui, dataset.preview
+        parameters.addTask = ""
+        ui.addGroup.collapsed = False
+        ui.folderEdit.setCurrentPath(str(source))
+        while not preview.rows:
+            settle(0.1)
+        self.assertEqual(parameters.addTask, "download")
+        listed = preview.structuresList
+        self.assertEqual([listed.item(n).text() for n in range(listed.count)], ["liver  (1)", "spleen  (1)"])
+        self.assertIn("s1/ct.nii.gz", preview.text.toPlainText())
+        self.assertTrue(preview.rows["other.nii.gz"].isVisible())
+        pictures = [w for w in preview.doubtsArea.findChildren(qt.QLabel) if w.pixmap is not None]
+        self.assertEqual(len(pictures), 1)
+        preview.rows["other.nii.gz"].setCurrentIndex(2)
+        listed.item(1).setCheckState(qt.Qt.Unchecked)
+        settle()
+        self.assertEqual(parameters.addStructures, "liver")
+        ui.addButton.click()
+        self.finished()
+        images = [i for i in self.panel.catalogue.images if i.task == "download"]
+        self.assertEqual([(i.image.rsplit("/", 1)[-1], i.structures) for i in images], [("ct.nii.gz", ["liver"])])
+
+    def test_scan_after_scan_is_labelled_skipped_left_out_and_the_end_is_said(self):
+        from HSSLSegmentationLib.scene import labelling, pictures
+
+        panel, loop = self.panel, self.panel.dataset.labelNext.loop
+        task = "heart_mr"
+        panel.parameterNode.labelNextTask = task
+        settle()
+        waiting = [i.id for i in panel.catalogue.usable(task, labelled=False)]
+        self.assertGreaterEqual(len(waiting), 2)
+        broken = panel.catalogue.image_path(panel.catalogue.image(waiting[0]))
+        content = broken.read_bytes()
+        broken.write_bytes(b"no scan")
+        self.addCleanup(broken.write_bytes, content)
+        loop.ui.nextButton.click()
+        settle(1.0)
+        self.assertEqual(slicer.util.selectedModule(), "SegmentEditor")
+        self.assertEqual(loop.current, waiting[1])
+        self.assertIn(f"{waiting[0]} was left out", loop.ui.loopLabel.text)
+        while loop._draft is not None and loop._draft.isRunning():
+            settle(0.1)
+        volume = pictures.shown(panel.catalogue, loop.current)
+        shown = slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetBackgroundLayer().GetVolumeNode()
+        self.assertIs(shown, volume)
+        drawn = labelling.drawn(volume)
+        self.assertEqual(drawn.GetSegmentation().GetNumberOfSegments(), len(panel.catalogue.task(task).classes))
+        inside = slicer.util.arrayFromVolume(volume) > 0
+        first = drawn.GetSegmentation().GetNthSegmentID(0)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(inside.astype("uint8"), drawn, first, volume)
+        settle()
+        before = panel.counts.labelled[task]
+        panel.refresh()
+        loop.ui.keepNextButton.click()
+        settle(1.0)
+        self.assertEqual(panel.counts.labelled[task], before + 1)
+        self.assertIn("That was the last one", loop.ui.loopLabel.text)
+
+    def test_a_doubtful_label_is_compared_in_two_colours(self):
+        import json
+
+        panel, check = self.panel, self.panel.dataset.labelNext.check
+        models = [r for r in panel.runs if r.kind == "finetune" and r.state == "finished"]
+        if not models:
+            self.skipTest("there is no model yet: run the test of fine-tuning before")
+        task = models[-1].task
+        panel.parameterNode.labelNextTask = task
+        id = panel.catalogue.usable(task, labelled=True)[0].id
+        folder = self.workspace / "checks" / "check-1"
+        folder.mkdir(parents=True)
+        row = {"id": id, "dice": 0.4, "classes": {}, "run": str(models[-1].path)}
+        (folder / "check.json").write_text(json.dumps({"task": task, "rows": [row]}))
+        panel.forget()
+        panel.refresh()
+        settle()
+        check.ui.compareButton.click()
+        self.finished()
+        self.assertIsNotNone(check._comparison)
+        self.assertFalse(check.ui.legendLabel.isHidden())
+        nodes = len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode"))
+        check.ui.endCompareButton.click()
+        settle()
+        self.assertEqual(len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")), nodes - 1)
+
     def test_8_the_sample_tile_is_offered(self):
         slicer.util.selectModule("SampleData")
         settle()

@@ -16,7 +16,7 @@ from pathlib import Path
 import run
 
 ANIMATION, STILL = "learn-from-slices.gif", "learn-from-slices.png"
-WIDTH, COLORS = 900, 96
+WIDTH, COLORS = 900, 224
 """Of the animation."""
 STILL_WIDTH = 1600
 LONGEST = 3_000_000
@@ -45,7 +45,7 @@ def main() -> int:
             print(log[-4000:])
             return 1
         for path in sorted(Path(folder).glob("panel-*.png")):
-            _still(path, arguments.output / path.name.removeprefix("panel-"), 0)
+            _still(path, arguments.output / path.name.removeprefix("panel-"), STILL_WIDTH)
         frames = sorted(Path(folder).glob("frame-*.png"))
         _still(frames[-1], arguments.output / STILL, STILL_WIDTH)
         _animate(frames, arguments.output / ANIMATION)
@@ -53,11 +53,11 @@ def main() -> int:
 
 
 def _still(source: Path, target: Path, width: int) -> None:
-    """Writes a picture with a palette, which halves it; 0 leaves its width."""
+    """Writes a picture with a palette, which halves it, and no wider than this."""
     from PIL import Image
 
     image = Image.open(source).convert("RGB")
-    if width and image.width > width:
+    if image.width > width:
         image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
     image.quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
     print(target, target.stat().st_size // 1000, "kB", flush=True)
@@ -71,8 +71,14 @@ def _animate(frames: list[Path], target: Path) -> None:
     for path in frames:
         image = Image.open(path).convert("RGB")
         image = image.resize((WIDTH, round(image.height * WIDTH / image.width)), Image.Resampling.LANCZOS)
-        images.append(image.quantize(COLORS, dither=Image.Dither.NONE))
+        images.append(image)
         times.append(int(path.stem.rsplit("-", 1)[1]))
+    # One palette for all, or what stays the same would flicker.
+    together = Image.new("RGB", (WIDTH, sum(image.height for image in images)))
+    for number, image in enumerate(images):
+        together.paste(image, (0, number * image.height))
+    palette = together.quantize(COLORS, dither=Image.Dither.NONE)
+    images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     images[0].save(target, save_all=True, append_images=images[1:], duration=times, loop=0, optimize=True)
     size = target.stat().st_size
     print(target, size // 1000, "kB", flush=True)

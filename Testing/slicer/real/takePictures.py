@@ -15,9 +15,8 @@ import slicer
 
 PANEL_WIDTH = 400
 EFFECT_WIDTH = 470
-SIZE, SPACING = (44, 200, 200), (1.8, 1.8, 4.0)
+SIZE, SPACING = (40, 160, 160), (2.25, 2.25, 4.4)
 """Of the scan that is painted: k, j, i, and mm along i, j, k."""
-PAINTED = (13, 22, 31)
 TARGET = "liver"
 
 
@@ -41,6 +40,7 @@ class Tour:
         from HSSLSegmentationLib import settings
 
         settings.setValue("python", python)
+        settings.setValue("lastWorkspace", "")  # the effect learns from the scan alone
         self.folder, self.workspace = folder, workspace
         self.window = slicer.util.mainWindow()
         self.window.resize(1320, 860)
@@ -57,6 +57,7 @@ class Tour:
     # The panel ----------------------------------------------------------------------------------------------------
 
     def panel(self) -> None:
+        slicer.mrmlScene.Clear(0)
         slicer.util.selectModule("HSSLSegmentation")
         settle(1.0)
         widget = slicer.util.getModuleWidget("HSSLSegmentation")
@@ -98,6 +99,8 @@ class Tour:
         self.reset3D()
         self.take("segment", whole=True)
         self.section("models")
+        rows = panel.models._entries
+        panel.models.ui.modelsTable.selectRow(next(n for n, e in enumerate(rows) if e.kind == "finetune"))
         self.take("models")
 
     def addForm(self) -> None:
@@ -173,6 +176,8 @@ class Tour:
         settle()
         field, labels = phantoms.abdomen(np.random.default_rng(5), SIZE, SPACING[::-1], 40.0, [TARGET])
         truth = labels == 1
+        there = np.flatnonzero(truth.any((1, 2)))
+        painted = (int(there[0]) + 1, int(there.mean()), int(there[-1]) - 1)
         volume = slicer.util.addVolumeFromArray(np.round(field).astype(np.int16), name="CT")
         volume.SetSpacing(*SPACING)
         # Rows and columns go to the left and to the back, as scanners store them.
@@ -192,9 +197,9 @@ class Tour:
         editor.setCurrentSegmentID(segment)
         settle(1.0)
         editor.setActiveEffectByName("Paint")
-        self.go(PAINTED[0], volume)
+        self.go(painted[0], volume)
         self.frame(900)
-        for index in PAINTED:
+        for index in painted:
             self.go(index, volume)
             self.paint(index, truth)
             self.frame(900)
@@ -206,21 +211,21 @@ class Tour:
         controller.options.startButton.click()
         wait(lambda: not controller.session.busy)
         settle(1.0)
-        for index in (PAINTED[1], 18, 27):
+        for index in (painted[1], (painted[0] + painted[1]) // 2, (painted[1] + painted[2]) // 2):
             self.go(index, volume)
             self.frame(1300)
         controller.options.applyButton.click()
         wait(lambda: controller.session is None or not controller.session.busy)
         settle()
-        self.go(PAINTED[1], volume)
+        self.go(painted[1], volume)
         self.frame(1300)
         segmentation.CreateClosedSurfaceRepresentation()
         self.reset3D()
         view = slicer.app.layoutManager().threeDWidget(0).threeDView()
         for _turn in range(3):
             self.frame(700)
-            for _step in range(4):
-                view.yaw()
+            view.yaw()
+            view.yaw()
         self.frame(2500)
 
     def paint(self, index: int, truth) -> None:
@@ -253,6 +258,10 @@ class Tour:
         view.resetFocalPoint()
         view.lookFromAxis(ctkAnterior())
         view.resetCamera()
+        node = slicer.app.layoutManager().threeDWidget(0).mrmlViewNode()
+        node.SetBoxVisible(False)
+        node.SetAxisLabelsVisible(False)
+        view.cameraNode().GetCamera().Zoom(1.7)
         settle(1.0)
 
     def frame(self, milliseconds: int) -> None:
