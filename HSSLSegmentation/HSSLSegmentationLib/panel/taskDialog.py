@@ -75,8 +75,11 @@ class TaskDialog(qt.QDialog):
         """Takes the node out of the scene again."""
         if self._values and hasattr(self, "table"):
             self.table.setSegmentationNode(None)
-        slicer.mrmlScene.RemoveNode(self._node.GetDisplayNode())
+        display = self._node.GetDisplayNode()
+        # In this order: Slicer crashes when a segmentation goes whose display node has gone before.
         slicer.mrmlScene.RemoveNode(self._node)
+        if slicer.mrmlScene.IsNodePresent(display):
+            slicer.mrmlScene.RemoveNode(display)
 
 
 def edit(workspace: str, task, images: int, parent) -> bool:
