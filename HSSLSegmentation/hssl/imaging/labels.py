@@ -252,6 +252,14 @@ def _turn(of: _Geometry, like: _Geometry) -> tuple[list[int], list[bool], _Geome
     )
 
 
+def values_in(label: sitk.Image) -> list[int]:
+    """Returns the values above 0 of a label map of unsigned integers."""
+    present = np.zeros(1 << 16, bool)
+    for part in sitk.GetArrayViewFromImage(label):
+        present[part] = True
+    return [int(v) for v in np.flatnonzero(present) if v > 0]
+
+
 def named_values(path: str | Path, structures: Sequence[str] = ()) -> dict[int, Structure]:
     """Returns what the values mean that `read_label_map` gives without classes; {} for a file without names.
 

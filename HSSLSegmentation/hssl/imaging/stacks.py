@@ -305,6 +305,16 @@ def _name(plane: DicomSlice) -> str:
     return plane.file.name if plane.frame < 0 else f"frame {plane.frame + 1}"
 
 
+def are_one_volume(parts: Sequence[Stack]) -> bool:
+    """Tells whether several stacks, of one series in several folders, are parts of one evenly spaced volume."""
+    planes = [plane for part in parts for plane in part.planes]
+    if any(not _alike(planes[0], plane) or plane.position is None for plane in planes):
+        return False
+    _put_along(planes)
+    ordered = sorted(planes, key=lambda p: p.along)
+    return _apart(ordered) and (unevenness(ordered) is None or _on_one_lattice(ordered))
+
+
 def largest(stacks: Sequence[Stack]) -> int | None:
     """Returns the number of the stack that has more slices than any other, or None when the choice is the user's."""
     if len(stacks) == 1:

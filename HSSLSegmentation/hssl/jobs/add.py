@@ -198,7 +198,6 @@ def _result(
     known = {i.id: i for i in catalogue.images if i.task == planned.task.name}
     unusable = [id for id, i in known.items() if i.problem and id in {*report.added, *report.changed, *report.relinked}]
     doubtful = [i for id in (*report.added, *report.changed) if (i := known.get(id)) and i.doubt and not i.confirmed]
-    images = len(report.added) + len(report.changed) + len(report.relinked) + report.unchanged
     refused = [(r.path, r.reason) for r in report.refused]
     paths = {catalogue.relative(c.image) for c in planned.source.candidates if c.label is not None}
     bad_labels = [i.id for i in known.values() if i.image in paths and i.label_problem]
@@ -207,9 +206,9 @@ def _result(
     whose = Whose([(i.patient, i.id, bool(i.series) or bool(i.patient.startswith("patient-"))) for i in own])
     for line in whose.lines() if report.added or report.changed else ():
         on_event(Message(text=line, way_out="patient"))
-    text = _summary(
-        planned, images, len(doubtful), len(unusable), refused, report.unchanged, whose, report, len(bad_labels)
-    )
+    images, told = len(own), {*report.added, *report.changed, *report.relinked}
+    unchanged = sum(i.id not in told for i in own)
+    text = _summary(planned, images, len(doubtful), len(unusable), refused, unchanged, whose, report, len(bad_labels))
     return AddResult(
         **_said(planned, whose),
         text=text,
@@ -284,9 +283,9 @@ def _summary(
     labelled = sum(c.label is not None for c in source.candidates)
     parts = []
     if report is not None:
-        for what in ("added", "changed", "relinked", "duplicates"):
-            many = getattr(report, what)
-            parts += [f"{len(many)} {what}"] if many else []
+        counts = {what: len(getattr(report, what)) for what in ("added", "changed", "relinked")}
+        parts += [f"{many} {what}" for what, many in counts.items() if many]
+        parts += [counted(len(report.duplicates), "duplicate")] if report.duplicates else []
     parts += [f"{unchanged} unchanged"] if unchanged else []
     head = counted(images, "image") + (f" ({', '.join(parts)})" if parts else "")
     whole = [head, f"{labelled} with a label" + (f" ({bad_labels} of them cannot be used)" if bad_labels else "")]

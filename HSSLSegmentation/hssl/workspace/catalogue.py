@@ -116,6 +116,8 @@ class Image(_Record):
     direction: tuple[float, ...] | None = None
     content: str = ""
     """Identity of the bytes: tells the same image twice, and a file that changed."""
+    voxels: str = ""
+    """Identity of the voxels: tells the same image in another format."""
     problem: str | None = None
     """Why the image cannot be used; None: it can."""
     doubt: str | None = None
@@ -140,6 +142,8 @@ class Refused(_Record):
     path: str
     task: str = ""
     reason: str
+    copy_of: str = ""
+    """Id of the image that the task has already of it."""
     stamp: str = ""
     """As `Image.stamp`: a file that has not changed is not looked at again."""
     choice: str = ""

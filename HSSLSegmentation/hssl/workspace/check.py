@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from ..errors import InputError
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
@@ -15,7 +13,7 @@ from ..threads import in_threads
 from .catalogue import Catalogue, Image, LabelClass
 from .identity import stamp_of, stamp_of_label
 from .images import read_image
-from .labels import read_label
+from .labels import no_label_map, read_label
 from .scan import Look, candidate_of, look_at, refresh
 
 if TYPE_CHECKING:
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
 
     from ..imaging.labels import Say
     from .content import Content
-
-MOST_CLASSES = 255
-"""A label map with more values is taken for an image."""
 
 
 @dataclass
@@ -165,7 +160,7 @@ def _doubt(catalogue: Catalogue, contents: dict[str, Content]) -> None:
     for record in catalogue.images:
         seen = contents.get(record.id)
         if record.problem is None and (
-            seen is None and record.doubt is None or seen is not None and not seen.suspicion
+            seen is None and record.doubt is None or seen is not None and not (seen.suspicion or seen.share)
         ):
             neighbours.add(str(catalogue.image_path(record)), record)
     for record in catalogue.images:
@@ -176,7 +171,7 @@ def _doubt(catalogue: Catalogue, contents: dict[str, Content]) -> None:
 def _examine(catalogue: Catalogue, record: Image) -> Finding:
     from ..imaging.intensities import check_hounsfield
     from ..imaging.volumes import check_values
-    from .content import seen
+    from .content import not_hounsfield, seen
 
     path, label = catalogue.image_path(record), catalogue.label_path(record)
     stamp, label_stamp = _stamps(catalogue, record)
@@ -193,6 +188,7 @@ def _examine(catalogue: Catalogue, record: Image) -> Finding:
             content = seen(image, thorough=True)
             if catalogue.task(record.task).modality.upper() == "CT":
                 check_hounsfield(image, path)
+                content = replace(content, suspicion=content.suspicion or not_hounsfield(content))
             if label is not None:
                 label_problem, values = _label(catalogue, record, image, notes.append)
     except InputError as error:
@@ -213,19 +209,15 @@ def _examine(catalogue: Catalogue, record: Image) -> Finding:
 
 
 def _label(catalogue: Catalogue, record: Image, image: sitk.Image, say: Say) -> tuple[str | None, list[int] | None]:
-    import SimpleITK as sitk
+    from ..imaging.labels import values_in
 
     try:
         label = read_label(catalogue, record, image, say)
     except InputError as error:
         return error.reason, None
-    present = np.zeros(1 << 16, bool)
-    for part in sitk.GetArrayViewFromImage(label):
-        present[part] = True
-    values = [int(v) for v in np.flatnonzero(present) if v > 0]
-    if len(values) > MOST_CLASSES:
-        return f"has {len(values)} different values: an image, not a label map", None
-    return None, values
+    values = values_in(label)
+    problem = no_label_map(label, values)
+    return problem, None if problem else values
 
 
 def _stamps(catalogue: Catalogue, record: Image) -> tuple[str, str]:

@@ -27,6 +27,7 @@ LARGEST = 1e30
 """Beyond such values differences and squares leave the range of single precision."""
 
 _PLANES = 16
+_NEAR_0 = 0.01
 
 
 class Placed(Protocol):
@@ -48,6 +49,10 @@ class Content:
     """Why it is probably no image, such as "it has 3 different whole values, in solid regions"."""
     mask: bool = False
     """Whether that is because it looks like a mask."""
+    share: bool = False
+    """Whether its values are shares: 0 to 1, most of them near 0. Beside an image of other values it is a map of it."""
+    low: float = -np.inf
+    """The lowest value that was seen."""
 
 
 def seen(image: sitk.Image, thorough: bool = False) -> Content:
@@ -104,7 +109,22 @@ def _seen(planes: Sequence[np.ndarray] | np.ndarray) -> Content | None:
         share = same[commonest] / total
     if share >= NEARLY_ALL:
         return Content(f"it is nearly constant: {100 * share:.2f} % of its voxels are {commonest:g}")
-    return Content()
+    near = sum(int(np.count_nonzero(plane < _NEAR_0)) for plane in planes)
+    share_of_1 = low >= -1e-3 and _NEAR_0 < high <= 1.001 and planes[0].dtype.kind == "f" and near >= total / 2
+    return Content(share=share_of_1, low=low)
+
+
+def not_hounsfield(content: Content) -> str:
+    """Tells why a CT's values are no Hounsfield units; "" where they may be. Every scan has fat, or air, below 0."""
+    if content.suspicion or content.low < 0 or content.low == np.inf:
+        return ""
+    return f"it has no value below 0, and a CT in Hounsfield units has (its lowest is {content.low:g})"
+
+
+def is_grainy(voxels: np.ndarray) -> bool:
+    """Tells whether neighbouring voxels of a volume (z, y, x) mostly differ, as those of a scan do."""
+    planes = [voxels[n] for n in evenly(len(voxels), _PLANES)]
+    return _solid(planes, float(np.median(voxels[len(voxels) // 2]))) < SOLID / 2
 
 
 def _surely_a_scan(plane: np.ndarray) -> bool:
@@ -157,6 +177,9 @@ class Neighbours:
 
     def doubt(self, path: str, of: Placed, content: Content) -> str | None:
         """Returns why the file is probably no image, and whose mask it seems to be; None for an image."""
+        if content.share and (whole := self.nearest(path, of)):
+            beside = os.path.relpath(whole, os.path.dirname(path)).replace(os.sep, "/")
+            return f"looks like a map of probabilities of {beside}: its values are 0 to 1, most of them near 0"
         if not content.suspicion:
             return None
         if not content.mask:

@@ -169,7 +169,9 @@ def _msd(description: Path, values: dict[str, Any], frame: int | None, channel: 
     if not isinstance(tests, list):
         raise InputError(description, "its list of test images is no list")
     used: set[str] = set()
-    for number, entry in enumerate([*values["training"], *tests]):
+    further = values.get("validation")  # AMOS, and what MONAI's examples split off
+    listed_ones = [*values["training"], *(further if isinstance(further, list) else []), *tests]
+    for number, entry in enumerate(listed_ones):
         if isinstance(entry, str):
             entry = {"image": entry}
         if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
@@ -192,6 +194,7 @@ def _msd(description: Path, values: dict[str, Any], frame: int | None, channel: 
         used.update(p for p in (image, path) if p)
         source.candidates.append(Candidate(image, path, frame=chosen, name=name))
     _count_the_rest(source, used, "volumes that dataset.json does not list")
+    _compare_with_announced(source, values)
     return source
 
 
@@ -240,7 +243,17 @@ def _nnunet(description: Path, values: dict[str, Any], frame: int | None, channe
     source.refused += [(path, "is a label without an image of that name") for path in labels.values()]
     used.update(labels.values())
     _count_the_rest(source, used, "volumes that are no part of the dataset, such as labels of its test images")
+    _compare_with_announced(source, values)
     return source
+
+
+def _compare_with_announced(source: Source, values: dict[str, Any]) -> None:
+    """Says where labelled cases are missing that the description announces: a download may have ended early."""
+    announced = values.get("numTraining")
+    labelled = sum(c.label is not None and os.path.isfile(c.label) for c in source.candidates)
+    if isinstance(announced, int) and announced > labelled:
+        told = counted(announced, "training case")
+        source.notes.append(f"dataset.json announces {told}, {labelled} with image and label are here")
 
 
 def _labels_by_case(source: Source, folder: Path, ending: str) -> dict[str, str]:

@@ -8,8 +8,12 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..imaging.formats import DETACHED, stem_of, suffix_of
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 _BLOCK = 16 * 1024
 _BLOCKS = 8
@@ -65,6 +69,16 @@ def content_of(files: Sequence[str | Path]) -> str:
             for number in range(_BLOCKS):
                 file.seek((size - _BLOCK) * number // (_BLOCKS - 1))
                 hashed.update(file.read(_BLOCK))
+    return hashed.hexdigest()
+
+
+def voxels_in(image: sitk.Image) -> str:
+    """Returns a hash over a volume's size and voxels, whatever file they are from."""
+    import SimpleITK as sitk
+
+    array = sitk.GetArrayViewFromImage(image)
+    hashed = hashlib.blake2b(f"{image.GetSize()} {array.dtype.str}".encode(), digest_size=16)
+    hashed.update(memoryview(array).cast("B"))
     return hashed.hexdigest()
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..imaging.formats import is_volume, stem_of, suffix_of
+from ..imaging.formats import is_dicom, is_volume, stem_of, suffix_of
+from ..plural import counted
 from .catalogue import Catalogue, Image, LabelClass
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
     from ..imaging.labels import Say
+
+MOST_CLASSES = 255
+"""A label map with more values is taken for an image."""
+FEW_CLASSES = 24
+"""With more values than this a label map is solid: neighbouring voxels mostly have the same."""
 
 
 def read_label(catalogue: Catalogue, image: Image, like: sitk.Image, say: Say = lambda text: None) -> sitk.Image:
@@ -71,6 +77,33 @@ def read_label(catalogue: Catalogue, image: Image, like: sitk.Image, say: Say = 
             raise InputError(path, f"{file.name}: {error.reason}", error.hint, error.way_out) from error
 
     return _joined(path, parts, classes, image.structures, read, like, say)
+
+
+def no_label_map(label: sitk.Image, values: Sequence[int]) -> str | None:
+    """Tells why these voxels, of so many values above 0, are a scan's and not a label map's; None: they are not."""
+    import SimpleITK as sitk
+
+    from .content import is_grainy
+
+    if len(values) > MOST_CLASSES or (len(values) > FEW_CLASSES and is_grainy(sitk.GetArrayViewFromImage(label))):
+        return f"has {counted(len(values), 'different value')}: an image, not a label map"
+    return None
+
+
+def file_problem(path: str, frame: int | None) -> str | None:
+    """Tells from the voxels of a label file why it is none, without its image; None: nothing speaks against it.
+
+    Files that name their structures are read with their image, by the check.
+    """
+    from ..imaging.labels import read_label_map, structures_in, values_in
+
+    try:
+        if os.path.isdir(path) or (not suffix_of(path) and is_dicom(path)) or structures_in(path):
+            return None
+        label = read_label_map(path, frame=frame)
+    except InputError as error:
+        return error.reason
+    return no_label_map(label, values_in(label))
 
 
 def masks_in(folder: str | Path) -> dict[str, str]:

@@ -62,7 +62,7 @@ def listed(root: str | Path) -> Listing:
                 found.refused.append((os.path.join(folder, RECORD), error.reason))
         below, others = [], []
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") or entry.name == "__MACOSX":
                 found.not_read["hidden"] += 1
                 continue
             if encodable(entry.path) != entry.path:

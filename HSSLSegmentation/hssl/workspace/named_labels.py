@@ -34,6 +34,7 @@ def join_dicom_labels(source: Source, structures: Sequence[str] = (), labels: st
         labels: a folder with labels outside the source.
     """
     contents = _contents(source, labels)
+    split = _refuse_parts_of_series(source, contents)
     references: list[Reference] = []
     for objects in (found.objects for found in contents.values()):
         for one in objects:
@@ -59,8 +60,42 @@ def join_dicom_labels(source: Source, structures: Sequence[str] = (), labels: st
             candidates += _series_with_labels(source, candidate, found, references, structures, labelled)
     source.candidates = candidates
     unused = [r.file for r in references if r.file not in labelled]
-    source.refused = [(path, reason) for path, reason in source.refused if path not in contents]
+    source.refused = [*((path, reason) for path, reason in source.refused if path not in contents), *split]
     source.refused += [(str(path), "labels no series that is here") for path in unused]
+
+
+def _refuse_parts_of_series(source: Source, contents: dict[str, Contents]) -> list[tuple[str, str]]:
+    """Refuses series whose slices lie in several folders: each of these would be taken for a whole volume.
+
+    Returns:
+        The folders, each with the reason.
+    """
+    from ..imaging.stacks import are_one_volume
+
+    folders: dict[str, list[tuple[str, Series]]] = {}
+    for path, found in contents.items():
+        for one in found.series:
+            if one.uid and one.problem is None and len(one.stacks) == 1:
+                folders.setdefault(one.uid, []).append((path, one))
+    refused: list[tuple[str, str]] = []
+    for uid, many in folders.items():
+        if len(many) < 2 or not are_one_volume([one.stacks[0] for _, one in many]):
+            continue
+        for path, one in many:
+            others = [source.shown(p) for p, _ in many if p != path]
+            shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+            has = counted(len(one.stacks[0].planes), "slice")
+            contents[path].series.remove(one)
+            refused.append((path, f"has {has} of series {uid}, whose others lie in {shown}: put them together"))
+    split = {path for path, _ in refused}
+    kept: list[Candidate] = []
+    for candidate in source.candidates:
+        if candidate.image not in split:
+            kept.append(candidate)
+        else:
+            kept += [replace(candidate, series=s.uid) for s in contents[candidate.image].series if s.uid]
+    source.candidates = kept
+    return refused
 
 
 def take_named_structures(source: Source, structures: Sequence[str]) -> None:

@@ -17,8 +17,8 @@ from ..names import safe_name
 from ..threads import in_threads
 from .candidates import Candidate, Source, modality_of
 from .catalogue import Catalogue, Image, LabelClass, LabelPart, Refused, Task
-from .identity import content_of, same_bytes, stamp_of, stamp_of_label
-from .labels import masks_in
+from .identity import content_of, same_bytes, stamp_of, stamp_of_label, voxels_in
+from .labels import file_problem, masks_in
 
 if TYPE_CHECKING:  # SimpleITK takes a while to load, and a scan that finds nothing new does not need it
     from ..imaging.dicom import Series
@@ -68,6 +68,8 @@ class Look:
     """What the voxels look like; None: they were not looked at."""
     doubt: str | None = None
     """Why it is probably no image."""
+    voxels: str = ""
+    """Identity of the voxels, in whatever format they lie."""
     mask_of: str = ""
     """The image that it seems to be a mask of."""
     opened: OpenVolume | None = None
@@ -83,7 +85,7 @@ class Examination:
     looks: list[Look] = field(default_factory=list)
     unchanged: int = 0
     known: int = 0
-    """How many of the unchanged ones are images (and not known refusals)."""
+    """How many of the unchanged ones are images, or copies of images (and not known refusals)."""
     stopped: bool = False
 
 
@@ -190,7 +192,7 @@ def relabel(workspace: str | Path, id: str, label: str | Path | None, structures
             from ..imaging.labels import chosen_structures, structures_in
 
             structures = [s.name for s in chosen_structures(label, structures_in(label), structures)]
-        look = look_at(replace(candidate_of(known, record), label=str(label), parts=()))[0]
+        look = _with_label_content(look_at(replace(candidate_of(known, record), label=str(label), parts=()))[0])
     with Catalogue.editing(workspace) as catalogue:
         record = catalogue.image(id)
         record.checked, record.label_values, record.structures = "", None, list(structures)
@@ -235,9 +237,19 @@ def examine(
     on_event: OnEvent = ignore,
     stop: Stop = never,
     task_is_new: bool = False,
+    modality: str = "",
 ) -> Examination:
-    """The half of a scan that reads files: opens those that are new or changed, looks at their voxels (on a sample of
-    their slices, see `content`), and changes nothing.
+    """The half of a scan that reads files: opens those that are new or changed, looks at their voxels and those of their
+    labels, and changes nothing.
+
+    Args:
+        catalogue: tells what is known and has not changed.
+        candidates: as `sources.find` gives them.
+        task: name of the task that they belong to.
+        on_event: receives Progress.
+        stop: what was read until then is kept.
+        task_is_new: there need be no task of that name yet.
+        modality: what the images are, where their headers do not say it.
 
     Raises:
         ConfigurationError: there is no task of that name and `task_is_new` is not set.
@@ -250,14 +262,14 @@ def examine(
     for candidate in candidates:
         if known.unchanged(candidate):
             examined.unchanged += 1
-            examined.known += known.is_image(candidate)
+            examined.known += known.is_image(candidate) or known.is_copy(candidate)
         else:
             pending.append(known.with_its_label(candidate))
     if not pending:
         return examined
     meter = ProgressMeter(on_event, "headers", len(pending))
     done = 0
-    for looks in in_threads(_look_inside, pending, stop):
+    for looks in in_threads(lambda candidate: _look_inside(candidate, modality), pending, stop):
         examined.looks.extend(looks)
         for look in looks:
             for remark in look.header.remarks if look.header is not None else ():
@@ -274,6 +286,7 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
     report = ScanReport(unchanged=examined.unchanged, stopped=examined.stopped)
     known = _Known(catalogue, task)
     same = {(i.content, i.frame): i for i in catalogue.images if i.task == task and i.content}
+    alike = {i.voxels: i for i in catalogue.images if i.task == task and i.voxels}
     moved = _Moved(catalogue, task)
     names = _Names(catalogue)
     new: list[Image] = []
@@ -302,8 +315,13 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
                 report.changed.append(record.id)
         else:
             twin = same.get((look.content, candidate.frame))
-            if twin is not None and same_bytes(Path(candidate.image), catalogue.absolute(twin.image)):
-                reason = f"is the same image as {twin.id} ({twin.image})"
+            if twin is not None and not same_bytes(Path(candidate.image), catalogue.absolute(twin.image)):
+                twin = None
+            what = "is the same image as"
+            if twin is None and not look.problem and (copy := alike.get(look.voxels)) and copy.image != path:
+                twin, what = copy, "has the same voxels as"  # another format, or compressed
+            if twin is not None:
+                reason = f"{what} {twin.id} ({twin.image})"
                 if twin.label is None and label is not None and look.label_reason is None:
                     reason += f", which takes its label {label}"
                     twin.label, twin.label_stamp, twin.label_problem = label, look.label_stamp, None
@@ -313,7 +331,7 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
                         report.changed.append(twin.id)
                 elif label is not None and label != twin.label:
                     reason += f"; its label {label} is left aside"
-                report.duplicates.append(_refusal(path, task, reason, look))
+                report.duplicates.append(_refusal(path, task, reason, look).model_copy(update={"copy_of": twin.id}))
                 continue
             record = Image(id=names.new(candidate, look.alone), task=task, image=path)
             record.series, record.frame = candidate.series, candidate.frame
@@ -322,6 +340,8 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
             known.images[path, candidate.series, candidate.frame] = record
             report.added.append(record.id)
         same[look.content, candidate.frame] = record
+        if look.voxels and not look.problem:
+            alike.setdefault(look.voxels, record)
         if look.label_reason is not None and record.label is not None:
             report.refused.append(Refused(path=record.label, task=task, reason=look.label_reason))
     catalogue.add_images(new)
@@ -376,7 +396,7 @@ def refresh(record: Image, look: Look, label: str | None, parts: list[LabelPart]
     assert look.header is not None
     record.size, record.spacing = look.header.size, look.header.spacing
     record.origin, record.direction = look.header.origin, look.header.direction
-    record.content, record.stamp = look.content, look.stamp
+    record.content, record.stamp, record.voxels = look.content, look.stamp, look.voxels or record.voxels
     record.modality = modality_of(look.header.modality or "") or record.modality
     record.problem, record.doubt, record.checked = look.problem, look.doubt, ""
     # What DICOM says is surer than what names tell; what the user has said comes last and wins (`_told_patients`).
@@ -462,6 +482,11 @@ class _Known:
         """Tells whether the catalogue has an image of the candidate's file."""
         return (self.relative(candidate.image), candidate.frame) in self._by_path
 
+    def is_copy(self, candidate: Candidate) -> bool:
+        """Tells whether the file is one of those that the task has another file of."""
+        there = {image.id for images in self._by_path.values() for image in images}
+        return any(one.copy_of in there for one in self._refused.get(self.relative(candidate.image), []))
+
     def with_its_label(self, candidate: Candidate) -> Candidate:
         """Returns the candidate with the label that its image has in the catalogue, where that still exists: a label
         that was set by hand stays."""
@@ -528,13 +553,26 @@ class _Names:
         return id
 
 
-def _look_inside(candidate: Candidate) -> list[Look]:
-    return [look if look.header is None else _with_content(look) for look in look_at(candidate)]
+def _look_inside(candidate: Candidate, modality: str = "") -> list[Look]:
+    looks = [look if look.header is None else _with_content(look, modality) for look in look_at(candidate)]
+    return [_with_label_content(look) for look in looks]
 
 
-def _with_content(look: Look) -> Look:
+def _with_label_content(look: Look) -> Look:
+    """Looks at the voxels of a label, too: a scan that was taken for one must not be learned from."""
+    candidate = look.candidate
+    if candidate.label is None or look.header is None or look.label_reason is not None:
+        return look
+    for path in [path for path, _ in candidate.parts] or [candidate.label]:
+        reason = file_problem(path, candidate.frame)
+        if reason is not None:
+            return replace(look, label_reason=f"{os.path.basename(path)}: {reason}" if candidate.parts else reason)
+    return look
+
+
+def _with_content(look: Look, modality: str) -> Look:
     from ..imaging.volumes import check_values, read_volume, voxels_of
-    from .content import seen
+    from .content import not_hounsfield, seen
 
     candidate = look.candidate
     try:
@@ -546,7 +584,10 @@ def _with_content(look: Look) -> Look:
         check_values(volume, candidate.image)
     except InputError as error:
         return replace(look, opened=None, problem=error.reason, error=error)
-    return replace(look, opened=None, content_seen=seen(volume))
+    content = seen(volume)
+    if modality_of((look.header.modality if look.header else "") or modality) == "CT":
+        content = replace(content, suspicion=content.suspicion or not_hounsfield(content))
+    return replace(look, opened=None, content_seen=content, voxels=voxels_in(volume))
 
 
 def _doubt(examined: Examination, catalogue: Catalogue) -> None:
@@ -558,7 +599,8 @@ def _doubt(examined: Examination, catalogue: Catalogue) -> None:
         if record.problem is None and record.doubt is None:
             neighbours.add(str(catalogue.image_path(record)), record)
     for look in examined.looks:
-        if look.header is not None and look.content_seen and not look.content_seen.suspicion:
+        seen = look.content_seen
+        if look.header is not None and seen and not (seen.suspicion or seen.share):
             neighbours.add(look.candidate.image, look.header)
     for number, look in enumerate(examined.looks):
         if look.header is not None and look.content_seen:
@@ -581,7 +623,9 @@ def examine_source(
         InputError: no file of the source can be used.
         ConfigurationError: modalities would be mixed, and `mixed` is not set.
     """
-    examined = examine(catalogue, source.candidates, task.name, on_event, stop, task_is_new=True)
+    there = next((t.modality for t in catalogue.tasks if t.name == task.name), "")
+    said = next((m for m in (task.modality, there, source.modality) if m and m != "unknown"), "")
+    examined = examine(catalogue, source.candidates, task.name, on_event, stop, task_is_new=True, modality=said)
     if not mixed:
         _judge_modality(catalogue, task, source, examined)
     _check_that_something_is_left(examined, source, [r for r in catalogue.refused if r.task == task.name])

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_series
@@ -286,3 +287,100 @@ def test_a_preview_names_the_structures_and_what_the_source_needs(workspace, tmp
     write(tmp_path / "plain" / "a.nii.gz", 1)
     result = add(config.model_copy(update={"source": tmp_path / "plain"})).result
     assert {"labels", "label_pattern"} <= {*result.needs} and "structures" not in result.needs
+
+
+
+def test_a_scan_that_was_taken_for_a_label_is_seen_before_anything_is_learned_from_it(workspace, data):
+    from hssl.workspace.scan import relabel
+
+    write(data / "case1_seg.nii.gz", 50)
+    grey = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 255, SHAPE).astype(np.uint8))
+    sitk.WriteImage(grey, str(data / "case2_seg.nii.gz"))
+    config = AddConfig(workspace=workspace, source=data, task="t")
+    preview = add(config.model_copy(update={"dry_run": True})).result
+    assert [r.path for r in preview.refused] == ["case1_seg.nii.gz", "case2_seg.nii.gz"]
+    result = add(config).result
+    assert "3 with a label (2 of them cannot be used)" in result.text
+    reasons = {Path(r.path).name: r.reason for r in result.refused}
+    assert all("different values: an image, not a label map" in reason for reason in reasons.values())
+    assert [i.id for i in Catalogue.load(workspace).usable("t", labelled=True)] == ["case0"]
+    record = relabel(workspace, "case0", data / "case1.nii.gz")
+    assert "an image, not a label map" in (record.label_problem or "")
+    many = np.repeat(np.arange(40, dtype=np.uint8), 40)[: 8 * 12 * 14].reshape(SHAPE)
+    sitk.WriteImage(sitk.GetImageFromArray(many), str(data / "case0_seg.nii.gz"))  # many structures, each solid
+    assert relabel(workspace, "case0", data / "case0_seg.nii.gz").label_problem is None
+
+
+def test_the_same_scan_in_another_format_is_no_second_one(workspace, data):
+    image = sitk.ReadImage(str(data / "case0.nii.gz"))
+    sitk.WriteImage(image, str(data / "copy.nrrd"))
+    sitk.WriteImage(image, str(data / "unpacked.nii"))
+    result = add(AddConfig(workspace=workspace, source=data, task="t")).result
+    reasons = {Path(r.path).name: r.reason for r in result.duplicates}
+    assert set(reasons) == {"copy.nrrd", "unpacked.nii"}
+    assert reasons["copy.nrrd"].startswith("has the same voxels as case0 (")
+    (data.parent / "later").mkdir()
+    sitk.WriteImage(image, str(data.parent / "later" / "again.mha"))
+    for _ in range(2):  # nothing is wrong with a folder of copies: the task has the images
+        result = add(AddConfig(workspace=workspace, source=data.parent / "later", task="t")).result
+        assert (result.images, result.added) == (0, [])
+    assert len(Catalogue.load(workspace).images) == 3
+    Catalogue.create(workspace.parent / "other")
+    (data.parent / "later" / "bad.nii.gz").write_bytes(b"bad")
+    (data.parent / "later" / "again.mha").unlink()
+    for _ in range(2):
+        with pytest.raises(InputError, match="no file that can be used"):
+            add(AddConfig(workspace=workspace.parent / "other", source=data.parent / "later", task="t"))
+
+
+def test_a_ct_that_is_not_in_hounsfield_units_is_in_doubt(workspace, tmp_path):
+    values = np.random.default_rng(0).normal(0, 300, SHAPE)
+    for name, shift in (("hounsfield", 0), ("shifted", 4000)):
+        (tmp_path / "ct").mkdir(exist_ok=True)
+        sitk.WriteImage(
+            sitk.GetImageFromArray((values + shift).astype(np.int16)), str(tmp_path / "ct" / f"{name}.nii.gz")
+        )
+    config = AddConfig(workspace=workspace, source=tmp_path / "ct", task="t")
+    assert add(config.model_copy(update={"dry_run": True})).result.in_doubt == []
+    result = add(config.model_copy(update={"modality": "CT", "check": True})).result
+    assert result.in_doubt == ["shifted"]
+    assert "no value below 0" in (Catalogue.load(workspace).image("shifted").doubt or "")
+
+
+def test_a_map_of_probabilities_beside_its_image_is_in_doubt(workspace, data):
+    inside = sitk.Image(SHAPE[::-1], sitk.sitkFloat32)
+    inside[4:9, 4:9, 3:6] = 1
+    sitk.WriteImage(sitk.SmoothingRecursiveGaussian(inside, 1.0) * 0.9, str(data / "case0_p.nii.gz"))
+    result = add(AddConfig(workspace=workspace, source=data, task="t", check=True)).result
+    assert result.in_doubt == ["case0_p"]
+    doubt = Catalogue.load(workspace).image("case0_p").doubt or ""
+    assert doubt.startswith("looks like a map of probabilities of case0.nii.gz")
+
+
+def test_a_series_in_several_folders_is_not_taken_for_several_volumes(workspace, tmp_path):
+    files = write_series(tmp_path / "study" / "a", positions=[2.5 * n for n in range(8)])
+    (tmp_path / "study" / "b").mkdir()
+    for file in files[4:]:
+        shutil.move(file, tmp_path / "study" / "b" / file.name)
+    write_series(tmp_path / "study" / "c", uid="1.2.7", seed=3)
+    shutil.copytree(tmp_path / "study" / "c", tmp_path / "study" / "copy of c")
+    result = add(AddConfig(workspace=workspace, source=tmp_path / "study", task="t")).result
+    assert result.added == ["c"] and len(result.duplicates) == 1
+    reasons = {Path(r.path).name: r.reason for r in result.refused}
+    assert "has 4 slices of series" in reasons["a"] and "whose others lie in b: put them together" in reasons["a"]
+    assert set(reasons) == {"a", "b"}
+
+
+def test_patients_of_dicom_are_counted_by_their_ids_and_one_for_all_is_told(workspace, tmp_path):
+    for number in range(3):
+        for file in write_series(tmp_path / "d" / f"case{number}", uid=f"1.2.{number}", seed=number):
+            made = pydicom.dcmread(file)
+            made.PatientID = "4711"
+            made.save_as(file)
+    events: list = []
+    result = add(AddConfig(workspace=workspace, source=tmp_path / "d", task="t"), events.append).result
+    assert result.patients == 1 and "of 1 patient" in result.text
+    told = [e for e in events if isinstance(e, Message) and "stay together" in e.text]
+    assert len(told) == 1 and told[0].way_out == "patient" and "all have the same PatientID" in told[0].text
+    result = add(AddConfig(workspace=workspace, source=tmp_path / "d", task="t", patient="{patient}")).result
+    assert result.patients == 3

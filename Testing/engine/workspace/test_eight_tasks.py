@@ -33,7 +33,7 @@ def msd(root: Path, name: str, modality: dict[str, str], labels: list[str], seed
     for n in range(2):
         file = f"{name.lower()}_{n:03d}.nii.gz"
         values, mask = drawn(seed + n)
-        put(root / "imagesTr" / file, *[values] * len(modality))
+        put(root / "imagesTr" / file, *[values - (400 if "CT" in modality.values() else 0)] * len(modality))
         put(root / "labelsTr" / file, np.minimum(mask, len(labels)))
         (root / "imagesTr" / f"._{file}").write_bytes(b"\0\5\x16\7")
         training.append({"image": f"./imagesTr/{file}", "label": f"./labelsTr/{file}"})

@@ -474,3 +474,23 @@ def test_two_files_of_one_id_are_no_pair_of_a_pattern(tmp_path):
     (tmp_path / "b/1_seg.nii.gz").unlink()
     with pytest.raises(InputError, match="may be the label of a/1_ct.nii.gz and of b/1_ct.nii.gz"):
         find(tmp_path, pattern="{id}_ct.nii.gz", label_pattern="{id}_seg.nii.gz")
+
+
+def test_lists_of_validation_cases_are_read_and_missing_cases_are_told(tmp_path):
+    root = msd(tmp_path, numTraining=7)
+    touch(root, "imagesVa/v.nii.gz", "labelsVa/v.nii.gz")
+    values = json.loads((root / "dataset.json").read_text())
+    values["validation"] = [{"image": "./imagesVa/v.nii.gz", "label": "./labelsVa/v.nii.gz"}]
+    (root / "dataset.json").write_text(json.dumps(values))
+    source = find(root)
+    assert pairs(source, root) == {
+        "imagesTr/a.nii.gz": "labelsTr/a.nii.gz",
+        "imagesVa/v.nii.gz": "labelsVa/v.nii.gz",
+    }
+    assert source.notes == ["dataset.json announces 7 training cases, 2 with image and label are here"]
+
+
+def test_what_macos_puts_beside_an_archive_is_hidden(tmp_path):
+    touch(tmp_path, "a.nii.gz", "__MACOSX/._a.nii.gz", "__MACOSX/a.nii.gz")
+    source = find(tmp_path)
+    assert pairs(source, tmp_path) == {"a.nii.gz": None} and source.not_read == {"hidden": 1}
