@@ -107,4 +107,5 @@ STOPPED_EXIT_CODE = 10
 """Exit status of a job that stopped on request, with a checkpoint to resume from."""
 
 PARTIAL_EXIT_CODE = 11
-"""Exit status of a job that ended well for some of its inputs and not for others; its result's "failed" lists those."""
+"""Exit status of a job that ended well for some of its inputs and not for others; its result's "failed" lists those, or,
+of an evaluation, "without_prediction" the cases that nobody predicted."""

@@ -127,6 +127,7 @@ def _exit_code(done: Done[Any]) -> int:
     if done.stopped:
         return STOPPED_EXIT_CODE
     in_part = isinstance(done.result, PredictResult | EvaluateResult) and bool(done.result.failed)
+    in_part |= isinstance(done.result, EvaluateResult) and bool(done.result.without_prediction)
     return PARTIAL_EXIT_CODE if in_part else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import filecmp
 import math
 import os
 import statistics
@@ -20,7 +21,7 @@ from ..events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop
 from ..files import write_json
 from ..imaging import volumes
 from ..imaging.formats import stem_of
-from ..imaging.labels import named_values, read_label_map, structures_in, structures_of
+from ..imaging.labels import named_values, read_label_map, structures_in, structures_of, turned
 from ..models.model_file import describe
 from ..outputs import PROBABILITY, UNCERTAINTY, ResultFolder, sources_of
 from ..plural import counted
@@ -247,11 +248,21 @@ def _tell_of(
         if cases:
             text = f"{counted(len(cases), 'case has', 'cases have')} no {what}: {_listed(cases)}"
             on_event(Message(level="warning", text=text))
+    if all(_is_same(predicted, true) for predicted, true in pairs.values()):
+        text = "The predictions are the references, byte for byte: they are compared with themselves"
+        on_event(Message(level="warning", text=text))
     if seen:
         text = (
             f"The model, or what it started from, has seen the images of {len(seen)} of {counted(len(pairs), 'case')}"
         )
         on_event(Message(level="warning", text=f"{text}: {_listed(seen)}; their figures say nothing of new images"))
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other) or filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False  # told where it is read
 
 
 def _classes_of(model: Path | None) -> tuple[list[LabelClass], int | None]:
@@ -283,7 +294,7 @@ def _pairs(predictions: Path, references: Path) -> tuple[dict[str, tuple[Path, P
     if not pairs:
         raise InputError(
             predictions,
-            f"none of {counted(len(predicted), 'volume')} has the name of one of the {len(true)} in {references}",
+            f"none of its volumes ({len(predicted)}) has the name of one of those in {references} ({len(true)})",
             "Names are compared without suffix.",
         )
     return pairs, sorted(true.keys() - predicted.keys()), sorted(predicted.keys() - true.keys())
@@ -318,6 +329,7 @@ def _measured(
     else:
         prediction = _label_map(predicted, classes)
         reference = _label_map(true, classes, prediction)
+    reference = turned(reference, prediction)
     difference = volumes.grid_difference(prediction, reference)
     if difference:
         raise InputError(predicted, f"is on another grid than {true}: {difference}")

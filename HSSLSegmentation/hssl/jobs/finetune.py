@@ -252,7 +252,7 @@ def _without_the_unusable(
     lost = [i.id for i in [*cases, *validation] if i.id not in used]
     if not stored.trained:
         raise ConfigurationError(
-            f"none of {counted(len(cases), 'labelled case')} of task {task.name!r} can be used: {', '.join(lost[:5])}",
+            f"none of the {counted(len(cases), 'labelled case')} of task {task.name!r} can be used: {', '.join(lost[:5])}",
             "The reasons are above; check the images and their labels.",
             "check",
         )

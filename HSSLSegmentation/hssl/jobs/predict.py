@@ -13,7 +13,7 @@ from pathlib import Path
 from ..configuration import PredictConfig
 from ..errors import ConfigurationError, HSSLError, InputError, ModelFileError
 from ..events import Done, Message, OnEvent, Phase, Stop, Stopped, ignore, never
-from ..imaging.dicom import find_series, series_of_file
+from ..imaging.dicom import Series, find_series, series_of_file
 from ..imaging.dicom_segmentation import write_dicom_segmentation
 from ..imaging.formats import is_dicom, is_volume, stem_of
 from ..imaging.volumes import check_values, read_volume, series_in, write_volume
@@ -28,6 +28,8 @@ from ..outputs import PROBABILITY, UNCERTAINTY, ResultFolder, portable, sources_
 from ..plural import counted
 from ..results import FailedInput, PredictedVolume, PredictResult
 from ..workspace.catalogue import LabelClass, Task
+from ..workspace.listing import listed
+from ..workspace.places import Place
 
 LONGEST_STEM = 120
 """Bytes of the name that results of one input share; longer ones are cut and told apart by a hash."""
@@ -96,6 +98,7 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
         [*config.inputs, *(s.path for s in sources), path],
     )
     outputs: list[PredictedVolume] = []
+    errors: list[InputError] = []
     stopped = False
     for number, source in enumerate(sources, 1):
         own = files[source.key]
@@ -111,13 +114,18 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
             segmentation = _segmentation(config, source, result, task, own, results, on_event)
             outputs.append(_written(result, source, own, segmentation, results))
         except InputError as error:
-            on_event(Message(level="error", text=f"{source.path}: {error.reason}"))
+            on_event(Message(level="error", text=f"{source.path}: {error.reason}", way_out=error.way_out))
+            errors.append(error)
             failed.append(FailedInput(input=source.path, reason=error.reason))
         except Stopped:
             stopped = True
             break
     if failed and not outputs and not stopped:
-        raise InputError(failed[0].input, failed[0].reason, f"{len(failed)} of {len(failed)} inputs failed.")
+        first = next((e for e in errors if e.way_out), errors[0] if errors else None)
+        told = f"{counted(len(failed), 'input')} failed." if len(failed) > 1 else ""
+        if first is None:
+            raise InputError(failed[0].input, failed[0].reason, told)
+        raise InputError(first.path, first.reason, f"{told} {first.hint}".strip(), first.way_out)
     return Done(stopped=stopped, result=PredictResult(outputs=outputs, failed=failed))
 
 
@@ -133,7 +141,7 @@ def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Sou
     """Returns the volumes that the inputs name, each with a name of its own, and what could not be used and why.
 
     Results of earlier predictions in a folder are no inputs, as far as its record names them; a file that is named
-    itself is one.
+    itself is one. A folder without volumes of its own stands for those in the folders below it.
 
     Raises:
         ConfigurationError: there is no input.
@@ -158,20 +166,49 @@ def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Sou
                 continue
             on_event(Message(level="warning", text=f"{path}: left out: {results}"))
         found += [Source(f, stem_of(f)) for f in files]
-        if not files:
-            try:
-                series = series_in(path)
-            except HSSLError as error:
-                failed.append(FailedInput(input=path, reason=str(error)))
-                continue
-            name = path.name if path.name not in ("", "..") else Path(os.path.realpath(path)).name
-            found += [Source(Path(s.folder), f"{name}_{n}" if len(series) > 1 else name, s.uid)
-                      for n, s in enumerate(series, 1)]  # fmt: skip
-            if not series:
-                failed.append(FailedInput(input=path, reason="holds no volume"))
+        try:
+            series = series_in(path) if not files else []
+        except HSSLError as error:
+            failed.append(FailedInput(input=path, reason=str(error)))
+            continue
+        found += _named_series(path, series)
+        below = _below(path, on_event)
+        if not files and not series:
+            found += below
+        elif below:
+            text = f"{path}: left out: {counted(len(below), 'volume')} in folders below it, which can be named"
+            on_event(Message(level="warning", text=text))
+        if not files and not series and not below:
+            failed.append(FailedInput(input=path, reason="holds no volume"))
     if not found and not failed:
         raise ConfigurationError("there is nothing to predict")
     return _distinct(found), failed
+
+
+def _named_series(folder: Path, series: Sequence[Series]) -> list[Source]:
+    name = folder.name if folder.name not in ("", "..") else Path(os.path.realpath(folder)).name
+    return [Source(Path(s.folder), f"{name}_{n}" if len(series) > 1 else name, s.uid) for n, s in enumerate(series, 1)]
+
+
+def _below(folder: Path, on_event: OnEvent) -> list[Source]:
+    """Returns the volumes in the folders below one, without labels, results, and the workspaces that lie there."""
+    found: list[Source] = []
+    labels = 0
+    for path in map(Path, listed(folder).volumes):
+        parent = path if path.is_dir() else path.parent
+        if parent == folder or (not path.is_dir() and path.name in sources_of(parent)):
+            continue
+        place = Place.of(str(path), folder)
+        if place.role == "label" or place.may_be_label:
+            labels += 1
+        elif path.is_dir():
+            found += _named_series(path, [s for s in series_in(path) if s.uid])
+        else:
+            found.append(Source(path, stem_of(path)))
+    if labels and found:
+        text = f"{folder}: left out: {counted(labels, 'file')} in folders below it that are called labels"
+        on_event(Message(level="warning", text=text))
+    return found
 
 
 def _distinct(sources: Sequence[Source]) -> list[Source]:

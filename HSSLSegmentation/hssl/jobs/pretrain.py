@@ -90,7 +90,7 @@ def _pretrained(
     fingerprints, volumes = stored
     if not volumes:
         raise ConfigurationError(
-            f"{config.workspace}: none of {counted(len(images), 'image')} can be read", "", "check"
+            f"{config.workspace}: none of the {counted(len(images), 'image')} can be read", "", "check"
         )
     on_event(Phase(name="training", index=2, count=2))
 

@@ -289,7 +289,6 @@ def test_a_preview_names_the_structures_and_what_the_source_needs(workspace, tmp
     assert {"labels", "label_pattern"} <= {*result.needs} and "structures" not in result.needs
 
 
-
 def test_a_scan_that_was_taken_for_a_label_is_seen_before_anything_is_learned_from_it(workspace, data):
     from hssl.workspace.scan import relabel
 
@@ -343,7 +342,7 @@ def test_a_ct_that_is_not_in_hounsfield_units_is_in_doubt(workspace, tmp_path):
     config = AddConfig(workspace=workspace, source=tmp_path / "ct", task="t")
     assert add(config.model_copy(update={"dry_run": True})).result.in_doubt == []
     result = add(config.model_copy(update={"modality": "CT", "check": True})).result
-    assert result.in_doubt == ["shifted"]
+    assert [d.id for d in result.in_doubt] == ["shifted"]
     assert "no value below 0" in (Catalogue.load(workspace).image("shifted").doubt or "")
 
 
@@ -352,7 +351,7 @@ def test_a_map_of_probabilities_beside_its_image_is_in_doubt(workspace, data):
     inside[4:9, 4:9, 3:6] = 1
     sitk.WriteImage(sitk.SmoothingRecursiveGaussian(inside, 1.0) * 0.9, str(data / "case0_p.nii.gz"))
     result = add(AddConfig(workspace=workspace, source=data, task="t", check=True)).result
-    assert result.in_doubt == ["case0_p"]
+    assert [d.id for d in result.in_doubt] == ["case0_p"]
     doubt = Catalogue.load(workspace).image("case0_p").doubt or ""
     assert doubt.startswith("looks like a map of probabilities of case0.nii.gz")
 

@@ -13,6 +13,7 @@ from matplotlib.image import imread
 
 from hssl.configuration import EvaluateConfig
 from hssl.errors import ConfigurationError, InputError
+from hssl.events import Message
 from hssl.jobs.evaluate import evaluate, measure, summary_of
 from hssl.workspace.catalogue import LabelClass
 
@@ -221,7 +222,7 @@ def test_no_common_name_no_folder_and_the_same_name_twice_are_errors(folders, tm
     with pytest.raises(InputError, match="is not a folder"):
         evaluate(folders.model_copy(update={"predictions": tmp_path / "nowhere"}))
     write(tmp_path / "other", "z.nii.gz", np.ones((3, 3, 3)))
-    with pytest.raises(InputError, match="none of 1 volume has the name of one of the 3"):
+    with pytest.raises(InputError, match=r"none of its volumes \(1\) has the name"):
         evaluate(folders.model_copy(update={"predictions": tmp_path / "other"}))
     write(folders.predictions, "a.nrrd", np.ones((3, 3, 3)))
     with pytest.raises(InputError, match="both of the case a"):
@@ -302,3 +303,20 @@ def test_the_mean_says_of_how_many_of_how_many_cases_it_is(folders):
     (folders.references / "b.nii.gz").write_bytes(b"not a volume")
     result = evaluate(folders).result
     assert (result.cases.measured, result.cases.of) == (1, 3) and len(result.failed) == 1
+
+
+def test_references_that_are_compared_with_themselves_are_told(folders):
+    events: list = []
+    evaluate(folders.model_copy(update={"predictions": folders.references}), events.append)
+    assert [e.text for e in events if isinstance(e, Message)] == [
+        "The predictions are the references, byte for byte: they are compared with themselves"
+    ]
+
+
+def test_label_maps_whose_axes_run_in_another_order_are_compared_voxel_by_voxel(tmp_path):
+    truth = label_map(box((6, 7, 8), (1, 1, 1), (3, 4, 5)), (1.0, 2.0, 3.0))
+    for name, image in (("p", sitk.DICOMOrient(truth, "RAS")), ("t", truth)):
+        (tmp_path / name).mkdir()
+        sitk.WriteImage(image, str(tmp_path / name / "a.nii.gz"))
+    config = EvaluateConfig(predictions=tmp_path / "p", references=tmp_path / "t", output=tmp_path / "out")
+    assert evaluate(config).result.summary.mean_dice == 1

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from dicom_files import write_series
 
 from hssl.configuration import Budget, FinetuneConfig, NetworkConfig, PredictConfig
 from hssl.errors import ConfigurationError, HSSLError, InputError
 from hssl.events import Message, Progress, Stopped
 from hssl.imaging.volumes import read_volume
 from hssl.jobs.finetune import finetune
-from hssl.jobs.predict import predict
+from hssl.jobs.predict import predict, sources_in
 from hssl.models.find import find_model
 from hssl.models.inference import Segmenter
 from hssl.models.model_file import export_model, load_model
@@ -25,8 +27,6 @@ from hssl.workspace.catalogue import Catalogue
 @pytest.fixture(scope="module")
 def trained(shared_workspace, tmp_path_factory) -> tuple[Path, Path]:
     """A workspace and a run that has learned a little."""
-    import shutil
-
     workspace = Path(shutil.copytree(shared_workspace, tmp_path_factory.mktemp("trained") / "workspace"))
     task = Catalogue.load(workspace).tasks[0].name
     config = FinetuneConfig(
@@ -182,8 +182,6 @@ def test_a_model_is_found_by_name_or_path_or_not_at_all(trained):
 
 
 def test_a_network_of_volumes_is_validated_and_predicts(shared_workspace, tmp_path):
-    import shutil
-
     workspace = Path(shutil.copytree(shared_workspace, tmp_path / "workspace"))
     catalogue = Catalogue.load(workspace)
     task = catalogue.tasks[0].name
@@ -199,3 +197,37 @@ def test_a_network_of_volumes_is_validated_and_predicts(shared_workspace, tmp_pa
     found = predict(PredictConfig(model=done.result.run, inputs=[source], output=tmp_path / "out", device="cpu"))
     label_map = sitk.ReadImage(found.result.outputs[0].label_map)
     assert label_map.GetSize() == sitk.ReadImage(str(source)).GetSize()
+
+
+def test_where_every_input_fails_the_way_out_is_told(trained, tmp_path):
+    volume = sitk.ReadImage(str(images(trained[0])[0]), sitk.sitkFloat32)
+    array = sitk.GetArrayFromImage(volume)
+    array[0, :3] = np.nan
+    holed = sitk.GetImageFromArray(array)
+    for name in ("a.nrrd", "b.nrrd"):
+        sitk.WriteImage(holed, str(tmp_path / name))
+    sitk.WriteImage(sitk.JoinSeries([volume, volume]), str(tmp_path / "c.nrrd"))
+    config = PredictConfig(model=trained[1], inputs=[tmp_path / "a.nrrd", tmp_path / "b.nrrd"], output=tmp_path / "out")
+    with pytest.raises(InputError) as told:
+        predict(config)
+    assert told.value.way_out == "nan_is_background" and told.value.hint.startswith("2 inputs failed.")
+    with pytest.raises(InputError) as told:
+        predict(config.model_copy(update={"inputs": [tmp_path / "c.nrrd"]}))
+    assert told.value.way_out == "frame"
+
+
+def test_a_folder_of_folders_stands_for_the_volumes_in_them(trained, tmp_path):
+    for name in ("p1/ct.nii.gz", "p2/ct.nii.gz", "p2/ct_seg.nii.gz", "labels/p1.nii.gz"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(images(trained[0])[0], tmp_path / "in" / name)
+    write_series(tmp_path / "in" / "p3")
+    events: list = []
+    found, failed = sources_in([tmp_path / "in"], events.append)
+    assert ([s.name for s in found], failed) == (["p1_ct", "p2_ct", "p3"], [])
+    assert "left out: 2 files in folders below it that are called labels" in events[0].text
+    shutil.copy(images(trained[0])[0], tmp_path / "in" / "top.nii.gz")
+    found, _ = sources_in([tmp_path / "in"], events.append)
+    assert [s.name for s in found] == ["top"]
+    assert "left out: 3 volumes in folders below it, which can be named" in events[-1].text
+    (tmp_path / "nothing" / "here").mkdir(parents=True)
+    assert [f.reason for f in sources_in([tmp_path / "nothing"])[1]] == ["holds no volume"]
