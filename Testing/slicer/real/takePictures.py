@@ -76,7 +76,7 @@ class Tour:
         settle()
         panel.pretrain.ui.startButton.click()
         view = panel.pretrain.jobView
-        wait(lambda: not panel.job.isRunning() or (view.curves and view.curves["losses"].points() >= 12))
+        wait(lambda: not panel.job.isRunning() or (view.curves and view.curves["losses"].points() >= 8))
         settle(2.0)
         self.take("pretrain")
         panel.job.stop()
