@@ -43,7 +43,10 @@ def test_a_doubtful_label_opens_with_its_outline_and_that_of_a_network_that_has_
 ):
     run = fakeRun(workspace, "check-1-fold-2", {"validation_dice": 0.8}, task=TASK, start="scratch")
     name = panel.catalogue.task(TASK).classes[0].name
-    rows = [{"id": id, "dice": 0.1 + n / 10, "classes": {name: 0.1}, "run": str(run)} for n, id in enumerate(labelled)]
+    rows = [
+        {"id": id, "fold": 2, "dice": 0.1 + n / 10, "classes": {name: 0.1}, "run": str(run)}
+        for n, id in enumerate(labelled)
+    ]
     written(workspace, "checks", "check-1", {"rows": [*rows, {**rows[0], "id": "gone"}]})
     panel.forget()
     panel.refresh()
@@ -123,7 +126,10 @@ def test_labels_of_too_few_patients_are_not_checked_and_the_button_says_why(pane
 def test_while_a_comparison_is_shown_the_scene_may_close(panel, check, processes, workspace, labelled):
     run = fakeRun(workspace, "check-1-fold-1", {}, task=TASK, start="scratch")
     written(
-        workspace, "checks", "check-1", {"rows": [{"id": labelled[0], "dice": 0.2, "classes": {}, "run": str(run)}]}
+        workspace,
+        "checks",
+        "check-1",
+        {"rows": [{"id": labelled[0], "fold": 1, "dice": 0.2, "classes": {}, "run": str(run)}]},
     )
     panel.forget()
     panel.refresh()

@@ -198,7 +198,10 @@ def test_wrong_labels_are_looked_for_and_the_most_doubtful_named(panel, processe
     configuration = configurationOf(processes[-1])
     assert processes[-1].arguments[2] == "check-labels"
     assert (configuration["finetune"]["task"], configuration["folds"]) == (TASK, 5)
-    rows = [{"id": "b", "dice": 0.1, "classes": {}, "run": "r"}, {"id": "a", "dice": 0.9, "classes": {}, "run": "r"}]
+    rows = [
+        {"id": "b", "fold": 1, "dice": 0.1, "classes": {}, "run": "r"},
+        {"id": "a", "fold": 1, "dice": 0.9, "classes": {}, "run": "r"},
+    ]
     processes[-1].say({"event": "done", "result": {"task": TASK, "folder": "f", "rows": rows}})
     processes[-1].end(0)
     settle()
