@@ -187,7 +187,7 @@ class PretrainConfig(RunConfig):
 
     Attributes:
         pretext: name in the registry `hssl.learning.pretexts`.
-        start: "scratch", the name of a run of the workspace, or a path of a run or of a model
+        start: "scratch", "general" (ships with HSSL), the name of a run of the workspace, or a path of a run or of a model
             file, from whose weights to go on; it brings its network.
         with_labels: a further loss of the labels that there are (pretext "hssl"), with a light head for each task.
         generated: share of the windows that show generated shapes instead of the image, painted anew in each view.
@@ -225,7 +225,7 @@ class FinetuneConfig(RunConfig):
         case_count: number of labelled cases to draw; 0 means all that are labelled.
         validation: ids of labelled images to validate on; empty means a stated rule (see `hssl.jobs.finetune`).
         exclude: ids that must be neither trained nor validated on (test cases).
-        start: "scratch", the name of a pretraining run of the workspace, or a path of a run
+        start: "scratch", "general" (ships with HSSL), the name of a pretraining run of the workspace, or a path of a run
             or of a model file.
         network: the network of a start from scratch; a pretrained start brings its own.
         teacher: a fine-tuned model of the same classes, by name or path, whose probabilities are learned too, on the

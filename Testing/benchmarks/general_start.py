@@ -68,7 +68,7 @@ def main() -> None:
     done = pretrain(config, _told)
     path = given.out / f"{config.run}.zip"
     export(done.result.run, path, config.tasks)
-    print(f"{path}: {path.stat().st_size / 2**20:.2f} MB after {done.result['steps']} steps", flush=True)
+    print(f"{path}: {path.stat().st_size / 2**20:.2f} MB after {done.result.steps} steps", flush=True)
 
 
 def _steps(run: Path) -> int:

@@ -85,7 +85,7 @@ def main() -> None:
         done = pretrain(config)
         path = given.out / f"hssl-general-{size}.zip"
         export(done.result.run, path, config.tasks)
-        entry = {"bytes": path.stat().st_size, **{k: done.result[k] for k in ("steps", "minutes", "losses")}}
+        entry = {"bytes": path.stat().st_size, **{k: getattr(done.result, k) for k in ("steps", "minutes", "losses")}}
         found["general"][size] = {
             **entry, "fine-tuned": {task: _finetuned(data, task, path, spending) for task in spending.tasks}
         }  # fmt: skip

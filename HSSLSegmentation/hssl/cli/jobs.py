@@ -76,7 +76,9 @@ def pretrain(
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option(help="Go on from a run or a model file. [default: scratch]", show_default=False),
+        typer.Option(
+            help="Go on from general (ships with HSSL), a run, or a model file. [default: scratch]", show_default=False
+        ),
     ] = None,
     with_labels: Annotated[
         bool | None, typer.Option("--with-labels", help="Learn from the labels of all tasks too, where there are any.")
@@ -110,7 +112,7 @@ def finetune(
     start: Annotated[
         str | None,
         typer.Option(
-            help="The name of a pretraining run, a model file, or scratch. [default: scratch]",
+            help="general (ships with HSSL), the name of a pretraining run, a model file, or scratch. [default: scratch]",
             show_default=False,
         ),
     ] = None,
@@ -157,7 +159,9 @@ def compare(
     workspace: Workspace = None,
     config: ConfigFile = None,
     task: Annotated[str | None, typer.Option(help="The task to segment.")] = None,
-    start: Annotated[str | None, typer.Option(help="A pretraining run or a model file.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="general (ships with HSSL), a pretraining run, or a model file.")
+    ] = None,
     case_count: Annotated[list[int] | None, typer.Option(help="Number of labelled cases; may be repeated.")] = None,
     seeds: Annotated[list[int] | None, typer.Option(help="Seed; may be repeated.")] = None,
     test: Annotated[
@@ -185,7 +189,9 @@ def learning_curve(
     workspace: Workspace = None,
     config: ConfigFile = None,
     task: Annotated[str | None, typer.Option(help="The task whose labels are counted.")] = None,
-    start: Annotated[str | None, typer.Option(help="scratch, a pretraining run, or a model file.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="scratch, general (ships with HSSL), a pretraining run, or a model file.")
+    ] = None,
     case_count: Annotated[
         list[int] | None,
         typer.Option(help="Number of labelled images; may be repeated. [default: 1, 2, 4, …]", show_default=False),
@@ -224,7 +230,9 @@ def check_labels(
     workspace: Workspace = None,
     config: ConfigFile = None,
     task: Annotated[str | None, typer.Option(help="The task whose labels are checked.")] = None,
-    start: Annotated[str | None, typer.Option(help="scratch, a pretraining run, or a model file.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="scratch, general (ships with HSSL), a pretraining run, or a model file.")
+    ] = None,
     folds: Annotated[int | None, typer.Option(help="Number of folds. [default: 5]", show_default=False)] = None,
     exclude: Exclude = None,
     name: Annotated[str | None, typer.Option(help="Name of the check; one that was stopped goes on.")] = None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import ConfigurationError
 
 GENERAL = "general"
-"""Name that is kept for a start that ships with HSSL."""
+"""Name of the start that ships with HSSL."""
 GENERAL_FILE = "hssl-general.zip"
 _RESOURCES = Path(__file__).resolve().parents[2] / "Resources" / "Models"
 """Where Slicer and a checkout have the models that ship."""
@@ -18,7 +18,7 @@ def find_model(name: str | Path, workspace: Path | None = None) -> Path:
     """Returns the run folder or model file that a name stands for.
 
     Args:
-        name: a path, the name of a run or model of the workspace, or "general" for the start that ships, where one does.
+        name: a path, the name of a run or model of the workspace, or "general" for the start that ships.
 
     Raises:
         ConfigurationError: there is no such thing; the message says where it was looked for.
@@ -42,7 +42,7 @@ def general_start() -> Path:
     """Returns the model file of the start that ships: a small network pretrained on several public sources.
 
     Raises:
-        ConfigurationError: none came with this version.
+        ConfigurationError: this installation has lost it.
     """
     path = _RESOURCES / GENERAL_FILE
     if path.is_file():
@@ -54,6 +54,4 @@ def general_start() -> Path:
     for path in installed:
         if path.is_file():
             return path
-    raise ConfigurationError(
-        f"{GENERAL_FILE} does not come with this version of HSSL", "Start from a pretraining, a model file, or scratch."
-    )
+    raise ConfigurationError(f"{GENERAL_FILE}, the start that ships with HSSL, is not there", "Install HSSL again.")
