@@ -46,7 +46,8 @@ class AddConfig(Configuration):
         labels: folder with the label maps, where they lie elsewhere.
         pattern: which files are images, such as "{id}_ct.nii.gz"; with a slash for the path below the source, else for
             the name.
-        label_pattern: which file is the label of an id, such as "{id}_seg.nii.gz".
+        label_pattern: which file is the label of an id, such as "{id}_seg.nii.gz"; with {structure}, such as
+            "{id}/{structure}.nii.gz", each structure has a file.
         patient: whose images they are: a pattern such as "{patient}_*", or one patient's name; empty means what DICOM,
             BIDS or the names tell (see `hssl.workspace.patients`).
         classes: names by value in the label maps; empty means what the source says or, after a check, what the labels

@@ -62,7 +62,8 @@ def add(
     labels: Annotated[Path | None, typer.Option(help="Folder with the label maps, where they lie elsewhere.")] = None,
     pattern: Annotated[str | None, typer.Option(help='Which files are images, such as "{id}_ct.nii.gz".')] = None,
     label_pattern: Annotated[
-        str | None, typer.Option(help='Which is the label of an id, such as "{id}_seg.nii.gz".')
+        str | None,
+        typer.Option(help='Which is the label of an id, such as "{id}_seg.nii.gz" or "{id}/{structure}.nii.gz".'),
     ] = None,
     patient: Annotated[
         str | None, typer.Option(help='Whose images they are, such as "{patient}_*" or "{patient}/*", or one name.')
