@@ -40,3 +40,19 @@ def on(where: np.ndarray, planes) -> np.ndarray:
     for axis, index in planes:
         np.moveaxis(painted, axis, 0)[index] = np.moveaxis(where, axis, 0)[index]
     return painted
+
+
+def scribbled(where: np.ndarray, axis: int, count: int) -> np.ndarray:
+    """Returns strokes through the middle of a structure (1) and frames around it (2), on so many of its slices."""
+    labels = np.zeros(where.shape, np.uint8)
+    for index in evenly(where, axis, count):
+        there, painted = np.moveaxis(where, axis, 0)[index], np.moveaxis(labels, axis, 0)[index]
+        rows, columns = np.nonzero(there)
+        box = tuple(slice(max(0, n.min() - 5), n.max() + 6) for n in (rows, columns))
+        frame = np.zeros_like(there)
+        frame[box] = True
+        frame[box[0].start + 2 : box[0].stop - 2, box[1].start + 2 : box[1].stop - 2] = False
+        painted[frame & ~there] = 2
+        middle = int(np.median(rows))
+        painted[middle - 1 : middle + 2][there[middle - 1 : middle + 2]] = 1
+    return labels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from drawn import STRUCTURES, along, evenly, on
+from drawn import STRUCTURES, along, evenly, on, scribbled
 
 from HSSLSegmentationLib.scene.annotatedSlices import paintedSlices
 
@@ -65,3 +65,22 @@ def test_seven_slices_that_nobody_has_named_fill_the_structure(name, axis, least
     found = InteractiveSession(volume).learn(sitk.GetImageFromArray(painted.astype(np.uint8)), planes).labels > 0
     dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
     assert dice > least, dice
+
+
+@pytest.mark.parametrize(
+    ("name", "axis", "least"),
+    [("cord", 0, 0.7), ("thin cord", 0, 0.55), ("shell", 0, 0.6), ("ball", 2, 0.95), ("oblique cord", 1, 0.7)],
+)
+def test_scribbles_within_a_painted_frame_fill_the_structure_and_nothing_that_looks_like_it(name, axis, least):
+    """Strokes are no outline: a structure reaches farther than they do; and they alone say where it is."""
+    from hssl.interactive.session import InteractiveSession
+
+    truth, labels = along(name, axis), scribbled(along(name, axis), axis, 5)
+    bright = truth.copy()
+    bright[2:9, 2:9, 2:9] = True
+    noise = np.random.default_rng(0).normal(0, 20, truth.shape)
+    volume = sitk.GetImageFromArray((100 * bright + noise).astype(np.float32))
+    found = InteractiveSession(volume).learn(sitk.GetImageFromArray(labels), []).labels == 1
+    dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
+    assert dice > least, dice
+    assert not found[4:7, 4:7, 4:7].any()

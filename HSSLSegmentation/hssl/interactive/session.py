@@ -26,7 +26,7 @@ from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.normalisation import ANISOTROPY, normalised, slice_axis_of
 from .slice_features import Region, SliceFeatures, slice_features
 from .slice_pieces import one_piece_on_slices, without_islands
-from .slice_priors import FARTHEST, Growth, Plane, Shape
+from .slice_priors import FARTHEST, Growth, Plane, Shape, surroundings
 
 HIDDEN = 64
 FIRST_STEPS, NEXT_STEPS = 150, 60
@@ -34,6 +34,10 @@ FIRST_STEPS, NEXT_STEPS = 150, 60
 VOXELS_A_STEP = 2048
 MOST_KNOWN = 2**19
 """Voxels of a label that are learned from; torch draws from at most 2²⁴."""
+CONTOUR_STEPS = 100
+"""Further steps, of scribbles alone, near the contours where labels that grow from them meet."""
+MOST_AT_CONTOURS = 30_000
+"""Voxels near such contours."""
 ROUNDING = 1e-3
 """Of distances that were clipped in one unit and interpolated in another."""
 NEAR_CONTOUR_SHARE = 0.5
@@ -150,7 +154,11 @@ class InteractiveSession:
                 "nothing tells what is background", "Mark a slice as complete, or paint a second segment."
             )
         known, exclusions, own_planes = _known(painted, planes, values, background)
-        spans = [self._span(known == channel, own, planes, whole_volume) for channel, own in enumerate(own_planes, 1)]
+        # Scribbles do not cover a structure: it may reach as far as anything that is painted.
+        spans = [
+            self._span(known == channel if own else known >= 0, own, whole_volume)
+            for channel, own in enumerate(own_planes, 1)
+        ]
         wanted = self._wanted_region(spans, planes, whole_volume)
         exclusions = _outside_of_spans(known, exclusions, spans)
         if self._features is None or not self._features.region.holds(wanted):
@@ -173,6 +181,8 @@ class InteractiveSession:
         new = first_round or any(now and not before for now, before in zip(hints, self._hints, strict=True))
         self._hints, head.shape_useful = hints, shape.useful
         self._train(head, features, labels, possible, shape, growth, new, on_event, stop)
+        if growth.useful and not planes:
+            self._train_at_contours(head, features, labels, shape, growth, on_event, stop)
         shares = self._apply(head, features, shape, growth, [_within(span, region) for span in spans])
         undecided = labels > len(values)
         if undecided.any():
@@ -182,10 +192,15 @@ class InteractiveSession:
         definite = (labels >= 0) & ~undecided
         found = torch.where(definite, labels, shares.max(0).indices).numpy()
         if largest_component is not False:
+            # Nothing but scribbles says where a structure is that something was painted around.
+            scribbled = growth.useful and not planes
+            around = surroundings(known) if scribbled else []
             whole = [
                 channel
                 for channel, own in enumerate(own_planes, 1)
-                if largest_component or one_piece_on_slices(known == channel, own)
+                if largest_component
+                or one_piece_on_slices(known == channel, own)
+                or (scribbled and channel not in around)
             ]
             found = without_islands(found, known[region.slices], whole)
         entropy: Tensor = torch.special.entr(shares).sum(0) / np.log(shares.shape[0])
@@ -203,9 +218,7 @@ class InteractiveSession:
 
     # Where to work ---------------------------------------------------------------------------------------------
 
-    def _span(
-        self, there: np.ndarray, own: Sequence[Plane], planes: Sequence[Plane], whole: bool
-    ) -> list[tuple[int, int]]:
+    def _span(self, there: np.ndarray, own: Sequence[Plane], whole: bool) -> list[tuple[int, int]]:
         """First and last (exclusive) index along each axis at which a class is filled.
 
         Whoever annotates several slices of one orientation has chosen the first and the last of them, unless what is
@@ -265,6 +278,55 @@ class InteractiveSession:
         if shape.useful:
             head.fading.fill_(0.5 + 0.5 * _agreement(hints > 0, allowed))
         weight = _drawing_weights(labels, places)
+        lessons = _Lessons(inputs, hints, doubt, grown, allowed, weight)
+        self._fit(head, lessons, steps, generator, on_event, stop)
+
+    def _train_at_contours(
+        self,
+        head: _Head,
+        features: SliceFeatures,
+        labels: Tensor,
+        shape: Shape,
+        growth: Growth,
+        on_event: OnEvent,
+        stop: Stop,
+    ) -> None:
+        """Scribbles tell nothing of what lies near a contour, where decisions are made.
+
+        So the head learns there too, from what grows and what it sees itself, where the two agree.
+        """
+        generator = torch.Generator().manual_seed(self.seed)
+        own = _places_to_learn_from(labels, generator)
+        every = torch.arange(labels.numel())
+        ahead, first = growth.at(every, without_own_plane=False).max(1)
+        grown = torch.where(ahead < 0, 0, first + 1)
+        near = _is_near_contour(grown.reshape(labels.shape).to(torch.int16)) & (labels.reshape(-1) < 0)
+        places = torch.nonzero(near).squeeze(1)
+        places = places[torch.randperm(len(places), generator=generator)[:MOST_AT_CONTOURS]]
+        inputs, nothing = features.at(places), torch.zeros(len(places), growth.classes)
+        with torch.inference_mode():
+            agreed = head(inputs.float(), nothing, nothing, nothing).max(1).indices == grown[places]
+        places, inputs, nothing = places[agreed], inputs[agreed], nothing[agreed]
+        if not len(places):
+            return
+        taught = labels.clone()
+        taught.reshape(-1)[places] = grown[places]
+        hints, doubt = shape.at(own, without_own_plane=True)
+        one = F.one_hot(taught.reshape(-1)[torch.cat([own, places])], growth.classes + 1).bool()
+        lessons = _Lessons(
+            torch.cat([features.at(own), inputs]),
+            torch.cat([hints, nothing]),
+            torch.cat([doubt, nothing]),
+            torch.cat([growth.at(own, without_own_plane=True), nothing]),
+            one,
+            torch.cat([_drawing_weights(labels, own), _drawing_weights(taught, places)]),
+        )
+        self._fit(head, lessons, CONTOUR_STEPS, generator, on_event, stop)
+
+    @staticmethod
+    def _fit(
+        head: _Head, lessons: _Lessons, steps: int, generator: torch.Generator, on_event: OnEvent, stop: Stop
+    ) -> None:
         optimizer = torch.optim.AdamW(head.parameters(), 4e-3, weight_decay=1e-2)
         meter = ProgressMeter(on_event, "learning", steps)
         head.train()
@@ -273,10 +335,12 @@ class InteractiveSession:
                 raise Stopped
             for group in optimizer.param_groups:
                 group["lr"] = 4e-3 * (1 - step / steps)
-            drawn = torch.multinomial(weight, VOXELS_A_STEP, replacement=True, generator=generator)
-            logits = head(inputs[drawn].float(), hints[drawn], doubt[drawn], grown[drawn])
+            drawn = torch.multinomial(lessons.weight, VOXELS_A_STEP, replacement=True, generator=generator)
+            inputs, hints, doubt = lessons.inputs[drawn].float(), lessons.hints[drawn], lessons.doubt[drawn]
+            logits = head(inputs, hints, doubt, lessons.grown[drawn])
             # Cross entropy, of the sum of the labels that a voxel can have where several are possible.
-            loss = (logits.logsumexp(1) - logits.masked_fill(~allowed[drawn], -torch.inf).logsumexp(1)).mean()
+            possible = logits.masked_fill(~lessons.allowed[drawn], -torch.inf)
+            loss = (logits.logsumexp(1) - possible.logsumexp(1)).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -325,6 +389,19 @@ class InteractiveSession:
         if not doubt.any():
             return None
         return Plane(axis, region.start[axis] + int(doubt.argmax()))
+
+
+@dataclass(frozen=True)
+class _Lessons:
+    """Voxels that are learned from: what the head sees of each (`_Head.forward`), the labels that it can have (N ×
+    classes + 1), and how often it is drawn."""
+
+    inputs: Tensor
+    hints: Tensor
+    doubt: Tensor
+    grown: Tensor
+    allowed: Tensor
+    weight: Tensor
 
 
 class _Head(nn.Module):
@@ -489,13 +566,18 @@ def _places_to_learn_from(labels: Tensor, generator: torch.Generator) -> Tensor:
 def _drawing_weights(labels: Tensor, places: Tensor) -> Tensor:
     """Voxels near a contour share one half of the draws, the rest of each class the other half."""
     known = labels.reshape(-1)[places]
-    small = labels.to(torch.int16)
-    most, least = _highest_around(small), -_highest_around(torch.where(small < 0, torch.iinfo(small.dtype).min, -small))
-    near = (most != least).reshape(-1)[places].float()
+    near = _is_near_contour(labels.to(torch.int16))[places].float()
     counts = torch.bincount(known, minlength=int(known.max()) + 1).clamp_min(1).float()
     by_class = 1 / counts[known]
     near_weight = near / near.sum().clamp_min(1)
     return NEAR_CONTOUR_SHARE * near_weight + (1 - NEAR_CONTOUR_SHARE) * by_class / by_class.sum()
+
+
+def _is_near_contour(labels: Tensor) -> Tensor:
+    """Whether another label lies within two voxels (flat); labels below 0 are none."""
+    most = _highest_around(labels)
+    least = -_highest_around(torch.where(labels < 0, torch.iinfo(labels.dtype).min, -labels))
+    return (most != least).reshape(-1)
 
 
 def _highest_around(values: Tensor) -> Tensor:

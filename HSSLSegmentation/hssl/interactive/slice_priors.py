@@ -6,11 +6,13 @@ that learns on annotated voxels also learns how far each hint is to be trusted.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,6 +28,8 @@ FOLDS = 8
 """Growths without a part of the slices: with more slices than this, several are left out at once."""
 STEP_COST = 0.03
 """What a voxel of the finest spacing costs beside the difference of intensities (normalised) to the next."""
+SIGMA = 1.0
+"""Of the smoothing (voxels of the finest spacing) where there are scribbles alone: noise adds up on the long way to them."""
 SWEEPS = 4
 """Along all axes and back."""
 UNREACHED = 1e4
@@ -191,22 +195,21 @@ class Growth:
     ):
         self.region, self.classes, self.exclusions = region, classes, exclusions
         self.kinds = classes + 1 + len(exclusions)
-        start, stop = region.start, region.stop
-        inside = sorted({(p.axis, p.index - start[p.axis]) for p in planes if start[p.axis] <= p.index < stop[p.axis]})
-        # Each must be left out once.
-        self.useful = len(inside) > 1
+        lessons = self._lessons(labels, planes) if planes or surroundings(labels.numpy()) else []
+        # Where no slice can be left out nothing tells how far it is to be trusted, but it says where labels begin.
+        self.useful = len(lessons) > 1 or (bool(lessons) and not planes)
         if not self.useful:
             return
         side = max(1, math.ceil(math.sqrt(labels.numel() * self.kinds / LARGEST_GRID)))
         self.cell = tuple(side if axis in region.rest else 1 for axis in range(3))
-        edges = self._edges(array, spacing)
+        edges = self._edges(array, spacing, denoised=not planes)
         counts = self._counted(labels)
         self.whole = self._grown(counts, edges)
         self.own = torch.full(labels.shape, -1, dtype=torch.int16)
         self.folds: list[Tensor] = []
-        for fold in range(min(FOLDS, len(inside))):
+        for fold in range(min(FOLDS, len(lessons)) if len(lessons) > 1 else 0):
             others = counts.clone()
-            for axis, index in inside[fold::FOLDS]:
+            for axis, index in itertools.chain.from_iterable(lessons[fold::FOLDS]):
                 own = self.own.narrow(axis, index, 1)
                 there = self._counted(labels.narrow(axis, index, 1).masked_fill(own == fold, -1), axis)
                 own.fill_(fold)
@@ -230,9 +233,34 @@ class Growth:
             hints[which] = self._read(grown, places[which])
         return hints
 
-    def _edges(self, array: np.ndarray, spacing: Sequence[float]) -> list[np.ndarray]:
+    def _lessons(self, labels: Tensor, planes: Sequence[Plane]) -> list[list[tuple[int, int]]]:
+        """Returns what is left out together: each complete slice, or, of less than two, each run of scribbled ones too."""
+        start, stop = self.region.start, self.region.stop
+        complete = sorted(
+            {(p.axis, p.index - start[p.axis]) for p in planes if start[p.axis] <= p.index < stop[p.axis]}
+        )
+        found = [[place] for place in complete]
+        if len(found) > 1:
+            return found
+        scribbles = labels.numpy().copy()
+        for axis, index in complete:
+            np.moveaxis(scribbles, axis, 0)[index] = -1
+        for axis in sorted(range(3), key=lambda a: (_density(_where(scribbles >= 0, a)), a != self.region.slice_axis)):
+            there = _where(scribbles >= 0, axis)
+            runs = np.split(there, np.flatnonzero(np.diff(there) > 1) + 1)
+            kinds = [np.unique(np.moveaxis(scribbles, axis, 0)[run]) for run in runs]
+            # Nothing is learned from leaving out the only place of a label.
+            if all(sum(n in own for own in kinds) > 1 for n in np.unique(scribbles) if n >= 0):
+                return found + [[(axis, int(index)) for index in run] for run in runs if len(run)]
+        return found or [[]]
+
+    def _edges(self, array: np.ndarray, spacing: Sequence[float], denoised: bool) -> list[np.ndarray]:
         """Along each axis, what it costs to come to a cell from the first one."""
         part = torch.from_numpy(np.ascontiguousarray(array[self.region.slices]))
+        if denoised:
+            variance = [(SIGMA * min(spacing) / along) ** 2 for along in reversed(spacing)]
+            image = sitk.DiscreteGaussian(sitk.GetImageFromArray(part.numpy()), variance, useImageSpacing=False)
+            part = torch.from_numpy(sitk.GetArrayFromImage(image))
         value = F.avg_pool3d(part[None, None], self.cell, self.cell, ceil_mode=True)[0, 0].numpy()
         found = []
         for axis in range(3):
@@ -273,6 +301,27 @@ class Growth:
         coordinates = torch.unravel_index(places, self.region.shape)
         within = torch.stack([(coordinates[a] + 0.5) / self.cell[a] - 0.5 for a in self.region.rest], 1)
         return bilinear(grown, coordinates[self.region.slice_axis], within)
+
+
+def surroundings(labels: np.ndarray) -> list[int]:
+    """Returns the labels (from 0) that were painted all around all others: only then is it near to something else."""
+    boxes = {int(n): _box(labels == n) for n in np.unique(labels) if n >= 0}
+    whole = _box(labels >= 0) if boxes else []
+    return [n for n, box in boxes.items() if box == whole] if len(boxes) > 1 else []
+
+
+def _box(there: np.ndarray) -> list[tuple[int, int]]:
+    found = [_where(there, axis) for axis in range(3)]
+    return [(int(indices[0]), int(indices[-1])) for indices in found]
+
+
+def _where(there: np.ndarray, axis: int) -> np.ndarray:
+    """Indices along an axis at which there is something."""
+    return np.flatnonzero(there.any(tuple(a for a in range(3) if a != axis)))
+
+
+def _density(indices: np.ndarray) -> float:
+    return len(indices) / (indices[-1] - indices[0] + 1) if len(indices) else 1.0
 
 
 def _depth(mask: np.ndarray, spacing: tuple[float, float], farthest: float) -> np.ndarray:

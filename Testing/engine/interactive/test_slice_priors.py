@@ -134,3 +134,33 @@ def test_scribbles_beside_slices_are_seeds_but_no_lesson():
     scribble = torch.from_numpy(np.flatnonzero((known.ravel() >= 0) & (np.arange(known.size) // 400 == 4)))
     assert (growth.at(scribble, without_own_plane=True) == 0).all()
     assert (hints[0][4, 9:11, 9:11] > 0.99).all()
+
+
+def test_where_there_are_scribbles_alone_a_run_of_slices_is_left_out_together():
+    truth = np.zeros((15, 20, 20), np.int16)
+    truth[:, 5:15, 5:15] = 1
+    known = np.full(truth.shape, -1, np.int16)
+    for index in (2, 3, 7, 12):
+        known[index, 9:11, 5:15], known[index, 1:3, 2:18], known[index, 17:19, 2:18] = 1, 0, 0
+    growth, hints = grown(truth.astype(np.float32), known, [])
+    assert len(growth.folds) == 3 and (growth.own[2] == growth.own[3]).all()
+    own = torch.from_numpy(np.flatnonzero(known.ravel() >= 0))
+    assert ((growth.at(own, without_own_plane=True)[:, 0] > 0).numpy() == (known.ravel()[own] == 1)).all()
+    assert ((hints[0] > 0) == (truth == 1)).mean() > 0.9
+
+
+def test_scribbles_far_from_each_other_do_not_tell_where_a_border_is():
+    known = np.full((5, 20, 20), -1, np.int16)
+    known[2, 9:11, 5:15], known[2, 1:3, 2:18] = 1, 0
+    assert not grown(np.zeros(known.shape, np.float32), known, [])[0].useful
+
+
+def test_scribbles_of_one_slice_are_where_labels_begin_though_none_can_be_left_out():
+    truth = np.zeros((5, 20, 20), np.int16)
+    truth[:, 5:15, 5:15] = 1
+    known = np.full(truth.shape, -1, np.int16)
+    known[2, 9:11, 5:15], known[2, 1:3, 2:18], known[2, 17:19, 2:18] = 1, 0, 0
+    growth, hints = grown(truth.astype(np.float32), known, [])
+    assert growth.useful and not growth.folds
+    assert (growth.at(torch.from_numpy(np.flatnonzero(known.ravel() >= 0)), without_own_plane=True) == 0).all()
+    assert ((hints[0] > 0) == (truth == 1)).mean() > 0.9
