@@ -193,7 +193,9 @@ class HSSLPanelTest(unittest.TestCase):
         self.assertEqual([listed.item(n).text() for n in range(listed.count)], ["liver  (1)", "spleen  (1)"])
         self.assertIn("s1/ct.nii.gz", preview.text.toPlainText())
         self.assertTrue(preview.rows["other.nii.gz"].isVisible())
-        pictures = [w for w in preview.doubtsArea.findChildren(qt.QLabel) if w.pixmap is not None]
+        pictures = [
+            w for w in preview.doubtsArea.findChildren(qt.QLabel) if w.pixmap is not None and not w.pixmap.isNull()
+        ]
         self.assertEqual(len(pictures), 1)
         preview.rows["other.nii.gz"].setCurrentIndex(2)
         listed.item(1).setCheckState(qt.Qt.Unchecked)
