@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from hssl.cli import app
 from hssl.demo.workspace import sample
 from hssl.errors import ConfigurationError
+from hssl.results import SuggestResult
 from hssl.workspace.catalogue import Catalogue
 from hssl.workspace.review import next_image, progress, set_review, status_of
 from hssl.workspace.scan import relabel
@@ -37,7 +38,7 @@ def workspace(made):
 def test_suggested_images_come_first_skipped_ones_last_and_impossible_ones_never(workspace):
     folder, waiting, labelled = workspace
     row = {"id": waiting[1], "rank": 1, "score": 1.0, "uncertainty": None, "novelty": None}
-    write_suggestions(folder, {"task": TASK, "suggestions": [row]})
+    write_suggestions(Catalogue.load(folder), SuggestResult(task=TASK, suggestions=[row]))
     assert next_image(Catalogue.load(folder), TASK) == waiting[1]
     set_review(folder, [waiting[1]], "skipped")
     assert next_image(Catalogue.load(folder), TASK) == waiting[0]
