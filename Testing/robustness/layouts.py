@@ -293,7 +293,7 @@ def evaluation(layout: Layout, truths: Truths) -> Trial:
     def work() -> list[str]:
         done = evaluate(config)
         again = evaluate(config)
-        there = all(Path(done.result[name]).is_file() for name in ("csv", "json"))
+        there = all(file is not None and file.is_file() for file in (done.result.csv_file, done.result.json_file))
         return [] if there and again.result == done.result else ["a table is missing, or comes out in another way"]
 
     return Trial(work, [truth, found], overwrite)
