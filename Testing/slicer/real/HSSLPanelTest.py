@@ -254,7 +254,7 @@ class HSSLPanelTest(unittest.TestCase):
         id = panel.catalogue.usable(task, labelled=True)[0].id
         folder = self.workspace / "checks" / "check-1"
         folder.mkdir(parents=True)
-        row = {"id": id, "dice": 0.4, "classes": {}, "run": str(models[-1].path)}
+        row = {"id": id, "fold": 1, "dice": 0.4, "run": str(models[-1].path)}
         (folder / "check.json").write_text(json.dumps({"task": task, "rows": [row]}))
         panel.forget()
         panel.refresh()
