@@ -84,6 +84,7 @@ class HSSLSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneStartClose(self, caller, event):
         self.panel.useParameterNode(None)
         self.panel.sceneCloses()
+        self.logic.forgetParameterNode()
 
     def onSceneEndClose(self, caller, event):
         # Bound anew even when the node is the same: during an import, selectors cannot choose nodes that come later.

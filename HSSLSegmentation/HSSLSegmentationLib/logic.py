@@ -110,10 +110,28 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
         ScriptedLoadableModuleLogic.__init__(self, parent)
         self.starter = JobStarter(makeProcess)
+        self._parameterNode: Any = None
 
     def getParameterNode(self):
-        """Returns the state of the panel in the scene."""
-        return HSSLSegmentationParameterNode(super().getParameterNode())  # type: ignore[call-arg]  # the wrapper's
+        """Returns the state of the panel in the scene: the same object for the same node.
+
+        Each of these objects observes the node for each of its parameters, and Slicer crashes when one of them is
+        collected as garbage in the middle of an event of the node.
+        """
+        node = super().getParameterNode()
+        if self._parameterNode is None or self._parameterNode.parameterNode is not node:
+            self._parameterNode = HSSLSegmentationParameterNode(node)  # type: ignore[call-arg]  # the wrapper's
+        return self._parameterNode
+
+    def forgetParameterNode(self) -> None:
+        """Lets go of the state, such as when the scene closes: its node has no values any more then.
+
+        Example::
+
+            logic.forgetParameterNode()
+            state = logic.getParameterNode()  # with its defaults
+        """
+        self._parameterNode = None
 
     # Dataset -----------------------------------------------------------------------------------------------------
 
