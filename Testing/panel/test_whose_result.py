@@ -177,7 +177,7 @@ def test_what_was_chosen_in_one_workspace_is_not_kept_for_another(panel, workspa
     panel.dataset.ui.workspaceEdit.setCurrentPath(str(tmp_path / "other"))
     settle()
     assert (parameters.fineTuneStart, parameters.model, parameters.pretrainRun) == ("", "", "")
-    assert choices.value(panel.fineTune.ui.startCombo) == "scratch"
+    assert choices.value(panel.fineTune.ui.startCombo) == "general", "the best there is without a pretraining ships"
 
 
 # Curves ----------------------------------------------------------------------------------------------------------
