@@ -28,7 +28,9 @@ def test_when_no_label_can_be_read_the_error_says_so(workspace):
     for image in labelled:
         catalogue.label_path(image).write_bytes(b"no label map")
     seen: list = []
-    with pytest.raises(ConfigurationError, match=f"none of {len(labelled)} labelled cases .* can be used") as caught:
+    with pytest.raises(
+        ConfigurationError, match=f"none of the {len(labelled)} labelled cases .* can be used"
+    ) as caught:
         finetune(recipe(workspace, task), seen.append)
     assert caught.value.way_out == "check" and labelled[0].id in str(caught.value)
     warnings = [e.text for e in seen if isinstance(e, Message) and e.level == "warning"]
