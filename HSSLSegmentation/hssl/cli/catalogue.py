@@ -52,7 +52,7 @@ def add(
     ] = None,
     config: ConfigFile = None,
     task: Annotated[
-        str | None, typer.Option(help="Task of the images. [default: the source's name]", show_default=False)
+        str | None, typer.Option(help="Task of the images. (default: the source's name)", show_default=False)
     ] = None,
     modality: Annotated[
         str | None, typer.Option(help="Such as CT or MR; CT is normalised by its Hounsfield units.")

@@ -29,7 +29,7 @@ def interactive(
     annotation: Annotated[Path, typer.Argument(help="Label map on the volume's grid; 0 is not painted.")],
     output: Annotated[Path, typer.Option(help="Label map to write.")],
     model: Annotated[
-        str, typer.Option(help="Run or model file whose features to start from. [default: none]", show_default=False)
+        str, typer.Option(help="Run or model file whose features to start from. (default: none)", show_default=False)
     ] = "",
     plane: Annotated[
         list[str] | None,
@@ -49,7 +49,7 @@ def interactive(
         bool | None,
         typer.Option(
             "--largest-component/--all-components",
-            help="Leave out what hangs together with nothing painted, or nothing. [default: as the slices are]",
+            help="Leave out what hangs together with nothing painted, or nothing. (default: as the slices are)",
             show_default=False,
         ),
     ] = None,

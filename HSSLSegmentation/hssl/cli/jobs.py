@@ -77,7 +77,7 @@ def pretrain(
     start: Annotated[
         str | None,
         typer.Option(
-            help="Go on from general (ships with HSSL), a run, or a model file. [default: scratch]", show_default=False
+            help="Go on from general (ships with HSSL), a run, or a model file. (default: scratch)", show_default=False
         ),
     ] = None,
     with_labels: Annotated[
@@ -112,11 +112,11 @@ def finetune(
     start: Annotated[
         str | None,
         typer.Option(
-            help="general (ships with HSSL), the name of a pretraining run, a model file, or scratch. [default: scratch]",
+            help="general (ships with HSSL), the name of a pretraining run, a model file, or scratch. (default: scratch)",
             show_default=False,
         ),
     ] = None,
-    case_count: Annotated[int | None, typer.Option(help="Number of labelled cases to draw. [default: all]")] = None,
+    case_count: Annotated[int | None, typer.Option(help="Number of labelled cases to draw. (default: all)")] = None,
     case: Annotated[
         list[str] | None, typer.Option(help="Id of a labelled case to train on, or @FILE; may be repeated.")
     ] = None,
@@ -165,7 +165,7 @@ def compare(
     case_count: Annotated[list[int] | None, typer.Option(help="Number of labelled cases; may be repeated.")] = None,
     seeds: Annotated[list[int] | None, typer.Option(help="Seed; may be repeated.")] = None,
     test: Annotated[
-        list[str] | None, typer.Option(help="Id of a test case, or @FILE with one per line. [default: a third]")
+        list[str] | None, typer.Option(help="Id of a test case, or @FILE with one per line. (default: a third)")
     ] = None,
     exclude: Exclude = None,
     name: Annotated[str | None, typer.Option(help="Name of the comparison; one that was stopped goes on.")] = None,
@@ -194,9 +194,9 @@ def learning_curve(
     ] = None,
     case_count: Annotated[
         list[int] | None,
-        typer.Option(help="Number of labelled images; may be repeated. [default: 1, 2, 4, …]", show_default=False),
+        typer.Option(help="Number of labelled images; may be repeated. (default: 1, 2, 4, …)", show_default=False),
     ] = None,
-    folds: Annotated[int | None, typer.Option(help="Number of folds. [default: 5]", show_default=False)] = None,
+    folds: Annotated[int | None, typer.Option(help="Number of folds. (default: 5)", show_default=False)] = None,
     exclude: Exclude = None,
     name: Annotated[str | None, typer.Option(help="Name of the curve; one that was stopped goes on.")] = None,
     minutes: Minutes = None,
@@ -233,7 +233,7 @@ def check_labels(
     start: Annotated[
         str | None, typer.Option(help="scratch, general (ships with HSSL), a pretraining run, or a model file.")
     ] = None,
-    folds: Annotated[int | None, typer.Option(help="Number of folds. [default: 5]", show_default=False)] = None,
+    folds: Annotated[int | None, typer.Option(help="Number of folds. (default: 5)", show_default=False)] = None,
     exclude: Exclude = None,
     name: Annotated[str | None, typer.Option(help="Name of the check; one that was stopped goes on.")] = None,
     minutes: Minutes = None,
@@ -276,7 +276,7 @@ def predict(
         bool | None,
         typer.Option(
             "--largest-component/--all-components",
-            help="Keep the largest component of each class, or all. [default: as the model's labels are]",
+            help="Keep the largest component of each class, or all. (default: as the model's labels are)",
             show_default=False,
         ),
     ] = None,
@@ -289,7 +289,7 @@ def predict(
         bool | None,
         typer.Option(
             "--dicom-seg/--no-dicom-seg",
-            help="Of DICOM series write a DICOM segmentation too. [default: dicom-seg]",
+            help="Of DICOM series write a DICOM segmentation too. (default: dicom-seg)",
             show_default=False,
         ),
     ] = None,
@@ -332,7 +332,7 @@ def evaluate(
     model: Annotated[Path | None, typer.Option(help="Model that names the classes.")] = None,
     ignore_value: Annotated[
         int | None,
-        typer.Option(help="Value of voxels that nobody labelled. [default: the model's]", show_default=False),
+        typer.Option(help="Value of voxels that nobody labelled. (default: the model's)", show_default=False),
     ] = None,
     overwrite: Overwrite = None,
     stop_file: StopFile = None,
@@ -369,9 +369,9 @@ def suggest(
         str | None, typer.Option(help="Name of a fine-tuning run (or of a pretraining: coverage alone), or a path.")
     ] = None,
     features: Annotated[
-        str | None, typer.Option(help="Network that compares the images. [default: the model's start]")
+        str | None, typer.Option(help="Network that compares the images. (default: the model's start)")
     ] = None,
-    count: Annotated[int | None, typer.Option(help="How many images to suggest. [default: 5]")] = None,
+    count: Annotated[int | None, typer.Option(help="How many images to suggest. (default: 5)")] = None,
     exclude: Exclude = None,
     device: Device = None,
     threads: Threads = None,

@@ -50,7 +50,7 @@ def export(
 def import_(
     file: Annotated[Path, typer.Argument(help="A model file.")],
     workspace: Annotated[Path, typer.Argument(help="Folder of the workspace.")],
-    name: Annotated[str, typer.Option(help="Name in the workspace. [default: the model's own]")] = "",
+    name: Annotated[str, typer.Option(help="Name in the workspace. (default: the model's own)")] = "",
     json: Json = False,
 ) -> None:
     """Check a model file and copy it into a workspace."""

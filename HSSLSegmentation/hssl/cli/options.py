@@ -21,23 +21,29 @@ StopFile = Annotated[Path | None, typer.Option(help="Stop, with a checkpoint, as
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="JSON with the whole configuration; options win over it.")
 ]
-Minutes = Annotated[float | None, typer.Option(help="Stop after this many minutes.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        help="Stop after this many minutes. (default without --steps and --epochs: 30 of a pretraining, 5 of a fine-tuning)",
+        show_default=False,
+    ),
+]
 Steps = Annotated[int | None, typer.Option(help="Stop after this many steps.")]
 Epochs = Annotated[float | None, typer.Option(help="Stop after this many epochs.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps. [default: auto]", show_default=False)]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps. (default: auto)", show_default=False)]
 Threads = Annotated[int | None, typer.Option(help="CPU threads.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of everything random. [default: 0]", show_default=False)]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything random. (default: 0)", show_default=False)]
 Run = Annotated[str | None, typer.Option(help="Name of the run; a run that was stopped goes on.")]
 BatchSize = Annotated[int | None, typer.Option(help="Patches per step.")]
 PatchSize = Annotated[int | None, typer.Option(help="Side of the patches in voxels, a multiple of 16.")]
 Rate = Annotated[float | None, typer.Option("--learning-rate", help="Highest learning rate.")]
-Size = Annotated[str | None, typer.Option(help="Network: small, medium or large. [default: small]", show_default=False)]
-Dims = Annotated[int | None, typer.Option(help="2 for slices or 3 for volumes. [default: 2]", show_default=False)]
+Size = Annotated[str | None, typer.Option(help="Network: small, medium or large. (default: small)", show_default=False)]
+Dims = Annotated[int | None, typer.Option(help="2 for slices or 3 for volumes. (default: 2)", show_default=False)]
 Slices = Annotated[int | None, typer.Option(help="Neighbouring slices that a 2D network sees (1, 3, 5).")]
 Planes = Annotated[
     str | None,
     typer.Option(
-        help="Slices along all axes whose spacing allows it, or one. [default: all]",
+        help="Slices along all axes whose spacing allows it, or one. (default: all)",
         show_default=False,
         metavar="all|one",
     ),

@@ -134,3 +134,11 @@ def test_compare_passes_its_recipe_on(asked):
 
 def test_a_malformed_pair_is_told(capfd):
     assert run("pretrain", "five", "--weight", "image") == 3
+
+
+def test_a_help_shows_what_its_texts_say_with_their_defaults():
+    for command, one in COMMANDS.items():
+        shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "400", "TERM": "dumb"}).output
+        for option in getattr(one, "params", []):
+            text = getattr(option, "help", None)
+            assert text is None or option.hidden or text in shown, (command, option.name, text)
