@@ -7,6 +7,7 @@ from panel_fixtures import configurationOf, fakeRun
 
 import slicer
 from harness.fixtures import settle
+from hssl.workspace.catalogue import Catalogue
 from HSSLSegmentationLib import choices, settings
 
 
@@ -198,19 +199,53 @@ def test_the_chosen_rows_of_the_table_are_the_cases(panel, processes):
     assert sorted(configurationOf(processes[-1])["cases"]) == ["brain_mr_001", "brain_mr_002", "brain_mr_003"]
 
 
-def test_volumes_with_a_segmentation_in_the_scene_become_cases(panel, processes):
+def _drawn(panel):
+    """Shows a labelled scan of the workspace as if its label had been drawn, and chooses what is drawn as cases."""
     from HSSLSegmentationLib.scene import pictures as scenePictures
 
     scenePictures.show(panel.catalogue, "heart_mr_001")
-    slicer.util.getNode("heart_mr_001").SetName("drawn by me")
+    volumeNode = slicer.util.getNode("heart_mr_001")
+    volumeNode.SetName("drawn by me")
     panel.parameterNode.fineTuneTask = "heart_mr"
     panel.parameterNode.fineTuneCases = "scene"
     settle()
+    return volumeNode
+
+
+def test_volumes_with_a_segmentation_in_the_scene_become_cases(panel, processes):
+    volumeNode = _drawn(panel)
+    voxels = slicer.util.arrayFromVolume(volumeNode)
+    voxels[:] = voxels[:, :, ::-1].copy()
+    slicer.util.arrayFromVolumeModified(volumeNode)
     before = len(panel.catalogue.images)
     panel.fineTune.ui.startButton.click()
     added = panel.catalogue.images[before:]
     assert [i.label_problem for i in added] == [None]
     assert configurationOf(processes[-1])["cases"] == [i.id for i in added]
+
+
+def test_a_scan_of_the_workspace_takes_what_was_drawn_on_it_in_the_scene(panel, processes, workspace):
+    _drawn(panel)
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.image("heart_mr_001").label = None
+    panel.forget()
+    settle()
+    before = [i.id for i in panel.catalogue.images]
+    panel.fineTune.ui.startButton.click()
+    assert [i.id for i in panel.catalogue.images] == before
+    label = panel.catalogue.image("heart_mr_001").label
+    assert label == "volumes/drawn_by_me-label.nrrd" and (workspace / label).is_file()
+    assert not (workspace / "volumes" / "drawn_by_me.nrrd").exists()
+    assert configurationOf(processes[-1])["cases"] == ["heart_mr_001"]
+
+
+def test_a_scan_that_has_a_label_keeps_it_and_nothing_is_left_of_what_was_drawn(panel, processes, workspace, caplog):
+    _drawn(panel)
+    before = panel.catalogue.image("heart_mr_001").label
+    panel.fineTune.ui.startButton.click()
+    assert "drawn by me is not added" in caplog.text and "has a label already" in caplog.text
+    assert panel.catalogue.image("heart_mr_001").label == before and not processes
+    assert not list((workspace / "volumes").glob("*.nrrd"))
 
 
 @pytest.mark.parametrize(("start", "words"), [("scratch", "Choose a pretraining"), ("pretrain", "")])

@@ -46,10 +46,17 @@ def addVolume(
         present.modality = modality or present.modality
         catalogue.set_task(present)
         report = scan(catalogue, [candidate], task)
-        if not report.added:
-            reasons = [r.reason for r in (*report.refused, *report.duplicates)]
-            raise SceneVolumeError("; ".join(reasons) or _("The volume is in the workspace already."))
-    return report.added[0]
+    if report.added:
+        return report.added[0]
+    imagePath.unlink()
+    if report.changed:  # the workspace has the image already, and it takes the label
+        return report.changed[0]
+    if labelPath is not None:
+        labelPath.unlink()
+    reasons = [r.reason for r in (*report.refused, *report.duplicates)]
+    raise SceneVolumeError(
+        _("{volume} is not added: {reason}").format(volume=volumeNode.GetName(), reason="; ".join(reasons))
+    )
 
 
 def setLabel(

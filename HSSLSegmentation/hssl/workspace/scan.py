@@ -330,7 +330,7 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
                     if twin.id not in report.added:
                         report.changed.append(twin.id)
                 elif label is not None and label != twin.label:
-                    reason += f"; its label {label} is left aside"
+                    reason += f"; that one has a label already, and the label {label} is left aside"
                 report.duplicates.append(_refusal(path, task, reason, look).model_copy(update={"copy_of": twin.id}))
                 continue
             record = Image(id=names.new(candidate, look.alone), task=task, image=path)
