@@ -221,6 +221,33 @@ def test_an_idle_worker_that_is_killed_takes_no_preview_away(played):
     assert len(played.processes) == 2 and commands(played.processes[-1])[0]["command"] == "open"
 
 
+def test_a_failure_names_the_node_and_no_temporary_file(played):
+    played.options.startButton.click()
+    opened = commands(played.processes[-1])[0]
+    said = {"event": "failed", "command_id": opened["id"], "kind": "VolumeError"}
+    played.processes[-1].say({**said, "message": f"{opened['volume']} holds NaN"})
+    assert "CT holds NaN" in played.options.statusLabel.text and "volume-" not in played.options.statusLabel.text
+    learned = commands(played.processes[-1])[-1]
+    played.effect.session.problem = ""
+    said = {"event": "failed", "command_id": learned["id"], "kind": "InputError"}
+    played.processes[-1].say({**said, "message": f"{learned['annotation']} goes beyond the volume"})
+    assert "labels goes beyond the volume" in played.options.statusLabel.text
+
+
+def test_the_key_hides_and_shows_the_preview_as_the_box_does_and_ends_with_it(played, monkeypatch):
+    window = qt.QMainWindow()
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda: window)
+    assert played.effect._shortcut is None
+    previewed(played)
+    display = played.previewNode().GetDisplayNode()
+    for shown in (False, True):
+        played.effect._shortcut.activated.emit()
+        assert bool(display.GetVisibility()) == played.options.shownCheck.checked == shown
+    played.options.discardButton.click()
+    settle()
+    assert played.effect._shortcut is None
+
+
 def test_names_are_text_and_never_markup(played):
     played.volume.SetName("<i>CT</i>")
     played.volume.SetAndObserveImageData(None)

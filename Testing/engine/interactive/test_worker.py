@@ -16,6 +16,7 @@ import pytest
 import SimpleITK as sitk
 
 from hssl.configuration import NetworkConfig
+from hssl.interactive.worker import InteractiveWorker, OpenCommand, PredictCommand
 from hssl.models import model_file as modelfile
 from hssl.models.description import ModelDescription
 from hssl.models.network import build_network
@@ -202,6 +203,22 @@ def test_a_fine_tuned_model_predicts_the_open_volume_on_its_grid(client, scan, t
     assert labels.GetSize() == truth.GetSize() and set(np.unique(sitk.GetArrayFromImage(labels))) <= {0, 3}
     assert done["result"]["uncertainty"] is None
     assert client.ask(id=3, **asked)["event"] == "done"
+
+
+@pytest.mark.parametrize(("spacing", "warned"), [(11.0, False), (13.0, True)])
+def test_a_volume_much_coarser_than_what_a_model_was_made_for_is_warned_of(tmp_path, spacing, warned):
+    """Nothing is refused: it takes long and may be wrong, which somebody wants to know before."""
+    volume = sitk.GetImageFromArray(np.random.default_rng(0).normal(0, 9, (5, 9, 8)).astype(np.float32))
+    volume.SetSpacing((6.0, 6.0, spacing))
+    file, seen = tmp_path / "volume.nii", []
+    sitk.WriteImage(volume, str(file))
+    worker = InteractiveWorker()
+    worker.do(OpenCommand(id=1, volume=file, device="cpu"))
+    model = model_file(tmp_path / "brain.zip")
+    worker.do(PredictCommand(id=2, model=str(model), label_map=tmp_path / "p.nii"), seen.append)
+    texts = [event.text for event in seen if event.event == "message" and event.level == "warning"]
+    assert [text for text in texts if "made for 6 × 6 × 6 mm" in text] == texts
+    assert bool(texts) == warned
 
 
 def test_an_error_ends_its_command_and_not_the_worker(client, scan, tmp_path):
