@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -100,6 +101,9 @@ def worker() -> None:
     """Read commands as JSON lines from standard input and answer with events, for an editor (not for people)."""
     import sys
 
+    # Somebody waits, and other jobs may have the cores: threads that spin while they wait for each other make a round of
+    # 0.3 s one of 20 s then. OpenMP reads it when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from ..events import to_line
     from ..interactive.worker import serve
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from hssl.cli.interactive import worker
 from hssl.configuration import NetworkConfig
 from hssl.interactive.worker import InteractiveWorker, OpenCommand, PredictCommand
 from hssl.models import model_file as modelfile
@@ -212,10 +213,10 @@ def test_a_volume_much_coarser_than_what_a_model_was_made_for_is_warned_of(tmp_p
     volume.SetSpacing((6.0, 6.0, spacing))
     file, seen = tmp_path / "volume.nii", []
     sitk.WriteImage(volume, str(file))
-    worker = InteractiveWorker()
-    worker.do(OpenCommand(id=1, volume=file, device="cpu"))
+    warm = InteractiveWorker()
+    warm.do(OpenCommand(id=1, volume=file, device="cpu"))
     model = model_file(tmp_path / "brain.zip")
-    worker.do(PredictCommand(id=2, model=str(model), label_map=tmp_path / "p.nii"), seen.append)
+    warm.do(PredictCommand(id=2, model=str(model), label_map=tmp_path / "p.nii"), seen.append)
     texts = [event.text for event in seen if event.event == "message" and event.level == "warning"]
     assert [text for text in texts if "made for 6 × 6 × 6 mm" in text] == texts
     assert bool(texts) == warned
@@ -269,6 +270,15 @@ def test_a_cancelled_round_is_stopped_and_the_next_one_starts_afresh(client, sca
     done = client.ask(**learning(5, annotation, tmp_path))
     assert not done["stopped"] and (tmp_path / "labels.nii").exists()
     assert [e for e in client.seen if e["event"] == "progress" and e["command_id"] == 5 and e["phase"] == "features"]
+
+
+def test_its_threads_do_not_spin_while_other_jobs_have_the_cores(monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    seen = []
+    monkeypatch.setattr("hssl.interactive.worker.serve", lambda *_: seen.append(os.environ.get("OMP_WAIT_POLICY")))
+    worker()
+    assert seen == ["PASSIVE"]
 
 
 def test_the_worker_ends_when_nobody_talks_to_it_any_more(client, scan, tmp_path):
