@@ -16,6 +16,7 @@ from ..events import Done, Message, Metrics, OnEvent, Phase, Stop, Stopped, as_p
 from ..learning.start import Start
 from ..locks import FolderLock
 from ..models.run_folder import free_name, run_path
+from ..models.series import keep, kept_or_new
 from ..plural import counted
 from ..results import Agreement, CheckLabelsResult, DoubtfulLabel, FinetuneResult, Row
 from ..workspace.catalogue import Catalogue
@@ -23,7 +24,6 @@ from ..workspace.seen import labels_seen_by
 from .compare import NOT_COMPARED, evaluate_on_cases
 from .evaluate import summary_of
 from .finetune import drawn_by_patient, finetune
-from .series import keep, kept_or_new
 
 FOLDER, RESULT = "checks", "check.json"
 LEAST_SPREAD = {"dice": 0.02, "distance_mm": 0.25, "size": 0.05}

@@ -26,6 +26,7 @@ from ..models.inference import Segmenter
 from ..models.model_file import load_model
 from ..models.prediction import predict_volume
 from ..models.run_folder import free_name, run_path
+from ..models.series import keep, kept_or_new
 from ..plural import counted
 from ..reporting.plots import dice_against_labels
 from ..results import CompareResult, Row, Trial
@@ -35,7 +36,6 @@ from ..workspace.labels import read_label
 from ..workspace.seen import seen_by
 from .evaluate import measure, summary_of
 from .finetune import drawn_by_patient, finetune
-from .series import keep, kept_or_new
 
 RESULT = "comparison.json"
 Kind = Literal["pretrained", "scratch"]

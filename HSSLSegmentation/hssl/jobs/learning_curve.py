@@ -17,12 +17,12 @@ from ..intervals import Interval, student
 from ..learning.start import SCRATCH
 from ..locks import FolderLock
 from ..models.run_folder import free_name, run_path
+from ..models.series import keep, kept_or_new
 from ..reporting.plots import dice_against_labels
 from ..results import Conclusion, CurvePoint, FoldTrial, Gain, LearningCurveResult, Verdict
 from ..workspace.catalogue import Catalogue
 from .check_labels import comparable, folds_of, refuse_to_judge_what_was_learned, tested_on_fold
 from .evaluate import summary_of
-from .series import keep, kept_or_new
 
 FOLDER, RESULT, PICTURE = "curves", "curve.json", "curve.png"
 FEWEST = 3

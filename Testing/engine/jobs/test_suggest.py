@@ -326,7 +326,7 @@ def test_images_unlike_the_labelled_ones_are_suggested_before_more_of_the_same(r
     task = catalogue.tasks[0]
     volume = read_volume(catalogue.image_path(catalogue.usable(task.name, labelled=True)[0]))
     array = sitk.GetArrayFromImage(volume)
-    noise = np.random.default_rng(0).integers(0, 1000, array.shape).astype(np.int16)
+    noise = np.random.default_rng(0).integers(-1000, 1000, array.shape).astype(np.int16)
     for kind, values in (("usual", array), ("odd", noise)):
         for n in range(3):
             image = sitk.GetImageFromArray(values + n + 1)
