@@ -141,18 +141,7 @@ class InteractiveSession:
         """
         began = time.monotonic()
         painted = sitk.GetArrayViewFromImage(annotation)
-        if painted.shape != self._array.shape:
-            raise ConfigurationError(
-                f"the annotation has {painted.shape[::-1]} voxels, the volume {self._array.shape[::-1]}"
-            )
-        values = [int(v) for v in np.unique(painted) if v and v != background]
-        if not values:
-            raise ConfigurationError("nothing is painted yet", "Paint a segment on at least one slice.")
-        tells_background = background is not None and bool((painted == background).any())
-        if not planes and len(values) < 2 and not tells_background:
-            raise ConfigurationError(
-                "nothing tells what is background", "Mark a slice as complete, or paint a second segment."
-            )
+        values = self._painted_values(painted, planes, background)
         known, exclusions, own_planes = _known(painted, planes, values, background)
         # Scribbles do not cover a structure: it may reach as far as anything that is painted.
         spans = [
@@ -184,24 +173,11 @@ class InteractiveSession:
         if growth.useful and not planes:
             self._train_at_contours(head, features, labels, shape, growth, on_event, stop)
         shares = self._apply(head, features, shape, growth, [_within(span, region) for span in spans])
-        undecided = labels > len(values)
-        if undecided.any():
-            there = possible[labels[undecided]].T * shares[:, undecided]
-            shares = shares.clone()  # the other one is an inference tensor
-            shares[:, undecided] = there / there.sum(0).clamp_min(1e-12)
-        definite = (labels >= 0) & ~undecided
+        shares, definite = _within_what_is_possible(shares, labels, possible)
         found = torch.where(definite, labels, shares.max(0).indices).numpy()
         if largest_component is not False:
-            # Nothing but scribbles says where a structure is that something was painted around.
             scribbled = growth.useful and not planes
-            around = surroundings(known) if scribbled else []
-            whole = [
-                channel
-                for channel, own in enumerate(own_planes, 1)
-                if largest_component
-                or one_piece_on_slices(known == channel, own)
-                or (scribbled and channel not in around)
-            ]
+            whole = _in_one_piece(known, own_planes, scribbled, every=bool(largest_component))
             found = without_islands(found, known[region.slices], whole)
         entropy: Tensor = torch.special.entr(shares).sum(0) / np.log(shares.shape[0])
         entropy[definite] = 0
@@ -215,6 +191,26 @@ class InteractiveSession:
             self.volume, result, region, entropy.numpy(), next_slice, _highest_in(entropy, region, next_slice),
             time.monotonic() - began,
         )  # fmt: skip
+
+    def _painted_values(self, painted: np.ndarray, planes: Sequence[Plane], background: int | None) -> list[int]:
+        """Returns the labels that are painted.
+
+        Raises:
+            ConfigurationError: there is none, or nothing to learn background from.
+        """
+        if painted.shape != self._array.shape:
+            raise ConfigurationError(
+                f"the annotation has {painted.shape[::-1]} voxels, the volume {self._array.shape[::-1]}"
+            )
+        values = [int(v) for v in np.unique(painted) if v and v != background]
+        if not values:
+            raise ConfigurationError("nothing is painted yet", "Paint a segment on at least one slice.")
+        tells_background = background is not None and bool((painted == background).any())
+        if not planes and len(values) < 2 and not tells_background:
+            raise ConfigurationError(
+                "nothing tells what is background", "Mark a slice as complete, or paint a second segment."
+            )
+        return values
 
     # Where to work ---------------------------------------------------------------------------------------------
 
@@ -519,6 +515,34 @@ def _possible(classes: int, exclusions: Sequence[frozenset[int]]) -> Tensor:
     rows = [[label == kind for label in range(classes + 1)] for kind in range(classes + 1)]
     rows += [[label not in excluded for label in range(classes + 1)] for excluded in exclusions]
     return torch.tensor(rows)
+
+
+def _within_what_is_possible(shares: Tensor, labels: Tensor, possible: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the shares, of voxels that may be some labels only among those; and where the label is known.
+
+    Args:
+        shares: labels with background × slices × rows × columns.
+        labels: what is known there: a channel, −1, or a number beyond the channels that stands for a row of `possible`.
+    """
+    undecided = labels >= len(shares)
+    if undecided.any():
+        there = possible[labels[undecided]].T * shares[:, undecided]
+        shares = shares.clone()  # the other one is an inference tensor
+        shares[:, undecided] = there / there.sum(0).clamp_min(1e-12)
+    return shares, (labels >= 0) & ~undecided
+
+
+def _in_one_piece(known: np.ndarray, own_planes: Sequence[Sequence[Plane]], scribbled: bool, every: bool) -> list[int]:
+    """Returns the channels of which only what hangs together with something painted is kept."""
+    if every:
+        return list(range(1, 1 + len(own_planes)))
+    # Nothing but scribbles says where a structure is that something was painted around.
+    around = surroundings(known) if scribbled else []
+    return [
+        channel
+        for channel, own in enumerate(own_planes, 1)
+        if one_piece_on_slices(known == channel, own) or (scribbled and channel not in around)
+    ]
 
 
 def _within(span: Sequence[tuple[int, int]], region: Region) -> tuple[slice, ...]:
