@@ -81,7 +81,7 @@ def read_label_map(
     frame: int | None = None,
     classes: Sequence[NamedClass] = (),
     structures: Sequence[str] = (),
-    other_form: Header | None = None,
+    other_form: Callable[[], Header | None] = lambda: None,
     say: Say = lambda text: None,
 ) -> sitk.Image:
     """Reads a label map; where the file names its segments, the names decide which class they are.
@@ -94,7 +94,7 @@ def read_label_map(
             fits, of the same terminology) and must all be classes; without classes they keep their own values.
         structures: names of the segments to take; the others are left out. Where they overlap, the last of these has
             the voxel, as in a scene; without this choice, segments that overlap are refused.
-        other_form: the image's header; its second form is tried where the label does not fit `like` (NIfTI).
+        other_form: returns the image's header, whose second form is tried where the label does not fit `like` (NIfTI).
         say: told what was rounded or left out.
 
     Returns:
@@ -130,11 +130,12 @@ def read_label_map(
     if difference and grid_difference(along := turned(label, like), like) is None:
         say(_TURNED)
         label, difference = along, None
-    if difference and _fits_the_other_form(opened.header, label, like, other_form):
+    of_image = other_form() if difference else None
+    if difference and _fits_the_other_form(opened.header, label, like, of_image):
         say("fits the image by the other of its two forms (sform, qform) and was taken so")
         difference = None
     if difference:
-        contradicted = next((h for h in (other_form, opened.header) if h is not None and h.other_form), None)
+        contradicted = next((h for h in (of_image, opened.header) if h is not None and h.other_form), None)
         forms = f"; {contradicted.path.name}: {contradicted.remarks[-1]}" if contradicted else ""
         raise InputError(path, _other_grid(label, like, forms))
     return _placed(label, like)
@@ -417,7 +418,8 @@ def _whole_numbers(label: sitk.Image, path: Path, say: Say) -> sitk.Image:
         label, low, high = sitk.Round(label), np.rint(low), np.rint(high)
     if low < 0 or high > LARGEST_VALUE:
         raise InputError(path, f"has label values from {low:g} to {high:g}; they must be 0 to {LARGEST_VALUE}")
-    return sitk.Cast(label, sitk.sitkUInt8 if high < 256 else sitk.sitkUInt16)
+    kind = sitk.sitkUInt8 if high < 256 else sitk.sitkUInt16
+    return label if label.GetPixelID() == kind else sitk.Cast(label, kind)
 
 
 def _scale(path: Path) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
     from ..imaging.labels import Say
+    from ..imaging.volumes import Header
 
 MOST_CLASSES = 255
 """A label map with more values is taken for an image."""
@@ -59,7 +60,11 @@ def read_label(catalogue: Catalogue, image: Image, like: sitk.Image, say: Say = 
         raise InputError(image.image, "has no label")
     source = catalogue.image_path(image)
     # A NIfTI may say twice where it lies, and its label may have been placed by the other of the two.
-    header = read_header(source) if suffix_of(source) in (".nii", ".nii.gz", ".hdr") else None
+    is_nifti = suffix_of(source) in (".nii", ".nii.gz", ".hdr")
+
+    def header() -> Header | None:
+        return read_header(source) if is_nifti else None
+
     classes = catalogue.task(image.task).classes
     parts = [(catalogue.absolute(part.path), part.structure) for part in image.parts]
     if path.is_dir() and not parts:
@@ -90,17 +95,17 @@ def no_label_map(label: sitk.Image, values: Sequence[int]) -> str | None:
     return None
 
 
-def file_problem(path: str, frame: int | None) -> str | None:
-    """Tells from the voxels of a label file why it is none, without its image; None: nothing speaks against it.
+def file_problem(path: str, like: Header, frame: int | None) -> str | None:
+    """Tells why a file cannot be the label of an image with that header; None: nothing speaks against it.
 
-    Files that name their structures are read with their image, by the check.
+    The voxels are looked at, too, but those of files that name their structures, which the check reads with the image.
     """
-    from ..imaging.labels import read_label_map, structures_in, values_in
+    from ..imaging.labels import header_problem, read_label_map, structures_in, values_in
 
     try:
-        if os.path.isdir(path) or (not suffix_of(path) and is_dicom(path)) or structures_in(path):
-            return None
-        label = read_label_map(path, frame=frame)
+        if (not suffix_of(path) and is_dicom(path)) or structures_in(path):
+            return header_problem(path, like, frame)
+        label = read_label_map(path, like, frame, other_form=lambda: like)
     except InputError as error:
         return error.reason
     return no_label_map(label, values_in(label))

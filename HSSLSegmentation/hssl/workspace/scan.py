@@ -192,7 +192,7 @@ def relabel(workspace: str | Path, id: str, label: str | Path | None, structures
             from ..imaging.labels import chosen_structures, structures_in
 
             structures = [s.name for s in chosen_structures(label, structures_in(label), structures)]
-        look = _with_label_content(look_at(replace(candidate_of(known, record), label=str(label), parts=()))[0])
+        look = look_at(replace(candidate_of(known, record), label=str(label), parts=()), thorough=True)[0]
     with Catalogue.editing(workspace) as catalogue:
         record = catalogue.image(id)
         record.checked, record.label_values, record.structures = "", None, list(structures)
@@ -360,8 +360,12 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
     return report
 
 
-def look_at(candidate: Candidate) -> list[Look]:
+def look_at(candidate: Candidate, thorough: bool = False) -> list[Look]:
     """Reads the headers of a candidate and of its label; never raises for what is wrong with a file.
+
+    Args:
+        candidate: what is looked at.
+        thorough: look at the label's voxels, too: a scan that was taken for one must not be learned from.
 
     Returns:
         One look, or one for each series of a folder.
@@ -376,7 +380,7 @@ def look_at(candidate: Candidate) -> list[Look]:
             )
             header = opened.header if opened else volumes.read_header(candidate.image, None, candidate.frame)
             volumes.chosen_frame(header, candidate.frame)
-            look = _with_label(candidate, stamp, header, content_of(_files(candidate.image)))
+            look = _with_label(candidate, stamp, header, content_of(_files(candidate.image)), thorough=thorough)
             return [replace(look, opened=opened)]
         found = dicom.series_in(candidate.image)
         if candidate.series is not None:
@@ -388,7 +392,7 @@ def look_at(candidate: Candidate) -> list[Look]:
     except (OSError, ValueError) as error:
         return [Look(candidate, stamp, reason=encodable(f"cannot be read: {error}"))]
     alone = sum(1 for s in found if s.uid) == 1
-    return [_look_at_series(candidate, stamp, series, alone) for series in found]
+    return [_look_at_series(candidate, stamp, series, alone, thorough) for series in found]
 
 
 def refresh(record: Image, look: Look, label: str | None, parts: list[LabelPart] | None = None) -> None:
@@ -554,20 +558,8 @@ class _Names:
 
 
 def _look_inside(candidate: Candidate, modality: str = "") -> list[Look]:
-    looks = [look if look.header is None else _with_content(look, modality) for look in look_at(candidate)]
-    return [_with_label_content(look) for look in looks]
-
-
-def _with_label_content(look: Look) -> Look:
-    """Looks at the voxels of a label, too: a scan that was taken for one must not be learned from."""
-    candidate = look.candidate
-    if candidate.label is None or look.header is None or look.label_reason is not None:
-        return look
-    for path in [path for path, _ in candidate.parts] or [candidate.label]:
-        reason = file_problem(path, candidate.frame)
-        if reason is not None:
-            return replace(look, label_reason=f"{os.path.basename(path)}: {reason}" if candidate.parts else reason)
-    return look
+    looks = look_at(candidate, thorough=True)
+    return [look if look.header is None else _with_content(look, modality) for look in looks]
 
 
 def _with_content(look: Look, modality: str) -> Look:
@@ -684,20 +676,22 @@ def _judge_modality(catalogue: Catalogue, task: Task, source: Source, examined: 
     )
 
 
-def _look_at_series(candidate: Candidate, stamp: str, series: Series, alone: bool) -> Look:
+def _look_at_series(candidate: Candidate, stamp: str, series: Series, alone: bool, thorough: bool) -> Look:
     from ..imaging.volumes import header_of_series
 
     one = replace(candidate, label=candidate.label if alone else None, series=series.uid or None)
     try:
         header = header_of_series(series, candidate.frame, candidate.spacing)
-        return _with_label(one, stamp, header, content_of(series.files), alone)
+        return _with_label(one, stamp, header, content_of(series.files), alone, thorough)
     except InputError as error:
         return Look(one, stamp, reason=error.reason, error=error)
     except OSError as error:
         return Look(one, stamp, reason=encodable(f"cannot be read: {error}"))
 
 
-def _with_label(candidate: Candidate, stamp: str, header: Header, content: str, alone: bool = True) -> Look:
+def _with_label(
+    candidate: Candidate, stamp: str, header: Header, content: str, alone: bool = True, thorough: bool = False
+) -> Look:
     from ..imaging.labels import header_problem
 
     if candidate.label is None:
@@ -708,7 +702,7 @@ def _with_label(candidate: Candidate, stamp: str, header: Header, content: str, 
         if not candidate.parts and os.path.isdir(candidate.label):  # a mask for each class; the check reads them all
             files = list(masks_in(candidate.label).values())[:1] or files
         for path in files:
-            reason = header_problem(path, header, candidate.frame)
+            reason = (file_problem if thorough else header_problem)(path, header, candidate.frame)
             if reason is not None and candidate.parts:
                 reason = f"{os.path.basename(path)}: {reason}"
             if reason is not None:

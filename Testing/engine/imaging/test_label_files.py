@@ -236,14 +236,14 @@ def test_forms_that_contradict_are_named_and_a_label_by_the_other_form_fits(tmp_
     why = reason(tmp_path / "b.nii", image)
     assert "another grid" in why
     told: list[str] = []
-    label = read_label_map(tmp_path / "b.nii", image, other_form=header, say=told.append)
+    label = read_label_map(tmp_path / "b.nii", image, other_form=lambda: header, say=told.append)
     np.testing.assert_array_equal(values(label), TRUTH)
     assert label.GetDirection() == image.GetDirection() and "the other of its two forms" in told[0]
     # A label that fits neither is refused, with the two forms named.
     moved = sitk.GetImageFromArray(TRUTH.astype(np.uint8))
     moved.SetOrigin((3, 0, 0))
     sitk.WriteImage(moved, str(tmp_path / "c.nii"))
-    assert "a.nii: its sform and qform contradict" in reason(tmp_path / "c.nii", image, other_form=header)
+    assert "a.nii: its sform and qform contradict" in reason(tmp_path / "c.nii", image, other_form=lambda: header)
 
 
 # DICOM ---------------------------------------------------------------------------------------------------------

@@ -50,7 +50,11 @@ def catalogue(tmp_path):
 def opened(monkeypatch) -> list[str]:
     """Returns the list in which every look at a file is noted from now on."""
     looks, look = [], scanning.look_at
-    monkeypatch.setattr(scanning, "look_at", lambda c: (looks.append(os.path.basename(c.image)), look(c))[1])
+    monkeypatch.setattr(
+        scanning,
+        "look_at",
+        lambda c, *more, **named: (looks.append(os.path.basename(c.image)), look(c, *more, **named))[1],
+    )
     return looks
 
 
@@ -245,12 +249,12 @@ def test_adding_again_changes_neither_the_task_nor_the_file(catalogue, data):
 def test_edits_made_while_headers_are_read_are_not_lost(catalogue, data, monkeypatch):
     look = scanning.look_at
 
-    def look_and_edit(candidate):
+    def look_and_edit(candidate, thorough):
         if candidate.image.endswith("c2.nii.gz"):
             with Catalogue.editing(catalogue.workspace) as other:
                 other.set_task(Task(name="meanwhile"))
                 other.add_images([Image(id="c0", task="meanwhile", image="x.nii")])
-        return look(candidate)
+        return look(candidate, thorough)
 
     monkeypatch.setattr(scanning, "look_at", look_and_edit)
     add(catalogue.workspace, find(data), Task(name="t"))
