@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from .content import Content
 
 
+WHITE = 255
+"""What image editors write for 1 in a mask."""
+
+
 @dataclass
 class CheckReport:
     """What a check found."""
@@ -235,11 +239,22 @@ def _fill_classes(catalogue: Catalogue, images: list[Image]) -> dict[str, list[L
             continue
         values = {v for i in images if i.task == task.name and i.label_values for v in i.label_values}
         values.discard(task.ignore_value or 0)
+        if values == {1, WHITE}:
+            values -= _written_otherwise([i for i in images if i.task == task.name and i.label_values])
         if values:
             said = _named_values(catalogue, [i for i in images if i.task == task.name and i.label_values])
             task.classes = [said.get(v) or LabelClass(value=v, name=f"class {v}") for v in sorted(values)]
             filled[task.name] = task.classes
     return filled
+
+
+def _written_otherwise(images: list[Image]) -> set[int]:
+    """Returns the rarer one of 1 and 255 where no label has both: masks of one structure, written in two ways."""
+    shown = [{1, WHITE} & set(i.label_values or ()) for i in images]
+    if any(len(values) > 1 for values in shown):
+        return set()
+    ones, whites = ([v for v in shown if v == {value}] for value in (1, WHITE))
+    return {1} if len(whites) > len(ones) else {WHITE}
 
 
 def _named_values(catalogue: Catalogue, images: list[Image]) -> dict[int, LabelClass]:

@@ -231,3 +231,20 @@ def test_a_label_that_was_changed_by_another_process_meanwhile_is_left_alone(cat
     after = Catalogue.load(catalogue.workspace).image("a")
     assert after.label is None
     assert after.label_values is None
+
+
+@pytest.mark.parametrize(("usual", "other"), [(1, 255), (255, 1)])
+def test_masks_of_one_structure_with_two_values_are_no_two_classes(catalogue, usual, other):
+    values = {"a.nii.gz": usual, "b.nii.gz": usual, "c.nii.gz": other}
+    fill(catalogue, {name: noise(n) for n, name in enumerate(values)}, {n: label(v, v) for n, v in values.items()})
+    check(catalogue)
+    assert [c.value for c in catalogue.tasks[0].classes] == [usual]
+    problems = {image.id: image.label_problem for image in catalogue.images}
+    assert problems["a"] is None and problems["b"] is None
+    assert f"no class of the task: {other} (classes: {usual})" in problems["c"]
+
+
+def test_a_label_that_has_both_values_has_two_classes(catalogue):
+    fill(catalogue, {"a.nii.gz": noise(0), "b.nii.gz": noise(1)}, {"a.nii.gz": label(1, 255), "b.nii.gz": label(1)})
+    check(catalogue)
+    assert [c.value for c in catalogue.tasks[0].classes] == [1, 255]
