@@ -31,6 +31,9 @@ def toLearnFrom(chosen: str) -> list[tuple[str, str, str]]:
         for run in runs
         if run.kind == "pretrain"
     ]
+    if canWork():
+        text, tip = _("HSSL {name} (ships with it)"), _("What the labels of four public sources have taught.")
+        items += [(name, text.format(name=name), tip) for name in workspaceContents.shippedStarts()]
     items += [(str(file.path), file.name, _("Features of this model file.")) for file in files]
     items += [
         (str(run.path), _("{name} (fine-tuned)").format(name=run.name), _("Features for {task}.").format(task=run.task))
