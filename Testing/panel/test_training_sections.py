@@ -9,6 +9,7 @@ import slicer
 from harness.fixtures import settle
 from hssl.workspace.catalogue import Catalogue
 from HSSLSegmentationLib import choices, settings
+from HSSLSegmentationLib.scene.volumes import SceneVolumeError
 
 
 def finish(process, run: str, **result) -> None:
@@ -246,6 +247,30 @@ def test_a_scan_that_has_a_label_keeps_it_and_nothing_is_left_of_what_was_drawn(
     assert "drawn by me is not added" in caplog.text and "has a label already" in caplog.text
     assert panel.catalogue.image("heart_mr_001").label == before and not processes
     assert not list((workspace / "volumes").glob("*.nrrd"))
+
+
+def test_nothing_of_a_volume_that_is_not_added_comes_into_the_catalogue(panel, workspace):
+    volumeNode = _drawn(panel)
+    (segmentationNode,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    segmentation = segmentationNode.GetSegmentation()
+    segmentation.GetSegment(segmentation.GetNthSegmentID(0)).SetName("something new")
+    before = (workspace / "dataset.json").read_bytes()
+    with pytest.raises(SceneVolumeError, match="has a label already"):
+        panel.logic.addVolume(str(workspace), volumeNode, "heart_mr", segmentationNode)
+    assert (workspace / "dataset.json").read_bytes() == before
+
+
+def test_a_volume_whose_file_was_lost_is_found_again_when_it_is_added_from_the_scene(panel, workspace):
+    volumeNode = _drawn(panel)
+    voxels = slicer.util.arrayFromVolume(volumeNode)
+    voxels[:] = voxels[:, :, ::-1].copy()
+    slicer.util.arrayFromVolumeModified(volumeNode)
+    id = panel.logic.addVolume(str(workspace), volumeNode, "heart_mr")
+    lost = Catalogue.load(workspace).image_path(Catalogue.load(workspace).image(id))
+    lost.unlink()
+    assert panel.logic.addVolume(str(workspace), volumeNode, "heart_mr") == id
+    catalogue = Catalogue.load(workspace)
+    assert catalogue.image_path(catalogue.image(id)).is_file()
 
 
 @pytest.mark.parametrize(("start", "words"), [("scratch", "Choose a pretraining"), ("pretrain", "")])

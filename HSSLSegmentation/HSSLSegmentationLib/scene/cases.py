@@ -46,17 +46,18 @@ def addVolume(
         present.modality = modality or present.modality
         catalogue.set_task(present)
         report = scan(catalogue, [candidate], task)
-    if report.added:
-        return report.added[0]
-    imagePath.unlink()
-    if report.changed:  # the workspace has the image already, and it takes the label
-        return report.changed[0]
-    if labelPath is not None:
-        labelPath.unlink()
-    reasons = [r.reason for r in (*report.refused, *report.duplicates)]
-    raise SceneVolumeError(
-        _("{volume} is not added: {reason}").format(volume=volumeNode.GetName(), reason="; ".join(reasons))
-    )
+        image = next((i for i in catalogue.images if i.image == catalogue.relative(imagePath)), None)
+        if image is None and not report.changed:
+            for path in filter(None, (imagePath, labelPath)):
+                path.unlink()
+            reasons = [r.reason for r in (*report.refused, *report.duplicates)]
+            raise SceneVolumeError(
+                _("{volume} is not added: {reason}").format(volume=volumeNode.GetName(), reason="; ".join(reasons))
+            )
+    if image is not None:
+        return image.id
+    imagePath.unlink()  # the workspace has this image in another file, and it takes the label
+    return report.changed[0]
 
 
 def setLabel(
