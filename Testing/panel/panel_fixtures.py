@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 
 import slicer
 from harness import loadModule
@@ -82,3 +83,19 @@ def fakeRun(root: Path, name: str, result: dict | None = None, **config) -> Path
     if result is not None:
         (folder / RESULT).write_text(json.dumps({"steps": 1, "minutes": 0.5, **result}))
     return folder
+
+
+def answerPrediction(process: FakeProcess, value: int = 1, uncertainty: bool = False) -> None:
+    """Writes what the engine would have predicted, `value` everywhere, and ends the job."""
+    configuration = configurationOf(process)
+    image = sitk.ReadImage(configuration["inputs"][0])
+    output = Path(configuration["output"])
+    output.mkdir()
+    sitk.WriteImage(sitk.Cast(image * 0 + value, sitk.sitkUInt8), str(output / "volume.nii.gz"))
+    entry = {"input": configuration["inputs"][0], "label_map": str(output / "volume.nii.gz")}
+    if uncertainty:
+        sitk.WriteImage(sitk.Cast(image * 0 + 0.5, sitk.sitkFloat32), str(output / "u.nii.gz"))
+        entry["uncertainty"] = str(output / "u.nii.gz")
+    process.say({"event": "done", "result": {"outputs": [entry], "failed": []}})
+    process.end(0)
+    settle()

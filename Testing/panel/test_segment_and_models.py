@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
-from panel_fixtures import configurationOf, fakeRun
+from panel_fixtures import answerPrediction, configurationOf, fakeRun
 
 import slicer
 from harness.fixtures import settle, waitUntil
@@ -27,23 +26,6 @@ def ready(panel, processes, workspace):
     return panel
 
 
-def answer(process, value: int = 1, uncertainty: bool = False) -> None:
-    """Writes what the engine would have written, and ends the job."""
-    configuration = configurationOf(process)
-    image = sitk.ReadImage(configuration["inputs"][0])
-    output = Path(configuration["output"])
-    output.mkdir()
-    labels = sitk.Cast(image * 0 + value, sitk.sitkUInt8)
-    sitk.WriteImage(labels, str(output / "volume.nii.gz"))
-    entry = {"input": configuration["inputs"][0], "label_map": str(output / "volume.nii.gz")}
-    if uncertainty:
-        sitk.WriteImage(sitk.Cast(image * 0 + 0.5, sitk.sitkFloat32), str(output / "u.nii.gz"))
-        entry["uncertainty"] = str(output / "u.nii.gz")
-    process.say({"event": "done", "result": {"outputs": [entry], "failed": []}})
-    process.end(0)
-    settle()
-
-
 def segments(node) -> list[str]:
     segmentation = node.GetSegmentation()
     return [segmentation.GetSegment(i).GetName() for i in segmentation.GetSegmentIDs()]
@@ -58,7 +40,7 @@ def test_a_result_becomes_a_segmentation_with_names_an_overlay_and_can_be_undone
     configuration = configurationOf(processes[-1])
     assert configuration["flips"] and configuration["uncertainty"] and not configuration["largest_component"]
     folder = Path(configuration["output"]).parent
-    answer(processes[-1], uncertainty=True)
+    answerPrediction(processes[-1], uncertainty=True)
     assert ready.job.state == "done", ready.job.error
     node = parameters.outputSegmentation
     assert segments(node) == [c.name for c in ready.catalogue.task("brain_mr").classes]
@@ -71,7 +53,7 @@ def test_a_result_becomes_a_segmentation_with_names_an_overlay_and_can_be_undone
 
 def test_the_editor_opens_on_the_result(ready, processes):
     ready.segment.ui.startButton.click()
-    answer(processes[-1])
+    answerPrediction(processes[-1])
     ready.segment.ui.editButton.click()
     editor = slicer.util.getModuleWidget("SegmentEditor").editor
     assert editor.segmentationNode() is ready.parameterNode.outputSegmentation
@@ -88,7 +70,7 @@ def test_a_result_goes_into_the_segmentation_that_was_chosen_and_leaves_its_othe
     ready.segment.ui.segmentationSelector.setCurrentNode(mine)
     settle()
     ready.segment.ui.startButton.click()
-    answer(processes[-1])
+    answerPrediction(processes[-1])
     assert segments(mine)[0] == "Skull" and len(segments(mine)) == 4
     assert slicer.util.arrayFromSegmentBinaryLabelmap(mine, "s", volume).all()
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
@@ -101,7 +83,7 @@ def test_a_deleted_segmentation_is_told_and_no_other_gets_the_result(ready, proc
     settle()
     ready.segment.ui.startButton.click()
     slicer.mrmlScene.RemoveNode(mine)
-    answer(processes[-1])
+    answerPrediction(processes[-1])
     assert "segmentation was removed" in ready.segment.jobView.ui.statusLabel.text
     assert segments(other) == []
 
@@ -119,7 +101,7 @@ def test_what_was_drawn_by_hand_during_the_job_stays(ready, processes):
     drawn = np.zeros(shape, np.uint8)
     drawn[2:4, 5:9, 5:9] = 1
     slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, mine, lesion, parameters.inputVolume)
-    answer(processes[-1])
+    answerPrediction(processes[-1])
     assert ready.job.state == "done", ready.job.error
     assert "lesion" in segments(mine) and len(segments(mine)) > 1
     after = slicer.util.arrayFromSegmentBinaryLabelmap(mine, lesion, parameters.inputVolume)
@@ -143,7 +125,7 @@ def test_a_full_disk_is_told_and_no_job_starts(ready, processes, caplog):
 def test_a_deleted_volume_is_told_and_nothing_is_made(ready, processes):
     ready.segment.ui.startButton.click()
     slicer.mrmlScene.RemoveNode(ready.parameterNode.inputVolume)
-    answer(processes[-1])
+    answerPrediction(processes[-1])
     assert "volume was removed" in ready.segment.jobView.ui.statusLabel.text
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
@@ -151,7 +133,7 @@ def test_a_deleted_volume_is_told_and_nothing_is_made(ready, processes):
 def test_a_volume_that_was_moved_meanwhile_is_told(ready, processes):
     ready.segment.ui.startButton.click()
     ready.parameterNode.inputVolume.SetOrigin(99, 0, 0)
-    answer(processes[-1])
+    answerPrediction(processes[-1])
     assert "does not lie on the grid" in ready.segment.jobView.ui.statusLabel.text
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import qt
 import SimpleITK as sitk
-from panel_fixtures import configurationOf, fakeRun
+from panel_fixtures import answerPrediction, fakeRun
 
 import slicer
 from harness.fixtures import settle
@@ -45,18 +45,7 @@ def segment(panel, processes, value: int) -> None:
 
 
 def answer(panel, process, value: int, uncertainty: bool = False) -> None:
-    configuration = configurationOf(process)
-    output = Path(configuration["output"])
-    output.mkdir()
-    image = sitk.ReadImage(configuration["inputs"][0])
-    sitk.WriteImage(sitk.Cast(image * 0 + value, sitk.sitkUInt8), str(output / "l.nii.gz"))
-    entry = {"input": "x", "label_map": str(output / "l.nii.gz")}
-    if uncertainty:
-        sitk.WriteImage(sitk.Cast(image * 0 + 0.5, sitk.sitkFloat32), str(output / "u.nii.gz"))
-        entry["uncertainty"] = str(output / "u.nii.gz")
-    process.say({"event": "done", "result": {"outputs": [entry], "failed": []}})
-    process.end(0)
-    settle()
+    answerPrediction(process, value, uncertainty)
     assert panel.job.state == "done", panel.job.error
 
 

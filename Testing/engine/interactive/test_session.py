@@ -93,16 +93,21 @@ def test_corrections_make_it_better():
     assert second.next_slice not in planes
 
 
-def test_two_segments_and_scribbles_need_no_complete_slice():
-    volume, truth = bent_tube()
+def scribbled(volume: sitk.Image, truth: np.ndarray, beside: int) -> sitk.Image:
+    """Returns an annotation with 5 inside the structure on four slices, and a stroke of `beside` far from it."""
     labels = np.zeros(truth.shape, np.uint8)
     for z in (2, 8, 14, 20):
         y, x = (int(v.mean()) for v in np.nonzero(truth[z]))
         labels[z, y - 2 : y + 3, x - 2 : x + 3] = 5
-        labels[z, 2:6, 2:40] = 9
+        labels[z, 2:6, 2:40] = beside
     annotation = sitk.GetImageFromArray(labels)
     annotation.CopyInformation(volume)
-    preview = InteractiveSession(volume).learn(annotation, [], whole_volume=True)
+    return annotation
+
+
+def test_two_segments_and_scribbles_need_no_complete_slice():
+    volume, truth = bent_tube()
+    preview = InteractiveSession(volume).learn(scribbled(volume, truth, 9), [], whole_volume=True)
     assert dice(preview.label_map, truth, 5) > 0.8
     assert set(np.unique(sitk.GetArrayFromImage(preview.label_map))) <= {0, 5, 9}
 
@@ -277,12 +282,7 @@ def test_where_nothing_is_uncertain_no_slice_is_proposed():
 
 def test_what_was_painted_as_background_is_known_without_a_complete_slice():
     volume, truth = bent_tube()
-    labels = np.zeros(truth.shape, np.uint8)
-    for index in (2, 8, 14, 20):
-        y, x = (int(v.mean()) for v in np.nonzero(truth[index]))
-        labels[index, y - 2 : y + 3, x - 2 : x + 3] = 5
-        labels[index, 2:6, 2:40] = 255
-    annotation = sitk.GetImageFromArray(labels)
+    annotation = scribbled(volume, truth, 255)
     preview = InteractiveSession(volume).learn(annotation, [], whole_volume=True, background=255)
     assert set(np.unique(preview.labels)) <= {0, 5} and dice(preview.label_map, truth, 5) > 0.8
 

@@ -10,19 +10,12 @@ from pathlib import Path
 import numpy as np
 import qt
 from vtk.util import numpy_support
+from waiting import settle
 
 import slicer
 
 SIZE = (24, 96, 96)
 COMPLETE = (3, 8, 12, 16, 20)
-
-
-def settle(seconds: float = 0.3) -> None:
-    """Lets the application handle its events."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        slicer.app.processEvents()
-        time.sleep(0.005)
 
 
 def ellipsoid(size, centre, radius) -> np.ndarray:

@@ -9,20 +9,13 @@ import unittest
 from pathlib import Path
 
 import qt
+from waiting import settle
 
 import slicer
 
 STEPS = 20
 NARROWEST = 300
 """Width of Slicer's module panel when it starts, in pixels."""
-
-
-def settle(seconds: float = 0.3) -> None:
-    """Lets the application handle its events."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        slicer.app.processEvents()
-        time.sleep(0.005)
 
 
 class HSSLPanelTest(unittest.TestCase):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 import traceback
 from pathlib import Path
 
@@ -12,8 +11,10 @@ import qt
 
 import slicer
 
-HERE = Path(sys.argv[0]).resolve().parent if sys.argv[0].endswith(".py") else Path(__file__).resolve().parent
 PATIENCE = 300.0
+
+sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent))
+from waiting import settle, wait  # noqa: E402
 
 
 class Exit:
@@ -41,7 +42,7 @@ class Exit:
         """Closes the main window; the texts of the buttons that are pressed in the questions that follow."""
         self._answers = list(answers)
         slicer.util.mainWindow().close()
-        settle()
+        settle(0.5)
         if self._answers:
             self.problems.append(f"never asked what {self._answers} would have answered; asked {self.asked}")
         self.write()
@@ -75,11 +76,11 @@ class Exit:
         panel, workspace = widget.panel, self._report.parent / "my scans"
         widget.logic.createSampleWorkspace(workspace, size="tiny")
         panel.dataset.ui.workspaceEdit.setCurrentPath(str(workspace))
-        settle()
+        settle(0.5)
         panel.parameterNode.pretrainMinutes = 30.0
-        settle()
+        settle(0.5)
         panel.pretrain.ui.startButton.click()
-        wait(lambda: panel.job.losses or not panel.job.isRunning())
+        wait(lambda: panel.job.losses or not panel.job.isRunning(), PATIENCE)
         self.expect(panel.job.isRunning(), f"the job did not run: {panel.job.error}")
         slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", "something that is not saved")
         self.close("No")
@@ -104,14 +105,13 @@ class Exit:
         """A preview is shown."""
         controller = self._editor()
         controller.options.startButton.click()
-        wait(lambda: not controller.session.busy)
-        settle()
+        wait(lambda: not controller.session.busy, PATIENCE)
+        settle(0.5)
         names = [n.GetName() for n in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")]
         self.expect("HSSL preview" in names, f"there is no preview: {controller.options.statusLabel.text}")
         self.close("Exit")
 
     def _editor(self):
-        sys.path.insert(0, str(HERE))
         from HSSLEffectTest import HSSLEffectTest
 
         from HSSLSegmentationLib import settings
@@ -126,20 +126,6 @@ class Exit:
         if not holds:
             self.problems.append(otherwise)
             self.write()
-
-
-def settle(seconds: float = 0.5) -> None:
-    """Lets the application handle its events."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        slicer.app.processEvents()
-        time.sleep(0.005)
-
-
-def wait(condition) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition() and time.monotonic() < end:
-        settle(0.05)
 
 
 def main() -> None:

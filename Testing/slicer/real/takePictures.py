@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 import traceback
 from pathlib import Path
 
@@ -19,18 +18,8 @@ SIZE, SPACING = (40, 160, 160), (2.25, 2.25, 4.4)
 """Of the scan that is painted: k, j, i, and mm along i, j, k."""
 TARGET = "liver"
 
-
-def settle(seconds: float = 0.5) -> None:
-    """Lets the application handle its events."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        slicer.app.processEvents()
-        time.sleep(0.005)
-
-
-def wait(condition) -> None:
-    while not condition():
-        settle(0.1)
+sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent))
+from waiting import settle, wait  # noqa: E402
 
 
 class Tour:
@@ -65,7 +54,7 @@ class Tour:
         if not self.workspace.is_dir():
             widget.logic.createSampleWorkspace(self.workspace)
         panel.dataset.ui.workspaceEdit.setCurrentPath(str(self.workspace))
-        settle()
+        settle(0.5)
         parameters = panel.parameterNode
         task = panel.catalogue.tasks[0].name
         self.section("dataset")
@@ -73,7 +62,7 @@ class Tour:
         self.addForm()
         self.section("pretrain")
         parameters.pretrainMinutes = 30.0
-        settle()
+        settle(0.5)
         panel.pretrain.ui.startButton.click()
         view = panel.pretrain.jobView
         wait(lambda: not panel.job.isRunning() or (view.curves and view.curves["losses"].points() >= 8))
@@ -83,7 +72,7 @@ class Tour:
         wait(lambda: not panel.job.isRunning())
         if not [run for run in panel.runs if run.kind == "finetune"]:
             parameters.fineTuneTask, parameters.fineTuneMinutes = task, 5.0
-            settle()
+            settle(0.5)
             self.finish(panel.fineTune.ui.startButton)
         self.section("fineTune")
         self.take("fine-tune")
@@ -92,7 +81,7 @@ class Tour:
 
         parameters.inputVolume = pictures.show(panel.catalogue, image.id)
         self.section("segment")
-        settle()
+        settle(0.5)
         self.finish(panel.segment.ui.startButton)
         slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
         parameters.outputSegmentation.CreateClosedSurfaceRepresentation()
@@ -125,11 +114,11 @@ class Tour:
         panel.dataset.ui.folderEdit.setCurrentPath(str(source))
         settle(1.5)
         wait(lambda: panel.dataset.preview._job is None)
-        settle()
+        settle(0.5)
         self.take("add")
         panel.dataset.ui.folderEdit.setCurrentPath("")
         panel.dataset.ui.addGroup.collapsed = True
-        settle()
+        settle(0.5)
 
     @staticmethod
     def masks(labels):
@@ -173,7 +162,7 @@ class Tour:
         from hssl.demo import phantoms
 
         slicer.mrmlScene.Clear(0)
-        settle()
+        settle(0.5)
         field, labels = phantoms.abdomen(np.random.default_rng(5), SIZE, SPACING[::-1], 40.0, [TARGET])
         truth = labels == 1
         there = np.flatnonzero(truth.any((1, 2)))
@@ -216,7 +205,7 @@ class Tour:
             self.frame(1300)
         controller.options.applyButton.click()
         wait(lambda: controller.session is None or not controller.session.busy)
-        settle()
+        settle(0.5)
         self.go(painted[1], volume)
         self.frame(1300)
         segmentation.CreateClosedSurfaceRepresentation()
