@@ -11,6 +11,11 @@ DOUBTFUL = 8
 """How many labels are named after a check of the labels."""
 
 
+def shipped(name: str) -> str:
+    """Returns what a start is called that comes with the module."""
+    return _("HSSL {name} (ships with it)").format(name=name)
+
+
 def phase(name: str) -> str:
     """Returns what a job is doing, by the engine's name of the phase."""
     return {

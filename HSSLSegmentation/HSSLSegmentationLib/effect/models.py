@@ -4,7 +4,7 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
-from .. import installation, settings
+from .. import installation, settings, wording
 from ..workspace import contents as workspaceContents
 
 NONE, OTHER_FILE = "none", "file"
@@ -32,8 +32,8 @@ def toLearnFrom(chosen: str) -> list[tuple[str, str, str]]:
         if run.kind == "pretrain"
     ]
     if canWork():
-        text, tip = _("HSSL {name} (ships with it)"), _("What the labels of four public sources have taught.")
-        items += [(name, text.format(name=name), tip) for name in workspaceContents.shippedStarts()]
+        tip = _("What the labels of four public sources have taught.")
+        items += [(name, wording.shipped(name), tip) for name in workspaceContents.shippedStarts()]
     items += [(str(file.path), file.name, _("Features of this model file.")) for file in files]
     items += [
         (str(run.path), _("{name} (fine-tuned)").format(name=run.name), _("Features for {task}.").format(task=run.task))

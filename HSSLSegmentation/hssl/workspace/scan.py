@@ -324,9 +324,8 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
                 reason = f"{what} {twin.id} ({twin.image})"
                 if twin.label is None and label is not None and look.label_reason is None:
                     reason += f", which takes its label {label}"
-                    twin.label, twin.label_stamp, twin.label_problem = label, look.label_stamp, None
-                    twin.structures, twin.label_values, twin.checked = list(candidate.structures), None, ""
-                    twin.parts = _parts(candidate, known.relative)
+                    _take_label(twin, look, label, _parts(candidate, known.relative))
+                    twin.structures, twin.checked = list(candidate.structures), ""
                     if twin.id not in report.added:
                         report.changed.append(twin.id)
                 elif label is not None and label != twin.label:
@@ -407,9 +406,12 @@ def refresh(record: Image, look: Look, label: str | None, parts: list[LabelPart]
     record.patient = record.patient or patient_of(look)
     record.structures = list(look.candidate.structures) or record.structures
     if look.candidate.label is not None:
-        record.label, record.label_stamp = label, look.label_stamp
-        record.parts = parts or []
-        record.label_problem, record.label_values = look.label_reason, None
+        _take_label(record, look, label, parts or [])
+
+
+def _take_label(record: Image, look: Look, label: str | None, parts: list[LabelPart]) -> None:
+    record.label, record.parts, record.label_stamp = label, parts, look.label_stamp
+    record.label_problem, record.label_values = look.label_reason, None
 
 
 def candidate_of(catalogue: Catalogue, record: Image) -> Candidate:
