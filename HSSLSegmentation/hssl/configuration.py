@@ -354,7 +354,8 @@ class CheckLabelsConfig(Configuration):
     Attributes:
         finetune: the recipe of each fold. Short budgets are enough: a wrong label stands out long before a model is good.
         folds: number of folds; images of one patient are in one of them.
-        name: of the check; one that was stopped goes on under its name. Empty lets the job choose the first free one.
+        name: of the check; one that was stopped goes on under its name. Empty goes on with the one that was stopped, as
+            long as no label has changed since, or else takes the first free name.
     """
 
     finetune: FoldRecipe
@@ -369,7 +370,8 @@ class LearningCurveConfig(Configuration):
         finetune: the recipe of each training.
         case_counts: numbers of labelled images to learn from; empty means 1, 2, 4, … up to what the folds leave.
         folds: number of folds; images of one patient are in one of them. Fewer where there are fewer patients.
-        name: of the curve; one that was stopped goes on under its name. Empty lets the job choose the first free one.
+        name: of the curve; one that was stopped goes on under its name. Empty goes on with the one that was stopped, as
+            long as no label has changed since, or else takes the first free name.
     """
 
     finetune: FoldRecipe

@@ -28,19 +28,17 @@ def compare(starter: JobStarter, workspace: str | Path, start: str | Path, value
     """Starts a comparison with scratch; see `HSSLSegmentationLogic.compare`."""
     values = {**values, "finetune": {**values["finetune"], "workspace": workspace}}
     values["start"] = workspaceContents.startCalled(workspace, start)
-    # Named here, so that a comparison that was stopped goes on under the same name.
-    values["name"] = values.get("name") or _freeRun(workspace, f"compare-{values['finetune']['task']}")
     return starter.configured("compare", values, resumable=True)
 
 
 def checkLabels(starter: JobStarter, workspace: str | Path, start: str | Path, values: dict[str, Any]) -> Job:
     """Starts a check of labels; see `HSSLSegmentationLogic.checkLabels`."""
-    return _crossValidated(starter, "check_labels", "check", workspace, start, values)
+    return _crossValidated(starter, "check_labels", workspace, start, values)
 
 
 def learningCurve(starter: JobStarter, workspace: str | Path, start: str | Path, values: dict[str, Any]) -> Job:
     """Starts a learning curve; see `HSSLSegmentationLogic.learningCurve`."""
-    return _crossValidated(starter, "learning_curve", "curve", workspace, start, values)
+    return _crossValidated(starter, "learning_curve", workspace, start, values)
 
 
 def estimateMemory(starter: JobStarter, workspace: str | Path, values: dict[str, Any]) -> Job:
@@ -66,12 +64,10 @@ def _trained(starter: JobStarter, kind: str, workspace: str | Path, wish: str, v
 
 
 def _crossValidated(
-    starter: JobStarter, kind: str, wish: str, workspace: str | Path, start: str | Path, values: dict[str, Any]
+    starter: JobStarter, kind: str, workspace: str | Path, start: str | Path, values: dict[str, Any]
 ) -> Job:
     recipe = {**values["finetune"], "workspace": workspace, "start": workspaceContents.startCalled(workspace, start)}
-    # Named here, so that one that was stopped goes on under the same name.
-    name = values.get("name") or _freeRun(workspace, f"{wish}-{recipe['task']}")
-    return starter.configured(kind, {**values, "finetune": recipe, "name": name}, resumable=True)
+    return starter.configured(kind, {**values, "finetune": recipe}, resumable=True)
 
 
 def _freeRun(workspace: str | Path, wish: str) -> str:

@@ -15,8 +15,8 @@ from ..errors import ConfigurationError
 from ..events import Done, Message, Metrics, OnEvent, Phase, Stop, Stopped, as_part, ignore, never
 from ..learning.start import Start
 from ..locks import FolderLock
-from ..models.run_folder import free_name, run_path
-from ..models.series import keep, kept_or_new
+from ..models.run_folder import run_path
+from ..models.series import keep, kept_or_new, series_name
 from ..plural import counted
 from ..results import Agreement, CheckLabelsResult, DoubtfulLabel, FinetuneResult, Row
 from ..workspace.catalogue import Catalogue
@@ -31,11 +31,16 @@ LEAST_SPREAD = {"dice": 0.02, "distance_mm": 0.25, "size": 0.05}
 of size. Among few labels, or very even ones, the spread that is seen is smaller by chance."""
 
 
+SAME = ("task", "recipe", "labels", "folds")
+"""What a check that goes on has as it had it."""
+
+
 class _Check(BaseModel):
     """What the file of a check holds: the ids of each fold, and the rows of those that are done."""
 
     task: str
     recipe: dict[str, Any]
+    labels: str | None = None
     folds: list[list[str]]
     folds_done: int
     rows: list[DoubtfulLabel]
@@ -68,12 +73,16 @@ def check_labels(config: CheckLabelsConfig, on_event: OnEvent = ignore, stop: St
     catalogue = Catalogue.load(recipe.workspace)
     folds = folds_of(catalogue, recipe, config.folds)
     refuse_to_judge_what_was_learned(recipe, catalogue, [id for fold in folds for id in fold])
-    name = config.name or free_name(recipe.workspace, f"check-{recipe.task}")
+    labels = catalogue.labels_hash(recipe.task)
+    new = _Check(task=recipe.task, recipe=comparable(recipe), labels=labels, folds=folds, folds_done=0, rows=[])
+    series = catalogue.workspace / FOLDER
+    name = config.name or series_name(
+        series, f"check-{recipe.task}", new, SAME, lambda kept: kept.folds_done == len(folds)
+    )
     run_path(catalogue.workspace, name)  # refuses names that are no folder names
-    folder = catalogue.workspace / FOLDER / name
+    folder = series / name
     with FolderLock(folder, "this check"):
-        new = _Check(task=recipe.task, recipe=comparable(recipe), folds=folds, folds_done=0, rows=[])
-        kept = kept_or_new(folder / RESULT, new, "check of labels", ("task", "recipe", "folds"))
+        kept = kept_or_new(folder / RESULT, new, "check of labels", SAME)
         for number in range(1, len(folds) + 1):
             on_event(Phase(name="cross-validation", index=number, count=len(folds), detail=f"fold {number}"))
             if number <= kept.folds_done:

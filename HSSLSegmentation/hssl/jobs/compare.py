@@ -25,8 +25,8 @@ from ..models.find import find_model
 from ..models.inference import Segmenter
 from ..models.model_file import load_model
 from ..models.prediction import predict_volume
-from ..models.run_folder import free_name, run_path
-from ..models.series import keep, kept_or_new
+from ..models.run_folder import run_path
+from ..models.series import keep, kept_or_new, series_name
 from ..plural import counted
 from ..reporting.plots import dice_against_labels
 from ..results import CompareResult, Row, Trial
@@ -37,7 +37,7 @@ from ..workspace.seen import seen_by
 from .evaluate import measure, summary_of
 from .finetune import drawn_by_patient, finetune
 
-RESULT = "comparison.json"
+FOLDER, RESULT = "comparisons", "comparison.json"
 Kind = Literal["pretrained", "scratch"]
 KINDS: tuple[Kind, ...] = ("pretrained", "scratch")
 NOT_COMPARED = {
@@ -46,12 +46,17 @@ NOT_COMPARED = {
 }
 
 
+SAME = ("task", "start", "recipe", "labels", "test")
+"""What a comparison that goes on has as it had it."""
+
+
 class _Comparison(BaseModel):
     """What the file of a comparison holds."""
 
     task: str
     start: str
     recipe: dict[str, Any]
+    labels: str | None = None
     test: list[str]
     seen_by_start: list[str]
     rows: list[Trial]
@@ -79,30 +84,33 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
     """
     recipe = config.finetune
     catalogue = Catalogue.load(recipe.workspace)
-    name = config.name or free_name(recipe.workspace, f"compare-{recipe.task}")
-    folder = catalogue.workspace / "comparisons" / name
+    test = _test_cases(catalogue, config)
+    start = Start.named(config.start, recipe.workspace)
+    if start.description is None:
+        raise ConfigurationError("a comparison needs a pretrained start to compare with scratch")
+    models = {"start": start.description}
+    if recipe.teacher:
+        models["teacher"] = load_model(find_model(recipe.teacher, recipe.workspace)).description
+    known = _seen_by(models, test, on_event)
+    new = _Comparison(
+        task=recipe.task,
+        start=config.start,
+        recipe=recipe.model_dump(mode="json", exclude=NOT_COMPARED),
+        labels=catalogue.labels_hash(recipe.task),
+        test=[i.id for i in test],
+        seen_by_start=known,
+        rows=[],
+    )
+    trials = [(kind, n, s) for s in config.seeds for n in config.case_counts for kind in KINDS]
+    series = catalogue.workspace / FOLDER
+    name = config.name or series_name(
+        series, f"compare-{recipe.task}", new, SAME, lambda kept: {*trials} <= _done(kept)
+    )
     run_path(catalogue.workspace, name)  # refuses names that are no folder names
+    folder = series / name
     with FolderLock(folder, "this comparison"):
-        test = _test_cases(catalogue, config)
-        start = Start.named(config.start, recipe.workspace)
-        if start.description is None:
-            raise ConfigurationError("a comparison needs a pretrained start to compare with scratch")
-        models = {"start": start.description}
-        if recipe.teacher:
-            models["teacher"] = load_model(find_model(recipe.teacher, recipe.workspace)).description
-        known = _seen_by(models, test, on_event)
-        new = _Comparison(
-            task=recipe.task,
-            start=config.start,
-            recipe=recipe.model_dump(mode="json", exclude=NOT_COMPARED),
-            test=[i.id for i in test],
-            seen_by_start=known,
-            rows=[],
-        )
-        kept = kept_or_new(folder / RESULT, new, "comparison", ("task", "start", "recipe", "test"))
-        rows = kept.rows
-        done_trials = {(r.start, r.case_count, r.seed) for r in rows}
-        trials = [(kind, n, s) for s in config.seeds for n in config.case_counts for kind in KINDS]
+        kept = kept_or_new(folder / RESULT, new, "comparison", SAME)
+        rows, done_trials = kept.rows, _done(kept)
         for number, (kind, count, seed) in enumerate(trials, 1):
             title = f"{kind}, {count} labelled, seed {seed}"
             on_event(Phase(name="comparison", index=number, count=len(trials), detail=title))
@@ -134,6 +142,10 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
     for text in gains(rows):
         on_event(Message(text=text))
     return Done(result=CompareResult(folder=folder, rows=rows, seen_by_start=known))
+
+
+def _done(comparison: _Comparison) -> set[tuple[Kind, int, int]]:
+    return {(row.start, row.case_count, row.seed) for row in comparison.rows}
 
 
 def _seen_by(models: dict[str, ModelDescription], test: Sequence[Image], on_event: OnEvent) -> list[str]:

@@ -227,7 +227,7 @@ def _stored(
         on_event(Message(level="warning", text=text))
     own = {i.id for i in cases}
     extra = [i for i in catalogue.usable(task.name) if teacher and i.id not in excluded and i.id not in own]
-    fingerprint = start.fingerprint(task.name, task.modality)
+    fingerprint = start.fingerprint(task)
     if teacher is not None:
         fingerprint = teacher.description.fingerprints[teacher.description.tasks[0].name]
     fingerprint = fingerprint or task_fingerprint(catalogue, task, sorted(left_out), on_event, stop)

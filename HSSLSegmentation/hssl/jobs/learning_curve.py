@@ -16,8 +16,8 @@ from ..files import whole_file
 from ..intervals import Interval, student
 from ..learning.start import SCRATCH
 from ..locks import FolderLock
-from ..models.run_folder import free_name, run_path
-from ..models.series import keep, kept_or_new
+from ..models.run_folder import run_path
+from ..models.series import keep, kept_or_new, series_name
 from ..reporting.plots import dice_against_labels
 from ..results import Conclusion, CurvePoint, FoldTrial, Gain, LearningCurveResult, Verdict
 from ..workspace.catalogue import Catalogue
@@ -33,11 +33,16 @@ NOTICEABLE = 0.01
 """Dice; where labels bring surely less than this, they hardly help any more."""
 
 
+SAME = ("task", "recipe", "labels", "folds", "case_counts")
+"""What a curve that goes on has as it had it."""
+
+
 class _Curve(BaseModel):
     """What the file of a curve holds while it is drawn."""
 
     task: str
     recipe: dict[str, Any]
+    labels: str | None = None
     folds: list[list[str]]
     case_counts: list[int]
     rows: list[FoldTrial]
@@ -78,14 +83,20 @@ def learning_curve(
     folds = _folds(catalogue, config)
     counts = _counts(folds, config.case_counts)
     refuse_to_judge_what_was_learned(recipe, catalogue, [id for fold in folds for id in fold])
-    name = config.name or free_name(recipe.workspace, f"curve-{recipe.task}")
+    labels = catalogue.labels_hash(recipe.task)
+    new = _Curve(
+        task=recipe.task, recipe=comparable(recipe), labels=labels, folds=folds, case_counts=counts, rows=[]
+    )  # fmt: skip
+    trials = [(fold, count) for fold in range(1, len(folds) + 1) for count in counts]
+    series = catalogue.workspace / FOLDER
+    name = config.name or series_name(
+        series, f"curve-{recipe.task}", new, SAME, lambda kept: len(kept.rows) == len(trials)
+    )
     run_path(catalogue.workspace, name)  # refuses names that are no folder names
-    folder = catalogue.workspace / FOLDER / name
-    new = _Curve(task=recipe.task, recipe=comparable(recipe), folds=folds, case_counts=counts, rows=[])
+    folder = series / name
     with FolderLock(folder, "this learning curve"):
-        kept = kept_or_new(folder / RESULT, new, "learning curve", ("task", "recipe", "folds", "case_counts"))
+        kept = kept_or_new(folder / RESULT, new, "learning curve", SAME)
         rows = kept.rows
-        trials = [(fold, count) for fold in range(1, len(folds) + 1) for count in counts]
         for number, (fold, count) in enumerate(trials, 1):
             detail = f"fold {fold}, {count} labelled"
             on_event(Phase(name="cross-validation", index=number, count=len(trials), detail=detail))

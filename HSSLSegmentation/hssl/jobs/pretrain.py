@@ -15,12 +15,13 @@ from ..learning.pretraining import PretrainLearner
 from ..learning.start import Start, loaded_text
 from ..learning.training import State
 from ..learning.training_run import in_run, main_process_first, train_in_memory
+from ..models.model_file import load_model
 from ..models.run_folder import RunFolder
 from ..plural import counted
 from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.store import StoredVolume, build, clean, task_fingerprint
 from ..results import PretrainResult
-from ..workspace.catalogue import Catalogue
+from ..workspace.catalogue import Catalogue, Task
 
 
 def pretrain(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done[PretrainResult]:
@@ -55,6 +56,13 @@ def _pretrained(
     # A task may have been renamed since the run began.
     wanted = [catalogue.task(name).name for name in config.tasks]
     names = wanted or [t.name for t in catalogue.tasks if catalogue.usable(t.name)]
+    begun = _tasks_of(run, catalogue) if run.can_resume else []
+    if begun:
+        later = [name for name in names if name not in {t.name for t in begun}]
+        if later:
+            text = f"This run began without {', '.join(later)} and goes on without"
+            on_event(Message(level="warning", text=f"{text}; another run, with this one as its start, takes all"))
+        names = [t.name for t in begun]
     catalogue.require(config.exclude, "to be left out")
     excluded = catalogue.with_patients(config.exclude)
     images = [i for name in names for i in catalogue.usable(name) if i.id not in excluded]
@@ -68,7 +76,7 @@ def _pretrained(
         if processes.is_main:
             clean(config.workspace)
         fingerprints = {
-            name: start.fingerprint(name, catalogue.task(name).modality)
+            name: start.fingerprint(catalogue.task(name))
             or task_fingerprint(catalogue, catalogue.task(name), sorted(excluded), on_event, stop)
             for name in names
             if any(i.task == name for i in images)
@@ -95,7 +103,7 @@ def _pretrained(
     on_event(Phase(name="training", index=2, count=2))
 
     def make(size: int, device: torch.device) -> PretrainLearner:
-        learner = PretrainLearner(config, catalogue, start, volumes, fingerprints, size, device)
+        learner = PretrainLearner(config, catalogue, start, volumes, fingerprints, size, device, begun)
         on_event(Message(text=loaded_text(learner.report)))
         return learner
 
@@ -105,6 +113,23 @@ def _pretrained(
     if processes.is_main and not stopped:
         run.write_result(result)
     return Done(stopped=stopped, result=result)
+
+
+def _tasks_of(run: RunFolder, catalogue: Catalogue) -> list[Task]:
+    """Returns the tasks of a run that goes on, in the order of its heads, in the groups in which it began.
+
+    They bear the names that they have now: neither a new name nor another group may give one task the head of another.
+
+    Raises:
+        ConfigurationError: one of them is no longer in the workspace.
+    """
+    begun = []
+    for known in load_model(run.path).description.tasks:
+        present = catalogue.task(known.name)
+        # A task without a group is one of its own, of the name that it had.
+        group = known.group or ("" if present.name == known.name else known.name)
+        begun.append(present.model_copy(update={"group": group}))
+    return begun
 
 
 def last_losses(state: State) -> dict[str, float]:

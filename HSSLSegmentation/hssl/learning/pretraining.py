@@ -34,7 +34,18 @@ AVERAGED = 0.998
 
 
 class PretrainLearner:
-    """Draws two views of each window and lets the pretext compare them (see `hssl.learning.training.Learner`)."""
+    """Draws two views of each window and lets the pretext compare them (see `hssl.learning.training.Learner`).
+
+    Args:
+        config: what to learn with.
+        catalogue: of the workspace.
+        start: the weights to start from.
+        volumes: what to draw from.
+        fingerprints: one for each task of the volumes.
+        size: windows per step.
+        device: what to compute on.
+        begun: of a run that goes on its tasks, in the order of its heads; empty: those of the volumes.
+    """
 
     def __init__(
         self,
@@ -45,6 +56,7 @@ class PretrainLearner:
         fingerprints: dict[str, Fingerprint],
         size: int,
         device: torch.device,
+        begun: Sequence[Task] = (),
     ):
         self.config, self.device = config, device
         network = config.network
@@ -57,10 +69,11 @@ class PretrainLearner:
         self.patch = patch_size(network, shapes, config.patch_size, device)
         self.window = window_size(self.patch)
         self.sampler = Sampler(
-            volumes, self.window, size, config.seed, network.in_slices, labelled=config.with_labels, planes=planes
-        )
-        tasks = [catalogue.task(task) for task in self.sampler.tasks]
-        groups = [catalogue.group_of(task.name) for task in tasks]
+            volumes, self.window, size, config.seed, network.in_slices, labelled=config.with_labels, planes=planes,
+            tasks=[task.name for task in begun],
+        )  # fmt: skip
+        tasks = list(begun) or [catalogue.task(task) for task in self.sampler.tasks]
+        groups = [task.group or task.name for task in tasks]
         with_labels = {v.task for v in volumes if v.label_path is not None}
         table = TaskTable(
             groups=[sorted(set(groups)).index(group) for group in groups],
@@ -187,6 +200,12 @@ class PretrainLearner:
         if "module" not in state:
             raise ConfigurationError(
                 "a pretraining by an earlier version cannot be continued",
+                "Begin another run, with this one as its start.",
+            )
+        own, theirs = ({k: v.shape for k, v in s.items()} for s in (self.module.state_dict(), state["module"]))
+        if own != theirs:
+            raise ConfigurationError(
+                "the classes or the labels of the tasks have changed since this run began",
                 "Begin another run, with this one as its start.",
             )
         self.module.load_state_dict(state["module"])

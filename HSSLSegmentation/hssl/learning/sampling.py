@@ -72,6 +72,7 @@ class Sampler:
         in_slices: number of neighbouring slices that enter a 2D network.
         labelled: reads labels too, where there are any, and places most windows of labelled volumes on the classes.
         planes: for each task the axes along which a 2D network sees slices; the first alone where it is not named.
+        tasks: order of the tasks, which batches go through in turn; empty: by name.
 
     Raises:
         ConfigurationError: there is nothing to draw from.
@@ -86,6 +87,7 @@ class Sampler:
         in_slices: int = 1,
         labelled: bool = False,
         planes: Mapping[str, Planes] | None = None,
+        tasks: Sequence[str] = (),
     ):
         if not volumes:
             raise ConfigurationError("there is no volume to train on")
@@ -96,7 +98,9 @@ class Sampler:
         by_task: dict[str, list[int]] = defaultdict(list)
         for index, volume in enumerate(self.volumes):
             by_task[volume.task].append(index)
-        self.tasks = sorted(by_task)
+        self.tasks = list(tasks) or sorted(by_task)
+        if empty := [task for task in self.tasks if task not in by_task]:
+            raise ConfigurationError(f"there is no volume to train on of {', '.join(empty)}")
         self._of_task = [by_task[task] for task in self.tasks]
         self._positives = [[i for i in own if _has_class(self.volumes[i])] for own in self._of_task]
         self._negatives = {

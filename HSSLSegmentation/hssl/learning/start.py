@@ -14,6 +14,7 @@ from ..models.model_file import load_model
 from ..models.network import EncoderDecoder, LoadReport, load_matching
 from ..plural import counted
 from ..preprocessing.fingerprint import Fingerprint
+from ..workspace.catalogue import Task
 
 SCRATCH = "scratch"
 
@@ -36,12 +37,16 @@ class Start:
         """Returns the start's architecture; scratch takes the one that is given."""
         return otherwise if self.description is None else self.description.network
 
-    def fingerprint(self, task: str, modality: str) -> Fingerprint | None:
-        """Returns the fingerprint under which the start has seen this task, so that resolutions match."""
+    def fingerprint(self, task: Task) -> Fingerprint | None:
+        """Returns the fingerprint under which the start has seen this task, so that resolutions match.
+
+        The task may have been renamed since.
+        """
         if self.description is None:
             return None
         known = {t.name: t.modality for t in self.description.tasks}
-        return self.description.fingerprints.get(task) if known.get(task) == modality else None
+        names = [name for name in (task.name, *reversed(task.formerly)) if known.get(name) == task.modality]
+        return self.description.fingerprints[names[0]] if names else None
 
     def load(self, network: EncoderDecoder, same_output: bool) -> LoadReport | None:
         """Takes over all tensors that fit; from scratch none, and None is returned.

@@ -2,16 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ..errors import ConfigurationError, OutputError
+from ..errors import ConfigurationError, InputError, OutputError
 from ..files import read_json, write_json
+from ..names import safe_name
 
 S = TypeVar("S", bound=BaseModel)
+
+
+def series_name(folder: Path, wish: str, new: S, same: Sequence[str], is_done: Callable[[S], bool]) -> str:
+    """Returns the name of a series that was stopped and goes on, or else the first free one, where nobody has named it.
+
+    Args:
+        folder: that of all such series; each has its own in it.
+        wish: the name; a number is added where it is taken.
+        new, same: as for `kept_or_new`.
+        is_done: tells whether a series has come to its end.
+    """
+    wish = safe_name(wish, "series")
+    for name in (wish if number == 1 else f"{wish}-{number}" for number in count(1)):
+        if not (folder / name).exists():
+            # Trainings of a series whose own folder is gone are not mixed with those of another.
+            if not any(folder.parent.glob(f"runs/{name}-*")):
+                break
+            continue
+        kept = _kept(folder / name, new)
+        if kept is not None and not is_done(kept) and not _differing(kept, new, same):
+            break
+    return name
+
+
+def _kept(folder: Path, new: S) -> S | None:
+    """The series in a folder; None where there is none of this kind."""
+    files = [file for file in folder.glob("*.json") if not file.name.startswith(".")]
+    try:
+        return type(new).model_validate(read_json(files[0])) if len(files) == 1 else None
+    except (InputError, ValidationError):
+        return None
+
+
+def _differing(kept: S, new: S, same: Sequence[str]) -> list[str]:
+    # None: an earlier version did not write it.
+    return [name for name in same if getattr(kept, name) not in (None, getattr(new, name))]
 
 
 def kept_or_new(path: Path, new: S, what: str, same: Sequence[str]) -> S:
@@ -36,8 +74,7 @@ def kept_or_new(path: Path, new: S, what: str, same: Sequence[str]) -> S:
         kept = type(new).model_validate(read_json(path))
     except ValidationError as error:
         raise OutputError(path, f"is there already and is no {what} of HSSL", "Choose another name.") from error
-    differing = [name for name in same if getattr(kept, name) != getattr(new, name)]
-    if differing:
+    if differing := _differing(kept, new, same):
         raise ConfigurationError(
             f"{path.parent}: this {what} was started with another {', '.join(differing)}",
             f"Choose another name for the {what}, or go on with its own configuration.",

@@ -379,6 +379,15 @@ class Catalogue:
             ]
         )
 
+    def labels_hash(self, task: str) -> str:
+        """Returns a hash over the labels of a task, which changes when one is corrected, added or taken away."""
+        return sha256_of(
+            sorted(
+                [i.id, i.label or "", *i.structures, *(p.path for p in i.parts), i.label_stamp]
+                for i in self.usable(task, labelled=True)
+            )
+        )
+
     # Edits -----------------------------------------------------------------------------------------------------
 
     def set_task(self, task: Task) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from scipy.ndimage import binary_dilation
 
-from hssl.configuration import CheckLabelsConfig, FinetuneConfig
+from hssl.configuration import Budget, CheckLabelsConfig, FinetuneConfig
 from hssl.errors import ConfigurationError
 from hssl.imaging.volumes import write_volume
 from hssl.jobs.check_labels import check_labels, ranked
@@ -75,6 +77,33 @@ def test_the_spoiled_labels_come_first_and_no_network_has_seen_the_label_that_it
     assert [row.doubt for row in rows] == sorted((row.doubt for row in rows), reverse=True)
     for row in rows:
         assert row.id not in json.loads((row.run / "config.json").read_text())["cases"]
+
+
+def test_without_a_name_a_stopped_check_goes_on_and_after_a_correction_a_new_one_begins(workspace, tmp_path):
+    copy = Path(shutil.copytree(workspace, tmp_path / "workspace" / workspace.name))
+    shutil.copytree(workspace.parent / "scans", tmp_path / "workspace" / "scans")
+    calls: list = []
+
+    def after_the_first_fold() -> bool:
+        return any(e.event == "metrics" and any(name.startswith("dice c") for name in e.values) for e in calls)
+
+    short = asked(copy, "")
+    short = short.model_copy(update={"finetune": short.finetune.model_copy(update={"budget": Budget(steps=2)})})
+    half = check_labels(short, calls.append, after_the_first_fold)
+    assert half.stopped
+    whole = check_labels(short)
+    assert whole.result.folder == half.result.folder and whole.result.rows[0].id in {
+        row.id for row in whole.result.rows
+    }
+    assert {row.id for row in half.result.rows} < {row.id for row in whole.result.rows}
+    again = check_labels(short, stop=lambda: True)
+    assert again.stopped and again.result.folder.name == f"{whole.result.folder.name}-2", "a check looks again"
+    with Catalogue.editing(copy) as catalogue:
+        catalogue.usable(TASK, labelled=True)[0].label_stamp = "corrected since"
+    other = check_labels(short, stop=lambda: True)
+    assert other.result.folder.name == f"{whole.result.folder.name}-3", "nothing is kept of what others were judged by"
+    with pytest.raises(ConfigurationError, match="started with another labels"):
+        check_labels(short.model_copy(update={"name": again.result.folder.name}))
 
 
 def test_too_few_patients_for_the_folds_are_told(workspace):

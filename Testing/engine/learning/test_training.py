@@ -28,11 +28,12 @@ from hssl.learning.patches import batch_size
 from hssl.learning.pretexts import pretext_named
 from hssl.learning.pretraining import PretrainLearner
 from hssl.learning.segmentation import SegmentationModule
+from hssl.learning.start import Start
 from hssl.learning.training_run import main_process_first
 from hssl.locks import FolderLock
 from hssl.models.model_file import load_model
 from hssl.models.run_folder import RunFolder, all_runs, run_path
-from hssl.workspace.catalogue import Catalogue
+from hssl.workspace.catalogue import Catalogue, LabelClass
 
 QUICK = {"patch_size": 32, "batch_size": 4, "precision": "float32", "device": "cpu", "threads": 1}
 
@@ -84,6 +85,68 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(workspace, job):
     assert losses(workspace, "whole") == losses(workspace, "parts")
     whole, parts = (RunFolder(run_path(workspace, r)).load_checkpoint()["network"] for r in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+@pytest.mark.parametrize("pretext", ["hssl", "position"])
+def test_tasks_that_are_renamed_or_regrouped_between_stop_and_resume_keep_their_heads(workspace, pretext):
+    more = {"pretext": pretext, "with_labels": pretext == "hssl"}
+    pretrain(pretraining(workspace, "whole", 20, **more))
+    pretrain(pretraining(workspace, "parts", 20, **more), *reversed(stopping_at(8)))
+    first, *others = sorted(t.name for t in Catalogue.load(workspace).tasks)
+    assert others
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.rename_task(first, "zzz, the last of all")
+        catalogue.set_group(others[0], "another group")
+    pretrain(pretraining(workspace, "parts", 20, **more), *reversed(stopping_at(14)))
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.rename_task(others[-1], "a, the first of all")
+    assert pretrain(pretraining(workspace, "parts", 20, **more)).result.steps == 20
+    assert losses(workspace, "whole") == losses(workspace, "parts")
+    whole, parts = (RunFolder(run_path(workspace, r)).load_checkpoint() for r in ("whole", "parts"))
+    assert all(torch.equal(whole["module"][name], parts["module"][name]) for name in whole["module"])
+    assert {t["name"] for t in parts["description"]["tasks"]} == {t.name for t in Catalogue.load(workspace).tasks}
+
+
+def test_a_run_goes_on_with_the_tasks_that_it_began_with_or_says_why_not(workspace):
+    tasks = sorted(t.name for t in Catalogue.load(workspace).tasks)
+    config = pretraining(workspace, "run", 20)
+    aside = Catalogue.load(workspace).usable(tasks[0])
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.remove_images([i.id for i in aside])
+    pretrain(config, *reversed(stopping_at(8)))
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.add_images(aside)
+    seen = []
+    stop, watch = stopping_at(12)
+    pretrain(config, lambda event: (watch(event), seen.append(event)), stop)
+    told = [e.text for e in seen if isinstance(e, Message) and e.level == "warning"]
+    assert len(told) == 1 and tasks[0] in told[0]
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.remove_images([i.id for i in catalogue.usable(tasks[1])])
+    with pytest.raises(ConfigurationError, match=f"no volume to train on of {tasks[1]}"):
+        pretrain(config)
+
+
+def test_a_run_whose_tasks_have_other_classes_now_is_not_gone_on_with(workspace):
+    config = pretraining(workspace, "run", 20, with_labels=True)
+    pretrain(config, *reversed(stopping_at(8)))
+    with Catalogue.editing(workspace) as catalogue:
+        task = catalogue.tasks[0]
+        free = max(c.value for c in task.classes) + 1
+        catalogue.set_task(task.model_copy(update={"classes": [*task.classes, LabelClass(value=free, name="other")]}))
+    with pytest.raises(ConfigurationError, match="have changed since this run began") as caught:
+        pretrain(config)
+    assert "as its start" in caught.value.hint
+
+
+def test_a_start_knows_a_task_by_its_former_name(workspace):
+    done = pretrain(pretraining(workspace, "run", 2))
+    name = Catalogue.load(workspace).tasks[0].name
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.rename_task(name, "another name")
+    start = Start.named("run", workspace)
+    known = load_model(done.result.run).description.fingerprints[name]
+    assert start.fingerprint(Catalogue.load(workspace).task("another name")) == known
 
 
 def test_pretraining_lowers_every_loss(workspace):
@@ -384,6 +447,21 @@ def test_a_comparison_goes_on_where_it_was_stopped(workspace):
     assert (folder / "comparison.png").stat().st_size > 10_000
     assert len((folder / "comparison.csv").read_text().splitlines()) == 5
     assert len(all_runs(workspace)) == 5
+
+
+def test_without_a_name_a_stopped_comparison_goes_on_and_one_that_is_done_is_followed_by_another(workspace):
+    pretrain(pretraining(workspace, "pre", 2))
+    config = CompareConfig(finetune=finetuning(workspace, "", 4), start="pre", case_counts=[1])
+    stop, watch = stopping_at(4)
+    stopped = compare(config, watch, stop).result
+    done = compare(config).result
+    assert len(stopped.rows) < 2 == len(done.rows) and stopped.folder == done.folder
+    more = config.model_copy(update={"case_counts": [1, 2]})
+    assert compare(more, stop=lambda: True).result.folder == done.folder, "the same comparison for more labels"
+    begun = compare(config, stop=lambda: True).result
+    assert begun.folder.name == f"{done.folder.name}-2" and not begun.rows
+    other = config.model_copy(update={"finetune": finetuning(workspace, "", 6)})
+    assert compare(other, stop=lambda: True).result.folder.name == f"{done.folder.name}-3"
 
 
 def test_a_small_class_weighs_more_and_an_absent_one_nothing():
