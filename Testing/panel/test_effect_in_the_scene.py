@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import qt
@@ -200,12 +202,42 @@ def test_an_effect_that_slicer_has_deleted_does_nothing_more(played):
 def test_a_worker_that_does_not_answer_a_cancellation_is_ended(played, monkeypatch):
     monkeypatch.setattr(effectSession, "CANCEL_GRACE_MS", 0)
     played.options.startButton.click()
-    played.processes[-1].say({"event": "phase", "name": "open", "index": 1, "count": 1, "command_id": 1})
+    played.processes[-1].say({"event": "done", "command_id": 1, "result": {}})
+    played.processes[-1].say({"event": "phase", "name": "learn", "index": 1, "count": 1, "command_id": 2})
     played.options.cancelButton.click()
     settle()
     assert played.processes[-1].killed and "did not answer" in played.options.statusLabel.text
     previewed(played)
     assert len(played.processes) == 2
+
+
+@pytest.mark.parametrize("spoken", [False, True])
+def test_a_worker_that_opens_its_first_volume_is_waited_for_after_a_cancellation(played, monkeypatch, spoken):
+    monkeypatch.setattr(effectSession, "CANCEL_GRACE_MS", 20)
+    played.options.startButton.click()
+    process = played.processes[-1]
+    if spoken:
+        process.say({"event": "phase", "name": "open", "index": 1, "count": 1, "command_id": 1})
+    played.options.cancelButton.click()
+    assert played.options.statusLabel.text == "Cancelling…" and not played.options.cancelButton.enabled
+    end = time.monotonic() + 0.06
+    waitUntil(lambda: time.monotonic() > end, 5)
+    assert not process.killed
+    process.say({"event": "done", "command_id": 1, "result": {}})
+    process.say({"event": "done", "command_id": 2, "stopped": True, "result": {}})
+    settle()
+    assert played.options.statusLabel.text == "Cancelled." and played.options.startButton.enabled
+    previewed(played)
+    assert played.processes == [process], "the worker that has opened the volume serves the next round"
+
+
+def test_a_worker_that_never_opens_the_volume_is_ended_after_a_while(played, monkeypatch):
+    monkeypatch.setattr(effectSession, "CANCEL_GRACE_MS", 0)
+    played.options.startButton.click()
+    played.options.cancelButton.click()
+    waitUntil(lambda: played.processes[-1].killed, 5)
+    settle()
+    assert "did not answer" in played.options.statusLabel.text
 
 
 def test_an_idle_worker_that_is_killed_takes_no_preview_away(played):

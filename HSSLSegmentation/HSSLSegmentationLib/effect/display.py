@@ -68,8 +68,9 @@ def showProgress(options, parameters: EffectParameters, session, reason: str, pr
     busy = session is not None and session.busy
     options.startButton.text = _("Learn and preview") if parameters.mode() == LEARN else _("Predict and preview")
     options.startButton.enabled = not reason and not busy
-    options.startButton.toolTip = reason or _("Shows a preview; the segments change only with Apply.")
+    options.startButton.toolTip = wording.literal(reason or _("Shows a preview; the segments change only with Apply."))
     options.cancelButton.setVisible(busy and session.phase != "apply")
+    options.cancelButton.enabled = busy and not session.isCancelling
     options.progressBar.setVisible(busy)
     if busy and session.phase == "start":
         options.progressBar.setRange(0, 0)
@@ -78,7 +79,10 @@ def showProgress(options, parameters: EffectParameters, session, reason: str, pr
         options.progressBar.setRange(0, 1000)
         options.progressBar.value = round(1000 * session.progress)
         options.progressBar.setFormat(f"{wording.phase(session.phase)} %p%")
-    text = problem or (_("Starting…") if busy and session.phase == "start" else done)
+    if busy and session.isCancelling:
+        text = _("Cancelling…")
+    else:
+        text = problem or (_("Starting…") if busy and session.phase == "start" else done)
     options.statusLabel.text = text
     options.statusLabel.setStyleSheet(colors.PROBLEM_STYLE if problem else "")
     options.statusLabel.setVisible(bool(text))

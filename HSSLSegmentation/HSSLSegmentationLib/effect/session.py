@@ -27,8 +27,8 @@ from .worker import WorkerClient, endSharedWorker, sharedWorker
 
 CANCEL_GRACE_MS = 15000
 """A worker that has not answered for so long after a cancellation hangs, and is ended."""
-STARTING_GRACES = 8
-"""So many times as long it may take to start."""
+OPENING_GRACES = 8
+"""So many times as long it may take to start and to open a volume."""
 VOXELS_A_STEP = 2**22
 """Of an array that is written, or a segment that is changed, before the window is heard again."""
 
@@ -38,6 +38,7 @@ class EffectSession:
 
     Attributes:
         busy: whether the worker is at work, or a result is being applied.
+        isCancelling: whether it was told to stop, and has not answered yet.
         phase, progress, etaSeconds: what it is doing; progress is 0 to 1.
         problem: why the last round gave nothing, "" when it did.
         notice: what the user should know of the last round although nothing failed.
@@ -55,7 +56,7 @@ class EffectSession:
         sceneVolumes.check(volumeNode)
         sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
         self.volumeNode, self.segmentationNode = volumeNode, segmentationNode
-        self.busy = False
+        self.busy = self.isCancelling = False
         self.phase, self.progress, self.etaSeconds = "", 0.0, None
         self.problem = self.notice = ""
         self.proposal: Proposal | None = None
@@ -145,19 +146,21 @@ class EffectSession:
         if not self.busy:
             return
         worker, number = self._worker(), self._round
+        self.isCancelling = True
         worker.cancel()
 
         def endIfHanging(waited: int) -> None:
             if not self.busy or self._round != number or self._ended:
                 return
-            if not worker.hasSpoken and waited < STARTING_GRACES:
-                # It has not read the cancellation yet: on a slow computer it still imports torch.
+            if worker.isOpening() and waited < OPENING_GRACES:
+                # It has not come to the cancellation yet, and what it has read serves the next round.
                 qt.QTimer.singleShot(CANCEL_GRACE_MS, lambda: endIfHanging(waited + 1))
                 return
             endSharedWorker()
             self._died(_("The worker did not answer and was ended; the next round starts another."))
 
         qt.QTimer.singleShot(CANCEL_GRACE_MS, lambda: endIfHanging(1))
+        self._onChange()
 
     def end(self) -> None:
         """Lets go of the volume and removes the files; the worker stays for the next one."""
@@ -318,7 +321,7 @@ class EffectSession:
         self._onChange()
 
     def _ask(self, command: str, whenDone: Callable[[dict], None], **values) -> None:
-        self.busy, self.problem, self.notice = True, "", ""
+        self.busy, self.isCancelling, self.problem, self.notice = True, False, "", ""
         self.phase, self.progress, self.etaSeconds = "start", 0.0, None
         if self._waiting is None:
             self._send(command, whenDone, **values)
@@ -391,9 +394,11 @@ class EffectSession:
         segmentation = self.segmentationNode.GetSegmentation()
         gone = [c.name for c, i in zip(classes, segmentIds, strict=True) if i and segmentation.GetSegment(i) is None]
         if gone:
-            raise SceneVolumeError(
-                _("{names} was removed meanwhile; the result is discarded.").format(names=", ".join(gone))
+            one, many = (
+                _("{names} was removed meanwhile; the result is discarded."),
+                _("{names} were removed meanwhile; the result is discarded."),
             )
+            raise SceneVolumeError((one if len(gone) == 1 else many).format(names=", ".join(gone)))
         told = RoundResult.model_validate(result)
         labels = numpy.load(told.label_map)
         told.label_map.unlink()

@@ -63,7 +63,6 @@ class WorkerClient:
 
     Attributes:
         onDeath: called with the reason when the process ends without having been asked to; set by who uses it.
-        hasSpoken: whether it has answered anything since it was started.
         opened: by whom, when and with what a volume was opened; set by who did, None when it is not.
 
     Args:
@@ -73,9 +72,9 @@ class WorkerClient:
     def __init__(self, process: JobProcess):
         self.onDeath: Callable[[str], None] = lambda reason: None
         self.opened: tuple | None = None
-        self.hasSpoken = False
         self._engine = EngineProcess(process, self._event, self._finished, self._failedToStart)
         self._listeners: dict[int | None, Callable[[object], None]] = {}
+        self._openings: set[int] = set()
         self._count = 0
         self._ended = False
 
@@ -96,12 +95,18 @@ class WorkerClient:
         """Sends a command; `listener` gets its events (`hssl.events`), the last of which is a done or failed one."""
         self._count += 1
         self._listeners[self._count] = listener
+        if command == "open":
+            self._openings.add(self._count)
         self._engine.send({"id": self._count, "command": command, **values})
 
     def cancel(self) -> None:
         """Stops what is being done and what waits; those commands end with a done event that says so."""
         self._count += 1
         self._engine.send({"id": self._count, "command": "cancel"})
+
+    def isOpening(self) -> bool:
+        """Tells whether it has yet to open a volume: the first time it still imports torch, and answers nothing."""
+        return bool(self._openings)
 
     def isAlive(self) -> bool:
         """Tells whether the process can be asked."""
@@ -115,10 +120,10 @@ class WorkerClient:
         self._engine.waitForFinished(2000)
 
     def _event(self, event) -> None:
-        self.hasSpoken = True
         listener = self._listeners.get(event.command_id)
         if event.event in ("done", "failed"):
             self._listeners.pop(event.command_id, None)
+            self._openings.discard(event.command_id)
         if listener is not None:
             listener(event)
 

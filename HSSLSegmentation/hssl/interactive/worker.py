@@ -166,7 +166,7 @@ class InteractiveWorker:
             on_event(Phase(name=command.command, index=1, count=1))
         match command:
             case OpenCommand():
-                return self._open(command)
+                return self._open(command, stop)
             case LearnCommand():
                 return self._learn(command, on_event, stop)
             case PredictCommand():
@@ -175,7 +175,12 @@ class InteractiveWorker:
                 self._volume = self._session = None
                 return Done(result=Result())
 
-    def _open(self, command: OpenCommand) -> Done[OpenResult]:
+    def _open(self, command: OpenCommand, stop: Stop) -> Done[OpenResult]:
+        def go_on() -> None:
+            if stop():
+                raise Stopped
+
+        go_on()
         self._volume = self._session = None
         use_threads(command.threads)
         device = chosen_device(command.device)
@@ -184,7 +189,9 @@ class InteractiveWorker:
         else:
             volume = read_volume(command.volume, None, command.frame, nan_is_background=command.nan_is_background)
         check_values(volume, command.volume)
+        go_on()
         model = self._models[self._read(command.model)] if command.model else None
+        go_on()
         session = InteractiveSession(volume, model, device)
         self._volume, self._model, self._device, self._session = volume, model, device, session
         self._sources = [command.volume, *([find_model(command.model)] if command.model else [])]

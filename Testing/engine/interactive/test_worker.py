@@ -17,6 +17,8 @@ import SimpleITK as sitk
 
 from hssl.cli.interactive import worker
 from hssl.configuration import NetworkConfig
+from hssl.errors import ConfigurationError
+from hssl.events import Stopped
 from hssl.interactive.worker import InteractiveWorker, OpenCommand, PredictCommand
 from hssl.models import model_file as modelfile
 from hssl.models.description import ModelDescription
@@ -270,6 +272,21 @@ def test_a_cancelled_round_is_stopped_and_the_next_one_starts_afresh(client, sca
     done = client.ask(**learning(5, annotation, tmp_path))
     assert not done["stopped"] and (tmp_path / "labels.nii").exists()
     assert [e for e in client.seen if e["event"] == "progress" and e["command_id"] == 5 and e["phase"] == "features"]
+
+
+def test_an_opening_that_is_cancelled_reads_no_further(scan, monkeypatch):
+    asked = []
+
+    def stop() -> bool:
+        asked.append(True)
+        return len(asked) > 1
+
+    monkeypatch.setattr(InteractiveWorker, "_read", lambda worker, name: pytest.fail("the model was read"))
+    worker = InteractiveWorker()
+    with pytest.raises(Stopped):
+        worker.do(OpenCommand(id=1, volume=scan[0], model="some model"), stop=stop)
+    with pytest.raises(ConfigurationError, match="no volume is open"):
+        worker.do(PredictCommand(id=2, model="some model", label_map="x.nii.gz"))
 
 
 def test_its_threads_do_not_spin_while_other_jobs_have_the_cores(monkeypatch):
