@@ -6,6 +6,9 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from . import installation
+from .refusal import Refusal
+
 WORKSPACE_NAME = "HSSL sample workspace"
 DOWNLOADS: dict[str, list] = {
     name: [] for name in ("uris", "fileNames", "nodeNames", "loadFiles", "loadFileTypes", "checksums")
@@ -36,9 +39,26 @@ def register() -> None:
 def generate(source=None):
     """Makes the sample workspace in Slicer's cache folder, unless it is there, and opens it in the module.
 
+    Slicer shows nothing of an error here, so that a reason why there are no scans is displayed.
+
     Returns:
-        The volume node that is shown; None when the making was cancelled, or goes on since an earlier click.
+        The volume node that is shown; None when there are no scans, or their making goes on since an earlier click.
     """
+    from .panel.telling import told
+
+    if _making:
+        slicer.util.showStatusMessage(_("The sample scans are being made already."), 3000)
+        return None
+    with told(_("The sample scans could not be made.")):
+        if not installation.canReadCatalogues():
+            slicer.util.selectModule("HSSLSegmentation")
+            raise Refusal(_("Install the packages first (at the top of the panel)."))
+        return _opened()
+    return None
+
+
+def _opened():
+    """Opens the sample workspace, which is made when it is not there; None when that was cancelled."""
     from hssl.workspace.catalogue import Catalogue
 
     from . import settings
@@ -46,9 +66,6 @@ def generate(source=None):
     from .scene import pictures as scenePictures
     from .workspace import contents as workspaceContents
 
-    if _making:
-        slicer.util.showStatusMessage(_("The sample scans are being made already."), 3000)
-        return None
     folder = Path(slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory()) / WORKSPACE_NAME
     logic = HSSLSegmentationLogic()
     if not workspaceContents.isWorkspace(folder) and not _make(logic, folder):

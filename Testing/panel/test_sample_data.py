@@ -11,7 +11,7 @@ import qt
 import slicer
 from harness.fake_process import FakeProcess
 from harness.fixtures import settle
-from HSSLSegmentationLib import sampleData, settings
+from HSSLSegmentationLib import installation, sampleData, settings
 
 
 def test_the_source_is_registered_as_slicer_5_10_takes_it(widget):
@@ -72,6 +72,26 @@ def test_the_scans_are_generated_once_and_become_the_panels_workspace(widget, ma
     assert len(made) == 1
     assert volume.GetName() in [image.id for image in widget.panel.catalogue.images]
     assert widget.panel.workspace == str(folder) == settings.value("lastWorkspace")
+
+
+def test_a_reason_why_there_are_no_scans_is_told(widget, made, caplog):
+    def fail():
+        made[0].say({"event": "failed", "kind": "OutputError", "message": "the disk is full", "hint": "Make room."})
+        made[0].end(1)
+
+    later(fail)
+    assert sampleData.generate() is None
+    assert "the disk is full" in caplog.text and "Make room." in caplog.text
+    assert not sampleData._making
+
+
+def test_without_the_packages_the_way_to_them_is_shown(widget, made, caplog, monkeypatch):
+    monkeypatch.setattr(installation, "canReadCatalogues", lambda: False)
+    opened = []
+    monkeypatch.setattr(slicer.util, "selectModule", opened.append)
+    assert sampleData.generate() is None
+    assert "Install the packages" in caplog.text and not made
+    assert opened == ["HSSLSegmentation"]
 
 
 def test_cancelling_the_bar_stops_the_making(widget, made, monkeypatch):

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import slicer
 
+from .. import wording
+from ..jobs.job import JobError
 from ..refusal import Refusal
 
 
@@ -22,7 +24,7 @@ def told(what: str, waitCursor: bool = False) -> Iterator[None]:
     with slicer.util.tryWithErrorDisplay(what, waitCursor=waitCursor):
         try:
             yield
-        except (Refusal, HSSLError) as error:
+        except (Refusal, HSSLError, JobError) as error:
             reason = "\n".join(text for text in (str(error), getattr(error, "hint", "")) if text)
     if reason:
-        slicer.util.warningDisplay(f"{what}\n\n{reason}")
+        slicer.util.warningDisplay(wording.literal(f"{what}\n\n{reason}"))

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import ConfigurationError
-from ..events import OnEvent, ProgressMeter, ignore
+from ..events import OnEvent, ProgressMeter, Stop, Stopped, ignore, never
 from ..imaging.volumes import write_volume
 from ..workspace.catalogue import LabelClass, Task
 from . import phantoms
@@ -149,6 +149,7 @@ def generate(
     size: Literal["demo", "tiny"] = "demo",
     on_event: OnEvent = ignore,
     tasks: Collection[str] | None = None,
+    stop: Stop = never,
 ) -> dict[str, Path]:
     """Writes the set as `folder/<task>/{images,labels,unlabelled}/*.nii.gz`.
 
@@ -164,11 +165,13 @@ def generate(
         size: "demo" (96 × 96 × 24 voxels) or "tiny" (32 × 32 × 12, for tests).
         on_event: receives progress.
         tasks: names of those to write; None: all of them.
+        stop: asked before each volume.
 
     Returns:
         The folder of each task, by its name.
 
     Raises:
+        Stopped: `stop` asked for it; what was written stays.
         OutputError: the folder cannot be written to.
         ConfigurationError: there is no such task.
     """
@@ -187,6 +190,8 @@ def generate(
         name = protocol.task.name
         for kind, count in enumerate(counts):
             for number in range(1, count + 1):
+                if stop():
+                    raise Stopped
                 rng = np.random.default_rng([seed, place, kind, number])
                 image, label = _scan(protocol, rng, across, max(round(protocol.slices * share), 6))
                 if kind == 0:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import WorkspaceError
-from ..events import Done, OnEvent, Phase, Stop, ignore, never
+from ..events import Done, OnEvent, Phase, Stop, Stopped, ignore, never
 from ..results import SampleResult
 from ..workspace import scan, sources
 from ..workspace.catalogue import Catalogue
@@ -28,7 +28,7 @@ def sample(
         size: of the scans, as in `hssl.demo.scans.generate`.
         seed: of everything random.
         on_event: receives the events.
-        stop: asked between the tasks.
+        stop: asked before each scan.
 
     Returns:
         The Done event with a `SampleResult`.
@@ -43,7 +43,11 @@ def sample(
     unfinished = workspace.with_name(f"{workspace.name}-unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     on_event(Phase(name="generate", index=1, count=2))
-    folders = demo.generate(unfinished / "scans", seed, size=size, on_event=on_event)
+    try:
+        folders = demo.generate(unfinished / "scans", seed, size=size, on_event=on_event, stop=stop)
+    except Stopped:
+        shutil.rmtree(unfinished, ignore_errors=True)  # before the first scan there is nothing
+        return Done(stopped=True, result=SampleResult())
     on_event(Phase(name="scan", index=2, count=2))
     Catalogue.create(unfinished, name=workspace.name)
     for task in demo.tasks():

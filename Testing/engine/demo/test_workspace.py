@@ -36,4 +36,6 @@ def test_a_sample_that_was_stopped_leaves_nothing(tmp_path: Path) -> None:
         tmp_path / "w", "tiny", on_event=events.append, stop=lambda: any(isinstance(e, Progress) for e in events)
     )
     assert done.stopped
+    assert sum(isinstance(e, Progress) for e in events) == 1, "it is asked before each scan, not after all"
+    assert sample(tmp_path / "w", "tiny", stop=lambda: True).stopped
     assert not list(tmp_path.iterdir())
