@@ -2,6 +2,8 @@
 
 import qt
 
+from . import wording
+
 
 def fill(combo, items: list[tuple], chosen: str) -> None:
     """Fills a combo box with (value, text) or (value, text, tooltip) and chooses a value, without a signal.
@@ -15,7 +17,7 @@ def fill(combo, items: list[tuple], chosen: str) -> None:
         for index, item in enumerate(items):
             combo.addItem(item[1], item[0])
             if len(item) > 2:
-                combo.setItemData(index, item[2], qt.Qt.ToolTipRole)
+                combo.setItemData(index, wording.literal(item[2]), qt.Qt.ToolTipRole)
     combo.setCurrentIndex(next((i for i, item in enumerate(items) if item[0] == chosen), -1))
     combo.blockSignals(wasBlocked)
 

@@ -1,5 +1,6 @@
 """Plain words for what the engine tells: phases, losses, times, states."""
 
+import html
 from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
@@ -9,6 +10,14 @@ if TYPE_CHECKING:
 
 DOUBTFUL = 8
 """How many labels are named after a check of the labels."""
+
+
+def literal(text: str) -> str:
+    """Returns a text that Qt shows letter by letter: tooltips and message boxes take one with "<b>" in it for markup."""
+    if "<" not in text and "&" not in text:
+        return text
+    lines = html.escape(text, quote=False).replace("\n", "<br>")
+    return f"<span>{lines}</span>"
 
 
 def shipped(name: str) -> str:

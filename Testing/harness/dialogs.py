@@ -80,7 +80,9 @@ def _chosenFiles(parent=None, caption="", *_, **__):
 
 def _asked(kind):
     def ask(parent=None, title="", text="", *_, **__):
-        return _next(kind, title, text)
+        given = _next(kind, title, text)
+        # As PythonQt, which returns the same for a cancelled question and an empty line.
+        return "" if given is None and kind == "getText" else given
 
     return staticmethod(ask)
 
@@ -90,8 +92,12 @@ _OF_QT = (QtWidgets.QMessageBox, QtWidgets.QFileDialog, QtWidgets.QInputDialog)
 
 
 def _execute(self):
-    text = self.text if isinstance(self, QtWidgets.QMessageBox) else ""
+    asks = isinstance(self, QtWidgets.QInputDialog)
+    text = self.labelText() if asks else self.text if isinstance(self, QtWidgets.QMessageBox) else ""
     answer = _next(type(self).__name__, self.windowTitle, text, self)
+    if asks and isinstance(answer, str):
+        self.setTextValue(answer)
+        return QtWidgets.QDialog.Accepted
     if answer == QtWidgets.QDialog.Accepted and not isinstance(self, _OF_QT):
         buttons = [b for box in self.findChildren(QtWidgets.QDialogButtonBox) for b in box.buttons()]
         assert any(b.isEnabled() for b in buttons), f"{self.windowTitle}: no button can be pressed to accept it"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import qt
 import SimpleITK as sitk
 from panel_fixtures import configurationOf, fakeRun
 
@@ -122,7 +123,10 @@ def test_skipped_scans_come_last_and_impossible_ones_not_again(panel, loop, work
     loop.ui.skipButton.click()
     settle()
     assert status(workspace, waiting[0]) == "skipped" and loop.current == waiting[1]
-    dialogs.answer("too noisy")
+    dialogs.answer(qt.QDialog.Rejected, "too noisy")
+    loop.ui.impossibleButton.click()
+    settle()
+    assert status(workspace, waiting[1]) == "no label" and loop.current == waiting[1], "Cancel says nothing"
     loop.ui.impossibleButton.click()
     settle()
     image = Catalogue.load(workspace).image(waiting[1])
@@ -162,7 +166,9 @@ def test_labels_are_approved_or_flagged_with_a_remark_and_approved_ones_can_be_l
     assert section.selectedImages() == labelled[:2], "the choice of rows outlives the change"
     section.ui.imagesTable.clearSelection()
     section._select(labelled[2:3])
-    dialogs.answer("the tail is missing")
+    dialogs.answer(qt.QDialog.Rejected, "the tail is missing")
+    section.flagAction.trigger()
+    assert status(workspace, labelled[2]) == "labelled"
     section.flagAction.trigger()
     settle()
     assert [status(workspace, id) for id in labelled[:3]] == ["approved", "approved", "flagged"]

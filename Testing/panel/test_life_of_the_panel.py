@@ -174,6 +174,33 @@ def test_the_module_and_the_panel_load_without_torch_monai_or_simpleitk(widget):
     assert done.stdout.endswith("opened"), done.stderr[-2000:]
 
 
+def test_names_are_text_and_never_markup(panel, workspace, dialogs):
+    from hssl.workspace.catalogue import Catalogue
+
+    name = "<b>brain</b> & more"
+    with Catalogue.editing(workspace) as catalogue:
+        for image in catalogue.images:
+            image.label = None if image.task == "brain_mr" else image.label
+        catalogue.rename_task("brain_mr", name)
+    panel.forget()
+    panel.parameterNode.fineTuneTask = name
+    settle()
+    rich = {label.objectName for label in panel.widget.findChildren(qt.QLabel) if label.textFormat != qt.Qt.PlainText}
+    written = {label.objectName for s in panel.sections for label in s.widget.findChildren(qt.QLabel) if label.wordWrap}
+    assert written & rich == {"hintLabel", "legendLabel", ""}, "those whose markup is ours"
+    shown = "&lt;b&gt;brain&lt;/b&gt; &amp; more"
+    assert shown in panel.fineTune.ui.hintLabel.text
+    panel.offer(panel.fineTune.ui.startButton, "", name)
+    assert shown in panel.fineTune.ui.startButton.toolTip
+    combo = panel.fineTune.ui.taskCombo
+    assert any(combo.itemText(n).startswith(name) for n in range(combo.count))
+    id = panel.catalogue.usable(name)[0].id
+    panel.dataset._select([id])
+    dialogs.answer("")
+    panel.dataset.onSetGroup()
+    assert shown in dialogs.shown[-1].text
+
+
 def test_the_hints_can_be_read_when_the_style_changes_to_dark_and_back(panel):
     label = panel.dataset.ui.hintLabel
     light = qt.QPalette(slicer.app.palette())

@@ -3,6 +3,7 @@
 import qt
 from slicer.i18n import tr as _
 
+from .. import wording
 from ..scene import annotations
 from ..scene import segmentations as sceneSegmentations
 from ..scene import slices as sceneSlices
@@ -56,7 +57,7 @@ class SliceList:
             item.setData(AXIS, plane[0])
             item.setData(INDEX, plane[1])
             item.setCheckState(qt.Qt.Checked if isOn else qt.Qt.Unchecked)
-            item.setToolTip(text)
+            item.setToolTip(wording.literal(text))
             listWidget.addItem(item)
         listWidget.blockSignals(wasBlocked)
         listWidget.setVisible(bool(lines))

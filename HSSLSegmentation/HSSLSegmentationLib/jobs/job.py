@@ -167,7 +167,7 @@ class Job:
             RuntimeError: the job still runs, or is of a kind that keeps no checkpoint.
         """
         if self.isRunning() or self._startAgain is None:
-            raise RuntimeError(_("Only a stopped pretraining, fine-tuning or comparison can be resumed."))
+            raise RuntimeError(_("Only a training that was stopped can be resumed."))
         return self._startAgain()
 
     def isResumable(self) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import qt
 from slicer.i18n import tr as _
 
-from .. import colors
+from .. import colors, wording
 from ..jobs.job import Job
 from . import addOptions
 
@@ -241,7 +241,7 @@ class AddPreview:
         label = qt.QLabel(f"{doubt.path.rsplit('/', 1)[-1]}: {doubt.reason}")
         label.setTextFormat(qt.Qt.PlainText)
         label.wordWrap = True
-        label.toolTip = doubt.path
+        label.toolTip = wording.literal(doubt.path)
         # A name is one long word, which would make the panel wider.
         label.setMinimumWidth(1)
         label.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Preferred)

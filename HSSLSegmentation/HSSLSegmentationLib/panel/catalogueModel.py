@@ -109,7 +109,7 @@ class CatalogueModel:
         item.setEditable(editable)
         item.setData(text if sort is None else sort, qt.Qt.UserRole + 1)
         if tip:
-            item.setToolTip(tip)
+            item.setToolTip(wording.literal(tip))
         if bad:
             item.setForeground(qt.QBrush(qt.QColor(colors.PROBLEM)))
         return item

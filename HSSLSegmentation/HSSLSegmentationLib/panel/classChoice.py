@@ -43,6 +43,7 @@ class ClassDialog(qt.QDialog):
                 segmentation=segmentation, task=task.name
             )
         )
+        text.setTextFormat(qt.Qt.PlainText)
         text.wordWrap = True
         layout.addWidget(text)
         form = qt.QFormLayout()
@@ -54,7 +55,9 @@ class ClassDialog(qt.QDialog):
             combo.addItems([_("leave it out"), _("a new class"), *self._names])
             # One segment and one class: that is what is meant most often.
             combo.setCurrentIndex(2 if len(segments) == len(self._names) == 1 else LEAVE_OUT)
-            form.addRow(segment, combo)
+            name = qt.QLabel(segment)
+            name.setTextFormat(qt.Qt.PlainText)
+            form.addRow(name, combo)
             self.combos[segment] = combo
         # Not in the constructor: PythonQt takes the flags for an orientation there, and there would be no buttons.
         buttons = qt.QDialogButtonBox()

@@ -13,7 +13,7 @@ from ..refusal import Refusal
 from ..scene import pictures as scenePictures
 from ..workspace import contents as workspaceContents
 from ..workspace import edits as catalogueEdits
-from . import addOptions, catalogueModel, classChoice, taskDialog
+from . import addOptions, asking, catalogueModel, classChoice, taskDialog
 from .addPreview import AddPreview
 from .catalogueModel import CatalogueModel
 from .labelNext import LabelNext
@@ -137,7 +137,7 @@ class DatasetSection:
                 "<i>HSSL sample scans</i> in the module Sample Data."
             )
         elif not known and panel.workspace:
-            ui.hintLabel.text = panel.catalogueProblem
+            ui.hintLabel.text = wording.literal(panel.catalogueProblem)
         elif not known:
             ui.hintLabel.text = _("<b>Next:</b> press <i>Create a workspace here</i>.")
         elif not count:
@@ -354,9 +354,7 @@ class DatasetSection:
 
     def onSetTask(self) -> None:
         present = self.panel.catalogue.image(self.selectedImages()[0]).task
-        name = qt.QInputDialog.getText(
-            self.widget, _("Task"), _("Task of the chosen scans:"), qt.QLineEdit.Normal, present
-        ).strip()
+        name = asking.ask(self.widget, _("Task"), _("Task of the chosen scans:"), present)
         if name:
             with told(_("The change could not be saved.")):
                 catalogueEdits.setTask(self.panel.workspace, self.selectedImages(), name)
@@ -374,9 +372,8 @@ class DatasetSection:
         catalogue, ids = self.panel.catalogue, self.selectedImages()
         tasks = sorted({catalogue.image(id).task for id in ids})
         text = _("Group of {tasks}:").format(tasks=", ".join(tasks))
-        present = catalogue.task(tasks[0]).group
-        name = qt.QInputDialog.getText(self.widget, _("Group"), text, qt.QLineEdit.Normal, present).strip()
-        if name:
+        name = asking.ask(self.widget, _("Group"), text, catalogue.task(tasks[0]).group)
+        if name is not None:
             with told(_("The change could not be saved.")):
                 catalogueEdits.setGroups(self.panel.workspace, dict.fromkeys(tasks, name))
             self._showAgain()
@@ -406,14 +403,18 @@ class DatasetSection:
         groups = job.result.groups
         lines = "\n".join(f"{task}: {group}" for task, group in groups.items())
         question = _("Put the tasks into these groups?\n\n{lines}").format(lines=lines)
-        if slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Suggested groups")):
+        if slicer.util.confirmOkCancelDisplay(wording.literal(question), windowTitle=_("Suggested groups")):
             with told(_("The change could not be saved.")):
                 catalogueEdits.setGroups(self.panel.workspace, groups)
         self._showAgain()
 
     def onRemove(self) -> None:
         ids = self.selectedImages()
-        question = _("Remove {count} scans from the workspace? Their files stay where they are.").format(count=len(ids))
+        question = wording.count(
+            len(ids),
+            _("Remove 1 scan from the workspace? Its files stay where they are."),
+            _("Remove {count} scans from the workspace? Their files stay where they are."),
+        )
         if ids and slicer.util.confirmOkCancelDisplay(question):
             with told(_("The change could not be saved.")):
                 catalogueEdits.remove(self.panel.workspace, ids)
@@ -434,9 +435,9 @@ class DatasetSection:
         self._review("approved", None)
 
     def onFlag(self) -> None:
-        remark = qt.QInputDialog.getText(self.widget, _("Flag"), _("What is wrong with the labels?"))
+        remark = asking.ask(self.widget, _("Flag"), _("What is wrong with the labels?"))
         if remark is not None:
-            self._review("flagged", remark.strip())
+            self._review("flagged", remark)
 
     def onTakeBack(self) -> None:
         self._review("", "")

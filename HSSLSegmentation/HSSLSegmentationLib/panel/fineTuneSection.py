@@ -1,10 +1,12 @@
 """Section Fine-tune: learning one task from a few labelled scans, and comparing with scratch."""
 
+import html
+
 from slicer.i18n import tr as _
 
 import slicer
 
-from .. import choices
+from .. import choices, wording
 from ..refusal import Refusal
 from ..scene import cases as sceneCases
 from ..workspace import contents as workspaceContents
@@ -98,7 +100,7 @@ class FineTuneSection:
             return _(
                 "<b>Next:</b> label one to five scans of {task} in the Segment Editor, and choose "
                 "<i>volumes with a segmentation in the scene</i> as cases."
-            ).format(task=parameters.fineTuneTask)
+            ).format(task=html.escape(parameters.fineTuneTask))
         if hasModel:
             return _("<b>Next:</b> open section 4 and segment a scan with the model.")
         return _("<b>Next:</b> choose what to segment and where to start from, and start.")
@@ -140,7 +142,11 @@ class FineTuneSection:
         elif parameters.fineTuneCases == "chosen" and not self._chosenCases():
             return _("None of the rows chosen in the table (section 1) is a labelled scan of this task.")
         elif parameters.fineTuneCases == "some" and parameters.fineTuneCaseCount > count:
-            return _("Only {count} scans of this task have a label.").format(count=count)
+            return wording.count(
+                count,
+                _("Only 1 scan of this task has a label."),
+                _("Only {count} scans of this task have a label."),
+            )
         if not choices.value(self.ui.startCombo):
             return _("Choose where to start from.")
         if self.ui.teacherCombo.currentIndex < 0:

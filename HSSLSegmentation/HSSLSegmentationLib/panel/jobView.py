@@ -100,6 +100,11 @@ class JobView:
         ui.statusLabel.styleSheet = colors.PROBLEM_STYLE if job.state == "failed" else ""
         ui.stopButton.setVisible(running)
         ui.stopButton.enabled = job.state == "running"
+        ui.stopButton.toolTip = (
+            _("Asks the job to save its state and end; it can be resumed.")
+            if job.isResumable()
+            else _("Asks the job to end; what it has not finished is lost.")
+        )
         ui.stopButton.text = _("Stop") if job.state == "running" else _("Stopping…")
         ui.resumeButton.setVisible(job.canResume())
         if ui.logButton.checked and tuple(job.lastLines) != self._linesShown:

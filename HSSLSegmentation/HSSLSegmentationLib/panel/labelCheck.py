@@ -1,5 +1,6 @@
 """Are the labels right, and do more of them still help: the doubtful ones with both outlines, and the curve of Dice."""
 
+import html
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
@@ -155,7 +156,9 @@ class LabelCheck:
         network.SetSaveWithScene(False)
         with slicer.util.tryWithErrorDisplay(_("The outlines could not be compared.")):
             self._comparison = Comparison(job.volumeNode, label, network)
-        dice = ", ".join(f"{name} {value:.2f}" for name, value in self._compared.classes.items() if value is not None)
+        dice = ", ".join(
+            f"{html.escape(name)} {value:.2f}" for name, value in self._compared.classes.items() if value is not None
+        )
         self.ui.legendLabel.text = _(
             "{first} the label &nbsp; {second} a network that has not seen it<br>Dice: {dice}"
         ).format(first=_square(FIRST), second=_square(SECOND), dice=dice)

@@ -10,7 +10,7 @@ from ..refusal import Refusal
 from ..scene import labelling
 from ..scene import pictures as scenePictures
 from ..workspace import contents as workspaceContents
-from . import classChoice
+from . import asking, classChoice
 from .telling import told
 
 SHORTCUTS = {"nextButton": "Alt+N", "keepNextButton": "Alt+K", "skipButton": "Alt+S"}
@@ -149,11 +149,10 @@ class LabelLoop:
 
     def onImpossible(self) -> None:
         """Says, with a remark, that the scan cannot be labelled, and goes on."""
-        remark = qt.QInputDialog.getText(
-            self.panel.widget, _("Cannot be labelled"), _("Why can {id} not be labelled?").format(id=self.current)
-        )
+        question = _("Why can {id} not be labelled?").format(id=self.current)
+        remark = asking.ask(self.panel.widget, _("Cannot be labelled"), question)
         if remark is not None:
-            self._say("impossible", remark.strip())
+            self._say("impossible", remark)
 
     def onDiscard(self) -> None:
         """Takes the draft out of the segments."""

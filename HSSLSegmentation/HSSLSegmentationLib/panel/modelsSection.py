@@ -116,7 +116,7 @@ class ModelsSection:
     @staticmethod
     def _item(text: str):
         item = qt.QStandardItem(text)
-        item.setToolTip(text)
+        item.setToolTip(wording.literal(text))
         return item
 
     def _cells(self, entry) -> list[str]:

@@ -291,7 +291,7 @@ class Panel:
     def offer(button, reason: str, tip: str) -> None:
         """Enables a button, or disables it and says why in its tooltip."""
         button.enabled = not reason
-        button.toolTip = reason or tip
+        button.toolTip = wording.literal(reason or tip)
 
     # Jobs ---------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from .. import wording
 from ..scene import segmentations as sceneSegmentations
 from ..scene.segmentations import SegmentClass
 from ..workspace import edits as catalogueEdits
@@ -60,10 +61,11 @@ class TaskDialog(qt.QDialog):
         layout.addWidget(buttons)
 
     def onDelete(self) -> None:
+        scans = wording.count(self._images, _("1 scan"), _("{count} scans"))
         question = _(
-            "Delete the task {name}? Its {count} scans leave the workspace; their files, the runs and the models stay."
-        ).format(name=self._task.name, count=self._images)
-        if slicer.util.confirmOkCancelDisplay(question):
+            "Delete the task {name}? It leaves the workspace with its {scans}; files, runs and models stay."
+        ).format(name=self._task.name, scans=scans)
+        if slicer.util.confirmOkCancelDisplay(wording.literal(question)):
             self.deleted = True
             self.accept()
 
