@@ -1,32 +1,38 @@
 """Mutation testing: small faults are put into what decides right or wrong, one by one; do the tests notice?
 
-    python -m venv FOLDER/tool && FOLDER/tool/bin/pip install "cosmic-ray>=8.4,<9"
+    python -m venv FOLDER/tool && FOLDER/tool/bin/pip install "cosmic-ray>=8.4,<9" "coverage>=7.6,<8" "pytest-cov>=6,<8"
     FOLDER/tool/bin/python Testing/robustness/mutants.py --count 300 --seed 1 --python .venv/bin/python --out FOLDER
 
-A random sample of Cosmic Ray's mutants of the modules in `ROOMS`, in a copy of the repository under FOLDER. Each is run
-against the tests of its module first, and against those of its room where these notice nothing. A row of JSON a mutant is
-written to FOLDER/mutants.jsonl; the same command goes on where it was stopped. Ends with an error below `--least`.
+A random sample of Cosmic Ray's mutants of the modules in `ROOMS`, in a copy of the repository under FOLDER (made of the
+same Python as `--python`). The rooms' tests run once to learn which of them run which line. Each mutant then meets those
+that run its line: its own module's first, then its room's, then the others, quick ones before slow ones. One that only an
+import runs meets its room's. A row of JSON a mutant is written to FOLDER/mutants.jsonl; the same command goes on where it
+was stopped. Ends with an error below `--least`.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import difflib
 import json
 import os
 import random
-import shlex
 import shutil
 import subprocess
 import time
+import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cosmic_ray.plugins
+import coverage
 from cosmic_ray.commands.init import _all_work_items  # the sampling needs all of them; there is no public way
-from cosmic_ray.mutating import mutate_and_test
-from cosmic_ray.work_item import MutationSpec, TestOutcome
+from cosmic_ray.mutating import use_mutation
+from cosmic_ray.work_item import MutationSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = "HSSLSegmentation/hssl"
@@ -41,8 +47,11 @@ ROOMS: dict[str, list[str]] = {
     "jobs/evaluate.py": ["Testing/engine/jobs/test_evaluate.py", "Testing/engine/jobs/test_table.py"],
 }
 """What is mutated, and the tests of its room."""
-TIMES = 4
-"""A mutant that takes so many times what the tests take without it has been noticed: it does not end."""
+LONGEST = 60.0
+"""Seconds that the tests of a mutant take together: the last ones are left out."""
+TIMES, SPARE = 4, 20.0
+"""A mutant that takes so many times what its tests take without it, and so many seconds, does not end: it is noticed."""
+HOUR = 3600.0
 
 
 def modules() -> Iterator[tuple[Path, list[str]]]:
@@ -85,12 +94,79 @@ def sample(count: int, seed: int) -> list[tuple[MutationSpec, list[str]]]:
     return [(mutant, tests_of[str(mutant.module_path)]) for mutant in chosen]
 
 
-def command(python: str, module: Path, tests: list[str]) -> str:
-    """Returns the tests of a module and then those of its room, as one line."""
-    pytest = f"{shlex.quote(python)} -m pytest -x -q -p no:cacheprovider --no-header"
-    own = sorted(Path().glob(f"Testing/engine/**/test_{module.stem}.py"))
-    runs = [f"{pytest} {' '.join(map(str, files))}" for files in (own, tests) if files]
-    return f"sh -c {shlex.quote(' && '.join(runs))}"
+class Pytest:
+    """Runs pytest in forks of a process that has imported what the tests need."""
+
+    def __init__(self, python: str):
+        tool = str(Path(coverage.__file__).parents[1])
+        server = [python, str(ROOT / "Testing/robustness/forked_tests.py"), tool]
+        self._process = subprocess.Popen(server, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(self, *arguments: str, seconds: float) -> int | None:
+        """Returns the exit code, None where the time was over."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        always = ["-q", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
+        print(
+            json.dumps({"arguments": [*always, *arguments], "seconds": seconds}), file=self._process.stdin, flush=True
+        )
+        return json.loads(self._process.stdout.readline())
+
+
+@dataclass
+class Tests:
+    """The tests that pass without mutants.
+
+    Attributes:
+        seconds: what each takes, by its node's name.
+        data: which of them runs which line.
+    """
+
+    seconds: dict[str, float]
+    data: coverage.CoverageData
+
+    @classmethod
+    def measured(cls, pytest: Pytest, times: Path) -> Tests:
+        """Runs the tests of all rooms, unless the file of their times is there already."""
+        if not times.exists():
+            rooms = sorted({test for tests in ROOMS.values() for test in tests})
+            options = [f"--cov={ENGINE}", "--cov-context=test", "--cov-report=", f"--junitxml={times}"]
+            began = time.monotonic()
+            code = pytest.run(*rooms, *options, "-o", "junit_family=xunit1", seconds=HOUR)
+            print(f"the tests of all rooms: {time.monotonic() - began:.0f} s, exit code {code}", flush=True)
+        cases = list(ElementTree.parse(times).getroot().iter("testcase"))
+        passed = {f"{c.get('file')}::{c.get('name')}": float(c.get("time", 0)) for c in cases if not len(c)}
+        if pytest.run("--collect-only", *passed, seconds=HOUR) != 0:
+            raise SystemExit("the tests are not found by their names")  # every mutant would look noticed
+        data = coverage.CoverageData(os.environ["COVERAGE_FILE"])
+        data.read()
+        return cls(passed, data)
+
+    def of(self, mutant: MutationSpec, room: list[str]) -> list[str]:
+        """Returns the tests that a mutant meets, in that order."""
+        module = Path(mutant.module_path)
+        running = set[str]()
+        # What an import runs counts for whichever test was the first to import it.
+        if _in_function(ast.parse(module.read_text(encoding="utf-8")), mutant.start_pos[0]):
+            contexts = self.data.contexts_by_lineno(str(module.absolute()))
+            lines = range(mutant.start_pos[0], mutant.end_pos[0] + 1)
+            running = {context.rpartition("|")[0] for line in lines for context in contexts.get(line, [])}
+        inside = {test for test in self.seconds if test.startswith(tuple(room))}
+        chosen = running & self.seconds.keys() or inside
+
+        def place(test: str) -> tuple[bool, bool, float]:
+            return f"/test_{module.stem}.py::" not in test, test not in inside, self.seconds[test]
+
+        met, together = list[str](), 0.0
+        for test in sorted(chosen, key=place):
+            together += self.seconds[test]
+            if together <= LONGEST:
+                met.append(test)
+        return met
+
+
+def _in_function(tree: ast.AST, line: int) -> bool:
+    functions = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef))
+    return any(f.body[0].lineno <= line <= (f.end_lineno or line) for f in functions)
 
 
 def copied(folder: Path) -> None:
@@ -111,34 +187,38 @@ def main() -> None:
     parser.add_argument("--least", type=float, default=85, help="per cent that must be noticed")
     given = parser.parse_args()
     copy, log = given.out.resolve() / "copy", given.out.resolve() / "mutants.jsonl"
-    python = str(given.python.absolute())
     os.chdir(ROOT)
     chosen = sample(given.count, given.seed)
-    shutil.rmtree(copy, ignore_errors=True)
-    copied(copy)
+    if not copy.exists():
+        copied(copy)
     os.chdir(copy)
     os.environ |= {"PYTHONPATH": str(copy / "HSSLSegmentation"), "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"}
     os.environ |= {"PYTHONDONTWRITEBYTECODE": "1"}  # a mutant of the same second would be read from the cache
+    os.environ["COVERAGE_FILE"] = str(given.out.resolve() / "coverage")
+    pytest = Pytest(str(given.python.absolute()))
+    tests = Tests.measured(pytest, given.out.resolve() / "tests.xml")
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     known = {row["mutant"] for row in rows}
-    seconds: dict[str, float] = {}
-    for mutant, tests in chosen:
+    for mutant, room in chosen:
         name = f"{mutant.module_path}:{mutant.start_pos[0]}:{mutant.operator_name}:{mutant.occurrence}"
-        if name in known:
-            continue
-        run = command(python, Path(mutant.module_path), tests)
-        if run not in seconds:
-            began = time.monotonic()
-            subprocess.run(shlex.split(run), check=True, stdout=subprocess.DEVNULL)
-            seconds[run] = time.monotonic() - began
-        result = mutate_and_test([mutant], run, TIMES * seconds[run] + 60)
-        noticed = result.test_outcome != TestOutcome.SURVIVED
-        row = {"mutant": name, "noticed": noticed, "diff": "" if noticed else result.diff}
-        rows.append(row)
-        with log.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        print("noticed " if noticed else "SURVIVED", name, flush=True)
+        if name not in known:
+            rows.append({"mutant": name, **outcome(mutant, tests.of(mutant, room), tests, pytest)})
+            with log.open("a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
+            print("noticed " if rows[-1]["noticed"] else "SURVIVED", name, f"{rows[-1]['seconds']} s", flush=True)
     report(rows, given.seed, given.least)
+
+
+def outcome(mutant: MutationSpec, met: list[str], tests: Tests, pytest: Pytest) -> dict[str, Any]:
+    """Puts a mutant into the copy, runs tests, and takes it out again; returns what came of it."""
+    operator = cosmic_ray.plugins.get_operator(mutant.operator_name)(**mutant.operator_args)
+    began = time.monotonic()
+    with use_mutation(Path(mutant.module_path), operator, mutant.occurrence) as (before, after):
+        seconds = TIMES * sum(tests.seconds[test] for test in met) + SPARE
+        noticed = pytest.run("-x", *met, seconds=seconds) != 0
+    diff = "\n".join(difflib.unified_diff(before.split("\n"), after.split("\n"), str(mutant.module_path), n=2))
+    taken = round(time.monotonic() - began, 1)
+    return {"noticed": noticed, "seconds": taken, "tests": len(met), "diff": "" if noticed else diff}
 
 
 def report(rows: list[dict[str, Any]], seed: int, least: float) -> None:

@@ -8,10 +8,11 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import map_coordinates
 
 from hssl.interactive import slice_priors as slice_hints
 from hssl.interactive.slice_features import Region
-from hssl.interactive.slice_priors import Growth, Plane, Shape
+from hssl.interactive.slice_priors import Growth, Plane, Shape, bilinear
 
 
 def everywhere(region: Region) -> torch.Tensor:
@@ -34,6 +35,34 @@ def test_the_shape_between_two_slices_moves_along_with_its_centre():
     doubt = doubt.reshape(size)
     assert doubt[0].max() == doubt[10].max() == 0
     assert torch.allclose(doubt[5], torch.tensor(25.0))
+
+
+def test_beyond_the_outermost_slices_a_shape_closes_and_doubt_grows_with_the_mean_gap():
+    size, spacing = (20, 30, 30), (3.0, 1.5, 1.5)
+    known = np.full(size, -1, np.int16)
+    for z in (4, 6, 14):
+        known[z] = 0
+        known[z, 8:22, 8:22] = 1
+    region = Region((0, 0, 0), size, 0)
+    shape = Shape(known, [[Plane(0, z) for z in (4, 6, 14)]], region, spacing)
+    hints, doubt = (t[:, 0].reshape(size).numpy() for t in shape.at(everywhere(region), without_own_plane=False))
+    # In voxels of the finest spacing a slice is two away from the next, and gaps are 4 and 16: 10 in the mean.
+    np.testing.assert_allclose(doubt[:, 15, 15], [10 * 2 * n for n in (4, 3, 2, 1)] + [0, 4, 0]
+                               + [4 * n * (8 - n) for n in range(1, 8)] + [0] + [10 * 2 * n for n in range(1, 6)])  # fmt: skip
+    np.testing.assert_allclose(hints[:5, 15, 15], hints[4, 15, 15] - np.array([8, 6, 4, 2, 0]), atol=1e-5)
+    np.testing.assert_allclose(hints[14:18, 15, 15], hints[14, 15, 15] - np.array([0, 2, 4, 6]), atol=1e-5)
+
+
+def test_values_between_places_are_those_of_linear_interpolation_and_beyond_the_border_the_border_s():
+    rng = np.random.default_rng(0)
+    maps, which = rng.random((3, 7, 9, 2)), rng.integers(0, 3, 200)
+    place = rng.uniform(-2, 10, (200, 2)).astype(np.float32)
+    found = bilinear(torch.from_numpy(maps), torch.from_numpy(which), torch.from_numpy(place)).numpy()
+    for channel in range(2):
+        for number in range(3):
+            mine = which == number
+            expected = map_coordinates(maps[number, ..., channel], place[mine].T, order=1, mode="nearest")
+            np.testing.assert_allclose(found[mine, channel], expected, atol=1e-5)
 
 
 def grown(array: np.ndarray, known: np.ndarray, planes: list[Plane], classes: int = 1) -> tuple[Growth, np.ndarray]:

@@ -104,6 +104,21 @@ def test_corresponding_points_show_the_same_place_in_both_views(dims):
     assert (there - here)[inside].abs().max() < 0.06
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_corresponding_points_lie_on_the_body_where_both_views_show_enough_of_it(dims):
+    size = (60, 50, 40)[:dims]
+    windows = torch.zeros(5, 1, *size)
+    windows[:, :, :, 20:] = 800 + 200 * torch.rand(5, 1, *windows[:, :, :, 20:].shape[2:])
+    warps = [draw_warp(generators(0, np.arange(5), v), size, size, PRETRAINING, torch.device("cpu")) for v in (0, 1)]
+    views = [warp(windows - 1000) for warp in warps]
+    first, second = corresponding_points(*warps, views[0], generators(0, np.arange(5), 2), 10)
+    low, high = (getattr(views[0], which)(tuple(range(1, dims + 2))) for which in ("amin", "amax"))
+    values = sampled(views[0], first)[..., 0]
+    both = (second.abs() <= 0.97).all(2)
+    assert both.float().mean() > 0.9
+    assert (values > (low + 0.1 * (high - low))[:, None])[both].all()
+
+
 def test_dense_contrast_falls_when_the_same_places_look_alike():
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(3, 7, 8, generator=generator)

@@ -88,7 +88,7 @@ def _exit(state: str, arguments: argparse.Namespace) -> bool:
         problems = list(found["problems"])
         if code != 0:
             problems.append("hung" if code is None else f"exit code {code}")
-        left = _left()
+        left = left_behind()
         problems += [f"left behind: {process}" for process in left]
         errors = PYTHON_ERROR.search(log)
         if errors:
@@ -101,9 +101,9 @@ def _exit(state: str, arguments: argparse.Namespace) -> bool:
     return not problems
 
 
-def _left() -> list[str]:
-    """Returns the command lines of the processes of this run that do not end by themselves (Linux only)."""
-    end = time.monotonic() + SECONDS_TO_GO
+def left_behind(seconds: float = SECONDS_TO_GO) -> list[str]:
+    """Returns the command lines of the processes of this run that do not end by themselves so soon (Linux only)."""
+    end = time.monotonic() + seconds
     while (found := _marked()) and time.monotonic() < end:
         time.sleep(0.5)
     return found
