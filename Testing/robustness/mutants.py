@@ -4,10 +4,11 @@
     FOLDER/tool/bin/python Testing/robustness/mutants.py --count 300 --seed 1 --python .venv/bin/python --out FOLDER
 
 A random sample of Cosmic Ray's mutants of the modules in `ROOMS`, in a copy of the repository under FOLDER. `--python` and
-the tool's Python are of one version (coverage's C part serves both). The rooms' tests run once to learn which of them run which line. Each mutant then meets those
-that run its line: its own module's first, then its room's, then the others, quick ones before slow ones. One that only an
-import runs meets its room's. A row of JSON a mutant is written to FOLDER/mutants.jsonl; the same command goes on where it
-was stopped, as long as the code is the same. Ends with an error below `--least`.
+the tool's Python are of one version (coverage's C part serves both). The rooms' tests run once to learn which of them run
+which line. Each mutant then meets those that run its line: its own module's first, then its room's, then the others, quick
+ones before slow ones. One that only an import runs meets its room's. A row of JSON a mutant is written to
+FOLDER/mutants.jsonl; the same command goes on where it was stopped, as long as the code is the same. Ends
+with an error below `--least`.
 """
 
 from __future__ import annotations
