@@ -21,7 +21,7 @@ from typing import Any
 
 from experiments.data import SOURCES, Data
 from experiments.presets import PRESETS
-from experiments.runner import NETWORKS, Pretraining, Runner
+from experiments.runner import NETWORKS, Runner, Start
 
 HERE = Path(__file__).parent
 EXPERIMENTS = {
@@ -35,6 +35,8 @@ EXPERIMENTS = {
     "hierarchy": "hierarchy",
 }
 """Name on the command line → module."""
+DRAWS = ("draws", "other_draws", "brief_draws", "costly_draws")
+"""Numbers of draws among the sizes of a preset."""
 
 
 def main() -> None:
@@ -63,7 +65,7 @@ def main() -> None:
         parser.error(f"no experiment named {', '.join(unknown)}; there are {', '.join(EXPERIMENTS)}")
     preset = PRESETS[given.preset]
     if given.draws:
-        preset = replace(preset, draws=given.draws, other_draws=given.draws, costly_draws=given.draws)
+        preset = replace(preset, **dict.fromkeys(DRAWS, given.draws))
     if given.sources:
         preset = replace(preset, sources=tuple(given.sources), other_sources=tuple(given.sources))
     if given.networks:
@@ -76,7 +78,7 @@ def main() -> None:
     every = [trial for own in trials.values() for trial in own]
     print(runner.outlook(every), flush=True)
     if parts > 1:
-        starts: list[Pretraining | None] = []
+        starts: list[Start] = []
         for trial in every:
             if trial.pretraining not in starts:
                 starts.append(trial.pretraining)

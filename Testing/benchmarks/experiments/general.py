@@ -1,16 +1,18 @@
-"""The start that ships, on sources that it has not seen: for each a general start of all other sources.
+"""The start that ships, on sources that it has not seen.
 
-Beside it stand scratch and a pretraining on all sources, this one among them; frozen, after a brief fine-tuning (100 steps
-are about 15 s of a quiet core), and after the usual steps.
+Beside it stand scratch and a pretraining on all sources, this one among them; after a brief fine-tuning (100 steps are about
+15 s of a quiet core), after the usual steps, and as features that nothing was trained on.
 """
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
+from hssl.models.find import GENERAL
+
 from .paired import Row, comparison
-from .presets import Preset
-from .runner import NO_TRAINING, Pretraining, Runner, Trial
+from .runner import NO_TRAINING, Pretraining, Runner, Shipped, Start, Trial
 
 LICENCES = {
     "msd_hippocampus": "CC BY-SA 4.0 (Medical Segmentation Decathlon, Task04; Antonelli et al. 2022)",
@@ -38,25 +40,39 @@ def sources(without: str = "") -> list[str]:
     return [name for name in LICENCES if name != without]
 
 
-def budgets(preset: Preset) -> dict[str, dict[str, Any]]:
-    """Returns how long is fine-tuned, by the name that figures show."""
-    return {"frozen": NO_TRAINING, "brief": {"budget": preset.brief_finetuning}, "usual": {}}
+def starts(runner: Runner, task: str) -> dict[str, Start]:
+    """Returns the starts that are compared on a source.
+
+    "general" has not seen it: the file that ships, where the source is not among what it learned from, else a shorter
+    start of the same recipe without it. "pretrained" is as long as that, by HSSL's own losses, on all sources.
+    """
+    budget, network = runner.preset.general_pretraining, runner.preset.networks[0]
+    without = Pretraining(budget, {**RECIPE, "tasks": sources(task)}, network)
+    return {
+        "general": without if task in LICENCES else Shipped(GENERAL),
+        "pretrained": Pretraining(budget, {}, network),
+        "scratch": None,
+    }
 
 
 def trials(runner: Runner) -> list[Trial]:
-    """Returns the general start, pretraining on the source too, and scratch, for each source, count, draw and budget."""
-    found = []
-    for draw in range(runner.preset.draws):
-        for task in runner.preset.sources:
-            general = Pretraining(
-                runner.preset.pretraining, {**RECIPE, "tasks": sources(task)}, runner.preset.networks[0]
-            )
-            starts = {"general": general, "pretrained": runner.main, "scratch": None}
-            for count in runner.preset.counts:
-                for values in budgets(runner.preset).values():
-                    for start, pretraining in starts.items():
-                        more = {"pretraining": pretraining, **values}
-                        found.append(runner.trial(task, start, count, draw, **more))
+    """Returns brief fine-tunings of all counts, the usual ones with the fewest labels, and features without any training.
+
+    With more than the fewest labels the start stands beside scratch alone.
+    """
+    preset, found = runner.preset, []
+    fewest = min(preset.counts)
+    brief: dict[str, Any] = {"budget": preset.brief_finetuning}
+    for values, counts, draws in (
+        (brief, (fewest,), preset.brief_draws),
+        ({}, (fewest,), preset.draws),
+        (NO_TRAINING, (fewest,), preset.brief_draws),
+        (brief, tuple(c for c in preset.counts if c != fewest), preset.brief_draws),
+    ):
+        for draw, task, count in product(range(draws), preset.sources, counts):
+            for start, pretraining in starts(runner, task).items():
+                if count == fewest or start != "pretrained":
+                    found.append(runner.trial(task, start, count, draw, pretraining=pretraining, **values))
     return found
 
 

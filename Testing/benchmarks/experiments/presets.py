@@ -23,6 +23,7 @@ class Preset:
         pretraining: budget of the main pretraining.
         short_pretraining: budget of each pretraining that is compared with others.
         other_pretraining: budget of the pretrainings of `networks` other than the first.
+        general_pretraining: budget of each general start without a source, and of the pretraining beside it.
         finetuning: budget of each fine-tuning, pretrained or not.
         brief_finetuning: what one waits for in front of the screen.
         split_finetuning: the same on the published split.
@@ -34,6 +35,7 @@ class Preset:
         few: number of labelled cases where only one is looked at.
         draws: draws of the labelled cases in the main experiment, with `seeds` runs on each.
         other_draws: draws in the others, with one run on each.
+        brief_draws: draws where every run is brief.
         costly_draws: draws where there are many runs on each: times, and shares of the labels.
         split_seeds: runs on the published split; networks other than the first have one.
         networks: "2.5D", "2D", "3D"; the first is the main one.
@@ -47,6 +49,7 @@ class Preset:
     pretraining: Limit
     short_pretraining: Limit
     other_pretraining: Limit
+    general_pretraining: Limit
     finetuning: Limit
     brief_finetuning: Limit
     split_finetuning: Limit
@@ -59,6 +62,7 @@ class Preset:
     draws: int = 3
     seeds: int = 2
     other_draws: int = 2
+    brief_draws: int = 5
     costly_draws: int = 2
     split_seeds: int = 3
     networks: tuple[str, ...] = ("2.5D", "2D", "3D")
@@ -83,6 +87,7 @@ PRESETS = {
         pretraining={"steps": 5000},
         short_pretraining={"steps": 1000},
         other_pretraining={"steps": 1000},
+        general_pretraining={"steps": 1500},
         finetuning={"steps": 500},
         brief_finetuning={"steps": 100},
         split_finetuning={"steps": 3000},
@@ -99,6 +104,7 @@ PRESETS = {
         pretraining={"minutes": 15},
         short_pretraining={"minutes": 4},
         other_pretraining={"minutes": 15},
+        general_pretraining={"minutes": 4},
         finetuning={"steps": 1000},
         brief_finetuning={"steps": 100},
         split_finetuning={"minutes": 2},
@@ -112,6 +118,7 @@ PRESETS = {
         pretraining={"steps": 2},
         short_pretraining={"steps": 1},
         other_pretraining={"steps": 1},
+        general_pretraining={"steps": 1},
         finetuning={"steps": 3},
         brief_finetuning={"steps": 2},
         split_finetuning={"steps": 1},
@@ -124,6 +131,7 @@ PRESETS = {
         draws=2,
         seeds=1,
         other_draws=1,
+        brief_draws=2,
         costly_draws=1,
         split_seeds=1,
         networks=("2.5D", "3D"),

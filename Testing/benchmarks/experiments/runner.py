@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hssl.files import read_json, sha256_of, write_json
 from hssl.jobs.compare import evaluate_on_cases
 from hssl.jobs.finetune import finetune
 from hssl.jobs.pretrain import pretrain
+from hssl.models.find import find_model
 from hssl.models.run_folder import RESULT, RunFolder
 
 from .data import Data
@@ -44,6 +46,17 @@ class Pretraining:
 
 
 @dataclass(frozen=True)
+class Shipped:
+    """A start that ships with HSSL, by its name."""
+
+    name: str
+
+
+Start = Pretraining | Shipped | None
+"""What a fine-tuning begins with; None is scratch."""
+
+
+@dataclass(frozen=True)
 class Trial:
     """One fine-tuning, and its test.
 
@@ -61,7 +74,7 @@ class Trial:
     cases: tuple[str, ...]
     test: tuple[str, ...]
     budget: Limit
-    pretraining: Pretraining | None = None
+    pretraining: Start = None
     network: str = "2.5D"
     changes: dict[str, Any] = field(default_factory=dict)
 
@@ -115,16 +128,17 @@ class Runner:
             pretrain(PretrainConfig.checked({**self._pretraining(pretraining), **more}), _warnings)
         return folder
 
-    def spent_on(self, pretrainings: Iterable[Pretraining | None]) -> list[dict[str, Any]]:
-        """Returns what each of the pretrainings is, with its "minutes", "steps" and last "losses"."""
-        found = {self._run_of(p): asdict(p) for p in pretrainings if p is not None}
+    def spent_on(self, starts: Iterable[Start]) -> list[dict[str, Any]]:
+        """Returns what each of the pretrainings among the starts is, with its "minutes", "steps" and last "losses"."""
+        found = {self._run_of(p): asdict(p) for p in starts if isinstance(p, Pretraining)}
         results = [(values, read_json(folder / RESULT)) for folder, values in found.items()]
         return [{**values, **{k: r[k] for k in ("minutes", "steps", "losses")}} for values, r in results]
 
     def outlook(self, trials: Sequence[Trial]) -> str:
         """Returns in a sentence how much there is to do."""
         left = {self._path(trial): trial for trial in trials if not self._path(trial).exists()}.values()
-        runs = {self._run_of(trial.pretraining): trial.pretraining for trial in left if trial.pretraining is not None}
+        starts = [trial.pretraining for trial in left if isinstance(trial.pretraining, Pretraining)]
+        runs = {self._run_of(start): start for start in starts}
         budgets = [trial.budget for trial in left]
         budgets += [p.budget for folder, p in runs.items() if not RunFolder(folder).finished]
         hours = sum(b.get("minutes", 0) for b in budgets) / 60
@@ -137,7 +151,7 @@ class Runner:
         experiment: str,
         figures: dict[str, Any],
         rows: list[dict[str, Any]],
-        used: Iterable[Pretraining | None],
+        used: Iterable[Start],
         **sizes: Any,
     ) -> None:
         """Writes an experiment's result with its circumstances.
@@ -209,14 +223,20 @@ class Runner:
         What a trial was trained with stands in its file; a folder is for one version.
         """
         config = FinetuneConfig.checked(self._finetuning(trial)).model_dump(mode="json", exclude={"workspace"})
-        before = None
-        if trial.pretraining is not None:
+        before: Any = None
+        if isinstance(trial.pretraining, Pretraining):
             values = PretrainConfig.checked(self._pretraining(trial.pretraining))
             before = values.model_dump(mode="json", exclude={"workspace"})
+        elif isinstance(trial.pretraining, Shipped):
+            before = sha256(find_model(trial.pretraining.name).read_bytes()).hexdigest()
         return self.folder / "trials" / f"{trial.task}-{sha256_of([config, before, list(trial.test)])[:12]}.json"
 
     def _configuration(self, trial: Trial, run: str) -> FinetuneConfig:
-        start = "scratch" if trial.pretraining is None else str(self.pretrained(trial.pretraining))
+        start = "scratch"
+        if isinstance(trial.pretraining, Pretraining):
+            start = str(self.pretrained(trial.pretraining))
+        elif isinstance(trial.pretraining, Shipped):
+            start = trial.pretraining.name
         values = {**self._finetuning(trial), "run": run, "start": start, "precision": self._precision()}
         return FinetuneConfig.checked(values)
 
