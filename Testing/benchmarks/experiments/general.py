@@ -63,16 +63,19 @@ def trials(runner: Runner) -> list[Trial]:
     preset, found = runner.preset, []
     fewest = min(preset.counts)
     brief: dict[str, Any] = {"budget": preset.brief_finetuning}
-    for values, counts, draws in (
-        (brief, (fewest,), preset.brief_draws),
-        ({}, (fewest,), preset.draws),
-        (NO_TRAINING, (fewest,), preset.brief_draws),
-        (brief, tuple(c for c in preset.counts if c != fewest), preset.brief_draws),
-    ):
-        for draw, task, count in product(range(draws), preset.sources, counts):
-            for start, pretraining in starts(runner, task).items():
-                if count == fewest or start != "pretrained":
-                    found.append(runner.trial(task, start, count, draw, pretraining=pretraining, **values))
+    blocks: list[tuple[dict[str, Any], int, int, tuple[str, ...]]] = [
+        (brief, fewest, preset.brief_draws, ("general", "scratch")),
+        ({}, fewest, preset.draws, ("general", "scratch")),
+        *((brief, count, preset.brief_draws, ("general", "scratch")) for count in preset.counts if count != fewest),
+        (NO_TRAINING, fewest, preset.brief_draws, ("general", "scratch")),
+        (brief, fewest, preset.brief_draws, ("pretrained",)),
+        ({}, fewest, preset.draws, ("pretrained",)),
+        (NO_TRAINING, fewest, preset.brief_draws, ("pretrained",)),
+    ]
+    for values, count, draws, names in blocks:
+        for draw, task in product(range(draws), preset.sources):
+            of_task = starts(runner, task)
+            found += [runner.trial(task, name, count, draw, pretraining=of_task[name], **values) for name in names]
     return found
 
 
