@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from experiments.data import Data
@@ -36,6 +36,7 @@ from hssl.learning.pretraining import PretrainLearner
 from hssl.learning.start import SCRATCH, Start
 from hssl.learning.training import ReadAhead
 from hssl.models.device import chosen_device, computes_bf16, out_of_memory
+from hssl.models.network import EncoderDecoder
 from hssl.preprocessing.store import build, task_fingerprint
 
 
@@ -120,7 +121,8 @@ def _speeds(data: Data, config: PretrainConfig, spending: Spending) -> list[dict
             )
             learner.module.to(device).train()
             images_at_once = torch.cat(learner.prepared(learner.read(0, 0, 1)).changed)
-            network, row = learner.module.network, {"batch": batch, "patch": list(learner.patch)}
+            network = cast(EncoderDecoder, learner.module.network)
+            row: dict[str, Any] = {"batch": batch, "patch": list(learner.patch)}
             with ReadAhead(learner, Processes(0, 1, device), 0) as batches:
                 losses = {
                     "engine": partial(_loss_of_next, learner, batches),

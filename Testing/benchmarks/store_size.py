@@ -32,7 +32,7 @@ def generate(folder: Path, volumes: int) -> Path:
 
     generator = np.random.default_rng(0)
     grid = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in (SLICES, SIDE, SIDE)), indexing="ij")
-    ball = sum(g**2 for g in grid) < 0.6
+    ball = np.sum([g**2 for g in grid], axis=0) < 0.6
     workspace = folder / "workspace"
     Catalogue.create(workspace, "Generated")
     for task in ("first", "second"):

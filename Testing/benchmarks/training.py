@@ -55,6 +55,7 @@ def config(
 
 def engine(job: str, workspace: Path, batch: int, steps: int, threads: int, precision: str, device: str) -> Callable:
     """The job itself; a round lasts from the end of its first step to the end of its last one."""
+    from hssl.configuration import PretrainConfig
     from hssl.events import Event, Losses, Progress
     from hssl.jobs.finetune import finetune
     from hssl.jobs.pretrain import pretrain
@@ -69,9 +70,11 @@ def engine(job: str, workspace: Path, batch: int, steps: int, threads: int, prec
                 ends.setdefault(event.step, (perf_counter(), sum(os.times()[:2])))
 
         run = f"speed-{os.getpid()}-{next(numbers)}"
-        {"pretrain": pretrain, "finetune": finetune}[job](
-            config(job, workspace, run, 1 + steps, batch, threads, precision, device), watch
-        )
+        given = config(job, workspace, run, 1 + steps, batch, threads, precision, device)
+        if isinstance(given, PretrainConfig):
+            pretrain(given, watch)
+        else:
+            finetune(given, watch)
         first, last = min(ends), max(ends)
         wall, cpu = (b - a for a, b in zip(ends[first], ends[last], strict=True))
         return {"wall": wall / (last - first), "cpu": cpu / (last - first)}
@@ -173,14 +176,14 @@ def monai(job: str, workspace: Path, batch: int, steps: int, threads: int, worke
     from monai import transforms as T
     from monai.data import CacheDataset, DataLoader
 
-    from hssl.learning import distributed as processes
     from hssl.learning.pretexts.pretext import Views
     from hssl.learning.segmentation import Prepared
+    from hssl.models import device as devices
     from hssl.models import network as networks
     from hssl.preprocessing.store import Reader
 
     # What the engine does to be quick is not what a user of MONAI would have.
-    processes.keep_freed_memory = lambda: None
+    devices.keep_freed_memory = lambda: None
     networks.INSTANCE_NORM = "instance"
     made = learner(job, workspace, batch, threads, "cpu")
     usual = made.kinds[0] if job == "finetune" else None
@@ -221,8 +224,8 @@ def monai(job: str, workspace: Path, batch: int, steps: int, threads: int, worke
         return Views(
             clean=(batch_["clean_image"].float(), batch_["clean_other"].float()),
             changed=(batch_["image"].float(), batch_["other"].float()),
-            warps=example.warps, tasks=batch_["task"], volumes=batch_["volume"], positions=example.positions,
-            extents=example.extents, rngs=example.rngs,
+            warps=example.warps, tasks=batch_["task"], volumes=batch_["volume"], axes=example.axes,
+            positions=example.positions, extents=example.extents, rngs=example.rngs,
         )  # fmt: skip
 
     def work() -> Measures:
@@ -260,7 +263,8 @@ def main() -> None:
             sample(workspace, size="demo")
         one = (given.job, workspace, given.batch_size, given.steps, given.threads)
         learner(given.job, workspace, given.batch_size, given.threads, given.device)  # builds the store
-        found, measured = {}, {}
+        found: dict[str, Measures] = {}
+        measured: dict[str, list[Measures]] = {}
         if given.against == "overhead":
             for precision in ("float32", "bfloat16"):
                 sides = {

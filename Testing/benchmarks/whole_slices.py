@@ -26,7 +26,7 @@ from recording import record
 
 import hssl.learning.patches
 import hssl.learning.sampling
-from hssl.configuration import FinetuneConfig
+from hssl.configuration import Budget, FinetuneConfig
 from hssl.events import Event, Message
 from hssl.files import read_json, write_json
 from hssl.imaging.labels import read_label_map
@@ -127,15 +127,18 @@ def _label_of(data: Data, id: str, volume: sitk.Image) -> sitk.Image:
 
 
 @contextmanager
-def recipe(share: float | None = None, larger: tuple[float, ...] | None = None) -> Iterator[None]:
+def recipe(share: float | None = None, larger: Sequence[float] | None = None) -> Iterator[None]:
     """Within it, trainings place another share of windows on a class, and see patches of other sizes."""
     sampling, patches = hssl.learning.sampling, hssl.learning.patches
-    before = sampling.FOREGROUND_SHARE, patches.LARGER
-    sampling.FOREGROUND_SHARE, patches.LARGER = share or before[0], larger or before[1]
+    usual = {(sampling, "FOREGROUND_SHARE"): share, (patches, "LARGER"): larger}
+    before = {(module, name): getattr(module, name) for module, name in usual}
+    for (module, name), value in usual.items():
+        setattr(module, name, value or before[module, name])
     try:
         yield
     finally:
-        sampling.FOREGROUND_SHARE, patches.LARGER = before
+        for (module, name), value in before.items():
+            setattr(module, name, value)
 
 
 def measured(config: FinetuneConfig, catalogue: Catalogue, test: Sequence[str]) -> dict[str, float]:
@@ -198,7 +201,7 @@ def main() -> None:
                 if not path.exists():
                     config = FinetuneConfig(
                         workspace=catalogue.workspace, task=task, cases=cases, exclude=exclude, seed=number, run=name,
-                        budget={"steps": given.steps}, threads=1,
+                        budget=Budget(steps=given.steps), threads=1,
                     )  # fmt: skip
                     with recipe(**VARIANTS[variant]):
                         write_json(path, measured(config, catalogue, test))

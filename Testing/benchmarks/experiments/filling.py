@@ -32,13 +32,14 @@ def filled(
     """
     with tempfile.TemporaryDirectory() as name:
         given, found = Path(name) / "given.npz", Path(name) / "found.npz"
-        lists = {f"slices{n}": np.array(s) for n, s in enumerate(slices)}
-        masks = {f"known{n}": k for n, k in enumerate(known)}
-        np.savez(given, volume=volume, axis=axis, count=len(known), **lists, **masks)
+        arrays = {f"slices{n}": np.array(s) for n, s in enumerate(slices)}
+        arrays |= {f"known{n}": k for n, k in enumerate(known)}
+        arrays |= {"volume": volume, "axis": np.array(axis), "count": np.array(len(known))}
+        np.savez(given, allow_pickle=False, **arrays)
         subprocess.run([sys.executable, __file__, given, found], check=True)
-        with np.load(found) as arrays:
+        with np.load(found) as masks:
             return [
-                {"fill between slices": arrays[f"between{n}"], "grow from seeds": arrays[f"grown{n}"]}
+                {"fill between slices": masks[f"between{n}"], "grow from seeds": masks[f"grown{n}"]}
                 for n in range(len(known))
             ]
 
@@ -104,7 +105,7 @@ def _main(given: str, found: str) -> None:
             known, slices = arrays[f"known{n}"], arrays[f"slices{n}"].tolist()
             masks[f"between{n}"] = _between_slices(known, axis)
             masks[f"grown{n}"] = _from_seeds(volume, known, axis, slices)
-    np.savez(found, **masks)
+    np.savez(found, allow_pickle=False, **masks)
 
 
 if __name__ == "__main__":

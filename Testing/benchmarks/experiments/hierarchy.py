@@ -13,6 +13,7 @@ from sklearn.metrics import balanced_accuracy_score, silhouette_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from hssl.configuration import Level
 from hssl.events import ignore, never
 from hssl.learning.sampling import Sampler
 from hssl.models.description import ModelDescription
@@ -22,7 +23,7 @@ from hssl.preprocessing.store import StoredVolume, build
 
 from .runner import Runner
 
-LEVELS = ("bottleneck", "decoder")
+LEVELS: tuple[Level, ...] = ("bottleneck", "decoder")
 AT_ONCE = 20
 
 
@@ -71,9 +72,9 @@ def _drawn(volumes: list[StoredVolume], each: int, description: ModelDescription
 
 
 @torch.inference_mode()
-def _pooled(network: EncoderDecoder, windows: np.ndarray) -> dict[str, np.ndarray]:
+def _pooled(network: EncoderDecoder, windows: np.ndarray) -> dict[Level, np.ndarray]:
     """Mean and deviation of each channel over a window: behind an instance norm the mean alone says little."""
-    parts: dict[str, list[np.ndarray]] = {level: [] for level in LEVELS}
+    parts: dict[Level, list[np.ndarray]] = {level: [] for level in LEVELS}
     for begin in range(0, len(windows), AT_ONCE):
         features = network.features(torch.from_numpy(windows[begin : begin + AT_ONCE]))
         for level, collected in parts.items():

@@ -59,7 +59,8 @@ def rows_of(data: Data, folder: Path, task: str, draw: int, settings: Settings) 
     in the next round, what of the draft had to be corrected (see `corrections`).
     """
     pool = data.drawn(task, min(settings.pool, len(data.pool(task))), draw)
-    labelled, start, rows = pool[:1], settings.start, []
+    labelled, start = pool[:1], settings.start
+    rows: list[dict[str, Any]] = []
     for number, count in enumerate(COUNTS):
         following = COUNTS[number + 1] - count if number + 1 < len(COUNTS) else 0
         asked = sha256_of([task, draw, pool, labelled, rows[-1]["run"] if rows else "", asdict(settings)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,38 +18,51 @@ from hssl.imaging.volumes import read_volume
 from hssl.interactive.session import InteractiveSession
 from hssl.interactive.slice_priors import Plane
 from hssl.intervals import student
-from hssl.models.description import ModelDescription
+from hssl.models.find import find_model
+from hssl.models.model import Model
 from hssl.models.model_file import load_model
 from hssl.models.network import build_network
 from hssl.preprocessing.normalisation import slice_axis_of
 from HSSLSegmentationLib.scene.annotatedSlices import paintedSlices
 
 from .filling import filled
+from .general import starts
 from .runner import Runner
 
 KS = (3, 5, 7)
 """Numbers of annotated slices of a structure."""
-Model = tuple[ModelDescription, dict[str, torch.Tensor]]
+FEATURES = ("HSSL", "pretrained", "untrained", "trained from scratch", "no features")
+"""Where the features come from, as figures name it."""
 
 
-def models(runner: Runner, task: str) -> dict[str, Model | None]:
+def models(runner: Runner, task: str, names: Collection[str] = FEATURES) -> dict[str, Model | None]:
     """Returns the networks whose features are compared, by the name that figures show.
 
-    "trained from scratch" has learned from labels of the same source, which the others have not.
+    "HSSL" is the start that ships, without this source; "pretrained" has seen all sources without labels; "trained from
+    scratch" has learned from labels of the same source.
     """
-    description, state = load_model(runner.pretrained(runner.main))
-    torch.manual_seed(0)
-    fresh = build_network(description.network, description.out_channels).state_dict()
-    supervised = runner.finetuned(runner.trial(task, "scratch", runner.preset.few, 0))
-    return {
-        "HSSL": (description, state),
-        "untrained": (description, fresh),
-        "trained from scratch": load_model(supervised),
-        "no features": None,
-    }
+
+    def general() -> Model:
+        return load_model(find_model(runner.started(starts(runner, task)["general"])))
+
+    found: dict[str, Model | None] = {}
+    for name in names:
+        if name == "HSSL":
+            found[name] = general()
+        elif name == "pretrained":
+            found[name] = load_model(runner.pretrained(runner.main))
+        elif name == "untrained":
+            description = general().description
+            torch.manual_seed(0)
+            found[name] = Model(description, build_network(description.network, description.out_channels).state_dict())
+        elif name == "trained from scratch":
+            found[name] = load_model(runner.finetuned(runner.trial(task, "scratch", runner.preset.few, 0)))
+        else:
+            found[name] = None
+    return found
 
 
-def rows_of(runner: Runner, task: str, case: str, starts: dict[str, Model | None]) -> list[dict[str, Any]]:
+def rows_of(runner: Runner, task: str, case: str, features: dict[str, Model | None]) -> list[dict[str, Any]]:
     """Returns the Dice of each method, structure, number of slices and way to choose them, of one volume."""
     record = runner.data.catalogue.image(case)
     volume = read_volume(runner.data.catalogue.image_path(record))
@@ -61,7 +74,7 @@ def rows_of(runner: Runner, task: str, case: str, starts: dict[str, Model | None
     rows: list[dict[str, Any]] = []
     for structure in classes:
         truth = labels == structure.value
-        found = _by_learning(volume, truth, axis, starts)
+        found = _by_learning(volume, truth, axis, features)
         rounds = {(k, chosen): slices for _, k, chosen, slices, _, _ in found}
         known = [_on(truth, axis, slices) for slices in rounds.values()]
         filling = filled(array, known, axis, list(rounds.values())) if rounds else []
@@ -79,13 +92,13 @@ def evenly(there: Sequence[int], k: int) -> list[int]:
 
 
 def _by_learning(
-    volume: sitk.Image, truth: np.ndarray, axis: int, starts: dict[str, Model | None]
+    volume: sitk.Image, truth: np.ndarray, axis: int, features: dict[str, Model | None]
 ) -> list[tuple[str, int, str, list[int], float, float | None]]:
     """Method, k, way to choose, slices, Dice and seconds; nothing where k slices are all that the structure has."""
-    there = np.flatnonzero(truth.any(tuple(a for a in range(3) if a != axis)))
+    there = np.flatnonzero(truth.any(tuple(a for a in range(3) if a != axis))).tolist()
     found: list[tuple[str, int, str, list[int], float, float | None]] = []
     for k in (k for k in KS if len(there) > k):
-        for name, model in starts.items():
+        for name, model in features.items():
             slices = evenly(there, k)
             session = InteractiveSession(volume, model)
             dice, seconds, following = _round(session, volume, truth, axis, slices)

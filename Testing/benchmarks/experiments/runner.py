@@ -128,6 +128,12 @@ class Runner:
             pretrain(PretrainConfig.checked({**self._pretraining(pretraining), **more}), _warnings)
         return folder
 
+    def started(self, start: Start) -> str:
+        """Returns what a fine-tuning calls a start, which is trained where it is not there yet."""
+        if isinstance(start, Pretraining):
+            return str(self.pretrained(start))
+        return start.name if start else "scratch"
+
     def spent_on(self, starts: Iterable[Start]) -> list[dict[str, Any]]:
         """Returns what each of the pretrainings among the starts is, with its "minutes", "steps" and last "losses"."""
         found = {self._run_of(p): asdict(p) for p in starts if isinstance(p, Pretraining)}
@@ -232,12 +238,12 @@ class Runner:
         return self.folder / "trials" / f"{trial.task}-{sha256_of([config, before, list(trial.test)])[:12]}.json"
 
     def _configuration(self, trial: Trial, run: str) -> FinetuneConfig:
-        start = "scratch"
-        if isinstance(trial.pretraining, Pretraining):
-            start = str(self.pretrained(trial.pretraining))
-        elif isinstance(trial.pretraining, Shipped):
-            start = trial.pretraining.name
-        values = {**self._finetuning(trial), "run": run, "start": start, "precision": self._precision()}
+        values = {
+            **self._finetuning(trial),
+            "run": run,
+            "start": self.started(trial.pretraining),
+            "precision": self._precision(),
+        }
         return FinetuneConfig.checked(values)
 
     def _measure(self, trial: Trial, run: str) -> dict[str, Any]:
