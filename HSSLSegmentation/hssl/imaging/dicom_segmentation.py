@@ -74,7 +74,7 @@ def write_dicom_segmentation(
 
     stack = series.stack(frame)
     values = sitk.GetArrayViewFromImage(label_map)
-    numbers = np.zeros(values.shape, np.uint8 if len(classes) < 256 else np.uint16)
+    numbers = np.zeros(values.shape, np.uint16)
     for number, one in enumerate(classes, 1):
         numbers[values == one.value] = number
     try:

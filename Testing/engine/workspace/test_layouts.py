@@ -192,7 +192,9 @@ def test_a_sequence_is_chosen_by_a_pattern_and_has_the_case_s_label(tmp_path):
     assert {c.patient for c in both.candidates} == {"BraTS-001", "BraTS-002"}
     touch(tmp_path / "bids", "sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_T2w.nii.gz")
     touch(tmp_path / "bids", "derivatives/m/sub-01/anat/sub-01_dseg.nii.gz")
-    with pytest.raises(InputError, match="each of 2 images"):
+    with pytest.raises(
+        InputError, match=r"each of 2 images: sub-01/anat/sub-01_T1w.nii.gz, sub-01/anat/sub-01_T2w.nii.gz$"
+    ):
         find(tmp_path / "bids")
     chosen = find(tmp_path / "bids", pattern="{id}_T2w.nii.gz")
     assert pairs(chosen, tmp_path / "bids") == {

@@ -156,6 +156,17 @@ def test_a_file_that_broke_keeps_its_place_with_the_problem(catalogue, data):
     assert [i.id for i in catalogue.usable()] == ["c0", "c1", "c2"]
 
 
+def test_a_file_that_was_moved_stays_the_image_that_it_was(catalogue, data):
+    scan(catalogue, find(data).candidates, "t")
+    (data / "images" / "c3.nii.gz").rename(data / "images" / "moved.nii.gz")
+    report = scan(catalogue, find(data).candidates, "t")
+    assert (report.relinked, report.added) == (["c3"], [])
+    assert catalogue.image("c3").image == "../data/images/moved.nii.gz"
+    catalogue.set_task(Task(name="u"))
+    (data / "images" / "moved.nii.gz").rename(data / "images" / "again.nii.gz")
+    assert scan(catalogue, find(data / "images" / "again.nii.gz").candidates, "u").relinked == [], "of another task"
+
+
 def test_another_choice_of_frame_is_another_look(catalogue, data, tmp_path):
     frames = [sitk.GetImageFromArray(np.full((3, 4, 5), s, np.int16)) for s in range(3)]
     path = tmp_path / "four.nii.gz"
