@@ -1,6 +1,8 @@
-"""How many of a thing, in words."""
+"""How many of a thing, in words, and the first of many."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -16,3 +18,14 @@ def counted(number: int, one: str, many: str = "") -> str:
         ('1 image', '0 images', '3 classes are')
     """
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def shortened(names: Iterable[object], most: int, between: str = ", ") -> str:
+    """Returns the first of several names, and "…" where there are more.
+
+    Example:
+        >>> shortened(["liver", "spleen"], 2), shortened([3, 5, 7], 2)
+        ('liver, spleen', '3, 5, …')
+    """
+    every = [str(name) for name in names]
+    return between.join(every[:most] + ["…"] * (len(every) > most))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hssl.names import LONGEST, safe_name
+from hssl.plural import shortened
 from hssl.spread import evenly
 
 
@@ -52,3 +53,11 @@ def test_a_spread_holds_both_ends_at_even_distances(count, most):
     if len(found) > 1:
         steps = [b - a for a, b in zip(found, found[1:], strict=False)]
         assert (found[0], found[-1]) == (0, count - 1) and max(steps) - min(steps) <= 1
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "shown"),
+    [(0, 2, ""), (1, 2, "a0"), (2, 2, "a0; a1"), (3, 2, "a0; a1; …"), (5, 3, "a0; a1; a2; …")],
+)
+def test_of_many_names_the_first_are_shown_and_that_there_are_more(count, most, shown):
+    assert shortened((f"a{n}" for n in range(count)), most, "; ") == shown

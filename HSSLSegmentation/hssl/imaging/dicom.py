@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..errors import InputError, encodable
-from ..plural import counted
+from ..plural import counted, shortened
 from .formats import is_dicom
 from .stacks import MARKS, DicomSlice, Stack, largest, stacks_of
 
@@ -464,7 +464,7 @@ def _series(folder: Path, uid: str, members: list[_File]) -> Series:
         problem = "its slices are tiled into single images (mosaic); convert it first, to NIfTI by dcm2niix for example"
     remarks = []
     if dropped:
-        names = ", ".join(f.name for f in dropped[:3]) + (", …" if len(dropped) > 3 else "")
+        names = shortened((f.name for f in dropped), 3)
         remarks.append(
             f"{counted(len(dropped), 'file is a copy of another', 'files are copies of others')} and left out ({names})"
         )

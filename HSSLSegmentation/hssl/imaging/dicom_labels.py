@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, encodable
-from ..plural import counted
+from ..plural import counted, shortened
 from .contours import Contour, filled
 from .dicom import Kind, flat, header_of, kind_of, text_of
 from .labels import Say, Structure, chosen_structures
@@ -138,7 +138,7 @@ def _filled(structure: Structure, contours: Sequence[Contour], like: sitk.Image,
 
 
 def _listed(structures: Sequence[Structure]) -> str:
-    return ", ".join(s.name for s in structures[:8]) + (", …" if len(structures) > 8 else "")
+    return shortened((s.name for s in structures), 8)
 
 
 def label_map_of(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..plural import counted
+from ..plural import counted, shortened
 
 MARKS = {
     "TemporalPositionIdentifier": "temporal position",
@@ -287,7 +287,7 @@ def unevenness(ordered: Sequence[DicomSlice]) -> str | None:
     usual = float(np.sort(steps)[(len(steps) - 1) // 2])  # a gap among few slices must not shift it
     wide = [i for i, step in enumerate(steps) if step > 1.5 * usual]
     if wide:
-        names = "; ".join(f"between {_name(ordered[i])} and {_name(ordered[i + 1])}" for i in wide[:3])
+        names = shortened((f"between {_name(ordered[i])} and {_name(ordered[i + 1])}" for i in wide), 3, "; ")
         missing = sum(round(float(steps[i]) / usual) - 1 for i in wide)
         return f"{counted(missing, 'slice is', 'slices are')} missing, {names}"
     if np.abs(steps - usual).max() > max(0.05 * usual, 0.02):

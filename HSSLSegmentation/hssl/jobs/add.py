@@ -12,7 +12,7 @@ from ..configuration import AddConfig
 from ..errors import ConfigurationError, InputError
 from ..events import Done, Message, OnEvent, Stop, ignore, never
 from ..imaging.formats import stem_of
-from ..plural import counted
+from ..plural import counted, shortened
 from ..results import AddResult, Doubtful, NamedStructure, Unused
 from ..workspace.candidates import Source, modality_of
 from ..workspace.catalogue import Catalogue, LabelClass, Task
@@ -144,8 +144,8 @@ def _choose(source: Source, config: AddConfig) -> None:
     there = {source.shown(c.image) for c in source.candidates}
     unknown = sorted({*config.leave_out, *config.confirm} - there)
     if unknown:
-        shown = ", ".join(sorted(there)[:5])
-        raise ConfigurationError(f"no image {', '.join(unknown)} in {config.source} (there: {shown}, …)")
+        shown = shortened(sorted(there), 5)
+        raise ConfigurationError(f"no image {', '.join(unknown)} in {config.source} (there: {shown})")
     source.candidates = [c for c in source.candidates if source.shown(c.image) not in config.leave_out]
 
 

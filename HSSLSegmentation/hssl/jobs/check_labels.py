@@ -17,7 +17,7 @@ from ..learning.start import Start
 from ..locks import FolderLock
 from ..models.run_folder import run_path
 from ..models.series import keep, kept_or_new, series_name
-from ..plural import counted
+from ..plural import counted, shortened
 from ..results import Agreement, CheckLabelsResult, DoubtfulLabel, FinetuneResult, Row
 from ..workspace.catalogue import Catalogue
 from ..workspace.seen import labels_seen_by
@@ -200,7 +200,7 @@ def refuse_to_judge_what_was_learned(recipe: FinetuneConfig, catalogue: Catalogu
     if known:
         raise ConfigurationError(
             f"{recipe.start} has learned from labels of {len(known)} of the {len(ids)} images "
-            f"({', '.join(known[:3])}{', …' if len(known) > 3 else ''}), and would not be tested on unknown ones",
+            f"({shortened(known, 3)}), and would not be tested on unknown ones",
             "Start from a pretraining, or from scratch.",
         )
 

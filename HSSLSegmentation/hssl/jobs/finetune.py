@@ -23,7 +23,7 @@ from ..models.find import find_model
 from ..models.model import Model
 from ..models.model_file import load_model
 from ..models.run_folder import BEST, RunFolder
-from ..plural import counted
+from ..plural import counted, shortened
 from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.store import StoredVolume, build, clean, task_fingerprint
 from ..results import FinetuneResult
@@ -252,7 +252,7 @@ def _without_the_unusable(
     lost = [i.id for i in [*cases, *validation] if i.id not in used]
     if not stored.trained:
         raise ConfigurationError(
-            f"none of the {counted(len(cases), 'labelled case')} of task {task.name!r} can be used: {', '.join(lost[:5])}",
+            f"none of the {counted(len(cases), 'labelled case')} of task {task.name!r} can be used: {shortened(lost, 5)}",
             "The reasons are above; check the images and their labels.",
             "check",
         )

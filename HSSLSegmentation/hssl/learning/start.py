@@ -12,7 +12,7 @@ from ..models.description import ModelDescription
 from ..models.find import find_model
 from ..models.model_file import load_model
 from ..models.network import EncoderDecoder, LoadReport, load_matching
-from ..plural import counted
+from ..plural import counted, shortened
 from ..preprocessing.fingerprint import Fingerprint
 from ..workspace.catalogue import Task
 
@@ -64,5 +64,5 @@ def loaded_text(report: LoadReport | None) -> str:
     if report is None:
         return "Starting from scratch"
     skipped = report.skipped
-    anew = f"{counted(len(skipped), 'starts', 'start')} anew ({'; '.join(skipped[:4])})"
+    anew = f"{counted(len(skipped), 'starts', 'start')} anew ({shortened(skipped, 4, '; ')})"
     return f"{counted(len(report.loaded), 'tensor')} loaded, {anew}"

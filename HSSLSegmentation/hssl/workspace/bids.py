@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from ..errors import InputError
-from ..plural import counted
+from ..plural import counted, shortened
 from .pairing import Pairing
 from .places import Place
 
@@ -53,7 +53,7 @@ def pair_bids(places: Sequence[Place], chosen: bool = False) -> Pairing:
         if not fitting:
             result.unused.append((label.path, "is a label without an image of that subject"))
         elif len(fitting) > 1 and not chosen:
-            listing = ", ".join(i.relative for i in fitting[:4])
+            listing = shortened((i.relative for i in fitting), 4)
             pattern = "{id}_" + (_suffixes(fitting[0]) or ["T1w"])[-1] + ".nii.gz"
             raise InputError(
                 label.path,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
+from ..plural import shortened
 from ..results import Unused
 from ..threads import in_threads
 from .catalogue import Catalogue, Image, LabelClass
@@ -285,5 +286,4 @@ def _judge_values(record: Image, classes: set[int], ignored: set[int | None]) ->
 
 
 def _some(values: set[int] | list[int]) -> str:
-    shown = sorted(values)
-    return ", ".join(map(str, shown[:12])) + (", …" if len(shown) > 12 else "")
+    return shortened(sorted(values), 12)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ..plural import shortened
 from ..spread import evenly
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _seen(planes: Sequence[np.ndarray] | np.ndarray) -> Content | None:
         values = sorted(counts)
         commonest = max(values, key=lambda v: counts[v])
         share = counts[commonest] / total
-        shown = ", ".join(f"{v:g}" for v in values[:4]) + (", …" if len(values) > 4 else "")
+        shown = shortened((f"{v:g}" for v in values), 4)
         if len(values) == 2:
             return Content(f"it has two values only, {values[0]:g} and {values[1]:g}", mask=True)
         if values[0] >= -1 and all(v == round(v) for v in values):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..imaging.formats import is_dicom, is_volume, stem_of, suffix_of
-from ..plural import counted
+from ..plural import counted, shortened
 from .catalogue import Catalogue, Image, LabelClass
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _masks(
         values = sitk.GetArrayFromImage(read(file, (), ()))
         several = np.unique(values[values > 0])
         if len(several) > 1:
-            shown = ", ".join(map(str, several[:6].tolist())) + (", …" if len(several) > 6 else "")
+            shown = shortened(several.tolist(), 6)
             raise InputError(path, f"{file.name} is the mask of {structure} and has several values: {shown}")
         return values > 0
 

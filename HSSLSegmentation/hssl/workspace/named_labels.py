@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..imaging.formats import is_dicom, suffix_of
-from ..plural import counted
+from ..plural import counted, shortened
 from .candidates import Candidate, Source
 from .labels import masks_in
 from .listing import listed
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ..imaging.dicom import Contents, Series
     from ..imaging.dicom_labels import Reference
     from ..imaging.labels import Structure
+
+MOST_NAMES = 20
+"""So many structures are named to the user."""
 
 
 def join_dicom_labels(source: Source, structures: Sequence[str] = (), labels: str | Path | None = None) -> None:
@@ -191,15 +194,18 @@ def _tell_names(source: Source, chosen: bool) -> None:
     total = len(labelled) - len(unnamed)
     if names and not chosen:
         taken = "it is taken" if len(names) == 1 else "all of them are taken"
-        source.notes.append(f"the labels name {counted(len(names), 'structure')}, {taken}: {_shortened(names)}")
+        source.notes.append(
+            f"the labels name {counted(len(names), 'structure')}, {taken}: {shortened(names, MOST_NAMES)}"
+        )
         some = [f"{name} ({count[name]} of {total})" for name in names if count[name] < total]
         if some:
-            source.notes.append(f"not every label has all of them; what one lacks counts as absent: {_shortened(some)}")
+            listing = shortened(some, MOST_NAMES)
+            source.notes.append(f"not every label has all of them; what one lacks counts as absent: {listing}")
     joined = sum(len(c.parts) > 1 for c in labelled)
     if joined:
         source.notes.append(f"{counted(joined, 'label is', 'labels are')} joined from files of single structures")
     if names and unnamed:
-        meant = ", ".join(f"{value} as {name}" for value, name in list(source.classes.items())[:5])
+        meant = shortened((f"{value} as {name}" for value, name in source.classes.items()), 5)
         first = source.shown(unnamed[0].label or "")
         source.notes.append(
             f"{counted(len(unnamed), 'label does', 'labels do')} not name their values, such as {first}: "
@@ -306,10 +312,6 @@ def _labels_of_one(
             )
         )
     return []
-
-
-def _shortened(names: Sequence[str]) -> str:
-    return ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
 
 
 def _has_none(structures: Sequence[Structure]) -> str:

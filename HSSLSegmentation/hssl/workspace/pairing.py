@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import InputError
-from ..plural import counted
+from ..plural import counted, shortened
 from .places import Place, folded, role_of, words_of
 from .structure_names import are_structures, structure_of
 
@@ -215,7 +215,7 @@ def _give(result: Pairing, label: Place, images: Sequence[Place], share: bool) -
     if not images:
         return False
     if len(images) > 1 and not share:
-        names = ", ".join(i.relative for i in images[:4]) + (", …" if len(images) > 4 else "")
+        names = shortened((i.relative for i in images), 4)
         raise InputError(
             label.path,
             f"may be the label of each of {counted(len(images), 'image')}: {names}",

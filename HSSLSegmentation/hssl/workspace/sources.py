@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import ConfigurationError, InputError, encodable
 from ..imaging.formats import stem_of
-from ..plural import counted
+from ..plural import counted, shortened
 from .bids import is_bids, pair_bids
 from .candidates import Candidate, Source
 from .datasets import DATASTORES, at_frames, dataset, datastore, descriptions_below, frames_of_cases
@@ -103,7 +103,7 @@ def _described(path: Path, frame: int | None, channel: int | None) -> Source | N
         return datastore(store)
     below = descriptions_below(path)
     if len(below) > 1:
-        names = ", ".join(str(p.parent.relative_to(path)) for p in below[:5]) + (", …" if len(below) > 5 else "")
+        names = shortened((p.parent.relative_to(path) for p in below), 5)
         raise InputError(
             path, f"holds {counted(len(below), 'dataset')}: {names}", "Add them one by one, each as a task."
         )

@@ -124,6 +124,16 @@ def test_a_constant_volume_is_refused(tmp_path):
     assert "constant" in reason(lambda p: check_values(sitk.Image(4, 4, 4, sitk.sitkInt16) + 7, p), tmp_path / "a.nii")
 
 
+@pytest.mark.parametrize("dimensions", [3, 5, 6, 7])
+def test_a_nifti_whose_further_dimensions_are_of_one_is_a_volume(tmp_path, dimensions):
+    path = tmp_path / "a.nii"
+    data = bytearray(plain_nifti(path))
+    struct.pack_into("<h", data, 40, dimensions)
+    struct.pack_into("<4h", data, 48, 1, 1, 1, 1)
+    path.write_bytes(data)
+    assert read_volume(path).GetDimension() == 3
+
+
 @pytest.mark.parametrize(
     ("name", "offset", "values", "expected"),
     [
