@@ -451,6 +451,18 @@ def test_a_sphere_brush_leaves_scribbles_and_no_complete_slices(played):
     assert (labels[5 - k, 1 - j : 4 - j, 1 - i : 4 - i] == 1).all()
 
 
+def test_the_first_stroke_on_a_segment_that_was_just_added_is_told_from_others(bench):
+    other = bench.editor._addSegment("other")
+    settle()
+    bench.editor.mrmlSegmentEditorNode().SetActiveEffectName("Paint")
+    k, j, i = np.ogrid[tuple(slice(0, n) for n in bench.liver.shape)]
+    bench.paint(other, (k - 5) ** 2 + (j - 8) ** 2 + (i - 8) ** 2 <= 4)
+    own = annotations.read(bench.segmentation, other, bench.volume)
+    assert not own.painted and own.scribbles.values.sum() == bench.where(other).sum() > 0
+    found, _known = annotations.annotationOf(bench.segmentation, {other: 1}, bench.volume)
+    assert not found.planes, "what a sphere brush painted is no slice"
+
+
 def test_a_stroke_is_undone_with_what_is_known_of_it(played):
     applied(played)
     stroke(played, (0, 5), on([], played.liver))

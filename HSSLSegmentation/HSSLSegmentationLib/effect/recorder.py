@@ -51,6 +51,7 @@ class PaintingRecorder(VTKObservationMixin):
     def watch(self, segmentationNode, volumeNode) -> None:
         """Watches another segmentation, or none (None); what is there already is left as it is known."""
         if segmentationNode is self._segmentationNode and volumeNode is self._volumeNode:
+            self._rememberNew()
             return
         self.removeObservers()
         self._segmentationNode, self._volumeNode = segmentationNode, volumeNode
@@ -109,6 +110,15 @@ class PaintingRecorder(VTKObservationMixin):
         for segmentId, segment, image in self._present():
             self._layers.setdefault(_key(image), _looked(image))
             self._segments[segmentId] = (image, segment.GetLabelValue(), annotations.revision(segment))
+
+    def _rememberNew(self) -> None:
+        """Segments that were added since are known as they are now, so that the first stroke on them is told as well."""
+        if self._isPending or self._volumeNode is None:
+            return
+        for segmentId, segment, image in self._present():
+            if segmentId not in self._segments:
+                self._layers.setdefault(_key(image), _looked(image))
+                self._segments[segmentId] = (image, segment.GetLabelValue(), annotations.revision(segment))
 
     def _present(self) -> list[tuple[str, Any, Any]]:
         if self._segmentationNode is None:
