@@ -265,6 +265,7 @@ class PredictConfig(Configuration):
         model: a fine-tuning run's folder, or a model file.
         inputs: volume files, DICOM series folders, or folders of volumes.
         output: folder for `<name>.nii.gz` label maps on each source's own grid; none that is read from.
+        compressed: False writes `<name>.nrrd` instead, without compression, which is read several times as fast.
         overwrite: replace files that are there and are no unchanged results of the same work; never an input.
         nan_is_background: voxels that are NaN are background, as they always are where the model's task says so.
         flips: average with the mirrored image, where the model was trained with mirroring.
@@ -281,6 +282,7 @@ class PredictConfig(Configuration):
     model: Path
     inputs: list[Path] = Field(min_length=1)
     output: Path
+    compressed: bool = True
     overwrite: bool = False
     nan_is_background: bool = False
     flips: bool = False

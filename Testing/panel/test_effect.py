@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import qt
 import vtk
-from effect_bench import COMPLETE, answer, dice, learnedFrom, on, workers
+from effect_bench import COMPLETE, answer, commands, dice, learnedFrom, on, workers
 
 import slicer
 from harness.fixtures import settle, waitUntil
@@ -83,6 +83,38 @@ def test_hidden_and_completed_segments_are_protected_and_what_visible_ones_lose_
     node.SetOverwriteMode(node.OverwriteNone)
     settle()
     assert played.options.takesLabel.isHidden()
+
+
+def test_a_volume_that_is_opened_with_another_model_at_once_is_read_from_a_file_of_its_own(played):
+    played.options.startButton.click()
+    settle()
+    process = played.processes[-1]
+    played.options.cancelButton.click()
+    process.say({"event": "done", "command_id": commands(process)[-2]["id"], "stopped": True, "result": {}})
+    played.effect.parameters.choose("none")
+    played.options.startButton.click()
+    settle()
+    first, second = [c for c in commands(process) if c["command"] == "open"]
+    process.say({"event": "done", "command_id": first["id"], "result": {}})
+    assert first["volume"] != second["volume"] and os.path.exists(second["volume"])
+
+
+def test_which_pieces_are_kept_goes_to_the_worker_and_stays_chosen(played):
+    combo = played.options.piecesCombo
+    assert [combo.itemText(n) for n in range(3)] == ["as painted", "the largest only", "all"]
+    for index, expected in ((0, None), (1, True), (2, False)):
+        combo.setCurrentIndex(index)
+        combo.activated.emit(index)
+        played.options.startButton.click()
+        settle()
+        assert commands(played.processes[-1])[-1]["largest_component"] is expected
+        answer(played.processes[-1], played.liver)
+    played.changeTool("Paint")
+    played.changeTool("HSSL")
+    assert combo.currentText == "all"
+    played.options.predictButton.click()
+    settle()
+    assert combo.itemText(0) == "as the model decides" and combo.currentText == "all"
 
 
 def test_masking_keeps_what_is_outside_the_mask(painted):
@@ -250,7 +282,7 @@ def test_an_empty_segment_is_refused_with_what_to_do(bench):
     bench.effect.scriptedEffect.updateGUIFromMRML()
     bench.options.startButton.click()
     assert "Nothing is painted on CT yet" in bench.options.statusLabel.text
-    assert bench.effect.session is None
+    assert not bench.effect.session.busy and bench.options.cancelButton.isHidden()
 
 
 def test_a_worker_that_dies_says_its_last_lines(played):

@@ -14,8 +14,8 @@ from effect_bench import COMPLETE, answer, commands, learnedFrom, on
 import slicer
 from harness import segment_editor
 from harness.fixtures import settle, waitUntil
+from HSSLSegmentationLib import steps
 from HSSLSegmentationLib.effect import session as effectSession
-from HSSLSegmentationLib.effect import steps
 from HSSLSegmentationLib.scene import annotations
 from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
 from HSSLSegmentationLib.scene import volumes as sceneVolumes
@@ -356,7 +356,7 @@ def test_paint_that_is_added_while_a_preview_is_shown_stays_at_apply(played):
 
 def test_a_large_result_is_written_in_steps(played, monkeypatch):
     monkeypatch.setattr(steps, "SECONDS_AT_ONCE", 0.0)
-    monkeypatch.setattr(effectSession, "VOXELS_A_STEP", 1)
+    monkeypatch.setattr(sceneVolumes, "VOXELS_AT_ONCE", 1)
     played.options.startButton.click()
     settle()
     waitUntil(lambda: any(c["command"] == "learn" for c in commands(played.processes[-1])), 30, "the command")
@@ -413,7 +413,7 @@ def test_what_was_painted_survives(played, how, tmp_path):
 
 def test_a_prediction_is_a_draft_that_is_corrected_and_learned_from(played, monkeypatch):
     played.paint("liver", played.liver)
-    annotations.markDraft(played.segmentation, ["liver"], played.volume)
+    steps.atOnce(annotations.markedDraft(played.segmentation, ["liver"], played.volume))
     settle()
     played.options.startButton.click()
     assert "is a draft that nobody has corrected" in played.options.statusLabel.text

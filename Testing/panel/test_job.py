@@ -12,7 +12,7 @@ from harness.fake_process import FakeProcess
 from harness.fixtures import waitUntil
 from hssl.events import PhaseName
 from hssl.workspace.catalogue import FILE_NAME
-from HSSLSegmentationLib import wording
+from HSSLSegmentationLib import steps, wording
 from HSSLSegmentationLib.jobs.engineProcess import Lines
 from HSSLSegmentationLib.jobs.interpreter import Command
 from HSSLSegmentationLib.jobs.job import Job, JobError, runningJobs
@@ -151,12 +151,67 @@ def test_waiting_keeps_the_application_responsive_and_gives_up_when_told_to(proc
 
 def test_a_result_that_cannot_be_taken_over_is_a_failure_with_that_reason(process, tmp_path):
     def takeOver(job):
+        yield
         raise ValueError("The volume was removed.")
 
     job = Job("predict", Command("python", [], {}), tmp_path / "stop", process, whenDone=takeOver).start()
     process.say(DONE)
     process.end(0)
     assert (job.state, job.error) == ("failed", "The volume was removed.")
+
+
+def test_what_comes_before_the_process_and_after_it_is_done_in_steps_and_part_of_the_job(
+    process, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(steps, "SECONDS_AT_ONCE", 0.0)
+    done = []
+
+    def some(name, count=3):
+        for number in range(count):
+            done.append((name, number))
+            yield
+
+    job = Job(
+        "predict", Command("python", [], {}), tmp_path / "stop", process, whenDone=lambda job: some("after"),
+        before=some("before"),
+    ).start()  # fmt: skip
+    assert done == [("before", 0)] and not process.isRunning() and job.isRunning()
+    waitUntil(process.isRunning, 5)
+    assert done == [("before", n) for n in range(3)]
+    process.say({"event": "done", "result": {}})
+    process.end(0)
+    assert done[3:] == [("after", 0)] and job.isRunning()
+    job.stop()
+    waitUntil(lambda: not job.isRunning(), 5)
+    assert (job.state, done[3:]) == ("done", [("after", n) for n in range(3)])
+
+
+@pytest.mark.parametrize("how", ["stop", "endNow"])
+def test_a_job_that_is_ended_before_its_process_has_begun_never_starts_it(process, tmp_path, monkeypatch, how):
+    monkeypatch.setattr(steps, "SECONDS_AT_ONCE", 0.0)
+    closed = []
+
+    def before():
+        try:
+            while True:
+                yield
+        finally:
+            closed.append(True)
+
+    job = Job("predict", Command("python", [], {}), tmp_path / "stop", process, before=before()).start()
+    getattr(job, how)()
+    assert job.state == "stopped" and not runningJobs()
+    waitUntil(lambda: closed, 5)
+    assert process.program == ""
+
+
+def test_what_cannot_be_passed_on_is_a_failure_with_that_reason(process, tmp_path):
+    def before():
+        yield
+        raise ValueError("The disk is full.")
+
+    job = Job("predict", Command("python", [], {}), tmp_path / "stop", process, before=before()).start()
+    assert (job.state, job.error, process.program) == ("failed", "The disk is full.", "")
 
 
 def test_an_observer_that_fails_does_not_take_the_job_with_it(process, job):

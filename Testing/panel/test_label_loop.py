@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import qt
-import SimpleITK as sitk
-from panel_fixtures import configurationOf, fakeRun
+from effect_bench import answer, commands, learnedFrom
+from panel_fixtures import answerPrediction, configurationOf, fakeRun
 
 import slicer
+from harness import segment_editor
+from harness.fake_process import FakeProcess
 from harness.fixtures import settle
 from hssl.workspace.catalogue import Catalogue
 from hssl.workspace.review import status_of
 from HSSLSegmentationLib import choices
+from HSSLSegmentationLib.effect import registration as effectRegistration
+from HSSLSegmentationLib.effect.controller import EffectController
 from HSSLSegmentationLib.panel import catalogueModel
 from HSSLSegmentationLib.refusal import Refusal
 from HSSLSegmentationLib.scene import labelling
@@ -50,17 +54,42 @@ def draw(panel, id) -> None:
     settle()
 
 
-def answer(process) -> None:
-    configuration = configurationOf(process)
-    output = Path(configuration["output"])
-    output.mkdir()
-    image = sitk.ReadImage(configuration["inputs"][0])
-    sitk.WriteImage(sitk.Cast(image * 0 + 1, sitk.sitkUInt8), str(output / "l.nii.gz"))
-    process.say(
-        {"event": "done", "result": {"outputs": [{"input": "x", "label_map": str(output / "l.nii.gz")}], "failed": []}}
-    )
-    process.end(0)
+@pytest.fixture
+def workers(panel, monkeypatch) -> list[FakeProcess]:
+    """The processes of the effect's worker; none of them is real."""
+    made: list[FakeProcess] = []
+
+    def make() -> FakeProcess:
+        made.append(FakeProcess())
+        return made[-1]
+
+    monkeypatch.setattr(EffectController, "makeProcess", staticmethod(make))
+    effectRegistration.register()
+    yield made
+    editor = slicer.util.getModuleWidget("SegmentEditor").editor
+    editor.setActiveEffect(None)
     settle()
+    editor.effectByName("HSSL").cleanup()
+    segment_editor._registered.clear()
+    for process in made:
+        process.end(0)
+
+
+@pytest.fixture
+def drafted(panel, loop, workers, workspace, waiting):
+    """The next scan is open with a draft of its first structure, everywhere; yields its segmentation."""
+    fakeRun(workspace, "tuned", {"validation_dice": 0.8}, task=TASK, start="scratch")
+    panel.forget()
+    loop.ui.nextButton.click()
+    settle()
+    answer(workers[-1], np.ones(slicer.util.arrayFromVolume(scenePictures.shown(panel.catalogue, waiting[0])).shape))
+    return node(panel, waiting[0])
+
+
+def preview():
+    return next(
+        (n for n in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if n.GetName() == "HSSL preview"), None
+    )
 
 
 def status(workspace, id) -> str:
@@ -92,29 +121,85 @@ def _segments(segmentationNode):
     return [segmentation.GetSegment(i) for i in segmentation.GetSegmentIDs()]
 
 
-def test_with_a_model_the_scan_comes_with_a_draft_that_can_be_discarded(panel, loop, processes, workspace, waiting):
-    run = fakeRun(workspace, "tuned", {"validation_dice": 0.8}, task=TASK, start="scratch")
-    panel.forget()
-    loop.ui.nextButton.click()
-    assert configurationOf(processes[-1])["model"] == str(run)
-    answer(processes[-1])
-    assert "This is a draft" in loop.ui.loopLabel.text and status(workspace, waiting[0]) == "draft"
-    segmentation = node(panel, waiting[0])
-    assert not labelling.isEmpty(segmentation) and not loop.ui.discardButton.isHidden()
-    loop.ui.discardButton.click()
-    assert labelling.isEmpty(segmentation)
+def test_with_a_model_the_scan_comes_with_a_draft_as_a_preview_to_be_accepted(
+    panel, loop, drafted, workers, workspace, waiting
+):
+    predict = commands(workers[-1])[-1]
+    assert (predict["command"], Path(predict["model"]).name) == ("predict", "tuned")
+    assert preview() is not None and labelling.isEmpty(drafted)
+    assert "This is a draft" in loop.ui.loopLabel.text and status(workspace, waiting[0]) == "no label"
+    assert not loop.ui.keepNextButton.enabled and "Apply or discard the draft first" in loop.ui.keepNextButton.toolTip
+    effect().options.applyButton.click()
+    settle()
+    assert preview() is None and not labelling.isEmpty(drafted)
+    assert status(workspace, waiting[0]) == "draft" and loop.ui.discardButton.isHidden()
+    loop.ui.keepNextButton.click()
+    settle()
+    assert status(workspace, waiting[0]) == "labelled" and loop.current == waiting[1]
 
 
-def test_what_was_drawn_while_the_draft_was_made_stays(panel, loop, processes, workspace, waiting):
+@pytest.mark.parametrize("where", ["effect", "panel"])
+def test_a_draft_that_is_discarded_leaves_nothing(panel, loop, drafted, workspace, waiting, where):
+    assert not loop.ui.discardButton.isHidden()
+    (effect().options if where == "effect" else loop.ui).discardButton.click()
+    settle()
+    assert preview() is None and labelling.isEmpty(drafted)
+    assert status(workspace, waiting[0]) == "no label" and loop.ui.discardButton.isHidden()
+    assert "Apply or discard" not in loop.ui.keepNextButton.toolTip
+
+
+def test_what_is_painted_on_a_draft_is_a_correction_that_is_learned_from(panel, loop, drafted, workers, waiting):
+    editor = slicer.util.getModuleWidget("SegmentEditor").editor
+    controller = effect()
+    editor.mrmlSegmentEditorNode().SetActiveEffectName("Paint")  # which the stand-in lacks
+    controller.scriptedEffect.deactivate()
+    settle()
+    assert preview() is None and not labelling.isEmpty(drafted), "only what is in the segments can be erased"
+    volume = scenePictures.shown(panel.catalogue, waiting[0])
+    first = drafted.GetSegmentation().GetNthSegmentID(0)
+    inside = slicer.util.arrayFromSegmentBinaryLabelmap(drafted, first, volume).copy()
+    inside[3, 4:9] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(inside, drafted, first, volume)
+    settle()
+    editor.mrmlSegmentEditorNode().SetActiveEffectName("HSSL")
+    controller.options.learnButton.click()
+    controller.options.startButton.click()
+    settle()
+    assert [plane[:2] for plane in learnedFrom(workers[-1])] == [[0, 3]]
+
+
+def test_a_draft_that_cannot_be_made_says_why_and_the_next_scan_ends_one(panel, loop, workers, workspace, waiting):
     fakeRun(workspace, "tuned", {"validation_dice": 0.8}, task=TASK, start="scratch")
     panel.forget()
     loop.ui.nextButton.click()
+    settle()
+    open_, predict = commands(workers[-1])[-2:]
+    workers[-1].say({"event": "done", "command_id": open_["id"], "result": {}})
+    workers[-1].say({"event": "failed", "command_id": predict["id"], "kind": "ModelFileError", "message": "is damaged"})
+    settle()
+    assert "There is no draft: is damaged" in loop.ui.loopLabel.text
+    loop.ui.nextButton.click()
+    settle()
+    assert loop.current == waiting[1] and commands(workers[-1])[-1]["command"] == "predict"
+    first = node(panel, waiting[1])
+    loop.ui.nextButton.click()
+    settle()
+    assert labelling.isEmpty(first) and status(workspace, waiting[1]) == "no label"
+
+
+def effect() -> EffectController:
+    return slicer.util.getModuleWidget("SegmentEditor").editor.effectByName("HSSL").self().controller
+
+
+def test_what_was_drawn_while_a_script_had_a_draft_made_stays(panel, loop, processes, workspace, waiting):
+    fakeRun(workspace, "tuned", {"validation_dice": 0.8}, task=TASK, start="scratch")
+    job = panel.logic.draft(workspace, waiting[0], waitForCompletion=False)
     draw(panel, waiting[0])
     segmentation, volume = node(panel, waiting[0]), scenePictures.shown(panel.catalogue, waiting[0])
     first = segmentation.GetSegmentation().GetNthSegmentID(0)
     before = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, first, volume).copy()
-    answer(processes[-1])
-    assert "You have drawn meanwhile" in loop.ui.loopLabel.text
+    answerPrediction(processes[-1])
+    assert job.state == "failed" and "You have drawn meanwhile" in job.error
     assert np.array_equal(slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, first, volume), before)
 
 
@@ -191,8 +276,9 @@ def test_the_same_by_script(panel, processes, workspace, waiting):
         logic.draft(workspace, waiting[0])
     fakeRun(workspace, "tuned", {"validation_dice": 0.8}, task=TASK, start="scratch")
     job = logic.draft(workspace, waiting[0], waitForCompletion=False)
-    answer(processes[-1])
+    answerPrediction(processes[-1])
     assert job.state == "done", job.error
+    assert not labelling.isEmpty(job.segmentationNode) and status(workspace, waiting[0]) == "draft"
     logic.setLabel(workspace, waiting[0], job.volumeNode, job.segmentationNode)
     logic.review(workspace, [waiting[0]], "approved")
     assert status(workspace, waiting[0]) == "approved" and logic.nextCase(workspace, TASK) == waiting[1]

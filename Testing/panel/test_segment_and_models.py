@@ -108,7 +108,7 @@ def test_what_was_drawn_by_hand_during_the_job_stays(ready, processes):
     assert np.array_equal(after > 0, drawn > 0)
 
 
-def test_a_full_disk_is_told_and_no_job_starts(ready, processes, caplog):
+def test_a_full_disk_is_told_and_no_process_starts(ready, processes):
     """A limit on the size of files stands in for a disk that is full: the scan cannot be handed over."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (16_000, before[1]))
@@ -116,10 +116,10 @@ def test_a_full_disk_is_told_and_no_job_starts(ready, processes, caplog):
         ready.segment.ui.startButton.click()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert not processes and ready.job is None
-    assert "volume.nrrd: cannot be written (" in caplog.text
+    assert ready.job.state == "failed" and not processes[0].program
+    assert "volume.nrrd: cannot be written (" in ready.segment.jobView.ui.statusLabel.text
     ready.segment.ui.startButton.click()
-    assert len(processes) == 1
+    assert processes[1].isRunning()
 
 
 def test_a_deleted_volume_is_told_and_nothing_is_made(ready, processes):

@@ -12,13 +12,18 @@ from scipy.spatial.transform import Rotation
 import slicer
 from HSSLSegmentationLib.scene import volumes as sceneVolumes
 from HSSLSegmentationLib.scene.volumes import SceneVolumeError
+from HSSLSegmentationLib.steps import atOnce
 
 
 def rasOfVoxel(path, index) -> np.ndarray:
     return np.array(sitk.ReadImage(str(path)).TransformContinuousIndexToPhysicalPoint(index)) * [-1, -1, 1]
 
 
-WAYS = pytest.mark.parametrize("write", [sceneVolumes.writeVolume, sceneVolumes.passOn])
+def passOn(node, path) -> None:
+    atOnce(sceneVolumes.passedOn(node, path))
+
+
+WAYS = pytest.mark.parametrize("write", [sceneVolumes.writeVolume, passOn])
 
 
 @WAYS
@@ -37,9 +42,24 @@ def test_every_voxel_of_the_file_lies_where_it_lies_in_the_scene(tmp_path, seed,
 def test_voxels_of_every_type_are_passed_on_as_they_are(tmp_path, type):
     values = np.random.default_rng(0).normal(60, 20, SHAPE).astype(type)
     node = volumeWith(orientation(2, True), values=values)
-    sceneVolumes.passOn(node, tmp_path / "a.nrrd")
+    passOn(node, tmp_path / "a.nrrd")
     found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "a.nrrd")))
     assert found.dtype == slicer.util.arrayFromVolume(node).dtype and np.array_equal(found, values)
+
+
+@pytest.mark.parametrize("type", ["uint8", "int16", "float32"])
+def test_a_raw_file_is_mapped_and_a_compressed_one_read_and_both_are_the_same(tmp_path, type):
+    values = np.random.default_rng(0).normal(60, 20, SHAPE).astype(type)
+    node = volumeWith(orientation(2, True), values=values)
+    passOn(node, tmp_path / "raw.nrrd")
+    sceneVolumes.writeArray(values, sceneVolumes.worldMatrix(node), tmp_path / "own.nrrd", compress=False)
+    sceneVolumes.writeArray(values, sceneVolumes.worldMatrix(node), tmp_path / "small.nrrd", compress=True)
+    for name, isMapped in (("raw", True), ("own", True), ("small", False)):
+        found = sceneVolumes.readArray(tmp_path / f"{name}.nrrd", node)
+        assert isinstance(found, np.memmap) == isMapped and np.array_equal(found, values)
+    (tmp_path / "raw.nrrd").write_bytes((tmp_path / "raw.nrrd").read_bytes()[:-1])
+    with pytest.raises(SceneVolumeError, match="raw.nrrd cannot be read"):
+        sceneVolumes.readArray(tmp_path / "raw.nrrd", node)
 
 
 @WAYS
@@ -132,7 +152,7 @@ def test_the_uncertainty_lies_over_the_image_and_moves_with_it(tmp_path):
     node.SetAndObserveTransformNodeID(linearTransform(np.diag([1.0, -1, 1, 1])).GetID())
     values = np.linspace(0, 1, np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
     sceneVolumes.writeArray(values, sceneVolumes.worldMatrix(node), tmp_path / "u.nrrd", compress=False)
-    overlay = sceneVolumes.addOverlay(tmp_path / "u.nrrd", node, "doubt")
+    overlay = atOnce(sceneVolumes.addedOverlay(tmp_path / "u.nrrd", node, "doubt"))
     assert np.allclose(sceneVolumes.worldMatrix(overlay), sceneVolumes.worldMatrix(node))
     assert np.allclose(slicer.util.arrayFromVolume(overlay), values)
     assert overlay.GetDisplayNode().GetApplyThreshold()

@@ -20,6 +20,7 @@ from ..scene import slices as sceneSlices
 from ..scene.volumes import SceneVolumeError
 from . import display, worker
 from . import models as effectModels
+from .draft import Draft
 from .editorWatch import EditorWatch
 from .options import EffectOptions
 from .parameters import LEARN, EffectParameters
@@ -37,7 +38,8 @@ LIVE_DELAY_MS = 700
 class EffectController:
     """The effect of one editor. The preview lives while this effect or another editing tool is active, so that
     corrections can be painted between rounds; it ends with the tool "None", another volume or another segmentation, a
-    closed scene, and when the Segment Editor is left. The worker stays for the next volume.
+    closed scene, and when the Segment Editor is left. The worker stays for the next volume. A prediction is a draft that
+    is corrected by painting on it: with another tool it is applied.
 
     Slicer calls back in the middle of its own changes of the scene, when no node may be removed: whatever follows from an
     event is done in the next turn of the event loop (`_later`).
@@ -71,6 +73,7 @@ class EffectController:
         self._problem = self._done = ""
         self._began = 0.0
         self._shownProposal = None
+        self._draft: Draft | None = None
 
     # What Slicer asks --------------------------------------------------------------------------------------------
 
@@ -87,6 +90,7 @@ class EffectController:
         options.alignButton.connect("clicked(bool)", self.onAlign)
         options.learnButton.connect("toggled(bool)", self.onMode)
         options.modelCombo.connect("activated(int)", self.onModel)
+        options.piecesCombo.connect("activated(int)", self.onOption)
         options.completeButton.connect("clicked(bool)", self.onComplete)
         options.scribblesCheck.connect("toggled(bool)", self.onOption)
         options.liveCheck.connect("toggled(bool)", self.onOption)
@@ -114,11 +118,29 @@ class EffectController:
 
     def deactivate(self):
         # Which tool comes next is known only afterwards: with another one, corrections are being painted.
-        self._later(self._endUnlessEditing)
+        self._later(self._goOnWithAnotherTool)
 
     def sourceVolumeChanged(self):
         self._useNode()
         self.followLater()
+
+    def startDraft(self, model: str, onChange: Callable[[], None]) -> Draft:
+        """Predicts the editor's volume; the preview is a draft of its label, to be applied, corrected or discarded.
+
+        The effect is the active tool of an editor that has a volume and a segmentation.
+
+        Args:
+            model: a run's folder or a model file.
+            onChange: called when something else has become of the draft.
+        """
+        self._useNode()
+        self._follow()
+        self._draft = draft = Draft(onChange, self.onDiscard)
+        self.parameters.predictWith(model)
+        self._try(self._start)
+        if self._problem:
+            draft.become("failed", self._problem)
+        return draft
 
     def followLater(self):
         """Brings everything to what the editor and the scene are then."""
@@ -280,10 +302,15 @@ class EffectController:
         self._try(self._apply)
 
     def onDiscard(self):
-        if self.session is not None:
-            self.session.discard()
+        session = self.session
+        if session is not None and session.busy and session.phase == "apply":
+            return  # it is being written already
+        if session is not None:
+            session.cancel()
+            session.discard()
         self._removePreview()
         self._done = ""
+        self._tellDraft("discarded")
         self.show()
 
     def _try(self, action: Callable[[], None]):
@@ -313,9 +340,11 @@ class EffectController:
     def _start(self):
         def start(session):
             if self.parameters.mode() == LEARN:
-                session.learn(self.parameters.model(), self.parameters.scribblesOnly())
+                session.learn(
+                    self.parameters.model(), self.parameters.scribblesOnly(), self.parameters.largestComponent()
+                )
             else:
-                session.predict(self.parameters.model())
+                session.predict(self.parameters.model(), self.parameters.largestComponent())
 
         self._record()
         self._recorder.flush()
@@ -329,7 +358,11 @@ class EffectController:
         if self.session is None:
             worker.use(self)
             self.session = EffectSession(
-                self._watch.volume(), self._watch.segmentation(), self.makeProcess, self._sessionChanged
+                self._watch.volume(),
+                self._watch.segmentation(),
+                self.makeProcess,
+                self._sessionChanged,
+                self._recorder.describing,
             )
         try:
             action(self.session)
@@ -350,8 +383,9 @@ class EffectController:
             self._problem = ""
             self._done = display.summary(proposal, session, time.monotonic() - self._began)
             self._later(self._showPreview)
-        elif session.notice and not session.busy and self.preview is None:
-            self._done = session.notice
+        elif not session.busy and self.preview is None and proposal is None:
+            self._done = session.notice or self._done
+            self._tellDraft("failed" if session.problem else "discarded", session.problem)
         self.show()
         if self._isLiveDue and not session.busy:
             self._liveTimer.start()
@@ -381,7 +415,12 @@ class EffectController:
             pass  # what was written is no painting
         self._shownProposal = None
         self._done = _("Applied. Ctrl+Z takes it back; what you correct now is learned from in the next round.")
+        self._tellDraft("applied")
         self._later(self._removePreview)
+
+    def _tellDraft(self, state, reason: str = ""):
+        if self._draft is not None:
+            self._draft.become(state, reason)
 
     def _protected(self) -> list[str]:
         return protectedSegments(self._watch.node) if self.parameters.isProtecting() else []
@@ -393,8 +432,23 @@ class EffectController:
         session, self.session = self.session, None
         if session is not None:
             session.end()
+            self._tellDraft("discarded")
         self._isLiveDue = False
         self._removePreview()
+
+    def _goOnWithAnotherTool(self):
+        self._record()
+        self._endUnlessEditing()
+        self._endIfStale()
+        session = self.session
+        if session is None or session.busy or self._watch.toolName() == NAME:
+            return
+        if session.proposal is None or not session.proposal.isPrediction:
+            return
+        # Only what is in the segments can be erased or painted on. What would take something away is asked for.
+        if self.preview is not None and not whatApplyTakes(self._watch.node, session, self._protected()):
+            self._try(self._apply)
+            slicer.util.showStatusMessage(_("The prediction was applied, to be corrected. Ctrl+Z takes it back."), 8000)
 
     def _endUnlessEditing(self):
         if not self._watch.toolName():
@@ -419,7 +473,9 @@ class EffectController:
         node, volumeNode = self._watch.segmentation(), self._watch.volume()
         reason = self._reasonNotToStart()
         display.showChoices(options, self.parameters, volumeNode, session, reason)
-        if self.parameters.mode() == LEARN:
+        isApplying = session is not None and session.busy and session.phase == "apply"
+        # What is half written is neither painted nor a draft yet.
+        if self.parameters.mode() == LEARN and not isApplying:
             self._slices.show(None if reason else node, volumeNode, self.parameters.scribblesOnly())
         display.showProgress(options, self.parameters, session, reason, self._problem, self._done)
         hasPreview = self.preview is not None and session is not None and session.proposal is not None
@@ -443,6 +499,7 @@ class EffectController:
             self.preview = PreviewNode(session.proposal, session.volumeNode, self.parameters.opacity(), in3D)
         self.preview.setShown(self.options.shownCheck.checked)
         self._addShortcut()
+        self._tellDraft("shown")
         self.show()
 
     def _removePreview(self):

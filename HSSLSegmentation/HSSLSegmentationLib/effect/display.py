@@ -12,7 +12,7 @@ from ..scene import slices as sceneSlices
 from ..scene import volumes as sceneVolumes
 from ..scene.volumes import SceneVolumeError
 from . import models as effectModels
-from .parameters import LEARN, PREDICT, EffectParameters
+from .parameters import ALL, AUTO, LARGEST, LEARN, PREDICT, EffectParameters
 from .previewNode import Proposal
 
 MANY_SLICES = 40
@@ -49,6 +49,17 @@ def showChoices(options, parameters: EffectParameters, volumeNode, session, reas
     options.modelLabel.text = _("Start from:") if learning else _("Model:")
     choices.fill(options.modelCombo, parameters.models(), parameters.model())
     options.modelCombo.enabled = not busy
+    decides = _("as painted") if learning else _("as the model decides")
+    pieces = [(AUTO, decides), (LARGEST, _("the largest only")), (ALL, _("all"))]
+    choices.fill(options.piecesCombo, pieces, parameters.pieces())
+    options.piecesCombo.toolTip = (
+        _("Removes stray islands. As painted: of those structures that are one piece on the slices that you paint.")
+        if learning
+        else _(
+            "Removes stray islands. As the model decides: of those structures that are one piece in the labels that it "
+            "learned from."
+        )
+    )
     layoutManager = slicer.app.layoutManager()  # None in an application without a main window
     views = [] if layoutManager is None else [(name, name) for name in layoutManager.sliceViewNames()]
     choices.fill(options.viewCombo, views, choices.value(options.viewCombo) or "Red")
@@ -100,7 +111,10 @@ def hint(parameters: EffectParameters, session, hasPreview: bool, reason: str) -
             "again; or apply it and correct it."
         )
     if hasPreview:
-        return _("<b>Next:</b> look at the preview, then apply or discard it.")
+        return _(
+            "<b>Next:</b> look at the preview, then apply or discard it. Choose Paint or Erase to correct it: it is applied "
+            "then."
+        )
     if reason:
         return _("<b>Next:</b> {reason}").format(reason=html.escape(reason))
     if parameters.mode() == LEARN:

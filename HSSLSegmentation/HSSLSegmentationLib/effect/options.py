@@ -52,6 +52,10 @@ class EffectOptions:
         self.modelCombo.setMinimumContentsLength(12)
         self.modelLabel = qt.QLabel()
         form.addRow(self.modelLabel, self.modelCombo)
+        self.piecesCombo = qt.QComboBox()
+        self.piecesCombo.setSizeAdjustPolicy(qt.QComboBox.AdjustToMinimumContentsLengthWithIcon)
+        self.piecesCombo.setMinimumContentsLength(8)
+        form.addRow(_("Pieces to keep:"), self.piecesCombo)
 
     def _learning(self):
         """The widgets for what is painted; without them a prediction is made."""

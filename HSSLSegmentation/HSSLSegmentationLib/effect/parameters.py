@@ -1,8 +1,11 @@
 """What a Segment Editor's node keeps of the effect: learning or prediction, the models, and how a result is shown."""
 
+from .. import choices
 from . import models as effectModels
 
 LEARN, PREDICT = "learn", "predict"
+AUTO, LARGEST, ALL = "auto", "largest", "all"
+"""Which pieces of a structure are kept: those that slices or model tell, the largest one, or all."""
 NOT_CHOSEN = "?"
 
 
@@ -25,6 +28,7 @@ class EffectParameters:
         effect.setParameterDefault("PredictModel", NOT_CHOSEN)
         effect.setParameterDefault("ScribblesOnly", 0)
         effect.setParameterDefault("Live", 0)
+        effect.setParameterDefault("Pieces", AUTO)
         effect.setParameterDefault("Protect", 1)
         effect.setParameterDefault("Opacity", 0.5)
 
@@ -34,6 +38,7 @@ class EffectParameters:
         effect.setParameter("Mode", LEARN if options.learnButton.checked else PREDICT)
         effect.setParameter("ScribblesOnly", int(options.scribblesCheck.checked))
         effect.setParameter("Live", int(options.liveCheck.checked))
+        effect.setParameter("Pieces", choices.value(options.piecesCombo))
         effect.setParameter("Protect", int(options.protectCheck.checked))
         effect.setParameter("Opacity", float(options.opacitySlider.value))
 
@@ -45,6 +50,13 @@ class EffectParameters:
 
     def isLive(self) -> bool:
         return self.mode() == LEARN and bool(self._effect.integerParameter("Live"))
+
+    def pieces(self) -> str:
+        return self._effect.parameter("Pieces")
+
+    def largestComponent(self) -> bool | None:
+        """Returns what `pieces` is for the engine."""
+        return {LARGEST: True, ALL: False}.get(self.pieces())
 
     def isProtecting(self) -> bool:
         return bool(self._effect.integerParameter("Protect"))
@@ -70,6 +82,11 @@ class EffectParameters:
         chosen = self._effect.parameter(self._modelParameter())
         first = self.models()[0][0]
         return chosen if chosen != NOT_CHOSEN else first if first != effectModels.OTHER_FILE else ""
+
+    def predictWith(self, model: str) -> None:
+        """Chooses prediction, and its model."""
+        self._effect.setParameter("Mode", PREDICT)
+        self.choose(model)
 
     def choose(self, model: str) -> None:
         """Keeps a model for the mode."""

@@ -19,12 +19,14 @@ class Proposal:
         classes: what its values mean.
         segmentIds: the segment that each class goes into, "" for a new one.
         place: the most doubtful voxel (k, j, i), None where nothing is in doubt.
+        isPrediction: whether a model has found it, without having learned from what is painted.
     """
 
     labels: Part
     classes: list[SegmentClass]
     segmentIds: list[str]
     place: tuple[int, int, int] | None
+    isPrediction: bool = False
 
 
 class PreviewNode:

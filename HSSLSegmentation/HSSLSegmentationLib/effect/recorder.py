@@ -135,29 +135,41 @@ class PaintingRecorder(VTKObservationMixin):
 
     def _record(self) -> bool:
         painted = False
-        differences: dict[str, tuple[Part, Part] | None] = {}
+        differences: dict[tuple[str, str], tuple[Part, Part] | None] = {}
         layers, segments = {}, {}
-        for segmentId, segment, image in self._present():
-            key, value = _key(image), segment.GetLabelValue()
-            revision = annotations.revision(segment)
+        present = self._present()
+        for segmentId, segment, image in present:
+            value, revision = segment.GetLabelValue(), annotations.revision(segment)
             before = self._segments.get(segmentId)
             # An undone step brings its tags back with it.
             if before is not None and before[2] == revision:
-                old = self._layers[_key(before[0])]
-                pair = f"{_key(before[0])} {key}"
+                old, pair = self._layers[_key(before[0])], (_key(before[0]), _key(image))
                 if pair not in differences:
-                    differences[pair] = None if _isUnchanged(old, image) else _difference(old.part, _looked(image).part)
+                    differences[pair] = None if _isUnchanged(old, image) else _difference(old.part, _held(image))
                 found = differences[pair]
                 if found is not None:
                     was, now = found[0].values == before[1], found[1].values == value
                     if (was ^ now).any():
                         painted |= self._recordSegment(segmentId, segment, image, found[1].start, was, now)
             segments[segmentId] = (image, value, annotations.revision(segment))
+        for _segmentId, _segment, image in present:
+            key = _key(image)
             if key not in layers:
-                known = self._layers.get(key)
-                layers[key] = known if known is not None and _isUnchanged(known, image) else _looked(image)
+                layers[key] = self._lookedAgain(image, differences)
         self._layers, self._segments = layers, segments
         return painted
+
+    def _lookedAgain(self, image, differences: dict[tuple[str, str], tuple[Part, Part] | None]) -> _Layer:
+        """What a label map holds now; where it is known in what it differs from before, only that is read."""
+        key = _key(image)
+        known = self._layers.get(key)
+        if known is None or (key, key) not in differences or known.part.slices != _held(image).slices:
+            return known if known is not None and _isUnchanged(known, image) else _looked(image)
+        found = differences[key, key]
+        if found is not None:
+            k, j, i = (slice(a.start - b, a.stop - b) for a, b in zip(found[1].slices, known.part.start, strict=True))
+            known.part.values[k, j, i] = found[1].values
+        return _Layer(image, image.GetMTime(), known.part)
 
     def _recordSegment(self, segmentId, segment, image, start, was: numpy.ndarray, now: numpy.ndarray) -> bool:
         node, volumeNode = self._segmentationNode, self._volumeNode
@@ -183,14 +195,12 @@ class PaintingRecorder(VTKObservationMixin):
             annotations.addPainted(node, segmentId, volumeNode, plane)
             return True
         if self._tool in STROKES:
-            own = annotations.read(node, segmentId, volumeNode)
-            union = _joined(own.scribbles, changed)
-            annotations.write(node, segmentId, volumeNode, replace(own, scribbles=union))
+            annotations.addScribbles(node, segmentId, volumeNode, changed)
             return True
         if annotations.hasDraft(segment):
             # A tool that works on the whole segment, such as Smoothing: nobody has painted what it changed.
             own = annotations.read(node, segmentId, volumeNode)
-            draft = _joined(own.draft, onGrid(now & ~was))
+            draft = sceneSegmentations.joined(own.draft, onGrid(now & ~was))
             present = sceneSegmentations.segmentPart(node, segmentId, volumeNode)
             kept = sceneSegmentations.cropped(draft.values & present.within(draft.slices), draft.start)
             annotations.write(node, segmentId, volumeNode, replace(own, draft=kept))
@@ -211,14 +221,20 @@ def _key(image) -> str:
     return image.GetAddressAsString("vtkObject")
 
 
-def _looked(image) -> _Layer:
+def _held(image) -> Part:
+    """What a label map holds, as it lies in Slicer's memory."""
     extent = numpy.array(image.GetExtent()).reshape(3, 2)
     scalars = image.GetPointData().GetScalars()
     if scalars is None or (extent[:, 1] < extent[:, 0]).any():
-        return _Layer(image, image.GetMTime(), Part((0, 0, 0), numpy.zeros((0, 0, 0), numpy.uint8)))
+        return Part((0, 0, 0), numpy.zeros((0, 0, 0), numpy.uint8))
     values = numpy_support.vtk_to_numpy(scalars).reshape((extent[:, 1] - extent[:, 0] + 1)[::-1])
     k, j, i = (int(n) for n in extent[::-1, 0])
-    return _Layer(image, image.GetMTime(), Part((k, j, i), values.copy()))
+    return Part((k, j, i), values)
+
+
+def _looked(image) -> _Layer:
+    part = _held(image)
+    return _Layer(image, image.GetMTime(), Part(part.start, part.values.copy()))
 
 
 def _isUnchanged(layer: _Layer, image) -> bool:
@@ -226,19 +242,14 @@ def _isUnchanged(layer: _Layer, image) -> bool:
 
 
 def _difference(before: Part, now: Part) -> tuple[Part, Part] | None:
-    """The smallest box in which two label maps differ, of both; None where they are equal."""
-    box = sceneSegmentations.around([before, now])
-    if before.slices == now.slices:
-        was, present = before.values, now.values
-    else:
-        was, present = before.within(box), now.within(box)
-    found = sceneSegmentations.cropped(was != present, (box[0].start, box[1].start, box[2].start))
-    if not found.values.size:
+    """The smallest box in which two label maps differ, of both, as copies; None where they are equal."""
+    found = []
+    for slab in sceneSegmentations.inSlabs(sceneSegmentations.around([before, now])):
+        differs = before.within(slab) != now.within(slab)
+        if differs.any():
+            found.append(sceneSegmentations.cropped(differs, (slab[0].start, slab[1].start, slab[2].start)))
+    if not found:
         return None
-    inside = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(found.slices, box, strict=True))
-    return Part(found.start, was[inside]), Part(found.start, present[inside])
-
-
-def _joined(one: Part, other: Part) -> Part:
-    box = sceneSegmentations.around([one, other])
-    return Part((box[0].start, box[1].start, box[2].start), one.within(box) | other.within(box))
+    box = sceneSegmentations.around(found)
+    start = (box[0].start, box[1].start, box[2].start)
+    return Part(start, before.within(box).copy()), Part(start, now.within(box).copy())

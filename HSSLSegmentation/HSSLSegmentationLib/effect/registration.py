@@ -1,5 +1,7 @@
 """Makes the effect known to the Segment Editor."""
 
+import slicer
+
 from ..jobs.interpreter import ENGINE_FOLDER
 
 NAME = "HSSL"
@@ -15,3 +17,10 @@ def register() -> None:
     effect = effects.qSlicerSegmentEditorScriptedEffect(None)
     effect.setPythonSource(EFFECT_FILE.as_posix())
     effect.self().register()
+
+
+def activate():
+    """Makes the effect the active tool of the application's Segment Editor; returns its `EffectController`."""
+    editor = slicer.util.getModuleWidget("SegmentEditor").editor
+    editor.setActiveEffectByName(NAME)
+    return editor.activeEffect().self().controller

@@ -1,8 +1,10 @@
 """Interactive work on one volume and one segmentation: rounds of learning or a prediction, on a warm worker."""
 
+import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy
@@ -20,17 +22,15 @@ from ..scene.annotations import Annotation, SegmentAnnotation
 from ..scene.modelClasses import classesOfModel
 from ..scene.segmentations import Part, SegmentClass
 from ..scene.volumes import SceneVolumeError
+from ..steps import inSteps
 from . import models as effectModels
 from .previewNode import Proposal
-from .steps import inSteps
 from .worker import WorkerClient, endSharedWorker, sharedWorker
 
 CANCEL_GRACE_MS = 15000
 """A worker that has not answered for so long after a cancellation hangs, and is ended."""
 OPENING_GRACES = 8
 """So many times as long it may take to start and to open a volume."""
-VOXELS_A_STEP = 2**22
-"""Of an array that is written, or a segment that is changed, before the window is heard again."""
 
 
 class EffectSession:
@@ -48,10 +48,16 @@ class EffectSession:
     Args:
         makeProcess: makes the worker's process.
         onChange: called whenever one of the attributes has changed.
+        describing: within it, what is known of segments is written into their tags.
     """
 
     def __init__(
-        self, volumeNode, segmentationNode, makeProcess: Callable[[], JobProcess], onChange: Callable[[], None]
+        self,
+        volumeNode,
+        segmentationNode,
+        makeProcess: Callable[[], JobProcess],
+        onChange: Callable[[], None],
+        describing: Callable[[], AbstractContextManager] = nullcontext,
     ):
         sceneVolumes.check(volumeNode)
         sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
@@ -62,8 +68,11 @@ class EffectSession:
         self.proposal: Proposal | None = None
         self.annotation: Annotation | None = None
         self._makeProcess, self._onChange = makeProcess, onChange
+        self._describing = describing
+        self._gathering: object | None = None
+        self._taken: tuple = ()
         self._values: dict[str, int] = {}
-        self._round = 0
+        self._round = self._opened = 0
         self._ended = False
         self._shared: WorkerClient | None = None
         self._waiting: list[Callable[[], None]] | None = None
@@ -92,27 +101,45 @@ class EffectSession:
         Args:
             model: as for `learn`.
         """
-        self._open("" if model == effectModels.NONE else model)
+        self._open(_opened(model))
 
-    def learn(self, model: str, scribblesOnly: bool) -> None:
+    def learn(self, model: str, scribblesOnly: bool, largestComponent: bool | None = None) -> None:
         """Starts a round: the visible segments are learned from what is painted of them.
 
         Args:
             model: a run's folder or a model file whose features to start from, or `effectModels.NONE`.
             scribblesOnly: only marked slices count as complete, not every slice that something is painted on.
+            largestComponent: leave out what hangs together with nothing painted (False: nothing); None leaves it out of
+                segments that are one piece on their slices.
 
         Raises:
             SceneVolumeError: nothing is painted, or it is not on the volume.
         """
+        sceneVolumes.check(self.volumeNode)
         segments = self.segments()
-        annotation, known = annotations.annotationOf(self.segmentationNode, segments, self.volumeNode, scribblesOnly)
-        for segmentId, own in known.items():
-            annotations.write(self.segmentationNode, segmentId, self.volumeNode, own)
-        file = self._folder / "annotation.npy"
-        numpy.save(file, annotation.labels.values)
-        classes = [sceneSegmentations.asClass(self.segmentationNode, i, value) for i, value in segments.items()]
-        self.annotation = annotation
-        self.prepare(model)
+        self._begin()
+        self._gathering = token = object()
+        inSteps(
+            self._learned(model, segments, scribblesOnly, largestComponent),
+            lambda: None,
+            self._stepFailed,
+            lambda: self._gathering is token,
+        )
+
+    def _learned(
+        self, model: str, segments: dict[str, int], scribblesOnly: bool, largestComponent: bool | None
+    ) -> Iterator[None]:
+        """Gathers what is painted, makes known on which slices, and asks the worker."""
+        node, volumeNode, file = self.segmentationNode, self.volumeNode, self._annotationFile()
+        classes = [sceneSegmentations.asClass(node, i, value) for i, value in segments.items()]
+        annotation, known = yield from annotations.gathered(node, segments, volumeNode, scribblesOnly)
+        with self._describing():
+            for segmentId, own in known.items():
+                annotations.keepPainted(node, segmentId, volumeNode, own)
+        yield
+        yield from sceneVolumes.writtenArray(annotation.labels.values, file)
+        self._gathering, self.annotation = None, annotation
+        self._open(_opened(model))
         self._ask(
             "learn",
             lambda result: self._propose(result, classes, list(segments)),
@@ -120,20 +147,27 @@ class EffectSession:
             start=annotation.labels.start,
             background=annotations.BACKGROUND,
             planes=[[*plane, values] for plane, values in sorted(annotation.planes.items())],
+            largest_component=largestComponent,
             label_map=str(self._resultFile()),
         )
 
-    def predict(self, model: str, flips: bool = False) -> None:
-        """Starts a prediction with a fine-tuned model."""
+    def predict(self, model: str, largestComponent: bool | None = None) -> None:
+        """Starts a prediction with a fine-tuned model.
+
+        Args:
+            model: a run's folder or a model file.
+            largestComponent: keep only the largest piece of each structure (False: all of them); None lets the model decide.
+        """
         classes = classesOfModel(model)
         segmentIds = [sceneSegmentations.segmentOfClass(c, self.segmentationNode) for c in classes]
         self.annotation = None
         self._open(None)
+        self._begin()
         self._ask(
             "predict",
-            lambda result: self._propose(result, classes, segmentIds),
+            lambda result: self._propose(result, classes, segmentIds, isPrediction=True),
             model=model,
-            flips=flips,
+            largest_component=largestComponent,
             label_map=str(self._resultFile()),
         )
 
@@ -144,6 +178,11 @@ class EffectSession:
     def cancel(self) -> None:
         """Stops the round; a worker that does not answer is ended."""
         if not self.busy:
+            return
+        if self._gathering is not None:
+            self._gathering, self.busy = None, False
+            self.notice = _("Cancelled.")
+            self._onChange()
             return
         worker, number = self._worker(), self._round
         self.isCancelling = True
@@ -166,7 +205,7 @@ class EffectSession:
         """Lets go of the volume and removes the files; the worker stays for the next one."""
         if self._ended:
             return
-        wasBusy, self.busy, self._ended = self.busy, False, True
+        wasBusy, self.busy, self._ended, self._gathering = self.busy, False, True, None
         worker = self._shared
         if worker is not None and worker.isAlive() and worker.opened is not None and worker.opened[0] is self:
             worker.opened = None
@@ -198,14 +237,17 @@ class EffectSession:
             return {}
         shown = sceneSegmentations.visibleSegments(self.segmentationNode)
         segmentation = self.segmentationNode.GetSegmentation()
+        asked = [i for i in segmentIds if i not in proposal.segmentIds and (i in shown or not visibleOnly)]
+        stamp = annotations.stampOf(self.segmentationNode, asked)
+        if self._taken and self._taken[0] is proposal and self._taken[1] == stamp:
+            return self._taken[2]
         found = {}
-        for segmentId in segmentIds:
-            if segmentId in proposal.segmentIds or (visibleOnly and segmentId not in shown):
-                continue
+        for segmentId in asked:
             there = sceneSegmentations.segmentPart(self.segmentationNode, segmentId, self.volumeNode)
             count = int(numpy.count_nonzero(proposal.labels.within(there.slices)[there.values]))
             if count:
                 found[segmentation.GetSegment(segmentId).GetName()] = count
+        self._taken = (proposal, stamp, found)
         return found
 
     def apply(self, modify: Callable, protected: list[str], scribblesOnly: bool, whenDone: Callable[[], None]) -> None:
@@ -237,30 +279,33 @@ class EffectSession:
 
     def _written(self, proposal, modify, protected, scribblesOnly) -> Iterator[None]:
         node, volumeNode = self.segmentationNode, self.volumeNode
-        parts = [sceneSegmentations.segmentPart(node, i, volumeNode) for i in protected if i not in proposal.segmentIds]
+        parts = []
+        for segmentId in protected:
+            if segmentId not in proposal.segmentIds:
+                parts.append(sceneSegmentations.segmentPart(node, segmentId, volumeNode))
+                yield
         ids = [
             segmentId or sceneSegmentations.addSegment(segmentClass, node)
             for segmentClass, segmentId in zip(proposal.classes, proposal.segmentIds, strict=True)
         ]
         values = {segmentId: c.value for segmentId, c in zip(ids, proposal.classes, strict=True)}
-        painted, known = self._paintedNow(values, scribblesOnly)
-        labels = _withWhatWasPainted(proposal.labels, painted, list(values.values()))
+        painted, known = yield from self._paintedNow(values, scribblesOnly)
+        labels = yield from _withWhatWasPainted(proposal.labels, painted, list(values.values()))
         for number, (segmentId, value) in enumerate(values.items()):
             wanted = sceneSegmentations.cropped(labels.values == value, labels.start)
-            for labelmap, isAdded in sceneSegmentations.changesOf(
-                node, segmentId, volumeNode, wanted, parts, VOXELS_A_STEP
-            ):
+            yield
+            for labelmap, isAdded in sceneSegmentations.changesOf(node, segmentId, volumeNode, wanted, parts):
                 modify(segmentId, labelmap, isAdded)
                 yield
             self.progress = (number + 1) / len(values)
             self._onChange()
-        annotations.applied(node, known, painted, volumeNode)
+        yield from annotations.applied(node, known, painted, volumeNode, self._describing)
 
     def _paintedNow(
         self, values: dict[str, int], scribblesOnly: bool
-    ) -> tuple[Annotation | None, dict[str, SegmentAnnotation]]:
+    ) -> Generator[None, None, tuple[Annotation | None, dict[str, SegmentAnnotation]]]:
         try:
-            return annotations.annotationOf(self.segmentationNode, values, self.volumeNode, scribblesOnly)
+            return (yield from annotations.gathered(self.segmentationNode, values, self.volumeNode, scribblesOnly))
         except SceneVolumeError:  # nothing is painted, as before a prediction
             return None, {i: annotations.read(self.segmentationNode, i, self.volumeNode) for i in values}
 
@@ -274,6 +319,9 @@ class EffectSession:
     def _worker(self) -> WorkerClient:
         self._shared = sharedWorker(self._makeProcess, self._died)
         return self._shared
+
+    def _annotationFile(self) -> Path:
+        return self._folder / "annotation.npy"
 
     def _resultFile(self) -> Path:
         self._round += 1
@@ -292,7 +340,9 @@ class EffectSession:
             return
         sceneVolumes.check(self.volumeNode)
         worker.opened = (self, stamp, model or "")
-        file = self._folder / f"volume-{self._round}.npy"
+        # One file for each: the worker may not have read the one before when it is opened with another model.
+        self._opened += 1
+        file = self._folder / f"volume-{self._opened}.npy"
         array = slicer.util.arrayFromVolume(self.volumeNode)
         self._waiting = []
 
@@ -310,24 +360,26 @@ class EffectSession:
             for action in waiting or ():
                 action()
 
-        inSteps(
-            sceneVolumes.writtenArray(array, file, VOXELS_A_STEP), written, self._stepFailed, lambda: not self._ended
-        )
+        inSteps(sceneVolumes.writtenArray(array, file), written, self._stepFailed, lambda: not self._ended)
 
-    def _stepFailed(self, error: ValueError) -> None:
-        self.busy, self._waiting, self.problem = False, None, str(error)
+    def _stepFailed(self, error: Exception) -> None:
+        if not isinstance(error, ValueError):
+            logging.error("The effect met a fault", exc_info=error)
+        self.busy, self._waiting, self._gathering, self.problem = False, None, None, str(error)
         if self._shared is not None and self._shared.opened is not None and self._shared.opened[0] is self:
             self._shared.opened = None
         self._onChange()
 
-    def _ask(self, command: str, whenDone: Callable[[dict], None], **values) -> None:
+    def _begin(self) -> None:
         self.busy, self.isCancelling, self.problem, self.notice = True, False, "", ""
         self.phase, self.progress, self.etaSeconds = "start", 0.0, None
+        self._onChange()
+
+    def _ask(self, command: str, whenDone: Callable[[dict], None], **values) -> None:
         if self._waiting is None:
             self._send(command, whenDone, **values)
         else:
             self._waiting.append(lambda: self._send(command, whenDone, **values))
-        self._onChange()
 
     def _send(self, command: str, whenDone: Callable[[dict], None], **values) -> None:
         last = command != "open"
@@ -368,7 +420,7 @@ class EffectSession:
 
     def _inWords(self, reason: str) -> str:
         """The user knows nodes, not the files that they were written to."""
-        for file in (*self._folder.glob("volume-*.npy"), self._folder / "annotation.npy"):
+        for file in (*self._folder.glob("volume-*.npy"), self._annotationFile()):
             node = self.volumeNode if file.name.startswith("volume") else self.segmentationNode
             reason = reason.replace(str(file), node.GetName()).replace(file.name, node.GetName())
         return reason
@@ -388,7 +440,9 @@ class EffectSession:
         except SceneVolumeError as error:
             self.problem = str(error)
 
-    def _propose(self, result: dict, classes: list[SegmentClass], segmentIds: list[str]) -> None:
+    def _propose(
+        self, result: dict, classes: list[SegmentClass], segmentIds: list[str], isPrediction: bool = False
+    ) -> None:
         from hssl.results import RoundResult
 
         segmentation = self.segmentationNode.GetSegmentation()
@@ -403,7 +457,7 @@ class EffectSession:
         labels = numpy.load(told.label_map)
         told.label_map.unlink()
         assert told.start is not None
-        self.proposal = Proposal(Part(told.start, labels), classes, segmentIds, told.place)
+        self.proposal = Proposal(Part(told.start, labels), classes, segmentIds, told.place, isPrediction)
 
     def _died(self, reason: str) -> None:
         """An idle worker's death takes nothing away: the next round starts another."""
@@ -416,19 +470,26 @@ class EffectSession:
         self._onChange()
 
 
-def _withWhatWasPainted(labels: Part, painted: Annotation | None, values: list[int]) -> Part:
+def _opened(model: str) -> str:
+    """Returns a model as the worker wants it."""
+    return "" if model == effectModels.NONE else model
+
+
+def _withWhatWasPainted(labels: Part, painted: Annotation | None, values: list[int]) -> Generator[None, None, Part]:
     """The proposed labels, but as it is painted now wherever something is known."""
     if painted is None:
         return labels
     box = sceneSegmentations.around([labels, painted.labels])
     start = (box[0].start, box[1].start, box[2].start)
-    found, known = labels.within(box).copy(), painted.labels.within(box)
+    found = labels.within(box).copy()
+    yield
     for (axis, index), complete in painted.planes.items():
-        within = index - box[axis].start
-        if 0 <= within < found.shape[axis]:
-            view = numpy.moveaxis(found, axis, 0)[within]
-            view[numpy.isin(view, complete)] = 0
-    isPainted = (known > 0) & (known != annotations.BACKGROUND)
-    found[known == annotations.BACKGROUND] = 0
-    found[isPainted] = known[isPainted]
+        view = Part(start, found).plane(axis, index)
+        view[numpy.isin(view, complete)] = 0
+    for slab in sceneSegmentations.inSlabs(box):
+        here = found[slab[0].start - box[0].start : slab[0].stop - box[0].start]
+        known = painted.labels.within(slab)
+        here[known == annotations.BACKGROUND] = 0
+        isPainted = (known > 0) & (known != annotations.BACKGROUND)
+        here[isPainted] = known[isPainted]
     return Part(start, found)

@@ -1,5 +1,7 @@
 """The list of slices that count as complete, where they can be visited and switched off."""
 
+from collections.abc import Generator
+
 import qt
 from slicer.i18n import tr as _
 
@@ -7,8 +9,10 @@ from .. import wording
 from ..scene import annotations
 from ..scene import segmentations as sceneSegmentations
 from ..scene import slices as sceneSlices
+from ..scene import volumes as sceneVolumes
 from ..scene.annotatedSlices import Plane
 from ..scene.volumes import SceneVolumeError
+from ..steps import inSteps
 
 AXIS, INDEX = qt.Qt.UserRole, qt.Qt.UserRole + 1
 """What a line knows of its slice."""
@@ -29,7 +33,7 @@ class SliceList:
         self._stamp: tuple | None = None
 
     def show(self, segmentationNode, volumeNode, scribblesOnly: bool) -> None:
-        """Lists the slices of the visible segments; None for a node lists nothing."""
+        """Lists the slices of the visible segments, as soon as they are known; None for a node lists nothing."""
         if segmentationNode is None or volumeNode is None:
             self._stamp = None
             self._fill([], scribblesOnly)
@@ -37,11 +41,38 @@ class SliceList:
         segments = learnedSegments(segmentationNode)
         stamp = (
             segmentationNode.GetID(), volumeNode.GetID(), scribblesOnly, tuple(segments),
+            sceneVolumes.worldMatrix(volumeNode).tobytes(), sceneSegmentations.gridShape(volumeNode),
             annotations.stampOf(segmentationNode, segments),
         )  # fmt: skip
-        if self._stamp != stamp:
-            self._stamp = stamp
-            self._fill(_lines(segmentationNode, segments, volumeNode, scribblesOnly), scribblesOnly)
+        if self._stamp == stamp:
+            return
+        self._stamp = stamp
+        inSteps(
+            self._filled(segmentationNode, segments, volumeNode, scribblesOnly),
+            lambda: None,
+            lambda problem: self._notFilled(problem, scribblesOnly),
+            lambda: self._stamp is stamp,
+        )
+
+    def _filled(
+        self, segmentationNode, segments: dict[str, int], volumeNode, scribblesOnly: bool
+    ) -> Generator[None, None, None]:
+        known = yield from annotations.knownOf(segmentationNode, segments, volumeNode)
+        complete, off = annotations.completeSlices(known, segments, scribblesOnly)
+        segmentation = segmentationNode.GetSegmentation()
+        present = {i: segmentation.GetSegment(i) for i in segments}
+        names = {segments[i]: segment.GetName() for i, segment in present.items() if segment is not None}
+        lines = []
+        for planes, isOn in (complete, True), (off, False):
+            for plane, values in planes.items():
+                who = ", ".join(names[value] for value in values if value in names) if len(names) > 1 else ""
+                lines.append((plane, isOn, sceneSlices.name(plane, volumeNode) + (f"   {who}" if who else "")))
+        self._fill(sorted(lines, key=lambda line: (line[0], not line[1])), scribblesOnly)
+
+    def _notFilled(self, problem: Exception, scribblesOnly: bool) -> None:
+        if not isinstance(problem, SceneVolumeError):
+            raise problem
+        self._fill([], scribblesOnly)
 
     @staticmethod
     def planeOf(item) -> Plane:
@@ -77,19 +108,3 @@ class SliceList:
 def learnedSegments(segmentationNode) -> dict[str, int]:
     """Returns the labels of the segments that take part, by id."""
     return {i: n for n, i in enumerate(sceneSegmentations.visibleSegments(segmentationNode), 1)}
-
-
-def _lines(
-    segmentationNode, segments: dict[str, int], volumeNode, scribblesOnly: bool
-) -> list[tuple[Plane, bool, str]]:
-    names = {value: segmentationNode.GetSegmentation().GetSegment(i).GetName() for i, value in segments.items()}
-    try:
-        found, _known = annotations.annotationOf(segmentationNode, segments, volumeNode, scribblesOnly)
-    except SceneVolumeError:
-        return []
-    lines = []
-    for planes, isOn in (found.planes, True), (found.off, False):
-        for plane, values in planes.items():
-            who = ", ".join(names[value] for value in values) if len(names) > 1 else ""
-            lines.append((plane, isOn, sceneSlices.name(plane, volumeNode) + (f"   {who}" if who else "")))
-    return sorted(lines, key=lambda line: (line[0], not line[1]))

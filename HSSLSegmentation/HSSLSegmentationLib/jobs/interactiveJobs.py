@@ -1,18 +1,14 @@
 """One round of learning from painted slices as a job, for scripts."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-from slicer.i18n import tr as _
-
-import slicer
 
 from .. import settings
 from ..scene import annotations
 from ..scene import segmentations as sceneSegmentations
 from ..scene import volumes as sceneVolumes
 from ..scene.annotatedSlices import Plane
-from ..scene.volumes import SceneVolumeError
 from .job import Job
 from .jobStarter import JobStarter
 
@@ -38,9 +34,7 @@ def learnFromSlices(
     classes = [sceneSegmentations.asClass(segmentationNode, i, value) for i, value in values.items()]
     folder = starter.newFolder()
     volumeFile, annotationFile = folder / "volume.nrrd", folder / "annotation.nrrd"
-    sceneVolumes.passOn(volumeNode, volumeFile)
     painted = annotation.labels.on(sceneSegmentations.gridShape(volumeNode))
-    sceneVolumes.writeArray(painted, sceneVolumes.worldMatrix(volumeNode), annotationFile, compress=True)
     stopFile = folder / "stop"
     arguments = ["interactive", str(volumeFile), str(annotationFile), "--output", str(folder / "labels.nii.gz")]
     arguments += ["--device", settings.value("device"), "--threads", str(settings.value("threads"))]
@@ -55,15 +49,18 @@ def learnFromSlices(
     if largestComponent is not None:
         arguments.append("--largest-component" if largestComponent else "--all-components")
 
-    def takeOver(job: Job) -> None:
-        # Ids are used again after a scene was closed, so the nodes themselves are looked for.
-        if not all(slicer.mrmlScene.IsNodePresent(node) for node in (volumeNode, segmentationNode)):
-            raise SceneVolumeError(_("The volume or the segmentation was removed meanwhile; the result is discarded."))
+    def takenOver(job: Job) -> Iterator[None]:
+        sceneVolumes.requireInScene(volumeNode)
+        sceneSegmentations.requireInScene(segmentationNode)
         filled = sceneVolumes.readArray(job.result.label_map, volumeNode)
-        job.writer.write(filled, classes, volumeNode, segmentationNode, list(values))
-        annotations.applied(segmentationNode, known, annotation, volumeNode)
+        yield from job.writer.writing(filled, classes, volumeNode, segmentationNode, list(values))
+        yield from annotations.applied(segmentationNode, known, annotation, volumeNode)
 
-    job = starter.start("interactive", arguments, folder, stopFile, whenDone=takeOver)
+    before = itertools.chain(
+        sceneVolumes.passedOn(volumeNode, volumeFile),
+        sceneVolumes.writtenRaw(painted, sceneVolumes.worldMatrix(volumeNode), annotationFile),
+    )
+    job = starter.start("interactive", arguments, folder, stopFile, whenDone=takenOver, before=before)
     job.volumeNode, job.segmentationNode = volumeNode, segmentationNode
     job.writer = sceneSegmentations.SegmentWriter()
     return job

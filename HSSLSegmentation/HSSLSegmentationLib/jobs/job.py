@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,10 @@ import qt
 from slicer.i18n import tr as _
 
 import slicer
-from hssl.errors import STOPPED_EXIT_CODE, MemoryExhaustedError
+from hssl.errors import STOPPED_EXIT_CODE, HSSLError, MemoryExhaustedError
 
+from ..refusal import Refusal
+from ..steps import inSteps
 from .engineProcess import EngineProcess
 from .interpreter import Command
 from .process import JobProcess
@@ -84,8 +86,9 @@ class Job:
         stopFile: Path | None,
         process: JobProcess,
         run: Path | None = None,
-        whenDone: Callable[["Job"], None] | None = None,
+        whenDone: Callable[["Job"], Iterator[None]] | None = None,
         startAgain: Callable[[], "Job"] | None = None,
+        before: Iterator[None] | None = None,
     ):
         self.kind = self._engineKind = kind
         self.command = command
@@ -105,6 +108,8 @@ class Job:
         self._engine = EngineProcess(process, self._event, self._finished, self._failedToStart)
         self._whenDone = whenDone
         self._startAgain = startAgain
+        self._before = iter(()) if before is None else before
+        self._isStarted = self._isTakingOver = False
         self._observers: list[Callable[[Job, object], None]] = []
         self._outcome: Any = None
         self._startTime = time.monotonic()
@@ -117,10 +122,15 @@ class Job:
     # What the outside does ---------------------------------------------------------------------------------------
 
     def start(self) -> "Job":
-        """Starts the process; returns the job itself."""
+        """Does what comes before the process, and starts it; returns the job itself."""
         _running.append(self)
         self._timer.start()
-        self._engine.start(self.command)
+        inSteps(
+            self._before,
+            self._startProcess,
+            lambda problem: self._end("failed", self._reasonOf(problem)),
+            lambda: self.state == "running",
+        )
         return self
 
     def isRunning(self) -> bool:
@@ -129,7 +139,10 @@ class Job:
 
     def stop(self) -> None:
         """Asks the job to write a checkpoint and end; one that does not is terminated, then killed with its children."""
-        if self.state != "running":
+        if self.state != "running" or self._isTakingOver:
+            return
+        if not self._isStarted:
+            self._end("stopped")
             return
         self.state = "stopping"
         grace = 0.0
@@ -190,8 +203,13 @@ class Job:
         """
         if not self.isRunning():
             return
+        if self._isTakingOver:
+            self._ended("stopped")
+            return
         seconds = self.stopGraceSeconds if seconds is None else seconds
         self.stop()
+        if not self._isStarted:
+            return
         if self.stopFile is None:
             self._engine.terminate()
         if not self._engine.waitForFinished(int(seconds * 1000)):
@@ -239,6 +257,27 @@ class Job:
     def silentFor(self) -> float:
         """Seconds since the job gave a sign of life."""
         return time.monotonic() - self._engine.lastSign
+
+    # What comes before and after the process -----------------------------------------------------------------------
+
+    def _startProcess(self) -> None:
+        self._isStarted = True
+        self._engine.start(self.command)
+
+    def _takeOver(self) -> None:
+        assert self._whenDone is not None
+        self._isTakingOver = True
+        inSteps(
+            self._whenDone(self),
+            lambda: self._ended("done"),
+            lambda problem: self._ended("failed", self._reasonOf(problem)),
+            lambda: self._isTakingOver,
+        )
+
+    def _reasonOf(self, problem: Exception) -> str:
+        if not isinstance(problem, Refusal | HSSLError):
+            logging.error("The job %s met a fault", self.kind, exc_info=problem)
+        return str(problem)
 
     # What the process tells --------------------------------------------------------------------------------------
 
@@ -329,22 +368,22 @@ class Job:
             self._tell(None)
 
     def _end(self, state: str, error: str = "", hint: str = "") -> None:
-        if not self.isRunning():
+        if not self.isRunning() or self._isTakingOver:
             return
         self._timer.stop()
         self._timer.disconnect("timeout()", self._tick)
         self._deadline = None
+        if state == "done" and self._whenDone is not None:
+            self._takeOver()
+        else:
+            self._ended(state, error, hint)
+
+    def _ended(self, state: str, error: str = "", hint: str = "") -> None:
+        self._isTakingOver, self._whenDone = False, None
         _running.remove(self)
         self.state, self.error, self.hint = state, error, hint
         if state == "done":
             self.progress, self.etaSeconds = 1.0, 0.0
-            if self._whenDone is not None:
-                try:
-                    self._whenDone(self)
-                except Exception as problem:  # the job is told to have failed with this reason, whatever it was
-                    logging.exception("The result of the job %s could not be taken over", self.kind)
-                    self.state, self.error = "failed", str(problem)
-        self._whenDone = None
         self._tell(None)
         self._observers.clear()
 

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,16 @@ class JobStarter:
         values: dict[str, Any],
         folder: Path | None = None,
         run: Path | None = None,
-        whenDone: Callable[[Job], None] | None = None,
+        whenDone: Callable[[Job], Iterator[None]] | None = None,
         resumable: bool = False,
+        before: Iterator[None] | None = None,
     ) -> Job:
         """Starts `hssl <kind> --config …`; the configuration is checked here first.
 
         Args:
             values: plain values of fields of the configuration. What this computer's settings hold (device, threads,
                 memory) is added where it is not given, and workspaces become absolute paths.
+            whenDone, before: as for `start`.
 
         Raises:
             ConfigurationError: the configuration does not fit; the message lists what.
@@ -60,7 +62,7 @@ class JobStarter:
         if JOBS[kind].stoppable:
             stopFile = folder / "stop"
             arguments += ["--stop-file", str(stopFile)]
-        return self.start(kind, arguments, folder, stopFile, run, whenDone, startAgain)
+        return self.start(kind, arguments, folder, stopFile, run, whenDone, startAgain, before)
 
     def start(
         self,
@@ -69,14 +71,17 @@ class JobStarter:
         folder: Path | None = None,
         stopFile: Path | None = None,
         run: Path | None = None,
-        whenDone: Callable[[Job], None] | None = None,
+        whenDone: Callable[[Job], Iterator[None]] | None = None,
         startAgain: Callable[[], Job] | None = None,
+        before: Iterator[None] | None = None,
     ) -> Job:
         """Starts `hssl <arguments>` and returns the job.
 
         Args:
             folder: what to clear when the job has ended.
             stopFile: the file that the job looks for; None for short commands, which are simply terminated.
+            whenDone: takes the result over, in steps (`steps.inSteps`) that are part of the job: it ends after the last.
+            before: what the process needs, such as its input files, in steps; it is started after the last.
         """
         try:
             command = engineCommand(arguments, settings.value("python"))
@@ -84,7 +89,7 @@ class JobStarter:
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
-        job = Job(kind, command, stopFile, self.makeProcess(), run, whenDone, startAgain)
+        job = Job(kind, command, stopFile, self.makeProcess(), run, whenDone, startAgain, before)
 
         def clear(job: Job, event) -> None:
             if folder is not None and not job.isRunning():

@@ -1,5 +1,6 @@
 """Segmentation of a volume of the scene or of a folder, and evaluation, as jobs."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,34 +35,34 @@ def segment(
     classes = classesOfModel(model)
     folder = starter.newFolder()
     source = folder / "volume.nrrd"
-    sceneVolumes.passOn(volumeNode, source)
     values = {**values, "model": str(model), "inputs": [str(source)], "output": str(folder / "output")}
+    values["compressed"] = False
 
-    def takeOver(job: Job) -> None:
+    def takenOver(job: Job) -> Iterator[None]:
         if job.result.failed:
             raise SceneVolumeError(job.result.failed[0].reason)
         output = job.result.outputs[0]
-        _requireInScene(volumeNode, _("The volume was removed from the scene meanwhile; the result is discarded."))
+        sceneVolumes.requireInScene(volumeNode)
         segmentationNode = outputSegmentation
         if segmentationNode is not None:
-            _requireInScene(
-                segmentationNode, _("The segmentation was removed from the scene meanwhile; the result is discarded.")
-            )
+            sceneSegmentations.requireInScene(segmentationNode)
         if onlyIfEmpty and not labelling.isEmpty(outputSegmentation):
             raise SceneVolumeError(_("You have drawn meanwhile, and that stays as it is."))
         labels = sceneVolumes.readArray(output.label_map, volumeNode)
         if segmentationNode is None:
             name = _("{name} segmentation").format(name=volumeNode.GetName())
             segmentationNode = sceneSegmentations.newSegmentation(slicer.mrmlScene.GenerateUniqueName(name), volumeNode)
-        segmentIds = job.writer.write(labels, classes, volumeNode, segmentationNode)
-        annotations.markDraft(segmentationNode, segmentIds, volumeNode)
+        segmentIds = yield from job.writer.writing(labels, classes, volumeNode, segmentationNode)
+        yield from annotations.markedDraft(segmentationNode, segmentIds, volumeNode)
         results.setOwner(segmentationNode, volumeNode, results.SEGMENTATION)
         job.segmentationNode = segmentationNode
         if output.uncertainty is not None:
             name = _("{name} uncertainty").format(name=volumeNode.GetName())
-            job.uncertaintyNode = results.overlay(output.uncertainty, volumeNode, name)
+            job.uncertaintyNode = yield from results.overlaid(output.uncertainty, volumeNode, name)
 
-    job = starter.configured("predict", values, folder, whenDone=takeOver)
+    job = starter.configured(
+        "predict", values, folder, whenDone=takenOver, before=sceneVolumes.passedOn(volumeNode, source)
+    )
     job.volumeNode = volumeNode
     job.writer = sceneSegmentations.SegmentWriter()
     return job
@@ -78,9 +79,3 @@ def segmentFolder(
 def evaluate(starter: JobStarter, values: dict[str, Any]) -> Job:
     """Starts a comparison of label maps; `values` are fields of `hssl.configuration.EvaluateConfig`."""
     return starter.configured("evaluate", values)
-
-
-def _requireInScene(node, message: str) -> None:
-    # Ids are used again after a scene was closed, so the node itself is looked for.
-    if not slicer.mrmlScene.IsNodePresent(node):
-        raise SceneVolumeError(message)

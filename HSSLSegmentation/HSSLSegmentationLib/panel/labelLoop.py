@@ -5,7 +5,8 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from ..jobs.job import Job
+from ..effect import registration as effectRegistration
+from ..effect.draft import Draft
 from ..refusal import Refusal
 from ..scene import labelling
 from ..scene import pictures as scenePictures
@@ -34,7 +35,7 @@ class LabelLoop:
         self.panel, self.ui, self.jobView, self._task = panel, ui, jobView, task
         self.current = ""
         self._unreadable: dict[str, str] = {}
-        self._draft: Job | None = None
+        self._draft: Draft | None = None
         self._said = ""
         self._shortcuts: list = []
         for name, slot in (
@@ -53,9 +54,9 @@ class LabelLoop:
             self._shortcuts.append(shortcut)
 
     def release(self) -> None:
-        """Lets go of the draft that is being made and of the keys."""
+        """Lets go of the draft and of the keys."""
         if self._draft is not None:
-            self._draft.removeObserver(self._draftTold)
+            self._draft.onChange = lambda: None
         for shortcut in self._shortcuts:
             shortcut.setEnabled(False)
             shortcut.deleteLater()
@@ -88,12 +89,12 @@ class LabelLoop:
             "nextButton", "", _("Opens the next scan in the Segment Editor, with a draft where there is a model.")
         )
         reason = "" if self.current else _("Open the next scan first.")
-        drawn = reason or labelling.reasonNotToKeep(catalogue, self.current)
+        drawn = reason or self.reasonNotToKeep(self.current) or labelling.reasonNotToKeep(catalogue, self.current)
         self._offer("keepNextButton", drawn, _("Keeps the segments as the scan's label, and opens the next scan."))
         self._offer("skipButton", reason, _("Leaves the scan for the end."))
         self._offer("impossibleButton", reason, _("The scan cannot be labelled; it is not offered again."))
-        ui.discardButton.setVisible(self._canDiscard())
-        ui.discardButton.toolTip = _("Takes the draft out of the segments again.")
+        ui.discardButton.setVisible(self._draft is not None and self._draft.isOpen())
+        ui.discardButton.toolTip = _("Takes the draft away; the segments stay as they are.")
         reason = panel.reasonNotReady()
         if not reason and not panel.counts.labelled[self._task()]:
             reason = _("No scan of this task has a label yet.")
@@ -102,6 +103,12 @@ class LabelLoop:
             reason,
             _("Fine-tunes on all labels so far, from the last model of the task, while you go on labelling."),
         )
+
+    def reasonNotToKeep(self, id: str) -> str:
+        """Returns why a scan's label is not kept now although something may be drawn, or ""."""
+        if id == self.current and self._draft is not None and self._draft.state == "shown":
+            return _("Apply or discard the draft first.")
+        return ""
 
     def onNext(self) -> None:
         """Opens the next scan; one that cannot be opened is left out, with its reason, and the one after it opened."""
@@ -155,10 +162,9 @@ class LabelLoop:
             self._say("impossible", remark)
 
     def onDiscard(self) -> None:
-        """Takes the draft out of the segments."""
-        if self._canDiscard():
-            self._draft.writer.undo()
-            self.panel.refresh()
+        """Takes the draft away."""
+        if self._draft is not None and self._draft.isOpen():
+            self._draft.discard()
 
     def onTune(self) -> None:
         """Fine-tunes on all labels so far, in the background."""
@@ -170,47 +176,41 @@ class LabelLoop:
         )
 
     def _say(self, review: str, remark: str | None) -> None:
-
         with told(_("The change could not be saved.")):
             self.panel.logic.review(self.panel.workspace, [self.current], review, remark)
             self.onNext()
 
     def _startDraft(self) -> None:
-        panel = self.panel
-        self._releaseDraft()
+        panel, id = self.panel, self.current
+        self._draft = None
         model = workspaceContents.bestModel(panel.runs, panel.modelFiles, self._task())
-        volumeNode = scenePictures.shown(panel.catalogue, self.current)
-        if model is None or not labelling.isEmpty(labelling.drawn(volumeNode)):
+        if model is None or not labelling.isEmpty(labelling.drawn(scenePictures.shown(panel.catalogue, id))):
             return
-        job = panel.logic.draft(panel.workspace, self.current, model, waitForCompletion=False)
-        self._draft = job
         self._said = _("A draft by {model} is being made…").format(model=model.stem)
-        job.addObserver(self._draftTold)
+        self._draft = effectRegistration.activate().startDraft(str(model), lambda: self._draftTold(id))
+        self._draftTold(id)
 
-    def _draftTold(self, job: Job, event) -> None:
-        if job.isRunning():
+    def _draftTold(self, id: str) -> None:
+        draft, panel = self._draft, self.panel
+        if draft is None or panel.catalogue is None:
             return
-        if job.state == "done":
-            self._said = _("This is a draft: correct it, and keep it.")
-        elif job.state == "failed":
-            self._said = _("There is no draft: {reason}").format(reason=job.error)
-        self.panel.forget()
-        self.panel.refreshSoon()
+        if draft.state == "shown":
+            self._said = _("This is a draft: apply it, or paint on it, or discard it.")
+        elif draft.state == "applied":
+            self._said = _("The draft is in the segments: correct it, and keep it.")
+            self._review(id, "draft")
+        elif draft.state == "failed":
+            self._said = _("There is no draft: {reason}").format(reason=draft.reason)
+        elif draft.state == "discarded":
+            self._said = _("The draft was discarded.")
+            if panel.catalogue.image(id).review == "draft":
+                self._review(id, "")
+        panel.forget()
+        panel.refreshSoon()
 
-    def _canDiscard(self) -> bool:
-        job = self._draft
-        if job is None or job.segmentationNode is None or not slicer.mrmlScene.IsNodePresent(job.segmentationNode):
-            return False
-        return job.writer.canUndo()
-
-    def _releaseDraft(self) -> None:
-        if self._draft is not None:
-            self._draft.removeObserver(self._draftTold)
-            if self._draft.isRunning():
-                self._draft.stop()
-            else:
-                self._draft.writer.release()
-            self._draft = None
+    def _review(self, id: str, review: str) -> None:
+        with told(_("The change could not be saved.")):
+            self.panel.logic.review(self.panel.workspace, [id], review)
 
     def _offer(self, name: str, reason: str, tip: str) -> None:
         keys = SHORTCUTS.get(name)

@@ -152,7 +152,8 @@ class LabelNext:
             "" if id else _("Choose a scan."),
             _("Opens the scan in the Segment Editor, with a segment for each class of the task."),
         )
-        reason = labelling.reasonNotToKeep(self.panel.catalogue, id) if id else _("Choose a scan.")
+        reason = "" if id else _("Choose a scan.")
+        reason = reason or self.loop.reasonNotToKeep(id) or labelling.reasonNotToKeep(self.panel.catalogue, id)
         self.panel.offer(self.ui.keepButton, reason, _("Writes the segments into the workspace as the scan's label."))
 
 

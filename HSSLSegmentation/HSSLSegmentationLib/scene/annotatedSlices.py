@@ -1,6 +1,10 @@
 """On which slices somebody has painted, when nobody has watched: told from the painted voxels alone."""
 
+from collections.abc import Generator
+
 import numpy
+
+from ..steps import atOnce
 
 Plane = tuple[int, int]
 """A slice: axis of the array (k, j, i → 0, 1, 2) and index along it."""
@@ -26,12 +30,23 @@ def paintedSlices(painted: numpy.ndarray, usualAxis: int = 0) -> list[Plane]:
         painted: bool, k, j, i.
         usualAxis: the orientation that counts where nothing else tells it.
     """
+    return atOnce(findingSlices(painted, usualAxis))
+
+
+def findingSlices(painted: numpy.ndarray, usualAxis: int = 0) -> Generator[None, None, list[Plane]]:
+    """Does what `paintedSlices` does in steps."""
     rest = numpy.array(painted, bool)
-    alone = [_alone(rest, axis) for axis in range(3)]
+    alone = []
+    for axis in range(3):
+        alone.append(_alone(rest, axis))
+        yield
     planes: set[Plane] = set()
     first = None
     while rest.any():
-        found = [_slices(rest, alone[axis], axis) for axis in range(3)]
+        found = []
+        for axis in range(3):
+            found.append(_slices(rest, alone[axis], axis))
+            yield
         total = numpy.count_nonzero(rest)
         whole = [axis for axis in range(3) if found[axis] and _held(rest, axis, found[axis]) >= ALL * total]
         if whole:
@@ -47,6 +62,7 @@ def paintedSlices(painted: numpy.ndarray, usualAxis: int = 0) -> list[Plane]:
         first = axis if first is None else first
         planes.update((axis, index) for index in found[axis])
         numpy.moveaxis(rest, axis, 0)[found[axis]] = False
+        yield
     return sorted(planes)
 
 

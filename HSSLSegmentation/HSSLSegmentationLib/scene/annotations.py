@@ -9,6 +9,8 @@ slices, of which nothing around them is known.
 import base64
 import json
 import zlib
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy
@@ -17,6 +19,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from ..steps import atOnce
 from . import annotatedSlices
 from . import segmentations as sceneSegmentations
 from . import volumes as sceneVolumes
@@ -30,6 +33,8 @@ REVISION = "HSSL.revision"
 BACKGROUND = 255
 """Value of an annotation's label map that says that a voxel has none of the labels."""
 PARALLEL = 0.999
+SAME_MATRIX = 1e-5
+"""Largest difference of two matrices whose grids are one; tags hold six decimals."""
 NOTHING = Part((0, 0, 0), numpy.zeros((0, 0, 0), bool))
 
 
@@ -43,6 +48,7 @@ class SegmentAnnotation:
         off: slices that somebody has switched off.
         draft: voxels that it has or had without anybody having painted them.
         scribbles: voxels that were painted, or erased, across slices.
+        revision: of the tags that told it.
     """
 
     painted: frozenset[Plane] = frozenset()
@@ -50,6 +56,7 @@ class SegmentAnnotation:
     off: frozenset[Plane] = frozenset()
     draft: Part = NOTHING
     scribbles: Part = NOTHING
+    revision: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ def read(segmentationNode, segmentId: str, volumeNode) -> SegmentAnnotation:
     shape = sceneSegmentations.gridShape(volumeNode)
     painted, marked, off = (_planesFrom(_tag(segment, name), toNode, shape) for name in (PAINTED, MARKED, OFF))
     draft, scribbles = (_partFrom(_tag(segment, name), toNode, shape) for name in (DRAFT, SCRIBBLES))
-    return SegmentAnnotation(painted, marked, off, draft, scribbles)
+    return SegmentAnnotation(painted, marked, off, draft, scribbles, revision(segment))
 
 
 def addPainted(segmentationNode, segmentId: str, volumeNode, plane: Plane) -> int:
@@ -86,6 +93,21 @@ def addPainted(segmentationNode, segmentId: str, volumeNode, plane: Plane) -> in
     off = _planesFrom(_tag(segment, OFF), toNode, sceneSegmentations.gridShape(volumeNode))
     texts = {PAINTED: _planesText(known | {plane}, toNode), OFF: _planesText(off - {plane}, toNode)}
     return _write(segment, texts)
+
+
+def keepPainted(segmentationNode, segmentId: str, volumeNode, found: SegmentAnnotation) -> None:
+    """Makes it known on which slices a segment was found to be painted; what was recorded since then stays."""
+    segment = sceneSegmentations.segmentOf(segmentationNode, segmentId)
+    toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
+    _write(segment, {PAINTED: _planesText(_paintedNow(segment, found, volumeNode, toNode), toNode)})
+
+
+def addScribbles(segmentationNode, segmentId: str, volumeNode, changed: Part) -> None:
+    """Makes it known that voxels of a segment were painted, or erased, across slices."""
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
+    known = _partFrom(_tag(segment, SCRIBBLES), toNode, sceneSegmentations.gridShape(volumeNode))
+    _write(segment, {SCRIBBLES: _partText(sceneSegmentations.joined(known, changed), toNode)})
 
 
 def switch(segmentationNode, segmentIds, volumeNode, plane: Plane, isOn: bool) -> None:
@@ -144,56 +166,131 @@ def annotationOf(
     Raises:
         SceneVolumeError: nothing is painted.
     """
-    usual = usualAxis(volumeNode)
-    present = {i: sceneSegmentations.segmentPart(segmentationNode, i, volumeNode) for i in values}
-    known = {i: _told(read(segmentationNode, i, volumeNode), present[i], usual) for i in values}
+    return atOnce(gathered(segmentationNode, values, volumeNode, scribblesOnly))
+
+
+def gathered(
+    segmentationNode, values: dict[str, int], volumeNode, scribblesOnly: bool = False
+) -> Generator[None, None, tuple[Annotation, dict[str, SegmentAnnotation]]]:
+    """Does what `annotationOf` does in steps, of what is there as they begin."""
+    present, known = yield from _present(segmentationNode, values, volumeNode)
+    planes, off = completeSlices(known, values, scribblesOnly)
     box = sceneSegmentations.around(
         [*present.values(), *(k.draft for k in known.values()), *(k.scribbles for k in known.values())]
     )
     labels = numpy.zeros([part.stop - part.start for part in box], numpy.uint8)
-    planes: dict[Plane, list[int]] = {}
-    off: dict[Plane, list[int]] = {}
     for segmentId, value in values.items():
         own = known[segmentId]
-        there, draft, scribbles = (part.within(box) for part in (present[segmentId], own.draft, own.scribbles))
         wanted = own.marked if scribblesOnly else own.painted | own.marked
-        isKnown, erased = ~draft | scribbles, (scribbles | draft) & ~there
-        for plane in wanted:
-            axis, index = plane
-            (off if plane in own.off else planes).setdefault(plane, []).append(value)
-            within = index - box[axis].start
-            if 0 <= within < labels.shape[axis]:
-                numpy.moveaxis(isKnown, axis, 0)[within] = plane not in own.off
-                numpy.moveaxis(erased, axis, 0)[within] = False
-        labels[erased & (labels == 0)] = BACKGROUND
-        labels[there & isKnown] = value
+        for slab in sceneSegmentations.inSlabs(box):
+            _label(
+                labels[slab[0].start - box[0].start : slab[0].stop - box[0].start],
+                slab,
+                value,
+                present[segmentId],
+                own,
+                wanted,
+            )
+        yield
     if not ((labels > 0) & (labels != BACKGROUND)).any():
         raise SceneVolumeError(_nothingToLearnFrom(volumeNode, any(p.values.size for p in present.values())))
     start = (box[0].start, box[1].start, box[2].start)
     return Annotation(sceneSegmentations.cropped(labels, start), planes, off), known
 
 
-def applied(segmentationNode, known: dict[str, SegmentAnnotation], annotation: Annotation | None, volumeNode) -> None:
-    """Makes it known that the segments hold a result now: all is a draft that was not painted.
+def knownOf(segmentationNode, segmentIds, volumeNode) -> Generator[None, None, dict[str, SegmentAnnotation]]:
+    """Returns in steps what is known of each segment, slices included that nobody has recorded."""
+    return (yield from _present(segmentationNode, segmentIds, volumeNode))[1]
+
+
+def completeSlices(
+    known: dict[str, SegmentAnnotation], values: dict[str, int], scribblesOnly: bool
+) -> tuple[dict[Plane, list[int]], dict[Plane, list[int]]]:
+    """Returns the slices that are complete, and those that would be if they were not switched off, with their labels."""
+    planes: dict[Plane, list[int]] = {}
+    off: dict[Plane, list[int]] = {}
+    for segmentId, value in values.items():
+        own = known[segmentId]
+        for plane in own.marked if scribblesOnly else own.painted | own.marked:
+            (off if plane in own.off else planes).setdefault(plane, []).append(value)
+    return planes, off
+
+
+def _present(
+    segmentationNode, segmentIds, volumeNode
+) -> Generator[None, None, tuple[dict[str, Part], dict[str, SegmentAnnotation]]]:
+    """Where each segment is, and what is known of it."""
+    usual = usualAxis(volumeNode)
+    present: dict[str, Part] = {}
+    known: dict[str, SegmentAnnotation] = {}
+    for segmentId in segmentIds:
+        present[segmentId] = sceneSegmentations.segmentPart(segmentationNode, segmentId, volumeNode)
+        own = read(segmentationNode, segmentId, volumeNode)
+        yield
+        known[segmentId] = yield from _told(own, present[segmentId], usual)
+        yield
+    return present, known
+
+
+def _label(
+    labels: numpy.ndarray, slab: tuple[slice, slice, slice], value: int, present: Part, own: SegmentAnnotation, wanted
+) -> None:
+    """Writes what is known of a segment in a part of the grid into the labels there."""
+    there, draft, scribbles = (part.within(slab) for part in (present, own.draft, own.scribbles))
+    isKnown, erased = ~draft | scribbles, (scribbles | draft) & ~there
+    for plane in wanted:
+        _plane(isKnown, slab, plane)[...] = plane not in own.off
+        _plane(erased, slab, plane)[...] = False
+    labels[erased & (labels == 0)] = BACKGROUND
+    labels[there & isKnown] = value
+
+
+def _plane(values: numpy.ndarray, box: tuple[slice, slice, slice], plane: Plane) -> numpy.ndarray:
+    """The part of a slice that lies in the values of a box; an empty one where it is elsewhere."""
+    axis, index = plane
+    along = numpy.moveaxis(values, axis, 0)
+    within = index - box[axis].start
+    return along[within] if 0 <= within < len(along) else along[:0]
+
+
+def applied(
+    segmentationNode,
+    known: dict[str, SegmentAnnotation],
+    annotation: Annotation | None,
+    volumeNode,
+    describing: Callable[[], AbstractContextManager] = nullcontext,
+) -> Iterator[None]:
+    """Makes it known, in steps, that the segments hold a result now: all is a draft that was not painted.
 
     Args:
         known: what was known of the segments that were written into.
         annotation: what the result was learned from, None for a prediction.
+        describing: within it, tags are written; for whoever watches them.
     """
     for segmentId, own in known.items():
         there = sceneSegmentations.segmentPart(segmentationNode, segmentId, volumeNode)
-        draft = there.values.copy()
+        yield
+        draft = there.values
         if annotation is not None:
             draft &= (annotation.labels.within(there.slices) == 0) | _offSlices(own, there)
-        write(
-            segmentationNode, segmentId, volumeNode,
-            replace(own, draft=sceneSegmentations.cropped(draft, there.start)),
-        )  # fmt: skip
+        yield
+        with describing():
+            segment = sceneSegmentations.segmentOf(segmentationNode, segmentId)
+            toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
+            painted = _paintedNow(segment, own, volumeNode, toNode)
+            text = _partText(sceneSegmentations.cropped(draft, there.start), toNode)
+            _write(segment, {PAINTED: _planesText(painted, toNode), DRAFT: text})
+        yield
 
 
-def markDraft(segmentationNode, segmentIds: list[str], volumeNode) -> None:
-    """Makes it known that segments hold a draft: what is painted from now on is annotation, what is there is not."""
-    applied(segmentationNode, {i: SegmentAnnotation() for i in segmentIds}, None, volumeNode)
+def markedDraft(segmentationNode, segmentIds: list[str], volumeNode) -> Iterator[None]:
+    """Makes it known, in steps, that segments hold a draft: what is painted from now on is annotation, what is there is
+    not."""
+    for segmentId in segmentIds:
+        there = sceneSegmentations.segmentPart(segmentationNode, segmentId, volumeNode)
+        yield
+        write(segmentationNode, segmentId, volumeNode, SegmentAnnotation(draft=there))
+        yield
 
 
 def usualAxis(volumeNode) -> int:
@@ -205,29 +302,34 @@ def usualAxis(volumeNode) -> int:
     return 2 - int(numpy.abs(axes[2] / spacing).argmax())
 
 
-def _told(own: SegmentAnnotation, there: Part, usual: int) -> SegmentAnnotation:
+def _told(own: SegmentAnnotation, there: Part, usual: int) -> Generator[None, None, SegmentAnnotation]:
     """Adds the slices on which there is something that nobody has recorded, and leaves out those without anything."""
+    painted = {plane for plane in own.painted if there.plane(*plane).any() or own.draft.plane(*plane).any()}
+    recorded = painted | own.marked
     box = sceneSegmentations.around([there, own.draft, own.scribbles])
-    present, draft, scribbles = (part.within(box) for part in (there, own.draft, own.scribbles))
-    changed = (present ^ draft) & ~scribbles
-
-    def holds(plane: Plane) -> bool:
-        within = plane[1] - box[plane[0]].start
-        return 0 <= within < present.shape[plane[0]] and bool(
-            numpy.moveaxis(present | draft, plane[0], 0)[within].any()
-        )
-
-    painted = {plane for plane in own.painted if holds(plane)}
-    for axis, index in painted | own.marked:
-        within = index - box[axis].start
-        if 0 <= within < changed.shape[axis]:
-            numpy.moveaxis(changed, axis, 0)[within] = False
-    if changed.any():
+    if any(_changed(own, there, recorded, slab).any() for slab in sceneSegmentations.inSlabs(box)):
+        yield
         axes = [axis for axis, _index in painted]
         axis = max(set(axes), key=axes.count) if axes else usual
-        found = annotatedSlices.paintedSlices(changed, axis)
+        found = yield from annotatedSlices.findingSlices(_changed(own, there, recorded, box), axis)
         painted |= {(axis, index + box[axis].start) for axis, index in found}
     return replace(own, painted=frozenset(painted))
+
+
+def _changed(own: SegmentAnnotation, there: Part, recorded, box: tuple[slice, slice, slice]) -> numpy.ndarray:
+    """Where in a box the segment is another than its draft, without scribbles and recorded slices."""
+    changed = there.within(box) ^ own.draft.within(box)
+    if own.scribbles.values.size:
+        changed &= ~own.scribbles.within(box)
+    for plane in recorded:
+        _plane(changed, box, plane)[...] = False
+    return changed
+
+
+def _paintedNow(segment, found: SegmentAnnotation, volumeNode, toNode: numpy.ndarray) -> frozenset[Plane]:
+    if found.revision == revision(segment):
+        return found.painted
+    return found.painted | _planesFrom(_tag(segment, PAINTED), toNode, sceneSegmentations.gridShape(volumeNode))
 
 
 def _offSlices(own: SegmentAnnotation, there: Part) -> numpy.ndarray:
@@ -313,5 +415,9 @@ def _partFrom(text: str, toNode: numpy.ndarray, shape: tuple[int, int, int]) -> 
     count = int(numpy.prod(place["shape"]))
     flat = numpy.unpackbits(numpy.frombuffer(zlib.decompress(base64.b64decode(bits)), numpy.uint8), count=count)
     values = flat.reshape(place["shape"])
+    if numpy.abs(numpy.array(place["matrix"]) - toNode).max() < SAME_MATRIX:
+        part = Part((place["start"][0], place["start"][1], place["start"][2]), values.view(bool))
+        if all(a >= 0 and a + n <= size for a, n, size in zip(part.start, values.shape, shape, strict=True)):
+            return part
     image = sceneSegmentations.orientedImage(values, numpy.array(place["matrix"]), tuple(place["start"]))
     return sceneSegmentations.imagePart(image, 1, toNode, shape)

@@ -1,5 +1,8 @@
 """Whose results are whose: a segmentation or an overlay that was made for a volume is tied to it, in the scene's file too."""
 
+from collections.abc import Generator
+from typing import Any
+
 import slicer
 
 from . import volumes as sceneVolumes
@@ -30,12 +33,13 @@ def ownerOf(segmentationNode):
     return segmentationNode.GetNodeReference(SEGMENTATION) or segmentationNode.GetNodeReference(drawnOn)
 
 
-def overlay(path, volumeNode, name: str):
-    """Shows a file on the volume's grid as the volume's one overlay, which is made or filled anew; returns the node."""
+def overlaid(path, volumeNode, name: str) -> Generator[None, None, Any]:
+    """Shows a file on the volume's grid as the volume's one overlay, which is made or filled anew, in steps; returns the
+    node."""
     node = of(volumeNode, UNCERTAINTY)
     if node is None:
-        node = sceneVolumes.addOverlay(path, volumeNode, slicer.mrmlScene.GenerateUniqueName(name))
+        node = yield from sceneVolumes.addedOverlay(path, volumeNode, slicer.mrmlScene.GenerateUniqueName(name))
         setOwner(node, volumeNode, UNCERTAINTY)
     else:
-        sceneVolumes.fillOverlay(node, path, volumeNode)
+        yield from sceneVolumes.filledOverlay(node, path, volumeNode)
     return node

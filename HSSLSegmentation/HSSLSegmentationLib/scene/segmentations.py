@@ -1,6 +1,6 @@
 """Segmentation nodes to label maps of a task's classes, and back to segments with names, colours, terminology."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from vtk.util import numpy_support
 
 import slicer
 
+from ..steps import atOnce
 from . import volumes as sceneVolumes
 from .volumes import SceneVolumeError
 
@@ -38,17 +39,40 @@ class Part:
         return whole
 
     def within(self, slices: tuple[slice, slice, slice]) -> numpy.ndarray:
-        """Returns the values in another box, 0 where this one does not reach."""
-        found = numpy.zeros([part.stop - part.start for part in slices], self.values.dtype)
+        """Returns the values in another box, to be read: a view where it lies inside this one; 0 where this one does not
+        reach."""
+        shape = [part.stop - part.start for part in slices]
         theirs, mine = [], []
         for part, start, length in zip(slices, self.start, self.values.shape, strict=True):
             low, high = max(part.start, start), min(part.stop, start + length)
             if low >= high:
-                return found
+                return numpy.zeros(shape, self.values.dtype)
             theirs.append(slice(low - part.start, high - part.start))
             mine.append(slice(low - start, high - start))
-        found[tuple(theirs)] = self.values[tuple(mine)]
+        inside = self.values[tuple(mine)]
+        if list(inside.shape) == shape:
+            return inside
+        found = numpy.zeros(shape, self.values.dtype)
+        found[tuple(theirs)] = inside
         return found
+
+    def plane(self, axis: int, index: int) -> numpy.ndarray:
+        """Returns what it holds of a slice of the grid, as a view; an empty array where it does not reach."""
+        along = numpy.moveaxis(self.values, axis, 0)
+        within = index - self.start[axis]
+        return along[within] if 0 <= within < len(along) else along[:0]
+
+
+CACHED_VOXELS = 2**20
+"""Of a part that is worked on at once: what is computed in between stays in the processor's cache."""
+
+
+def inSlabs(box: tuple[slice, slice, slice]) -> Iterator[tuple[slice, slice, slice]]:
+    """Yields a box in parts along its first axis, each small enough to be worked on quickly."""
+    rows, columns = (part.stop - part.start for part in box[1:])
+    step = max(1, CACHED_VOXELS // max(1, rows * columns))
+    for first in range(box[0].start, box[0].stop, step):
+        yield slice(first, min(first + step, box[0].stop)), box[1], box[2]
 
 
 def cropped(values: numpy.ndarray, start: tuple[int, int, int] = (0, 0, 0)) -> Part:
@@ -70,6 +94,12 @@ def around(parts: list[Part]) -> tuple[slice, slice, slice]:
         slice(min(p.slices[axis].start for p in filled), max(p.slices[axis].stop for p in filled)) for axis in range(3)
     )
     return k, j, i
+
+
+def joined(one: Part, other: Part) -> Part:
+    """Returns where one of two parts is, or both."""
+    box = around([one, other])
+    return Part((box[0].start, box[1].start, box[2].start), one.within(box) | other.within(box))
 
 
 @dataclass(frozen=True)
@@ -168,6 +198,20 @@ class SegmentWriter:
     ) -> list[str]:
         """Writes each class into the segment of that name or terminology, which is added when there is none.
 
+        Args: as for `writing`.
+        """
+        return atOnce(self.writing(labels, classes, volumeNode, segmentationNode, into))
+
+    def writing(
+        self,
+        labels: numpy.ndarray,
+        classes: list[SegmentClass],
+        volumeNode,
+        segmentationNode,
+        into: list[str] | None = None,
+    ) -> Generator[None, None, list[str]]:
+        """Writes each class into the segment of that name or terminology, which is added when there is none, in steps.
+
         Args:
             labels: label map on the volume's grid, in k, j, i order.
             classes: what its values mean; a class without a voxel gets an empty segment.
@@ -191,18 +235,21 @@ class SegmentWriter:
             segmentId = segmentId or addSegment(segmentClass, segmentationNode)
             segmentIds.append(segmentId)
             wanted = cropped(labels == segmentClass.value)
+            yield
+            requireInScene(segmentationNode)
             if editor is None:
                 whole = wanted.on(labels.shape).astype(numpy.uint8)
                 slicer.util.updateSegmentBinaryLabelmapFromArray(whole, segmentationNode, segmentId, volumeNode)
                 continue
             editor.SetCurrentSegmentID(segmentId)
-            editor.UpdateMaskLabelmap()
             reference = editor.GetReferenceGeometryImage()
             for labelmap, isAdded in changesOf(segmentationNode, segmentId, volumeNode, wanted):
+                requireInScene(segmentationNode)
                 mode = editor.ModificationModeAdd if isAdded else editor.ModificationModeRemove
                 editor.ModifySegmentByLabelmap(
                     segmentationNode, segmentId, onReferenceGrid(labelmap, reference), mode, True, False
                 )
+                yield
         return segmentIds
 
     def canUndo(self) -> bool:
@@ -250,7 +297,6 @@ class SegmentWriter:
         editor.SetSegmentationNode(segmentationNode)
         editor.SetSourceVolumeNode(volumeNode)
         editor.UpdateReferenceGeometryImage()
-        editor.UpdateAlignedSourceVolume()
         return editor
 
 
@@ -260,33 +306,38 @@ def changesOf(
     volumeNode,
     wanted: Part,
     protected: Sequence[Part] = (),
-    mostVoxels: int = 0,
 ) -> Iterator[tuple[object, bool]]:
     """Yields what makes a segment be what is wanted inside the volume; beyond the volume it stays as it is.
 
     Args:
         wanted: bool, where the segment is to be; nowhere else in the volume.
         protected: bool, where nothing is added.
-        mostVoxels: of one change, so that somebody can look up in between; 0 for any number.
 
     Yields:
-        Labelmaps for the Segment Editor, and whether they are added to the segment or removed from it.
+        Labelmaps for the Segment Editor, and whether they are added to the segment or removed from it; none so large that
+        the window would be blocked by it.
     """
     present = segmentPart(segmentationNode, segmentId, volumeNode)
     toNode = matrixInNode(volumeNode, segmentationNode)
     box = around([present, wanted])
-    count = int(numpy.prod([part.stop - part.start for part in box[1:]]))
-    step = max(1, mostVoxels // max(1, count)) if mostVoxels else max(1, box[0].stop - box[0].start)
-    for first in range(box[0].start, box[0].stop, step):
-        slab = (slice(first, min(first + step, box[0].stop)), box[1], box[2])
+    k, j, i = (part.stop - part.start for part in box)
+    for part in sceneVolumes.slabs((k, j, i)):
+        slab = (slice(box[0].start + part.start, box[0].start + part.stop), box[1], box[2])
         here, there = present.within(slab), wanted.within(slab)
         added = there & ~here
-        for part in protected:
-            added &= ~part.within(slab)
+        for other in protected:
+            added &= ~other.within(slab)
         for change, isAdded in ((here & ~there, False), (added, True)):
             found = cropped(change, (slab[0].start, slab[1].start, slab[2].start))
             if found.values.size:
                 yield orientedImage(found.values.astype(numpy.uint8), toNode, found.start), isAdded
+
+
+def requireInScene(segmentationNode) -> None:
+    """Raises SceneVolumeError when the segmentation is no longer in the scene: nothing must be written into it then."""
+    # Ids are used again after a scene was closed, so the node itself is looked for.
+    if not slicer.mrmlScene.IsNodePresent(segmentationNode):
+        raise SceneVolumeError(_("The segmentation was removed from the scene meanwhile; the result is discarded."))
 
 
 def newSegmentation(name: str, volumeNode):
@@ -374,15 +425,30 @@ def gridShape(volumeNode) -> tuple[int, int, int]:
     return k, j, i
 
 
+def segmentOf(segmentationNode, segmentId: str):
+    """Returns a segment.
+
+    Raises:
+        SceneVolumeError: it is no longer there.
+    """
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    if segment is None:
+        raise SceneVolumeError(
+            _("A segment of {node} was removed meanwhile; start again.").format(node=segmentationNode.GetName())
+        )
+    return segment
+
+
 def segmentPart(segmentationNode, segmentId: str, volumeNode) -> Part:
     """Returns where the segment is on the volume's grid, as the smallest box of booleans.
 
     A segment on the volume's own grid is read as it lies in memory; one on another grid is resampled, within its box.
 
     Raises:
-        SceneVolumeError: the segmentation is under another transform than the volume, or cannot be brought onto it.
+        SceneVolumeError: the segmentation is under another transform than the volume, or cannot be brought onto it; or
+            the segment is no longer there.
     """
-    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    segment = segmentOf(segmentationNode, segmentId)
     image = segment.GetRepresentation(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
     if image is None:
         return cropped(_converted(segmentationNode, segmentId, volumeNode))

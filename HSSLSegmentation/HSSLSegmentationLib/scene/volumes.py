@@ -1,12 +1,14 @@
 """Volume nodes to files with their true geometry, and images of the engine back onto a volume's grid."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy
 import vtk
 from slicer.i18n import tr as _
+from vtk.util import numpy_support
 
 import slicer
 
@@ -60,6 +62,13 @@ def check(volumeNode) -> None:
         raise SceneVolumeError(reason)
 
 
+def requireInScene(volumeNode) -> None:
+    """Raises SceneVolumeError when the volume is no longer in the scene: there is nothing then that a result is of."""
+    # Ids are used again after a scene was closed, so the node itself is looked for.
+    if not slicer.mrmlScene.IsNodePresent(volumeNode):
+        raise SceneVolumeError(_("The volume was removed from the scene meanwhile; the result is discarded."))
+
+
 def localMatrix(volumeNode) -> numpy.ndarray:
     """Returns the 4×4 matrix from voxel indices (i, j, k) to RAS, without the parent transform."""
     matrix = vtk.vtkMatrix4x4()
@@ -94,20 +103,43 @@ _NRRD_TYPES = {
     "int64": "int64", "uint64": "uint64", "float32": "float", "float64": "double",
 }  # fmt: skip
 """What NRRD calls the types of voxels."""
+_PIXELS = ("Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64", "Float32", "Float64")
+"""What SimpleITK calls them."""
 
 
-def passOn(volumeNode, path: str | Path) -> None:
-    """Writes the volume as `writeVolume` does, for a job that reads it at once: the voxels go to the file as they lie in
-    memory, which blocks the application for a fraction of the time, and nobody waits for the disk.
+VOXELS_AT_ONCE = 2**22
+"""Of an array that is read or written, or a segment that is changed, before the window is heard again."""
+
+
+def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yields ranges of slices (k) that hold so many voxels each."""
+    step = max(1, VOXELS_AT_ONCE // max(1, int(numpy.prod(shape[1:]))))
+    for first in range(0, shape[0], step):
+        yield slice(first, min(first + step, shape[0]))
+
+
+def passedOn(volumeNode, path: str | Path) -> Iterator[None]:
+    """Writes the volume as `writeVolume` does, for a job that reads it at once, as `writtenRaw` does.
 
     Raises:
         SceneVolumeError: the node cannot be used; see `reasonNotUsable`.
         OutputError: the file cannot be written.
     """
+    check(volumeNode)
+    return writtenRaw(slicer.util.arrayFromVolume(volumeNode), worldMatrix(volumeNode), path)
+
+
+def writtenRaw(array: numpy.ndarray, ijkToRas: numpy.ndarray, path: str | Path) -> Iterator[None]:
+    """Writes an array in k, j, i order with its 4×4 matrix to RAS as a raw NRRD file, in steps.
+
+    The voxels go to the file as they lie in memory, and nobody waits for the disk.
+
+    Raises:
+        OutputError: the file cannot be written, for example since the disk is full.
+    """
     from hssl.errors import OutputError
 
-    check(volumeNode)
-    array, ijkToLps = slicer.util.arrayFromVolume(volumeNode), toLps(worldMatrix(volumeNode))
+    ijkToLps = toLps(ijkToRas)
 
     def vector(values) -> str:
         return "(" + ",".join(repr(float(value)) for value in values) + ")"
@@ -127,7 +159,9 @@ def passOn(volumeNode, path: str | Path) -> None:
     try:
         with open(path, "wb") as file:
             file.write(("\n".join(header) + "\n\n").encode("ascii"))
-            numpy.ascontiguousarray(array).tofile(file)
+            for slab in slabs(array.shape):
+                file.write(numpy.ascontiguousarray(array[slab]).data)
+                yield
     except OSError as error:
         raise OutputError(path, f"cannot be written ({error})", "Is the disk full?") from error
 
@@ -137,7 +171,7 @@ def toLps(ijkToRas: numpy.ndarray) -> numpy.ndarray:
     return numpy.diag([-1.0, -1.0, 1.0, 1.0]) @ ijkToRas
 
 
-def writtenArray(array: numpy.ndarray, path: str | Path, voxelsAtOnce: int) -> Iterator[None]:
+def writtenArray(array: numpy.ndarray, path: str | Path) -> Iterator[None]:
     """Writes an array (k, j, i) as a `.npy` file, some slices in each step: a generator that is to be exhausted.
 
     It is the form in which voxels lie in memory; the engine takes it without conversion.
@@ -145,14 +179,13 @@ def writtenArray(array: numpy.ndarray, path: str | Path, voxelsAtOnce: int) -> I
     Raises:
         SceneVolumeError: the file cannot be written, for example since the disk is full.
     """
-    step = max(1, voxelsAtOnce // max(1, array[0].size))
     try:
         with open(path, "wb") as file:
             header = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
             numpy.lib.format.write_array_header_1_0(file, header)
-            for first in range(0, len(array), step):
-                file.write(numpy.ascontiguousarray(array[first : first + step]).tobytes())
-                if first + step < len(array):
+            for slab in slabs(array.shape):
+                file.write(numpy.ascontiguousarray(array[slab]).data)
+                if slab.stop < len(array):
                     yield
     except OSError as error:
         raise SceneVolumeError(
@@ -187,16 +220,23 @@ def writeArray(array: numpy.ndarray, ijkToRas: numpy.ndarray, path: str | Path, 
 def readArray(path: str | Path, volumeNode) -> numpy.ndarray:
     """Returns the voxels (k, j, i) of a file that must lie on the grid of the volume node in the world.
 
+    Those of a raw NRRD file are mapped: nothing is read before it is looked at.
+
     Raises:
         SceneVolumeError: the file cannot be read or lies on another grid.
     """
     import SimpleITK
 
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
     try:
-        image = SimpleITK.ReadImage(str(path))
-    except RuntimeError as error:
+        reader.ReadImageInformation()
+        array = _mapped(Path(path), reader)
+        image = reader if array is not None else reader.Execute()
+    except (RuntimeError, ValueError) as error:
         raise SceneVolumeError(_("{path} cannot be read: {reason}").format(path=path, reason=error)) from error
-    array = SimpleITK.GetArrayFromImage(image)
+    if array is None:
+        array = SimpleITK.GetArrayFromImage(image)
     expected = worldMatrix(volumeNode)
     found = _matrixOf(image)
     size = tuple(reversed(volumeNode.GetImageData().GetDimensions()))
@@ -212,6 +252,23 @@ def readArray(path: str | Path, volumeNode) -> numpy.ndarray:
     )
 
 
+def _mapped(path: Path, reader) -> numpy.ndarray | None:
+    """The voxels of a NRRD file where they lie behind its header as they lie in memory, or None."""
+    import SimpleITK
+
+    with open(path, "rb") as file:
+        header, end, _rest = file.read(1 << 16).partition(b"\n\n")
+    if not header.startswith(b"NRRD") or not end or b"\nencoding: raw" not in header:
+        return None
+    # Longer words for the types are usual too, so that they are asked of the library.
+    types = {getattr(SimpleITK, f"sitk{name}", None): name.lower() for name in _PIXELS}
+    kind = types.get(reader.GetPixelID())
+    fields = dict(line.split(": ", 1) for line in header.decode("utf-8", "replace").splitlines() if ": " in line)
+    if kind is None or fields.get("endian", sys.byteorder) != sys.byteorder or "data file" in fields:
+        return None
+    return numpy.memmap(path, kind, "r", len(header) + len(end), tuple(reversed(reader.GetSize())))
+
+
 def updateFromImage(volumeNode, image) -> None:
     """Gives the volume node voxels and geometry of a SimpleITK image."""
     import SimpleITK
@@ -221,11 +278,16 @@ def updateFromImage(volumeNode, image) -> None:
     volumeNode.CreateDefaultDisplayNodes()
 
 
-def addOverlay(path: str | Path, volumeNode, name: str):
-    """Adds a file on the volume's grid (such as the uncertainty) as a coloured volume with a legend; returns the node."""
+def addedOverlay(path: str | Path, volumeNode, name: str) -> Generator[None, None, Any]:
+    """Adds a file on the volume's grid (such as the uncertainty) as a coloured volume with a legend, in steps; returns the
+    node.
+
+    Raises:
+        SceneVolumeError: the file cannot be read or lies on another grid; nothing is added.
+    """
     overlay = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     try:
-        fillOverlay(overlay, path, volumeNode)
+        yield from filledOverlay(overlay, path, volumeNode)
     except SceneVolumeError:
         slicer.mrmlScene.RemoveNode(overlay)
         raise
@@ -234,21 +296,34 @@ def addOverlay(path: str | Path, volumeNode, name: str):
     return overlay
 
 
-def fillOverlay(overlay, path: str | Path, volumeNode) -> None:
-    """Gives an overlay the voxels of a file on the volume's grid, and the volume's place."""
+def filledOverlay(overlay, path: str | Path, volumeNode) -> Iterator[None]:
+    """Gives an overlay the voxels of a file on the volume's grid, and the volume's place, in steps."""
     array = readArray(path, volumeNode)
+    image = vtk.vtkImageData()
+    image.SetDimensions(*reversed(array.shape))
+    image.AllocateScalars(numpy_support.get_vtk_array_type(array.dtype), 1)
+    values = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(array.shape)
+    high = 0.0
+    for slab in slabs(array.shape):
+        values[slab] = array[slab]
+        high = max(high, float(values[slab].max()))
+        yield
+    requireInScene(volumeNode)
+    requireInScene(overlay)
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
     overlay.SetIJKToRASMatrix(matrix)
     overlay.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-    slicer.util.updateVolumeFromArray(overlay, array)
     overlay.CreateDefaultDisplayNodes()
     display = overlay.GetDisplayNode()
     display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeIron")
     # Certain voxels stay transparent, so that the image shows through where there is no doubt.
-    high = float(array.max())
     display.SetThreshold(high * 0.1, high)
     display.SetApplyThreshold(True)
+    # Slicer's own choice looks at every voxel, which takes as long as all the rest.
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevelMinMax(0.0, high)
+    overlay.SetAndObserveImageData(image)
 
 
 def _matrixOf(image) -> numpy.ndarray:

@@ -298,6 +298,14 @@ def predict(
         tuple[float, float, float] | None,
         typer.Option(help="mm in x, y, z, of files that do not say it (TIFF).", show_default=False),
     ] = None,
+    compressed: Annotated[
+        bool | None,
+        typer.Option(
+            "--compressed/--uncompressed",
+            help="Uncompressed: NRRD files, which are read faster. (default: compressed NIfTI)",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: Overwrite = None,
     batch_size: Annotated[int | None, typer.Option(help="Slices (windows in 3D) at once.")] = None,
     slab_megabytes: Annotated[int | None, typer.Option(help="Bound on the memory of a slab.")] = None,

@@ -283,8 +283,8 @@ def check_format(path: str | Path) -> None:
         raise OutputError(path, f"cannot be written: the format must be one of {', '.join(WRITTEN)}")
 
 
-def write_volume(image: sitk.Image, path: str | Path) -> None:
-    """Writes a volume or label map, compressed, whole or not at all.
+def write_volume(image: sitk.Image, path: str | Path, compressed: bool = True) -> None:
+    """Writes a volume or label map, compressed where the format can be and nothing else is said, whole or not at all.
 
     Raises:
         OutputError: the format is none of .nii, .nii.gz, .nrrd, .mha, or the file cannot be written.
@@ -296,7 +296,7 @@ def write_volume(image: sitk.Image, path: str | Path) -> None:
     with whole_file(path) as temporary:
         try:
             with itk_io:
-                sitk.WriteImage(image, str(temporary), suffix_of(path) != ".nii")
+                sitk.WriteImage(image, str(temporary), compressed and suffix_of(path) != ".nii")
         except RuntimeError as error:
             raise OutputError(path, f"cannot be written: {dicom.reason_of(error)}") from error
         # ITK writes NIfTI without looking whether the disk took it all.

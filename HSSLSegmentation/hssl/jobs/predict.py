@@ -112,7 +112,7 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
                 config.slab_megabytes, on_event, stop,
             )  # fmt: skip
             segmentation = _segmentation(config, source, result, task, own, results, on_event)
-            outputs.append(_written(result, source, own, segmentation, results))
+            outputs.append(_written(config, result, source, own, segmentation, results))
         except InputError as error:
             on_event(Message(level="error", text=f"{source.path}: {error.reason}", way_out=error.way_out))
             errors.append(error)
@@ -279,14 +279,15 @@ def _planned(config: PredictConfig, sources: Sequence[Source], classes: Sequence
 
 def _files(config: PredictConfig, name: str, is_dicom: bool, classes: Sequence[LabelClass]) -> Files:
     folder = config.output
+    suffix = ".nii.gz" if config.compressed else ".nrrd"
     plain = [f"{n}_{safe_name(c.name, 'class', ascii_only=True)[:60]}" for n, c in enumerate(classes, 1)]
     return Files(
         name=name,
-        label_map=folder / f"{name}.nii.gz",
+        label_map=folder / f"{name}{suffix}",
         segmentation=folder / f"{name}.seg.dcm" if is_dicom and config.dicom_segmentation else None,
-        uncertainty=folder / f"{name}{UNCERTAINTY}.nii.gz" if config.uncertainty else None,
+        uncertainty=folder / f"{name}{UNCERTAINTY}{suffix}" if config.uncertainty else None,
         probabilities={
-            c.name: folder / f"{name}{PROBABILITY}{p}.nii.gz"
+            c.name: folder / f"{name}{PROBABILITY}{p}{suffix}"
             for c, p in zip(classes, plain, strict=True)
             if config.probabilities
         },
@@ -317,17 +318,22 @@ def _segmentation(
 
 
 def _written(
-    result: Prediction, source: Source, files: Files, segmentation: Path | None, results: ResultFolder
+    config: PredictConfig,
+    result: Prediction,
+    source: Source,
+    files: Files,
+    segmentation: Path | None,
+    results: ResultFolder,
 ) -> PredictedVolume:
     if files.uncertainty is not None and result.uncertainty is not None:
         with results.writing(files.uncertainty) as temporary:
-            write_volume(result.uncertainty, temporary)
+            write_volume(result.uncertainty, temporary, config.compressed)
     for name, file in files.probabilities.items():
         with results.writing(file) as temporary:
-            write_volume(result.probabilities[name], temporary)
+            write_volume(result.probabilities[name], temporary, config.compressed)
     # The label map comes last: where it is, the rest is too.
     with results.writing(files.label_map) as temporary:
-        write_volume(result.label_map, temporary)
+        write_volume(result.label_map, temporary, config.compressed)
     return PredictedVolume(
         input=source.path,
         label_map=files.label_map,

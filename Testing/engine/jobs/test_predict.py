@@ -81,6 +81,23 @@ def test_a_label_map_lies_exactly_on_its_volumes_grid(trained, tmp_path):
         assert doubt.min() >= 0 and doubt.max() <= 1 + 1e-5 and doubt.std() > 0
 
 
+def test_results_without_compression_are_the_same_and_lie_raw_in_their_files(trained, tmp_path):
+    workspace, run = trained
+    found = {}
+    for compressed in (True, False):
+        config = PredictConfig(
+            model=run, inputs=images(workspace)[:1], output=tmp_path / str(compressed), compressed=compressed,
+            uncertainty=True,
+        )  # fmt: skip
+        found[compressed] = predict(config).result.outputs[0]
+    for name in ("label_map", "uncertainty"):
+        one, other = (getattr(found[compressed], name) for compressed in (True, False))
+        assert one.name.endswith(".nii.gz") and other.name.endswith(".nrrd")
+        array = sitk.GetArrayFromImage(sitk.ReadImage(other))
+        assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(one)), array)
+        assert other.read_bytes().endswith(array.tobytes())
+
+
 @pytest.mark.parametrize(("patch", "window"), [((48, 48), (64, 64)), ((64, 64), (80, 80)), ((128, 112), (160, 144))])
 def test_windows_of_norms_hold_the_patches_with_their_margin(trained, patch, window):
     description, state = load_model(trained[1])

@@ -217,8 +217,10 @@ class HSSLPanelTest(unittest.TestCase):
         self.assertEqual(slicer.util.selectedModule(), "SegmentEditor")
         self.assertEqual(loop.current, waiting[1])
         self.assertIn(f"{waiting[0]} was left out", loop.ui.loopLabel.text)
-        while loop._draft is not None and loop._draft.isRunning():
+        while loop._draft is not None and loop._draft.state == "running":
             settle(0.1)
+        loop.onDiscard()
+        settle()
         volume = pictures.shown(panel.catalogue, loop.current)
         shown = slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetBackgroundLayer().GetVolumeNode()
         self.assertIs(shown, volume)

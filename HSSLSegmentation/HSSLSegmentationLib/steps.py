@@ -1,17 +1,30 @@
 """Long work on the main thread, cut into steps between which the window answers."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from typing import TypeVar
 
 import qt
 
 SECONDS_AT_ONCE = 0.05
 
 
+Returned = TypeVar("Returned")
+
+
+def atOnce(steps: Generator[None, None, Returned]) -> Returned:
+    """Does all steps, and returns what the last one does."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
 def inSteps(
     steps: Iterator[None],
     whenDone: Callable[[], None],
-    whenFailed: Callable[[ValueError], None],
+    whenFailed: Callable[[Exception], None],
     goesOn: Callable[[], bool],
 ) -> None:
     """Does some steps at once, and the next whenever the application has nothing else to do.
@@ -19,12 +32,14 @@ def inSteps(
     Args:
         steps: each of them shorter than a tenth of a second.
         whenDone: called after the last step.
-        whenFailed: called when a step has raised a ValueError (such as a SceneVolumeError), which ends the work.
+        whenFailed: called when a step has failed, which ends the work.
         goesOn: asked before each turn; once it says no, nothing further is done.
     """
 
     def turn() -> None:
         if not goesOn():
+            if isinstance(steps, Generator):
+                steps.close()  # what it holds open, such as a file, is closed now
             return
         until = time.monotonic() + SECONDS_AT_ONCE
         try:
@@ -33,7 +48,7 @@ def inSteps(
                 next(steps)
         except StopIteration:
             whenDone()
-        except ValueError as error:
+        except Exception as error:
             whenFailed(error)
         else:
             qt.QTimer.singleShot(0, turn)
