@@ -117,6 +117,10 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
         Each of these objects observes the node for each of its parameters, and Slicer crashes when one of them is
         collected as garbage in the middle of an event of the node.
+
+        Example::
+
+            logic.getParameterNode().workspace = "/data/liver"
         """
         node = super().getParameterNode()
         if self._parameterNode is None or self._parameterNode.parameterNode is not node:
@@ -496,7 +500,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
         Args:
             workspace: the workspace.
-            minutes, steps: when to end, at the first that is reached.
+            minutes, steps: when to end, at the first that is reached; neither: after half an hour.
             start: what to go on from: "scratch", "general" (comes with HSSL), a run's name, or a model file; it brings its
                 network.
             run: name of the run; empty lets HSSL choose one.
@@ -511,7 +515,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         from .jobs import trainingJobs
 
         values = {
-            "run": run, "start": str(start), "budget": {"minutes": minutes, "steps": steps}, **(options or {})
+            "run": run, "start": str(start), **_budget(minutes, steps), **(options or {})
         }  # fmt: skip
         return self._finished(trainingJobs.pretrain(self.starter, workspace, values), waitForCompletion)
 
@@ -552,7 +556,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
                 refused where there is none), "scratch", a run's name, or a model file.
             cases: ids of the labelled images to learn from; None means `caseCount` of them, or all when that is 0.
             caseCount: how many of the labelled images to draw.
-            minutes, steps: when to end, at the first that is reached.
+            minutes, steps: when to end, at the first that is reached; neither: after five minutes.
             run: name of the run; empty lets HSSL choose one.
             teacher: a fine-tuned model of the same classes (a run's name, or a model file) to learn from too, on the images
                 without a label as well: so a small network, which is fast, learns what a large one knows.
@@ -571,7 +575,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             "start": str(start),
             "cases": cases or [],
             "case_count": 0 if cases else caseCount,
-            "budget": {"minutes": minutes, "steps": steps},
+            **_budget(minutes, steps),
             "teacher": str(teacher),
             **(options or {}),
         }
@@ -581,7 +585,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         self,
         workspace: str | Path,
         task: str,
-        start: str | Path = "pretrained",
+        start: str | Path = "best",
         caseCounts: list[int] | None = None,
         seeds: list[int] | None = None,
         minutes: float | None = None,
@@ -596,7 +600,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             task: what to segment.
             start: what is compared with scratch, as for `fineTune`.
             caseCounts, seeds: numbers of labelled cases, and seeds that each draw their own; None: the engine's own.
-            minutes, steps: when each fine-tuning ends.
+            minutes, steps: when each fine-tuning ends; neither: after five minutes.
             options: further fields of `hssl.configuration.CompareConfig` (such as `test`), and of the recipe's
                 `FinetuneConfig`.
 
@@ -859,4 +863,9 @@ def _withRecipe(
     fields = configuration.model_fields  # type: ignore[attr-defined]  # pydantic's, which may not be there yet
     own = {name: value for name, value in (options or {}).items() if name in fields}
     recipe = {name: value for name, value in (options or {}).items() if name not in own}
-    return {"finetune": {"task": task, "budget": {"minutes": minutes, "steps": steps}, **recipe}, **own}
+    return {"finetune": {"task": task, **_budget(minutes, steps), **recipe}, **own}
+
+
+def _budget(minutes: float | None, steps: int | None) -> dict[str, Any]:
+    """Returns when a training ends; nothing where nobody says it, so that the engine's own budget holds."""
+    return {} if minutes is None and steps is None else {"budget": {"minutes": minutes, "steps": steps}}

@@ -37,8 +37,6 @@ def test_the_calls_that_scripts_rely_on_exist(logicClass):
 
 def test_every_call_is_documented_with_an_example_that_is_python(logicClass):
     for name, method in public(logicClass).items():
-        if name == "getParameterNode":
-            continue
         text = inspect.getdoc(method)
         assert "Example::" in text, name
         example = inspect.cleandoc(text.split("Example::")[1])
@@ -81,6 +79,45 @@ def test_pretrained_means_the_latest_finished_pretraining(logicClass, workspace)
     configuration = configurationOf(process)
     assert (configuration["start"], configuration["case_count"], configuration["run"]) == ("first", 2, "brain_mr")
     process.end(0)
+
+
+@pytest.mark.parametrize(
+    ("call", "budget"),
+    [
+        ("pretrain", {"minutes": 30.0}),
+        ("fineTune", {"minutes": 5.0}),
+        ("compare", {"minutes": 5.0}),
+        ("learningCurve", {"steps": 200}),
+        ("checkLabels", {"steps": 200}),
+    ],
+)
+def test_a_training_of_which_nobody_says_when_it_ends_has_the_engines_own_budget(
+    panel, workspace, processes, call, budget
+):
+    _kind, wanted = JOBS_OF_CALLS[call]
+    getattr(panel.logic, call)(workspace, **wanted)
+    found = configurationOf(processes[-1])
+    assert {k: v for k, v in found.get("finetune", found)["budget"].items() if v is not None} == budget
+    processes[-1].end(0)
+    getattr(panel.logic, call)(workspace, **wanted, steps=3)
+    found = configurationOf(processes[-1])
+    assert {k: v for k, v in found.get("finetune", found)["budget"].items() if v is not None} == {"steps": 3}
+    processes[-1].end(0)
+
+
+def test_every_training_but_a_pretraining_starts_from_the_best_there_is(panel, workspace, processes):
+    def starts() -> list[str]:
+        found = []
+        for call in ("fineTune", "compare", "learningCurve", "checkLabels"):
+            getattr(panel.logic, call)(workspace, "brain_mr")
+            values = configurationOf(processes[-1])
+            found.append(values.get("start") or values["finetune"]["start"])
+            processes[-1].end(0)
+        return found
+
+    assert starts() == ["general"] * 4
+    fakeRun(workspace, "night", {"steps": 1})
+    assert starts() == ["night"] * 4
 
 
 def test_a_model_for_import_needs_a_workspace(logicClass, tmp_path):
