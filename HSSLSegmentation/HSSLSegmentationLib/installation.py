@@ -22,6 +22,8 @@ from .refusal import Refusal
 REQUIREMENTS_FILE = Path(__file__).resolve().parent.parent / "Resources" / "requirements.txt"
 TORCH = "torch>=2.2,!=2.9.*"
 """2.9 is left out: its 3D convolutions need several times the memory."""
+OF_SLICER = ("SimpleITK>=2.4", "numpy>=1.26")
+"""What Slicer's own Python has, and another one may lack."""
 NEVER_REPLACED = ("torch", "torchvision", "numpy", "SimpleITK", "vtk")
 
 _PROBE = """
@@ -143,9 +145,10 @@ def adviceFor(packages: Packages, chosenPython: str = "") -> str:
     if not packages.started:
         return packages.problem
     if chosenPython:
+        needed = " ".join(f'"{text}"' for text in (TORCH, *OF_SLICER))
         return _("The chosen Python cannot run HSSL: {problem}. Run this in a terminal:\n{command}").format(
             problem=packages.problem,
-            command=f'"{chosenPython}" -m pip install "{TORCH}" -r "{REQUIREMENTS_FILE}"',
+            command=f'"{chosenPython}" -m pip install {needed} -r "{REQUIREMENTS_FILE}"',
         )
     if packages.missing:
         return _("HSSL needs some Python packages before its first use: {names}.").format(

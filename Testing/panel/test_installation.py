@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import sys
+import tomllib
 import types
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from HSSLSegmentationLib.installation import InstallationError, Packages
 from HSSLSegmentationLib.jobs.process import QtProcess
 
 real = importlib.metadata.version
+PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
 
 @pytest.fixture
@@ -99,6 +102,11 @@ def test_the_real_python_answers_the_probe():
 def test_another_python_is_told_the_command_to_run_in_it():
     advice = installation.adviceFor(Packages(False, problem="No module named 'torch'"), "/opt/python")
     assert '"/opt/python" -m pip install' in advice and "requirements.txt" in advice
+    # All that jobs need comes by that command (Jinja2 with torch), or the check would tell the same again.
+    told = advice + installation.REQUIREMENTS_FILE.read_text(encoding="utf-8")
+    for requirement in tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["dependencies"]:
+        name = re.match(r"[\w-]+", requirement)[0]
+        assert name == "Jinja2" or f'"{name}' in told or f"\n{name}>" in told, requirement
 
 
 def test_one_question_then_the_rest_under_constraints_that_keep_torch_numpy_and_simpleitk(absent, pip, dialogs):
