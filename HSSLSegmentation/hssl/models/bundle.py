@@ -130,9 +130,15 @@ def licence_text(description: ModelDescription) -> str:
 
 def _task_line(description: ModelDescription) -> str:
     if description.kind == "pretrained":
-        return f"Encoder-decoder pretrained without labels on: {', '.join(_line(t.name) for t in description.tasks)}."
+        labels = "with the labels of" if _has_learned_labels(description) else "without labels on"
+        return f"Encoder-decoder pretrained {labels}: {', '.join(_line(t.name) for t in description.tasks)}."
     names = ", ".join(_line(c.name) for c in description.tasks[0].classes)
     return f"Segmentation of {names} in {_line(description.tasks[0].modality)} volumes."
+
+
+def _has_learned_labels(description: ModelDescription) -> bool:
+    configuration = description.provenance.get("configuration")
+    return isinstance(configuration, dict) and bool(configuration.get("with_labels"))
 
 
 def _channels(description: ModelDescription) -> list[str]:

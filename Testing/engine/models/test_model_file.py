@@ -14,6 +14,7 @@ import torch
 
 from hssl.errors import InputError, ModelFileError, OutputError, WorkspaceError
 from hssl.files import write_json
+from hssl.models.bundle import metadata, readme
 from hssl.models.description import ModelDescription
 from hssl.models.model_file import (
     describe,
@@ -175,6 +176,13 @@ def test_licence_and_readme_are_there_for_people(model):
         assert file.read("Hippocampe_gauche/LICENSE").decode() == "CC-BY-4.0\n"
         readme = file.read("Hippocampe_gauche/docs/README.md").decode()
     assert "| 7 | posterior |" in readme and "validation_dice: 0.875" in readme and "· gauche" in readme
+
+
+@pytest.mark.parametrize(("with_labels", "said"), [(True, "with the labels of"), (False, "without labels on")])
+def test_a_pretrained_models_card_says_whether_labels_were_learned(with_labels, said):
+    told = description(kind="pretrained", provenance={"configuration": {"with_labels": with_labels}})
+    assert f"pretrained {said}: hippocampus." in readme(told)
+    assert f"pretrained {said}: hippocampus." in metadata(told)["description"]
 
 
 def test_a_class_named_like_an_expression_is_text_for_monai(tmp_path):
