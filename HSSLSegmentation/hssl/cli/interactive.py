@@ -30,7 +30,11 @@ def interactive(
     annotation: Annotated[Path, typer.Argument(help="Label map on the volume's grid; 0 is not painted.")],
     output: Annotated[Path, typer.Option(help="Label map to write.")],
     model: Annotated[
-        str, typer.Option(help="Run or model file whose features to start from. (default: none)", show_default=False)
+        str,
+        typer.Option(
+            help="Run, model file or general (ships with HSSL), whose features to start from. (default: none)",
+            show_default=False,
+        ),
     ] = "",
     plane: Annotated[
         list[str] | None,

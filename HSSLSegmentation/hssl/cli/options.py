@@ -28,7 +28,16 @@ Minutes = Annotated[
         show_default=False,
     ),
 ]
+MinutesOfEach = Annotated[
+    float | None,
+    typer.Option(help="Minutes of each fine-tuning. (default without --steps: 5)", show_default=False),
+]
+MinutesOfFold = Annotated[
+    float | None,
+    typer.Option(help="Minutes of each training. (default: 200 steps instead)", show_default=False),
+]
 Steps = Annotated[int | None, typer.Option(help="Stop after this many steps.")]
+StepsOfEach = Annotated[int | None, typer.Option(help="Steps of each training.")]
 Epochs = Annotated[float | None, typer.Option(help="Stop after this many epochs.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps. (default: auto)", show_default=False)]
 Threads = Annotated[int | None, typer.Option(help="CPU threads.")]

@@ -136,6 +136,23 @@ def test_a_malformed_pair_is_told(capfd):
     assert run("pretrain", "five", "--weight", "image") == 3
 
 
+@pytest.mark.parametrize("command", ["pretrain", "finetune", "compare", "learning-curve", "check-labels"])
+def test_the_help_tells_the_budget_that_a_training_has_when_nobody_names_one(command):
+    configuration = JOBS[command.replace("-", "_")].configuration
+    recipe = configuration.model_fields.get("finetune")
+    if recipe is None:
+        budget = configuration.model_fields["budget"].default
+    else:
+        values = {
+            "finetune": {"workspace": "five", "task": "t"},
+            **({"start": "night"} if command == "compare" else {}),
+        }
+        budget = configuration.checked(values).finetune.budget
+    told = next(p.help for p in COMMANDS[command].params if p.name == "minutes")
+    assert (f"{budget.steps} steps" if budget.steps else f"{budget.minutes:.0f}") in told
+    assert "--epochs" not in told or "epochs" in {p.name for p in COMMANDS[command].params}
+
+
 def test_a_help_shows_what_its_texts_say_with_their_defaults():
     for command, one in COMMANDS.items():
         shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "400", "TERM": "dumb"}).output
