@@ -59,7 +59,7 @@ class AddConfig(Configuration):
         mixed: images of different modalities may come into one task.
         nan_is_background: voxels that are NaN are background; else an image with NaN is refused.
         leave_out: files that are no images after all, by their paths below the source, as a preview shows them.
-        confirm: files that look like masks, or like nearly nothing, and are images: they are used at once.
+        confirm: files in doubt (probably masks, say) that are images: they are used at once.
         check: read every voxel of the task's images and labels afterwards, as a check does.
         dry_run: tell what would be taken, and write nothing.
     """

@@ -89,7 +89,7 @@ def add(
     ] = None,
     confirm: Annotated[
         list[str] | None,
-        typer.Option(help="File below the source that looks like a mask, and is an image; may be repeated."),
+        typer.Option(help="File below the source that is in doubt, and is an image; may be repeated."),
     ] = None,
     check: Annotated[
         bool | None, typer.Option("--check", help="Then read every voxel of the task once, as the command check does.")
@@ -317,7 +317,7 @@ def confirm(
     undo: Annotated[bool, typer.Option("--undo", help="Take it back.")] = False,
     json: Json = False,
 ) -> None:
-    """Say that images which look like masks, or like nearly nothing, are images; they are used from then on."""
+    """Say that images in doubt (probably masks, say) are images; they are used from then on."""
 
     def work() -> dict[str, Any]:
         from ..workspace.catalogue import Catalogue

@@ -297,7 +297,10 @@ def unevenness(ordered: Sequence[DicomSlice]) -> str | None:
         shift, normal = last.position - first.position, first.axes[:, 2]
         across = shift - (shift @ normal) * normal
         if np.linalg.norm(across) > 0.5 * min(first.spacing):
-            return f"its slices are shifted by {np.linalg.norm(across):.1f} mm against each other (tilted gantry)"
+            return (
+                f"its slices are shifted by {np.linalg.norm(across):.1f} mm against each other (tilted gantry); convert it "
+                "first, by dcm2niix for example, and take the file with _Tilt in its name"
+            )
     return None
 
 

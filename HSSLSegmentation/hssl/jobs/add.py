@@ -290,7 +290,7 @@ def _summary(
     head = counted(images, "image") + (f" ({', '.join(parts)})" if parts else "")
     whole = [head, f"{labelled} with a label" + (f" ({bad_labels} of them cannot be used)" if bad_labels else "")]
     whole += [f"of {counted(whose.count, 'patient')}"] if whose.several else []
-    whole += [f"{in_doubt} in doubt (probably masks; not used until confirmed)"] if in_doubt else ["0 in doubt"]
+    whole += [f"{in_doubt} in doubt (not used until confirmed)"] if in_doubt else ["0 in doubt"]
     whole += [f"{unusable} that cannot be used"] if unusable else []
     whole += [f"{len(refused)} refused"]
     whole += [_not_read(source.not_read) if source.not_read else "0 files not read"]

@@ -29,6 +29,8 @@ LARGEST = 1e30
 
 _PLANES = 16
 _NEAR_0 = 0.01
+_RINGS = 0.5
+"""So far beyond 0 and 1 a map may reach: masks that were resampled by splines or sinc reach −0.38 and 1.43."""
 
 
 class Placed(Protocol):
@@ -51,7 +53,7 @@ class Content:
     mask: bool = False
     """Whether that is because it looks like a mask."""
     share: bool = False
-    """Whether its values are shares: 0 to 1, most of them near 0. Beside an image of other values it is a map of it."""
+    """Whether its values are shares: about 0 to 1, most of them near 0. Beside an image of other values it is a map of it."""
     low: float = -np.inf
     """The lowest value that was seen."""
 
@@ -110,8 +112,8 @@ def _seen(planes: Sequence[np.ndarray] | np.ndarray) -> Content | None:
         share = same[commonest] / total
     if share >= NEARLY_ALL:
         return Content(f"it is nearly constant: {100 * share:.2f} % of its voxels are {commonest:g}")
-    near = sum(int(np.count_nonzero(plane < _NEAR_0)) for plane in planes)
-    share_of_1 = low >= -1e-3 and _NEAR_0 < high <= 1.001 and planes[0].dtype.kind == "f" and near >= total / 2
+    near = sum(int(np.count_nonzero(np.abs(plane) < _NEAR_0)) for plane in planes)
+    share_of_1 = low >= -_RINGS and _NEAR_0 < high <= 1 + _RINGS and planes[0].dtype.kind == "f" and near >= total / 2
     return Content(share=share_of_1, low=low)
 
 
@@ -180,7 +182,7 @@ class Neighbours:
         """Returns why the file is probably no image, and whose mask it seems to be; None for an image."""
         if content.share and (whole := self.nearest(path, of)):
             beside = os.path.relpath(whole, os.path.dirname(path)).replace(os.sep, "/")
-            return f"looks like a map of probabilities of {beside}: its values are 0 to 1, most of them near 0"
+            return f"looks like a map of probabilities of {beside}: its values are about 0 to 1, most of them near 0"
         if not content.suspicion:
             return None
         if not content.mask:

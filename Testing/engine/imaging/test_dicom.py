@@ -8,6 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from dicom_files import write_series
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, RLELossless
 
@@ -58,6 +59,15 @@ def test_frames_get_the_checks_that_slices_get(tmp_path):
     assert "1 slice is missing, between frame 2 and frame 3" in reason(path)
     path = files.write_frames(tmp_path / "b" / "b.dcm", values(5, np.uint16), [0, 3, 5.5, 9, 12])
     assert "unevenly spaced" in reason(path)
+
+
+def test_a_tilted_gantry_is_told_with_the_way_out(tmp_path):
+    for number, path in enumerate(write_series(tmp_path, positions=[2.5 * n for n in range(8)])):
+        plane = pydicom.dcmread(path)
+        plane.ImagePositionPatient = [0, -2.5 * number * np.tan(np.deg2rad(15)), 2.5 * number]
+        plane.save_as(path)
+    told = reason(tmp_path)
+    assert "shifted by 4.7 mm" in told and "tilted gantry" in told and "_Tilt" in told
 
 
 def test_frames_with_slopes_of_their_own_have_each_their_values(tmp_path):
