@@ -63,6 +63,17 @@ def test_the_table_shows_every_scan_and_the_summary_counts_them(panel, workspace
     ]
 
 
+def test_one_of_a_kind_is_told_in_the_singular(panel, workspace):
+    with Catalogue.editing(workspace) as catalogue:
+        for task in [task.name for task in catalogue.tasks if task.name != "brain_mr"]:
+            catalogue.remove_task(task)
+        catalogue.remove_images([image.id for image in catalogue.images][1:])
+    panel.forget()
+    panel.refresh()
+    text = panel.dataset.ui.summaryLabel.text
+    assert text.startswith("1 scan · ") and text.endswith("1 task in 1 group"), text
+
+
 def test_the_filter_looks_into_every_column(panel):
     section = panel.dataset
     section.ui.filterEdit.text = "NO LABEL"

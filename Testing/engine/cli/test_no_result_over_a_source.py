@@ -133,6 +133,13 @@ def test_inputs_that_fail_give_the_exit_code_of_a_part_and_those_that_all_fail_a
     (scans.parent / "x" / "2.nii.gz").write_bytes(b"no label map")
     code, said = call("evaluate", "out", "x", "--output", "figures")
     assert code == 11 and "over 1 of 2 cases" in said and "failed: 2" in said
+    (scans.parent / "x" / "2.nii.gz").unlink()
+    assert call("evaluate", "out", "x", "--output", "one")[0] == 0, (
+        "a prediction without a reference is nothing missing"
+    )
+    sitk.WriteImage(flat + 1, str(scans.parent / "x" / "3.nii.gz"))
+    code, said = call("evaluate", "out", "x", "--output", "two")
+    assert code == 11 and "over 1 of 2 cases" in said and "1 case has no prediction: 3" in said
 
 
 @pytest.mark.parametrize(
