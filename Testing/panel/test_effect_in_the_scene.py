@@ -475,6 +475,33 @@ def test_a_stroke_is_undone_with_what_is_known_of_it(played):
     assert played.options.slicesList.count == 4
 
 
+def test_the_first_stroke_after_an_undo_is_told_from_others(bench):
+    bench.add("liver", on([], bench.liver))
+    bench.editor.mrmlSegmentEditorNode().SetActiveEffectName("Paint")
+    for index in (2, 7):
+        bench.editor.saveStateForUndo()
+        bench.paint("liver", on([*(range(2, 3) if index == 7 else ()), index], bench.liver))
+    # Slicer tells of an undone step that the segment was modified, not its voxels.
+    bench.effect._recorder.removeObserver(
+        bench.segmentation.GetSegmentation(),
+        slicer.vtkSegmentation.SourceRepresentationModified,
+        bench.effect._recorder._modified,
+    )
+    bench.editor.undo()
+    settle()
+    bench.effect._recorder.addObserver(
+        bench.segmentation.GetSegmentation(),
+        slicer.vtkSegmentation.SourceRepresentationModified,
+        bench.effect._recorder._modified,
+    )
+    assert annotations.read(bench.segmentation, "liver", bench.volume).painted == {(0, 2)}
+    ball = bench.where("liver").copy()
+    ball[4:7, 1:4, 1:4] = True
+    bench.paint("liver", ball)
+    own = annotations.read(bench.segmentation, "liver", bench.volume)
+    assert own.painted == {(0, 2)} and own.scribbles.values.any()
+
+
 def test_a_slice_is_complete_for_the_segments_that_were_painted_on_it(played):
     played.add("spleen", on([3, 5], played.spleen))
     played.options.startButton.click()

@@ -51,7 +51,7 @@ class PaintingRecorder(VTKObservationMixin):
     def watch(self, segmentationNode, volumeNode) -> None:
         """Watches another segmentation, or none (None); what is there already is left as it is known."""
         if segmentationNode is self._segmentationNode and volumeNode is self._volumeNode:
-            self._rememberNew()
+            self._lookAgain()
             return
         self.removeObservers()
         self._segmentationNode, self._volumeNode = segmentationNode, volumeNode
@@ -111,14 +111,25 @@ class PaintingRecorder(VTKObservationMixin):
             self._layers.setdefault(_key(image), _looked(image))
             self._segments[segmentId] = (image, segment.GetLabelValue(), annotations.revision(segment))
 
-    def _rememberNew(self) -> None:
-        """Segments that were added since are known as they are now, so that the first stroke on them is told as well."""
+    def _lookAgain(self) -> None:
+        """Remembers segments that were added or undone since: Slicer does not tell that their voxels are others now, and
+        the next stroke would be taken for something that nobody has watched."""
         if self._isPending or self._volumeNode is None:
             return
-        for segmentId, segment, image in self._present():
-            if segmentId not in self._segments:
-                self._layers.setdefault(_key(image), _looked(image))
-                self._segments[segmentId] = (image, segment.GetLabelValue(), annotations.revision(segment))
+        isUndone, present = False, self._present()
+        for segmentId, segment, image in present:
+            known, revision = self._segments.get(segmentId), annotations.revision(segment)
+            if known is not None and known[0] is image and known[2] == revision:
+                continue
+            layer = self._layers.get(_key(image))
+            if layer is None or not _isUnchanged(layer, image):
+                self._layers[_key(image)] = _looked(image)
+            self._segments[segmentId] = (image, segment.GetLabelValue(), revision)
+            isUndone |= known is not None
+        keys = {_key(image) for _segmentId, _segment, image in present}
+        self._layers = {key: layer for key, layer in self._layers.items() if key in keys}
+        if isUndone:
+            self._onChange(False)
 
     def _present(self) -> list[tuple[str, Any, Any]]:
         if self._segmentationNode is None:

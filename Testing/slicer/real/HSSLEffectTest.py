@@ -247,6 +247,26 @@ class HSSLEffectTest(unittest.TestCase):
         while self.effect.session.busy:
             settle(0.05)
 
+    def test_9_first_strokes_after_adding_and_after_an_undo_are_told_from_others(self):
+        from HSSLSegmentationLib.scene import annotations
+
+        def known(segmentId):
+            return annotations.read(self.segmentation, segmentId, self.volume)
+
+        segmentId = self.addSegment()
+        ball = ellipsoid(SIZE, (12, 50, 40), (3, 6, 6))
+        self.paint(segmentId, (0, slice(None)), ball)
+        self.assertFalse(known(segmentId).painted, "what a sphere brush painted is no slice")
+        self.assertEqual(known(segmentId).scribbles.values.sum(), ball.sum())
+        self.paint(segmentId, (0, 3), self.truth)
+        self.editor.undo()
+        settle()
+        self.assertFalse(known(segmentId).painted)
+        other = ellipsoid(SIZE, (18, 20, 70), (3, 6, 6))
+        self.paint(segmentId, (0, slice(None)), other)
+        self.assertFalse(known(segmentId).painted)
+        self.assertEqual(known(segmentId).scribbles.values.sum(), ball.sum() + other.sum())
+
     def test_8_a_large_volume_blocks_the_window_nowhere(self):
         size = (200, 512, 512)
         truth = ellipsoid(size, (100, 256, 230), (60, 110, 90))
