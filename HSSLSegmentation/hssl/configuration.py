@@ -270,8 +270,8 @@ class PredictConfig(Configuration):
         nan_is_background: voxels that are NaN are background, as they always are where the model's task says so.
         flips: average with the mirrored image, where the model was trained with mirroring.
         fast: predict in one slice plane only, where the model was trained in all three; a third of the time.
-        largest_component: keep the largest connected component of each class, or of none; None lets the model decide,
-            which knows the classes that are one piece in the labels it was trained on.
+        largest_component: keep the largest connected component of each class, or all of them; None leaves out islands, less
+            than half as large, of the classes that are one piece in the labels that the model was trained on.
         probabilities, uncertainty: write those volumes too.
         dicom_segmentation: of an input that is a DICOM series, write `<name>.seg.dcm` (DICOM SEG) too.
         frame: volume to take of 4D files and of series that have several, from 0.

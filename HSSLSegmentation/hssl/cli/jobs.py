@@ -279,7 +279,7 @@ def predict(
         bool | None,
         typer.Option(
             "--largest-component/--all-components",
-            help="Keep the largest component of each class, or all. (default: as the model's labels are)",
+            help="Keep the largest component of each class, or all. (default: no islands where labels are one piece)",
             show_default=False,
         ),
     ] = None,

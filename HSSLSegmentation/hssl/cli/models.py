@@ -96,7 +96,7 @@ def info(
             table.add_row("task", f"{task.name} ({task.modality}{planes}): {classes}")
         pieces = [c.name for t in description.tasks for c in t.classes if c.value in description.one_piece]
         if pieces:
-            table.add_row("one piece", f"{', '.join(pieces)} (predictions keep the largest component)")
+            table.add_row("one piece", f"{', '.join(pieces)} (predictions leave out islands)")
         for name, value in description.figures.items():
             table.add_row(name, f"{value:.4g}")
         table.add_row("licence", description.licence or "none given")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..configuration import FinetuneConfig
-from ..models.components import largest_components, one_piece
+from ..models.components import COMPARABLE, largest_components, one_piece
 from ..models.description import ModelDescription
 from ..models.inference import Segmenter
 from ..models.model import Model
@@ -257,7 +257,7 @@ class FinetuneLearner:
     def measure(self) -> dict[str, float]:
         """Measures the Dice of the averaged network on the held-out cases, on the working grid.
 
-        A class keeps its largest component alone where its labels are one piece and these cases do not lose by it.
+        A class loses its islands where its labels are one piece and these cases do not lose by it.
         """
         segmenter = Segmenter(self.description, self.average.network.state_dict(), self.device)
         scores: dict[int, list[tuple[float, float]]] = defaultdict(list)
@@ -267,7 +267,7 @@ class FinetuneLearner:
             truth = self._reader.array(volume.label_path)
             with plane_mean(segmenter, array, volume.low) as of_slices:
                 found = of_slices(0, len(array)).max(0).indices.to(torch.uint8).numpy()
-            whole = largest_components(found, self.pieces)
+            whole = largest_components(found, self.pieces, COMPARABLE)
             known = truth != UNLABELLED
             found, whole = found * known, whole * known
             for channel in range(1, self.description.out_channels):

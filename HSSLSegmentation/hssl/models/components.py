@@ -17,18 +17,24 @@ NEARLY_ALL = 0.95
 """Share of the labels that must be one piece."""
 
 
-def largest_components(channels: np.ndarray, which: Iterable[int]) -> np.ndarray:
+COMPARABLE = 0.5
+"""Pieces so many times as large as the largest one stay where nobody asked for the largest alone: a network that finds two
+such does not know which one is the structure, and the larger may be the wrong one."""
+
+
+def largest_components(channels: np.ndarray, which: Iterable[int], least: float = 1.0) -> np.ndarray:
     """Keeps the largest connected component (26 neighbours) of some channels; ties keep the first.
 
     Args:
         channels: uint8 channel numbers of a volume.
         which: channels of which the rest becomes background; the others stay as they are.
+        least: below 1, components of at least so many times the largest one's size stay too.
     """
     kept = channels.copy()
     for channel in which:
         mask = channels == channel
         if mask.any():
-            kept[mask & ~_largest(mask)] = 0
+            kept[mask & ~_largest(mask, least)] = 0
     return kept
 
 
@@ -54,8 +60,9 @@ def _components(mask: np.ndarray) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True))
 
 
-def _largest(mask: np.ndarray) -> np.ndarray:
+def _largest(mask: np.ndarray, least: float = 1.0) -> np.ndarray:
     labels = _components(mask)
     sizes = np.bincount(labels.reshape(-1))
     sizes[0] = 0
-    return labels == sizes.argmax()
+    kept = sizes >= least * sizes.max() if least < 1 else np.arange(len(sizes)) == sizes.argmax()
+    return kept[labels]

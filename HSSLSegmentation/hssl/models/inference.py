@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -21,20 +21,20 @@ from .network import MULTIPLE, SMALLEST
 SLICES_AT_ONCE = {"cpu": 8, "cuda": 64, "mps": 16}
 PIXELS_ON_CPU = 2**19
 """On a CPU more pixels at once gain no speed, and keep progress and a stop waiting."""
-NORM_WINDOW = 1.25
-"""Norms of 2D networks take their statistics from windows so many times the largest patches of the training (slices of
-512 × 512, trained to 256 × 256: Dice 54 with 1, 63 with 1.25, 51 with 1.5, 27 from whole slices), rounded up: a
-hippocampus of 64 rows in windows of 48 loses one to three points."""
-OVERLAP = 0.25
-"""Of neighbouring windows in 3D."""
+WHOLE = 1.25
+"""Slices up to so many times the largest patches of the training, rounded up, are seen whole, larger ones in windows as
+large as those patches: a hippocampus of 64 rows in windows of 48 loses one to three points, a heart in a slice of 256 rows
+seen whole loses three against windows of 128, and nine with norms that take the statistics of a window round each place."""
+OVERLAP = {2: 0.5, 3: 0.25}
+"""Of neighbouring windows, by the network's dimensions."""
 
 
 class Segmenter:
     """A network that is ready to predict.
 
-    2D networks see whole slices: they are fully convolutional, so every voxel is computed once and no seams arise; only
-    their norms stay with windows of about the size they were trained on (`NORM_WINDOW`). 3D networks see
-    overlapping windows of the size they were trained on (MONAI's sliding window).
+    2D networks see slices whole, where these are about as large as what they were trained on (`WHOLE`). Else, and in 3D,
+    networks see overlapping windows of the size that they were trained on (MONAI's sliding window): their norms would take
+    other statistics from more.
 
     Args:
         description: what the network is.
@@ -59,7 +59,6 @@ class Segmenter:
     ):
         self.description, self.device = description, device
         self.network = Model(description, state).network(device)
-        self.network.window = tuple(MULTIPLE * math.ceil(NORM_WINDOW * s / MULTIPLE) for s in description.patch_size)
         self.batch_size = batch_size or (SLICES_AT_ONCE[device.type] if description.network.spatial_dims == 2 else 1)
         self._pixels = PIXELS_ON_CPU if device.type == "cpu" and not batch_size else math.inf
         self.flips = flips and description.mirrored
@@ -85,8 +84,8 @@ class Segmenter:
         ]
         return torch.cat(parts, 1)
 
-    def slices_at_once(self, size: tuple[int, ...]) -> int:
-        """Returns how many slices of this size (rows, columns) a 2D network takes at once."""
+    def slices_at_once(self, size: Sequence[int]) -> int:
+        """Returns how many slices or windows of this size (rows, columns) a 2D network takes at once."""
         return max(1, int(min(self.batch_size, self._pixels // math.prod(size))))
 
     def _of_slices(self, array: np.ndarray, low: float, slices: np.ndarray) -> Tensor:
@@ -99,7 +98,7 @@ class Segmenter:
         pads = padding(size, (MULTIPLE, MULTIPLE), (SMALLEST, SMALLEST))
         images = F.pad(images, pads, value=low)
         stacked = images[torch.from_numpy(index.reshape(neighbours.shape)).to(self.device)]
-        result = self.of_images(stacked)
+        result = self._in_windows(stacked)
         top, left = pads[2], pads[0]
         return result[:, :, top : top + size[0], left : left + size[1]].transpose(0, 1).cpu()
 
@@ -116,7 +115,7 @@ class Segmenter:
             patch,
             self.batch_size,
             self.of_images,
-            OVERLAP,
+            OVERLAP[3],
             mode="gaussian",
             sw_device=self.device,
             device="cpu",
@@ -124,6 +123,16 @@ class Segmenter:
         corner = (pads[4], pads[2], pads[0])
         result = result[0][(slice(None), *(slice(c, c + n) for c, n in zip(corner, size, strict=True)))]
         return result[:, first - begin : last - begin]
+
+    def _in_windows(self, images: Tensor) -> Tensor:
+        patch, size = self.description.patch_size, images.shape[2:]
+        seen_whole = [n <= MULTIPLE * math.ceil(WHOLE * p / MULTIPLE) for n, p in zip(size, patch, strict=True)]
+        if all(seen_whole):
+            return self.of_images(images)
+        window = [n if whole else p for n, p, whole in zip(size, patch, seen_whole, strict=True)]
+        return sliding_window_inference(
+            images, window, self.slices_at_once(window), self.of_images, OVERLAP[2], mode="gaussian"
+        )
 
     @torch.no_grad()
     def of_images(self, images: Tensor) -> Tensor:

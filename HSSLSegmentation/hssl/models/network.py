@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -45,25 +44,12 @@ class Features:
         return self.encoder[level]
 
 
-@dataclass(frozen=True)
-class Tiling:
-    """Rows and columns of tiles that make up a slice, and that make up the window around a place."""
-
-    slice: tuple[int, int]
-    window: tuple[int, int]
-
-
 class InstanceNorm(nn.GroupNorm):
-    """Instance normalisation that trains on the CPU by torch's kernel for groups, and can be local in prediction.
+    """Instance normalisation that trains on the CPU by torch's kernel for groups.
 
     nn.InstanceNorm gives a view there, and each gradient is copied on its way back through the in-place activation
     behind it. Names of the weights are the same, and so is every bit of a prediction.
-
-    Attributes:
-        tiling: where statistics are to be those of a window around each place, not of the whole slice.
     """
-
-    tiling: Tiling | None = None
 
     def __init__(self, num_channels: int, affine: bool):
         super().__init__(num_channels, num_channels, affine=affine)
@@ -72,37 +58,7 @@ class InstanceNorm(nn.GroupNorm):
         """Returns the normalised images: B × C × spatial."""
         if self.training and images.device.type == "cpu":
             return super().forward(images)
-        if self.tiling is not None and not self.training:
-            with torch.autocast(images.device.type, enabled=False):
-                return self._locally(images, self.tiling)
         return F.instance_norm(images, weight=self.weight, bias=self.bias, eps=self.eps)
-
-    def _locally(self, images: Tensor, tiling: Tiling) -> Tensor:
-        (rows, columns), size = tiling.slice, images.shape
-        strips = images.float().reshape(*size[:2], rows, size[2] // rows, size[3])
-        down, across = (_around(*pair).to(images.device) for pair in zip(tiling.slice, tiling.window, strict=True))
-
-        def of_windows(sums: Tensor) -> Tensor:
-            return down @ sums.unflatten(3, (columns, -1)).mean(4) @ across.T
-
-        mean = of_windows(strips.mean(3))
-        square = of_windows((strips * strips).mean(3))
-        scale = self.weight[:, None, None] * ((square - mean.square()).clamp_min(0) + self.eps).rsqrt()
-        shift = self.bias[:, None, None] - mean * scale
-        scale, shift = (each.repeat_interleave(size[3] // columns, 3).unsqueeze(3) for each in (scale, shift))
-        return torch.addcmul(shift, strips, scale).view(size).to(images.dtype)
-
-
-@lru_cache(256)
-def _around(tiles: int, window: int) -> Tensor:
-    """Returns the matrix (tiles × tiles) that averages over the window around each tile's centre, within the slice."""
-    last = tiles - window
-    first = (torch.arange(tiles) + 0.5 - window / 2).clamp(0, last)
-    below = first.floor().long()
-    share = (first - below)[:, None]
-    offset = torch.arange(tiles) - torch.arange(last + 1)[:, None]
-    windows = ((offset >= 0) & (offset < window)).float() / window
-    return windows[below] * (1 - share) + windows[(below + 1).clamp(max=last)] * share
 
 
 @Norm.factory_function(INSTANCE_NORM)
@@ -126,10 +82,6 @@ class EncoderDecoder(DynUNet):
         # DynUNet registers the same blocks twice, in order and nested; one set of names is enough.
         del self.skip_layers
         self.config = config
-        self._norms = [module for module in self.modules() if isinstance(module, InstanceNorm)]
-        self.window: tuple[int, ...] | None = None
-        """In prediction with a 2D network, instance norms take the statistics of windows of this size around each place
-        where a slice is larger: of what the network was trained on (Chu et al. 2022, test-time local converter)."""
 
     def features(self, images: Tensor) -> Features:
         """Returns all feature levels.
@@ -137,7 +89,6 @@ class EncoderDecoder(DynUNet):
         Args:
             images: B × in_slices × spatial (B × 1 × spatial in 3D), sides multiples of `MULTIPLE`.
         """
-        self._localise(images.shape[2:])
         encoder = [self.input_block(images)]
         for block in self.downsamples:
             encoder.append(block(encoder[-1]))
@@ -153,15 +104,6 @@ class EncoderDecoder(DynUNet):
         found = self.output_block.conv.conv
         assert isinstance(found, PointConvolution)
         return found
-
-    def _localise(self, size: torch.Size) -> None:
-        tiling = None
-        if self.window is not None and len(size) == 2 and any(n > w for n, w in zip(size, self.window, strict=True)):
-            tiles = (size[0] // MULTIPLE, size[1] // MULTIPLE)
-            window = (min(tiles[0], self.window[0] // MULTIPLE), min(tiles[1], self.window[1] // MULTIPLE))
-            tiling = Tiling(tiles, window)
-        for norm in self._norms:
-            norm.tiling = tiling
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns the output at full resolution: B × out_channels × spatial."""

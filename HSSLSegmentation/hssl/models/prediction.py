@@ -13,7 +13,7 @@ from ..errors import MemoryExhaustedError
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
 from ..preprocessing.grid import labels_to_source
 from ..preprocessing.working import working_volume
-from .components import largest_components
+from .components import COMPARABLE, largest_components
 from .device import out_of_memory
 from .inference import Segmenter, from_slices_first, on_source
 from .plane_mean import plane_mean, slices_in_planes
@@ -49,7 +49,8 @@ def predict_volume(
     Args:
         volume: any grid; the result lies on it.
         segmenter: planes and flips are its own.
-        largest_component: keep the largest component of each class, or of none; None as the model's labels decided.
+        largest_component: keep the largest component of each class, or all of them; None leaves out islands (less than
+            half as large as the largest component) of the classes that were one piece in the model's labels.
         probabilities, uncertainty: make those volumes too.
         slab_megabytes: bound on a slab's probabilities at the source's resolution.
 
@@ -110,9 +111,10 @@ def _predicted(
                 entropy[first:last] = -(slab * slab.clamp_min(1e-8).log()).sum(0).numpy() / math.log(slab.shape[0])
             for channel, name in enumerate(shares, 1):
                 shares[name][first:last] = slab[channel].numpy()
-    pieces = description.one_piece_channels if largest_component is None else range(1, 1 + len(task.classes))
-    if largest_component is not False:
-        channels = largest_components(channels, pieces)
+    if largest_component:
+        channels = largest_components(channels, range(1, 1 + len(task.classes)))
+    elif largest_component is None:
+        channels = largest_components(channels, description.one_piece_channels, COMPARABLE)
     values = np.zeros(1 + len(task.classes), np.uint16 if max(c.value for c in task.classes) > 255 else np.uint8)
     values[1:] = [c.value for c in task.classes]
 

@@ -17,6 +17,13 @@ def test_only_the_largest_component_stays():
     assert not kept[1:3, 1:3, 1:3].any()
 
 
+def test_pieces_that_compare_with_the_largest_stay_where_islands_alone_are_to_go():
+    channels = np.zeros((4, 4, 20), np.uint8)
+    channels[:, :, 0:6], channels[:, :, 8:11], channels[:3, :, 13:16] = 1, 1, 1
+    kept = largest_components(channels, [1], 0.5)
+    assert np.array_equal(kept[..., :12], channels[..., :12]) and not kept[..., 12:].any()
+
+
 def test_classes_that_are_not_named_keep_their_pieces():
     channels = np.zeros((4, 4, 9), np.uint8)
     channels[:, :, 0], channels[:2, :, 3] = 1, 1

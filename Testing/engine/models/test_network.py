@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from hssl.configuration import NetworkConfig
 from hssl.errors import ConfigurationError
 from hssl.models.architecture import FILTERS
 from hssl.models.network import (
     DeepSupervision,
-    InstanceNorm,
-    Tiling,
     build_network,
     channels_at,
     load_matching,
@@ -53,36 +50,3 @@ def test_a_start_of_which_nothing_fits_is_an_error():
     network = build_network(NetworkConfig(), 2)
     with pytest.raises(ConfigurationError, match="not one tensor"):
         load_matching(network, {"encoder.weight": torch.zeros(3)})
-
-
-def test_local_norms_take_the_statistics_of_the_window_around_a_place():
-    norm = InstanceNorm(2, affine=True).eval()
-    torch.nn.init.normal_(norm.weight)
-    torch.nn.init.normal_(norm.bias)
-    images = torch.randn(3, 2, 56, 40).cumsum(2)
-    norm.tiling = Tiling((7, 5), (3, 5))
-    found = norm(images)
-    for row, first in ((0, 0), (3, 2), (6, 4)):  # the window is moved inwards at the borders
-        tile = slice(8 * row, 8 * row + 8)
-        window = F.instance_norm(images[:, :, 8 * first : 8 * first + 24], weight=norm.weight, bias=norm.bias)
-        expected = window[:, :, 8 * (row - first) : 8 * (row - first) + 8]
-        assert torch.allclose(found[:, :, tile], expected, atol=1e-4)
-    norm.tiling = Tiling((7, 5), (7, 5))
-    whole = F.instance_norm(images, weight=norm.weight, bias=norm.bias)
-    assert torch.allclose(norm(images), whole, atol=1e-4)
-
-
-def test_norms_are_local_only_where_slices_are_larger_than_the_window():
-    network = build_network(NetworkConfig(), 3).eval()
-    small, large = torch.randn(1, 3, 64, 64), torch.randn(1, 3, 64, 640)
-    changed = large.clone()
-    changed[..., 560:] = 30 * changed[..., 560:] + 50
-    change = {}
-    with torch.no_grad():
-        for window in (None, (64, 64)):
-            network.window = window
-            change[window] = (network(changed) - network(large))[..., :64].abs().mean()
-        local = network(small)
-        network.window = None
-        assert torch.equal(network(small), local)
-    assert change[(64, 64)] < change[None] / 100
