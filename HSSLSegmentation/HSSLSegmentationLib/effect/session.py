@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -13,7 +12,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from .. import settings
+from .. import settings, temporary
 from ..jobs.process import JobProcess
 from ..scene import annotations
 from ..scene import segmentations as sceneSegmentations
@@ -76,7 +75,7 @@ class EffectSession:
         self._ended = False
         self._shared: WorkerClient | None = None
         self._waiting: list[Callable[[], None]] | None = None
-        self._folder = Path(tempfile.mkdtemp(prefix="HSSL-", dir=slicer.app.temporaryPath))
+        self._folder = temporary.newFolder()
         try:
             self._worker()
         except Exception:

@@ -1,14 +1,11 @@
 """Starts jobs of the engine: writes their configuration, gives them a folder of their own, and clears it afterwards."""
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import slicer
-
-from .. import settings
+from .. import settings, temporary
 from .interpreter import engineCommand
 from .job import Job
 from .process import JobProcess
@@ -26,7 +23,7 @@ class JobStarter:
 
     def newFolder(self) -> Path:
         """Makes a temporary folder for a job; it is removed when the job that it is given to has ended."""
-        return Path(tempfile.mkdtemp(prefix="HSSL-", dir=slicer.app.temporaryPath))
+        return temporary.newFolder()
 
     def configured(
         self,
