@@ -52,13 +52,14 @@ def main() -> None:
     parser.add_argument(
         "--part", default="1/1", help="n/m: only the n-th of m parts of the starts (scratch is one), no figures"
     )
+    parser.add_argument("--so-far", action="store_true", help="measure nothing: figures of the trials that are there")
     given = parser.parse_args()
     number = re.fullmatch(r"(\d+)/(\d+)", given.part)
     if number is None or not 1 <= int(number[1]) <= int(number[2]):
         parser.error(f"--part is n/m with 1 ≤ n ≤ m, not {given.part}")
     part, parts = int(number[1]), int(number[2])
-    if (given.draws or given.sources or given.networks) and given.results == HERE / "results":
-        parser.error("other draws, sources or networks need a --results of their own, beside the preset's figures")
+    if (given.draws or given.sources or given.networks or given.so_far) and given.results == HERE / "results":
+        parser.error("less than the preset or other than it needs a --results of its own, beside the preset's figures")
     names = given.only.split(",")
     unknown = sorted(set(names) - EXPERIMENTS.keys())
     if unknown:
@@ -92,10 +93,11 @@ def main() -> None:
             rows: list[dict[str, Any]] = []
             figures = module.result(runner)
         else:
-            rows = [runner.measured(trial) for trial in trials[name]]
+            chosen = [trial for trial in trials[name] if not given.so_far or runner.is_measured(trial)]
+            rows = [runner.measured(trial) for trial in chosen]
             figures = module.figures(rows)
         path = given.results / f"evidence-{name}-{preset.name}.json"
-        used = [trial.pretraining for trial in trials[name]] if trials[name] else [runner.main]
+        used = [trial.pretraining for trial in chosen] if trials[name] else [runner.main]
         runner.record(path, name, figures, rows, used)
 
 

@@ -80,8 +80,9 @@ def trials(runner: Runner) -> list[Trial]:
 
 
 def figures(rows: list[Row]) -> dict[str, Any]:
-    """Returns the comparison with scratch for each budget, the shortest first."""
-    steps = sorted({row["budget"]["steps"] for row in rows})
-    names = dict(zip(steps, ("frozen", "brief", "usual"), strict=True))
-    named = [{**row, "time": names[row["budget"]["steps"]]} for row in rows]
-    return {time: comparison([r for r in named if r["time"] == time], "scratch") for time in names.values()}
+    """Returns the comparison with scratch for each budget that was measured, the shortest first."""
+    frozen = NO_TRAINING["budget"]["steps"]
+    trained = sorted({row["budget"]["steps"] for row in rows} - {frozen})
+    names = {frozen: "frozen", **dict(zip(trained, ("brief", "usual"), strict=False))}
+    of_time = {name: [r for r in rows if r["budget"]["steps"] == steps] for steps, name in names.items()}
+    return {name: comparison(own, "scratch") for name, own in of_time.items() if own}

@@ -140,9 +140,13 @@ class Runner:
         results = [(values, read_json(folder / RESULT)) for folder, values in found.items()]
         return [{**values, **{k: r[k] for k in ("minutes", "steps", "losses")}} for values, r in results]
 
+    def is_measured(self, trial: Trial) -> bool:
+        """Returns whether a trial is done."""
+        return self._path(trial).exists()
+
     def outlook(self, trials: Sequence[Trial]) -> str:
         """Returns in a sentence how much there is to do."""
-        left = {self._path(trial): trial for trial in trials if not self._path(trial).exists()}.values()
+        left = {self._path(trial): trial for trial in trials if not self.is_measured(trial)}.values()
         starts = [trial.pretraining for trial in left if isinstance(trial.pretraining, Pretraining)]
         runs = {self._run_of(start): start for start in starts}
         budgets = [trial.budget for trial in left]

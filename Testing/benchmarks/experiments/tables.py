@@ -88,7 +88,7 @@ def _gain(f: dict[str, Any]) -> str:
 def _general(f: dict[str, Any]) -> str:
     times = {"frozen": "Features before any training", "brief": "A brief fine-tuning", "usual": "The usual fine-tuning"}
     labels = {"task": "source", "count": "labelled"}
-    return "\n\n".join(f"{text}:\n\n{of_comparison(f[time], labels)}" for time, text in times.items())
+    return "\n\n".join(f"{text}:\n\n{of_comparison(f[time], labels)}" for time, text in times.items() if time in f)
 
 
 def _time(f: dict[str, Any]) -> str:
