@@ -147,9 +147,9 @@ def outcome(job) -> str:
         return result.text
     if job.kind == "check":
         problems = len(result.problems)
-        return _("{usable} scans can be used, {labelled} of them with a label.").format(
-            usable=result.usable, labelled=result.labelled
-        ) + (
+        usable = count(result.usable, _("1 scan can be used"), _("{count} scans can be used"))
+        told = _("{usable}, {labelled} with a label.").format(usable=usable, labelled=result.labelled)
+        return told + (
             " " + count(problems, _("1 problem (see Health)."), _("{count} problems (see Health).")) if problems else ""
         )
     if job.kind == "check_labels":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from typing import get_args
 
 import pytest
@@ -11,6 +12,7 @@ import slicer
 from harness.fake_process import FakeProcess
 from harness.fixtures import waitUntil
 from hssl.events import PhaseName
+from hssl.results import CheckResult, Unused
 from hssl.workspace.catalogue import FILE_NAME
 from HSSLSegmentationLib import steps, wording
 from HSSLSegmentationLib.jobs.engineProcess import Lines
@@ -236,6 +238,17 @@ def test_the_application_that_goes_takes_the_process_with_it(process, job):
 def test_every_phase_of_the_engine_has_words():
     for name in get_args(PhaseName):
         assert wording.phase(name), name
+
+
+def test_what_a_check_has_found_is_told_with_the_nouns_of_its_numbers():
+    def told(usable: int, labelled: int, problems: int) -> str:
+        unused = [Unused(path="a", reason="b")] * problems
+        found = CheckResult(read=1, unchanged=0, usable=usable, labelled=labelled, problems=unused, classes={})
+        return wording.outcome(types.SimpleNamespace(kind="check", result=found))
+
+    assert told(1, 1, 1) == "1 scan can be used, 1 with a label. 1 problem (see Health)."
+    assert told(3, 0, 2) == "3 scans can be used, 0 with a label. 2 problems (see Health)."
+    assert told(0, 0, 0) == "0 scans can be used, 0 with a label."
 
 
 def test_the_catalogue_has_one_name():

@@ -295,7 +295,7 @@ def test_a_comparison_ends_in_a_table_of_the_scene_and_in_plain_words(panel, pro
     rows = [
         {
             "start": s,
-            "case_count": 2,
+            "case_count": n,
             "seed": 0,
             "dice": d,
             "classes": {"liver": d},
@@ -303,12 +303,12 @@ def test_a_comparison_ends_in_a_table_of_the_scene_and_in_plain_words(panel, pro
             "steps": 9,
             "run": "r",
         }
-        for s, d in (("pretrained", 0.81), ("scratch", 0.7))
+        for s, d, n in (("pretrained", 0.81, 2), ("scratch", 0.7, 1))
     ]
     processes[-1].say({"event": "done", "result": {"folder": "f", "rows": rows}})
     processes[-1].end(0)
     settle()
-    assert "pretrained, 2 cases: Dice 0.810" in panel.fineTune.ui.resultLabel.text
+    assert panel.fineTune.ui.resultLabel.text == "pretrained, 2 cases: Dice 0.810\nscratch, 1 case: Dice 0.700"
     table = slicer.util.getNode("Comparison with scratch").GetTable()
     assert table.GetColumnByName("liver").GetValue(0) == 0.81
 

@@ -276,8 +276,10 @@ class FineTuneSection:
         else:
             rows = job.result.rows
             text = "\n".join(
-                _("{start}, {count} cases: Dice {dice:.3f}").format(
-                    start=row.start, count=row.case_count, dice=row.dice
+                _("{start}, {cases}: Dice {dice:.3f}").format(
+                    start=row.start,
+                    cases=wording.count(row.case_count, _("1 case"), _("{count} cases")),
+                    dice=row.dice,
                 )
                 for row in rows
                 if row.dice is not None

@@ -362,7 +362,9 @@ def next_(workspace: Workspace, task: TaskName = None, json: Json = False) -> No
         from ..workspace.review import next_image, progress
 
         catalogue = Catalogue.load(workspace)
-        if task is None and len(catalogue.tasks) != 1:
+        if not catalogue.tasks:
+            raise ConfigurationError("the workspace has no task yet", "Add images first.")
+        if task is None and len(catalogue.tasks) > 1:
             raise ConfigurationError("the workspace has several tasks", "Name one with --task.")
         name = task or catalogue.tasks[0].name
         labelled, images = progress(catalogue, name)

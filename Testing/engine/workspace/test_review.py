@@ -77,6 +77,9 @@ def test_what_cannot_be_said_is_refused_and_nothing_is_changed(workspace):
 
 def test_the_command_line_says_the_same(workspace):
     folder, waiting, labelled = workspace
+    Catalogue.create(folder.parent / "empty")
+    empty = CliRunner().invoke(app, ["catalogue", "next", str(folder.parent / "empty")])
+    assert empty.exit_code == 3 and "has no task yet" in empty.output
     done = CliRunner().invoke(app, ["catalogue", "next", str(folder), "--task", TASK, "--json"])
     told = json.loads(done.stdout)["result"]
     assert told["id"] in waiting and told["labelled"] == len(labelled)
