@@ -87,6 +87,17 @@ def test_files_that_are_named_exist(page):
                 assert (folder / text).exists(), f"{name(page)} names {text}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_python_files_that_are_named_without_their_whole_path_are_there(page):
+    """Of a page below Testing: in its own folder."""
+    own = ROOT / "Testing" in page.parents
+    folders = [page.parent] if own else [ROOT / "HSSLSegmentation", ROOT / "Testing", ROOT / "tools"]
+    there = [f"/{path.as_posix()}" for folder in folders for path in folder.rglob("*.py")]
+    for text in inline(page):
+        if re.fullmatch(r"[\w/]+\.py", text):
+            assert any(path.endswith(f"/{text}") for path in there), f"{name(page)} names {text}"
+
+
 def command_of(words: list[str]):
     """Returns the click command that words after "hssl" call, or None for a placeholder."""
     found = HSSL
