@@ -63,9 +63,12 @@ def test_a_disabled_start_says_why(panel):
         setattr(parameters, name, False)
     settle()
     assert "at least one way to learn" in ui.startButton.toolTip
-    parameters.imageLoss = True
+    parameters.withLabels = True  # labels are one, too
     settle()
-    assert ui.startButton.enabled
+    assert ui.startButton.enabled and "from their labels" in ui.startButton.toolTip
+    parameters.withLabels, parameters.imageLoss = False, True
+    settle()
+    assert ui.startButton.enabled and "without labels" in ui.startButton.toolTip
 
 
 def test_progress_curves_and_the_end_are_shown(panel, processes, workspace):

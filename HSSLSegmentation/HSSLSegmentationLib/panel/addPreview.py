@@ -221,7 +221,7 @@ class AddPreview:
         layout.addStretch(1)
         self.doubtsArea.setWidget(content)
         self.doubtsArea.setFixedHeight((PICTURE + 10) * min(DOUBTS, max(1, len(doubts))))
-        self.doubtsLabel.text = _("Probably no scans. Say what they are, or they are not used:")
+        self.doubtsLabel.text = _("In doubt. Say what they are, or they are not used:")
         self.doubtsLabel.setVisible(bool(doubts))
         self.doubtsArea.setVisible(bool(doubts))
 

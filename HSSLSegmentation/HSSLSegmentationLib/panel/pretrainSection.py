@@ -63,7 +63,9 @@ class PretrainSection:
         panel.offer(
             ui.startButton,
             self._reasonNotToStart(catalogue),
-            _("Learns from all scans of the workspace, without labels."),
+            _("Learns from all scans of the workspace, and from their labels.")
+            if parameters.withLabels
+            else _("Learns from all scans of the workspace, without labels."),
         )
         ui.optionsWidget.enabled = not busy
         if not panel.ui.pretrainButton.collapsed and not panel.reasonNotReady() and catalogue is not None:
@@ -88,7 +90,7 @@ class PretrainSection:
             reason = _("Add scans first (section Dataset).")
         if not reason and not choices.value(self.ui.startCombo):
             reason = _("Choose where to start from.")
-        if not reason and not any(self._weights().values()):
+        if not reason and not any(self._weights().values()) and not parameters.withLabels:
             reason = _("Choose at least one way to learn (More options).")
         if not reason and not parameters.pretrainMinutes and not parameters.pretrainSteps:
             reason = _("Set a time, or a number of steps (More options).")

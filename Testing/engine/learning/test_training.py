@@ -164,6 +164,20 @@ def test_a_loss_of_weight_zero_is_not_computed(workspace, off):
     assert off not in done.result.losses and len(done.result.losses) == 6
 
 
+OFF = dict.fromkeys(("image", "task", "group", "reconstruction", "dense", "position"), 0)
+
+
+@pytest.mark.parametrize("changes", [{"weights": OFF}, {"weights": {**OFF, "task": 1}, "tasks": ["brain_mr"]}])
+def test_a_pretraining_with_nothing_to_learn_by_is_refused(workspace, changes):
+    with pytest.raises(ConfigurationError, match="nothing to learn by"):
+        pretrain(pretraining(workspace, "run", 2, **changes))
+
+
+def test_a_pretraining_can_learn_by_labels_alone(workspace):
+    done = pretrain(pretraining(workspace, "run", 5, weights=OFF, with_labels=True))
+    assert done.result.losses.keys() == {"segmentation", "total"}
+
+
 @pytest.mark.parametrize("pretext", ["simclr", "barlow", "mae", "position", "vector", "clustering", "mvmr", "glmae"])
 def test_every_pretext_trains_under_the_same_loop(workspace, pretext):
     seen = []

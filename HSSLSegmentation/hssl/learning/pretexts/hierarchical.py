@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ...configuration import PretrainConfig
+from ...errors import ConfigurationError
 from ...models.network import EncoderDecoder
 from ..losses.dense import corresponding_points, dense_loss, points_of, same_shape, sampled
 from ..losses.group import group_loss
@@ -26,6 +27,9 @@ class HierarchicalPretext(Pretext):
     """The four losses of the paper, dense contrast and position, jointly; a loss of weight 0 costs nothing.
 
     With labels there is a seventh: "segmentation", by a light head for each task that has any.
+
+    Raises:
+        ConfigurationError: no loss is left.
     """
 
     loss_names: tuple[str, ...] = ("image", "task", "group", "reconstruction", "dense", "position", "segmentation")
@@ -41,6 +45,12 @@ class HierarchicalPretext(Pretext):
         weights["group"] *= groups > 1
         weights["segmentation"] *= any(tasks.channels)
         self.weights = {name: weight for name, weight in weights.items() if weight}
+        if not self.weights:
+            raise ConfigurationError(
+                "there is nothing to learn by: no loss has a weight, but for those that want several tasks, several groups or "
+                "labels",
+                "Give another loss a weight.",
+            )
         # Without reconstruction nothing asks for the network's output, and a batch may lack the labels of a task.
         self.every_parameter = "reconstruction" in self.weights and "segmentation" not in self.weights
         self.loss_names = tuple(self.weights)
