@@ -69,13 +69,27 @@ def pretrain(
     steps: Steps = None,
     epochs: Epochs = None,
     pretext: Annotated[
-        str | None, typer.Option(help="hssl, simclr, barlow, mae, position, vector, clustering, mvmr or glmae.")
+        str | None,
+        typer.Option(
+            help="hssl, simclr, barlow, mae, position, vector, clustering, mvmr or glmae. (default: hssl)",
+            show_default=False,
+        ),
     ] = None,
     weight: Annotated[
-        list[str] | None, typer.Option(help="Weight of a loss, such as task=0 or reconstruction=50; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Weight of a loss, such as task=0; may be repeated. "
+            "(default: image, task, group and dense 1, position 5, reconstruction 50, and segmentation 1 with labels)",
+            show_default=False,
+        ),
     ] = None,
     level: Annotated[
-        list[str] | None, typer.Option(help="Feature level of a head, such as group=bottleneck or task=3.")
+        list[str] | None,
+        typer.Option(
+            help="Feature level of a head, such as group=decoder or task=3. "
+            "(default: image, task and group at the bottleneck, dense and position at the decoder)",
+            show_default=False,
+        ),
     ] = None,
     start: Annotated[
         str | None,
@@ -165,8 +179,13 @@ def compare(
     start: Annotated[
         str | None, typer.Option(help="general (ships with HSSL), a pretraining run, or a model file.")
     ] = None,
-    case_count: Annotated[list[int] | None, typer.Option(help="Number of labelled cases; may be repeated.")] = None,
-    seeds: Annotated[list[int] | None, typer.Option(help="Seed; may be repeated.")] = None,
+    case_count: Annotated[
+        list[int] | None,
+        typer.Option(help="Number of labelled cases; may be repeated. (default: 1, 3, 5)", show_default=False),
+    ] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option(help="Seed; may be repeated. (default: 0)", show_default=False)
+    ] = None,
     test: Annotated[
         list[str] | None, typer.Option(help="Id of a test case, or @FILE with one per line. (default: a third)")
     ] = None,
@@ -193,7 +212,11 @@ def learning_curve(
     config: ConfigFile = None,
     task: Annotated[str | None, typer.Option(help="The task whose labels are counted.")] = None,
     start: Annotated[
-        str | None, typer.Option(help="scratch, general (ships with HSSL), a pretraining run, or a model file.")
+        str | None,
+        typer.Option(
+            help="scratch, general (ships with HSSL), a pretraining run, or a model file. (default: scratch)",
+            show_default=False,
+        ),
     ] = None,
     case_count: Annotated[
         list[int] | None,
@@ -234,7 +257,11 @@ def check_labels(
     config: ConfigFile = None,
     task: Annotated[str | None, typer.Option(help="The task whose labels are checked.")] = None,
     start: Annotated[
-        str | None, typer.Option(help="scratch, general (ships with HSSL), a pretraining run, or a model file.")
+        str | None,
+        typer.Option(
+            help="scratch, general (ships with HSSL), a pretraining run, or a model file. (default: scratch)",
+            show_default=False,
+        ),
     ] = None,
     folds: Annotated[int | None, typer.Option(help="Number of folds. (default: 5)", show_default=False)] = None,
     exclude: Exclude = None,
@@ -271,7 +298,10 @@ def predict(
     config: ConfigFile = None,
     model: Annotated[Path | None, typer.Option(help="Folder of a fine-tuning run, or a model file.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the label maps.")] = None,
-    flips: Annotated[bool | None, typer.Option("--flips", help="Average with the mirrored image.")] = None,
+    flips: Annotated[
+        bool | None,
+        typer.Option("--flips", help="Average with the mirrored image, where the model has learned from such."),
+    ] = None,
     fast: Annotated[
         bool | None, typer.Option("--fast", help="One slice plane only: a third of the time, a little less accurate.")
     ] = None,
@@ -311,7 +341,9 @@ def predict(
     ] = None,
     overwrite: Overwrite = None,
     batch_size: Annotated[int | None, typer.Option(help="Slices (windows in 3D) at once.")] = None,
-    slab_megabytes: Annotated[int | None, typer.Option(help="Bound on the memory of a slab.")] = None,
+    slab_megabytes: Annotated[
+        int | None, typer.Option(help="Bound on the memory of a slab. (default: 512)", show_default=False)
+    ] = None,
     device: Device = None,
     threads: Threads = None,
     stop_file: StopFile = None,

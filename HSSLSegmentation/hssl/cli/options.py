@@ -40,15 +40,28 @@ Steps = Annotated[int | None, typer.Option(help="Stop after this many steps.")]
 StepsOfEach = Annotated[int | None, typer.Option(help="Steps of each training.")]
 Epochs = Annotated[float | None, typer.Option(help="Stop after this many epochs.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps. (default: auto)", show_default=False)]
-Threads = Annotated[int | None, typer.Option(help="CPU threads.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads. (default: torch's own choice)", show_default=False)]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random. (default: 0)", show_default=False)]
 Run = Annotated[str | None, typer.Option(help="Name of the run; a run that was stopped goes on.")]
-BatchSize = Annotated[int | None, typer.Option(help="Patches per step.")]
-PatchSize = Annotated[int | None, typer.Option(help="Side of the patches in voxels, a multiple of 16.")]
-Rate = Annotated[float | None, typer.Option("--learning-rate", help="Highest learning rate.")]
+BatchSize = Annotated[int | None, typer.Option(help="Patches per step. (default: by the device)", show_default=False)]
+PatchSize = Annotated[
+    int | None,
+    typer.Option(help="Side of the patches in voxels, a multiple of 16. (default: by the images)", show_default=False),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        "--learning-rate",
+        help="Highest learning rate. (default: 0.001 of a pretraining, 0.003 of a fine-tuning)",
+        show_default=False,
+    ),
+]
 Size = Annotated[str | None, typer.Option(help="Network: small, medium or large. (default: small)", show_default=False)]
 Dims = Annotated[int | None, typer.Option(help="2 for slices or 3 for volumes. (default: 2)", show_default=False)]
-Slices = Annotated[int | None, typer.Option(help="Neighbouring slices that a 2D network sees (1, 3, 5).")]
+Slices = Annotated[
+    int | None,
+    typer.Option(help="Neighbouring slices that a 2D network sees (1, 3, 5). (default: 3)", show_default=False),
+]
 Planes = Annotated[
     str | None,
     typer.Option(

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import typer
 from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
 from hssl.cli import app
+from hssl.cli.options import FIELDS, FIELDS_OF
 from hssl.events import Done
 from hssl.jobs import JOBS, JobKind
 from hssl.results import Result
@@ -151,6 +153,37 @@ def test_the_help_tells_the_budget_that_a_training_has_when_nobody_names_one(com
     told = next(p.help for p in COMMANDS[command].params if p.name == "minutes")
     assert (f"{budget.steps} steps" if budget.steps else f"{budget.minutes:.0f}") in told
     assert "--epochs" not in told or "epochs" in {p.name for p in COMMANDS[command].params}
+
+
+def default_of(kind: str, option: str):
+    """Returns what the configuration has where the option is not given, `undefined` where it must be."""
+    *folders, field = (FIELDS | FIELDS_OF.get(kind, {})).get(option, option).split(".")
+    model = JOBS[kind].configuration
+    for folder in folders:
+        model = model.model_fields[folder].annotation
+    return model.model_fields[field].get_default(call_default_factory=True)
+
+
+@pytest.mark.parametrize("kind", sorted(k for k in JOBS if k in COMMANDS))
+def test_the_help_tells_the_default_of_every_option_that_has_one(kind):
+    for parameter in COMMANDS[kind].params:
+        if parameter.name in NO_SETTINGS | {"minutes"}:
+            continue
+        default = default_of(kind, parameter.name)
+        told = (parameter.help or "").partition("(default: ")[2]
+        if isinstance(default, BaseModel):
+            values = default.model_dump()
+            assert all(name in told for name in values), parameter.name
+            wanted = {f"{value:g}" if isinstance(value, float) else value for value in values.values()}
+        elif isinstance(default, bool):
+            assert told or not default, parameter.name
+            wanted = set()
+        elif isinstance(default, list):
+            wanted = {str(value) for value in default}
+        else:
+            wanted = {f"{default:g}" if isinstance(default, float) else str(default)} if default else set()
+        if default is not PydanticUndefined:
+            assert all(value in told for value in wanted), (kind, parameter.name, default)
 
 
 def test_a_help_shows_what_its_texts_say_with_their_defaults():
