@@ -21,7 +21,7 @@ from experiments.labelling import figures as labelling_figures  # noqa: E402
 from experiments.paired import comparison, differences  # noqa: E402
 from experiments.spoiling import LOOKED_AT, WAYS  # noqa: E402
 from experiments.spoiling import figures as spoiling_figures  # noqa: E402
-from experiments.tables import interval, of_comparison, spread  # noqa: E402
+from experiments.tables import NAMES, interval, of_comparison, spread  # noqa: E402
 from recording import as_text, record  # noqa: E402
 from whole_slices import FRAME, framed  # noqa: E402
 
@@ -193,6 +193,70 @@ def disc(size: int, radius: float, slices: int = 6) -> np.ndarray:
     found = np.zeros((slices, size, size), np.uint8)
     found[1:-1] = j**2 + i**2 < radius**2
     return found
+
+
+def read_from_page() -> set[tuple[str, ...]]:
+    """Returns the rows of all tables of docs/results.md, as cells of plain text."""
+    text = (
+        (BENCHMARKS.parents[1] / "docs" / "results.md").read_text(encoding="utf-8").replace("−", "-").replace("*", "")
+    )
+    lines = [line.strip("| ") for line in text.splitlines() if line.startswith("|")]
+    return {tuple(cell.strip() for cell in line.split("|")) for line in lines}
+
+
+def of_starts(figures: dict, *further: dict) -> list[tuple[str, ...]]:
+    """Returns for each start its means of all sources and its difference, and the same of `further` figures."""
+    rows = []
+    for start in figures["cells"][0]["starts"]:
+        cells: list[str] = []
+        for one in (figures, *further):
+            means = [spread(cell["starts"][start]) for cell in one["cells"]]
+            cells += [*means, interval(one["overall"].get(start))]
+        rows.append(tuple(cells))
+    return rows
+
+
+def shown_of(experiment: str, figures: dict) -> list[tuple[str, ...]]:
+    """Returns what rows of tables in docs/results.md must end with."""
+    if experiment == "ablations":
+        return of_starts(figures["losses"])
+    if experiment == "baselines":
+        return of_starts(figures["frozen"], figures["fine-tuned"])
+    if experiment == "interactive":
+        methods = ("HSSL", "untrained", "trained from scratch", "no features", "fill between slices", "grow from seeds")
+        even = [cell["mean"] for cell in figures["cells"] if cell["slices"] == "even"]
+        return [tuple(f"{mean[method]:.1f}" for method in methods) for mean in even]
+    both = ("scratch", "pretrained")
+    if experiment == "time":
+        gains: dict[float, list[float]] = {}
+        for cell in figures["cells"]:
+            means = [cell["starts"][start]["mean"] for start in both]
+            gains.setdefault(cell["time"], []).append(means[1] - means[0])
+        return [("points of Dice", *(f"{np.mean(of):+.1f}" for _, of in sorted(gains.items())))]
+    return [
+        (
+            NAMES[cell["task"]],
+            str(cell["count"]),
+            *(spread(cell["starts"][start]) for start in both),
+            interval(cell["starts"]["pretrained"]["difference_bootstrap"]),
+        )
+        for cell in figures["cells"]
+    ]
+
+
+@pytest.mark.parametrize("experiment", ["gain", "time", "ablations", "baselines", "interactive"])
+def test_the_tables_of_the_page_are_those_of_the_results(experiment):
+    name = f"{'' if experiment == 'interactive' else 'evidence-'}{experiment}-cpu.json"
+    page = read_from_page()
+    wanted = shown_of(experiment, json.loads((BENCHMARKS / "results" / name).read_text(encoding="utf-8"))["figures"])
+    assert wanted
+    for cells in wanted:
+        assert any(row[-len(cells) :] == cells for row in page), cells
+
+
+def test_what_the_results_say_of_the_gain_is_what_their_rows_give():
+    result = json.loads((BENCHMARKS / "results" / "evidence-gain-cpu.json").read_text(encoding="utf-8"))
+    assert as_text(comparison(result["rows"], "scratch")["cells"]) == as_text(result["figures"]["cells"])
 
 
 def test_a_draft_as_right_as_a_second_persons_outline_needs_no_correction():
