@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import time
 
 import numpy as np
@@ -14,7 +15,8 @@ from effect_bench import COMPLETE, answer, commands, learnedFrom, on
 import slicer
 from harness import segment_editor
 from harness.fixtures import settle, waitUntil
-from HSSLSegmentationLib import steps
+from HSSLSegmentationLib import installation, steps
+from HSSLSegmentationLib.effect import models as effectModels
 from HSSLSegmentationLib.effect import session as effectSession
 from HSSLSegmentationLib.scene import annotations
 from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
@@ -121,6 +123,25 @@ def test_without_segments_the_button_cannot_be_clicked(bench):
     editor.setSegmentationNode(bench.segmentation)
     editor._addSegment("liver")
     assert editor._effectButtonEnabled("HSSL")
+
+
+def test_packages_that_were_installed_meanwhile_are_noticed_when_the_effect_is_opened(played, monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(effectModels, "_works", None)
+    installation.forget()
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.metadata, "version", missing)
+        played.changeTool("Paint")
+        played.changeTool("HSSL")
+        assert "install the Python packages" in played.options.hintLabel.text
+        assert not played.options.installButton.isHidden() and not played.options.startButton.enabled
+    # By whatever way, for example in the Python console.
+    played.changeTool("Paint")
+    played.changeTool("HSSL")
+    assert "install" not in played.options.hintLabel.text
+    assert played.options.installButton.isHidden() and played.options.startButton.enabled
 
 
 def test_segments_that_come_get_another_name_or_are_hidden_are_noticed(bench):

@@ -138,6 +138,18 @@ def test_with_a_model_the_scan_comes_with_a_draft_as_a_preview_to_be_accepted(
     assert status(workspace, waiting[0]) == "labelled" and loop.current == waiting[1]
 
 
+def test_a_draft_that_was_applied_and_undone_is_none(panel, loop, drafted, workers, workspace, waiting):
+    effect().options.applyButton.click()
+    settle()
+    assert status(workspace, waiting[0]) == "draft"
+    slicer.util.getModuleWidget("SegmentEditor").editor.undo()
+    settle()
+    panel.refresh()
+    loop.ui.nextButton.click()
+    settle()
+    assert loop.current == waiting[1] and status(workspace, waiting[0]) == "no label"
+
+
 @pytest.mark.parametrize("where", ["effect", "panel"])
 def test_a_draft_that_is_discarded_leaves_nothing(panel, loop, drafted, workspace, waiting, where):
     assert not loop.ui.discardButton.isHidden()

@@ -110,6 +110,7 @@ class EffectController:
         self._liveTimer.connect("timeout()", self.onLive)
 
     def activate(self):
+        effectModels.lookAgain()
         self.parameters.offerAnew()
         self._useNode()
         self.show()
@@ -497,6 +498,7 @@ class EffectController:
             self.preview.show(session.proposal, session.volumeNode, in3D)
         else:
             self.preview = PreviewNode(session.proposal, session.volumeNode, self.parameters.opacity(), in3D)
+            self._later(self.options.revealPreview)
         self.preview.setShown(self.options.shownCheck.checked)
         self._addShortcut()
         self._tellDraft("shown")

@@ -23,6 +23,12 @@ def canWork() -> bool:
     return _works
 
 
+def lookAgain() -> None:
+    """Has packages that were missing looked for again: they may have been installed meanwhile, by whatever way."""
+    if not _works:
+        installation.forget()
+
+
 def toLearnFrom(chosen: str) -> list[tuple[str, str, str]]:
     """Returns what `choices.fill` takes: networks whose features a round can start from, pretrained ones first."""
     runs, files = _contents()

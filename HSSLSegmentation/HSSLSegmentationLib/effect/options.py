@@ -20,6 +20,14 @@ class EffectOptions:
         self._addRound(layout)
         layout.addWidget(self._preview())
 
+    def revealPreview(self):
+        """Scrolls the panel so far that a preview can be applied or discarded, where it is in an area that scrolls."""
+        area = self.widget.parentWidget()
+        while area is not None and not isinstance(area, qt.QScrollArea):
+            area = area.parentWidget()
+        if area is not None and self.previewFrame.isVisible():
+            area.ensureWidgetVisible(self.applyButton)
+
     def _addHints(self, layout):
         self.hintLabel = self._text(HINT_STYLE)
         layout.addWidget(self.hintLabel)

@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 import numpy
@@ -28,6 +28,8 @@ from .worker import WorkerClient, endSharedWorker, sharedWorker
 
 CANCEL_GRACE_MS = 15000
 """A worker that has not answered for so long after a cancellation hangs, and is ended."""
+SMALL_FILE = 2**20
+"""Bytes of a label map that is read at once."""
 OPENING_GRACES = 8
 """So many times as long it may take to start and to open a volume."""
 
@@ -453,8 +455,11 @@ class EffectSession:
             )
             raise SceneVolumeError((one if len(gone) == 1 else many).format(names=", ".join(gone)))
         told = RoundResult.model_validate(result)
-        labels = numpy.load(told.label_map)
-        told.label_map.unlink()
+        labels = _mapped(told.label_map)
+        for file in self._folder.glob("labels-*.npy"):
+            if file != told.label_map:
+                with suppress(OSError):  # Windows keeps what is still shown
+                    file.unlink()
         assert told.start is not None
         self.proposal = Proposal(Part(told.start, labels), classes, segmentIds, told.place, isPrediction)
 
@@ -467,6 +472,12 @@ class EffectSession:
             self.problem = reason
         self.busy = False
         self._onChange()
+
+
+def _mapped(file: Path) -> numpy.ndarray:
+    """Returns a label map that is read only as it is looked at; an empty one cannot be mapped."""
+    labels = numpy.load(file, mmap_mode="r" if file.stat().st_size > SMALL_FILE else None)
+    return labels.view(numpy.ndarray)
 
 
 def _opened(model: str) -> str:
@@ -491,4 +502,5 @@ def _withWhatWasPainted(labels: Part, painted: Annotation | None, values: list[i
         here[known == annotations.BACKGROUND] = 0
         isPainted = (known > 0) & (known != annotations.BACKGROUND)
         here[isPainted] = known[isPainted]
+        yield
     return Part(start, found)

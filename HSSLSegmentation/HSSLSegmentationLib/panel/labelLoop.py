@@ -116,6 +116,7 @@ class LabelLoop:
         from hssl.workspace.review import next_image
 
         panel = self.panel
+        self._takeBackEmptyDraft()
         panel.forget()
         self._said = ""
         with told(_("The next scan could not be opened.")):
@@ -207,6 +208,17 @@ class LabelLoop:
                 self._review(id, "")
         panel.forget()
         panel.refreshSoon()
+
+    def _takeBackEmptyDraft(self) -> None:
+        """A draft that was undone is none: nothing of it waits to be corrected."""
+        catalogue = self.panel.catalogue
+        image = next((i for i in catalogue.images if i.id == self.current), None)
+        if image is None or image.review != "draft":
+            return
+        volumeNode = scenePictures.shown(catalogue, image.id)
+        drawn = None if volumeNode is None else labelling.drawn(volumeNode)
+        if drawn is None or labelling.isEmpty(drawn):
+            self._review(image.id, "")
 
     def _review(self, id: str, review: str) -> None:
         with told(_("The change could not be saved.")):

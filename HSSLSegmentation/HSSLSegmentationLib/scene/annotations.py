@@ -179,20 +179,15 @@ def gathered(
         [*present.values(), *(k.draft for k in known.values()), *(k.scribbles for k in known.values())]
     )
     labels = numpy.zeros([part.stop - part.start for part in box], numpy.uint8)
+    isAnything = False
     for segmentId, value in values.items():
         own = known[segmentId]
         wanted = own.marked if scribblesOnly else own.painted | own.marked
         for slab in sceneSegmentations.inSlabs(box):
-            _label(
-                labels[slab[0].start - box[0].start : slab[0].stop - box[0].start],
-                slab,
-                value,
-                present[segmentId],
-                own,
-                wanted,
-            )
-        yield
-    if not ((labels > 0) & (labels != BACKGROUND)).any():
+            here = labels[slab[0].start - box[0].start : slab[0].stop - box[0].start]
+            isAnything |= _label(here, slab, value, present[segmentId], own, wanted)
+            yield
+    if not isAnything:
         raise SceneVolumeError(_nothingToLearnFrom(volumeNode, any(p.values.size for p in present.values())))
     start = (box[0].start, box[1].start, box[2].start)
     return Annotation(sceneSegmentations.cropped(labels, start), planes, off), known
@@ -234,15 +229,17 @@ def _present(
 
 def _label(
     labels: numpy.ndarray, slab: tuple[slice, slice, slice], value: int, present: Part, own: SegmentAnnotation, wanted
-) -> None:
-    """Writes what is known of a segment in a part of the grid into the labels there."""
+) -> bool:
+    """Writes what is known of a segment in a part of the grid into the labels there; returns whether that is anything."""
     there, draft, scribbles = (part.within(slab) for part in (present, own.draft, own.scribbles))
     isKnown, erased = ~draft | scribbles, (scribbles | draft) & ~there
     for plane in wanted:
         _plane(isKnown, slab, plane)[...] = plane not in own.off
         _plane(erased, slab, plane)[...] = False
     labels[erased & (labels == 0)] = BACKGROUND
-    labels[there & isKnown] = value
+    painted = there & isKnown
+    labels[painted] = value
+    return bool(painted.any())
 
 
 def _plane(values: numpy.ndarray, box: tuple[slice, slice, slice], plane: Plane) -> numpy.ndarray:
