@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -299,6 +300,14 @@ def test_the_key_hides_and_shows_the_preview_as_the_box_does_and_ends_with_it(pl
     played.options.discardButton.click()
     settle()
     assert played.effect._shortcut is None
+
+
+def test_where_nothing_is_in_doubt_the_button_says_so(played):
+    previewed(played)
+    assert played.options.nextButton.enabled
+    played.effect.session.proposal = replace(played.effect.session.proposal, place=None)
+    played.effect.show()
+    assert not played.options.nextButton.enabled and "Nothing is in doubt" in played.options.nextButton.toolTip
 
 
 def test_names_are_text_and_never_markup(played):

@@ -484,6 +484,11 @@ class EffectController:
         options.previewFrame.enabled = session is None or not session.busy
         if hasPreview:
             options.nextButton.enabled = session.proposal.place is not None
+            options.nextButton.toolTip = (
+                _("Shows the place where a correction teaches most.")
+                if options.nextButton.enabled
+                else _("Nothing is in doubt.")
+            )
             takes = "" if session.busy else whatApplyTakes(self._watch.node, session, self._protected())
             options.takesLabel.text = takes
             options.takesLabel.setVisible(bool(takes))
