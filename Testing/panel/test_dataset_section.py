@@ -368,7 +368,9 @@ def test_the_form_has_every_option_of_the_engine_and_of_the_other_doors(panel):
     ofTheSettings = {"device", "threads", "batch_size", "slab_megabytes"}
     section = panel.segment
     given = {"model", "inputs", "output", "flips", "largest_component", "uncertainty", "overwrite"}
-    assert {*section._options(), *section._optionsOfFiles()} | given | ofTheSettings == set(PredictConfig.model_fields)
+    ofThePanel = {"compressed"}  # what goes into the scene is read at once, and what goes into a folder is kept
+    own = {*section._options(), *section._optionsOfFiles()}
+    assert own | given | ofTheSettings | ofThePanel == set(PredictConfig.model_fields)
 
 
 def test_what_is_in_doubt_is_seen_in_the_table_and_confirmed_there(panel, workspace):
