@@ -138,6 +138,7 @@ def signed_distance(inside: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
 
 def _polygons(polygons: Sequence[np.ndarray], exclusive: Sequence[bool], shape: tuple[int, int]) -> np.ndarray:
     """Fills the polygons of one plane (columns and rows as continuous indices)."""
+    import matplotlib  # noqa: F401 - the whole first: a thread could meet a part that another thread has half loaded
     from matplotlib.path import Path
 
     result = np.zeros(shape, bool)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,9 @@ NO_IMAGES = frozenset(
     }
 )
 """Modalities (DICOM PS3.3 C.7.3.1.1.1) whose objects are no volumes to learn from, even where they have pixels."""
+
+_BYTES = re.compile(r" ?'(?:0x[0-9a-fA-F]{2} ?)+'")
+"""How pydicom shows a value representation that is none; where it stands, says more."""
 
 Kind = Literal["image", "segmentation", "structures", "other"]
 
@@ -232,7 +236,8 @@ def _header(path: Path, tags: Sequence[str]) -> tuple[Dataset, int]:
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror or error}") from error
     except Exception as error:  # pydicom raises whatever a damaged value makes it stumble over
-        raise InputError(path, f"is no DICOM file that can be read: {encodable(str(error))[:200]}") from error
+        said = _BYTES.sub("", encodable(str(error)))[:200]
+        raise InputError(path, f"is no DICOM file that can be read: {said}") from error
 
 
 def text_of(dataset: Dataset, keyword: str) -> str:

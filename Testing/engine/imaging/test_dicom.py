@@ -14,6 +14,7 @@ from pydicom.uid import ExplicitVRBigEndian, RLELossless
 
 from hssl.errors import InputError
 from hssl.imaging.dicom import contents_of, series_in
+from hssl.imaging.dicom_labels import reference_of
 from hssl.imaging.volumes import read_header, read_volume
 
 RNG = np.random.default_rng(3)
@@ -356,3 +357,13 @@ def test_a_volume_with_missing_slices_is_never_taken_for_several_whole_ones(tmp_
     for number in gone:
         written[number].unlink()
     assert "missing" in reason(tmp_path) or "unevenly" in reason(tmp_path)
+
+
+def test_an_element_of_an_unknown_representation_is_told_by_its_tag_not_by_bytes(tmp_path):
+    path = files.write_structures(tmp_path / "rs.dcm", {"Liver": [np.array([[1.0, 1, 0], [5, 1, 0], [5, 5, 0]])]})
+    content = path.read_bytes()
+    assert content.count(b"\x06\x30\x20\x00SQ") == 1
+    path.write_bytes(content.replace(b"\x06\x30\x20\x00SQ", b"\x06\x30\x20\x00S="))
+    with pytest.raises(InputError) as told:
+        reference_of(path)
+    assert told.value.reason.endswith("Unknown Value Representation in tag (3006,0020)")

@@ -19,6 +19,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -88,7 +89,7 @@ def kill_application(
     def live() -> None:
         outcome.append(run.in_slicer(given, f"{folder.name}-{state}", "killStates.py", *arguments))
 
-    slicer = threading.Thread(target=live)
+    slicer = threading.Thread(target=live, daemon=True)
     slicer.start()
     told = _wait_for(report, slicer, outcome)
     before = _checksums(scene.parent)
@@ -176,7 +177,15 @@ def kill_processes(state: str, count: int, seed: int, ready: Path, folder: Path,
     return Counter(told["killed"])
 
 
+def _ended(*_: object) -> None:
+    """The campaign itself is ended: nothing of it stays."""
+    for process in run.left_behind(0):
+        os.kill(int(process.split()[0]), signal.SIGKILL)
+    sys.exit(143)
+
+
 def main() -> int:
+    signal.signal(signal.SIGTERM, _ended)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("slicer", help="Slicer's executable (its launcher)")
     parser.add_argument("--applications", type=int, default=20, help="how many times Slicer is killed")
