@@ -20,7 +20,8 @@ first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 # Otherwise torchrun keeps its store over restarts, with the addresses of the workers that died.
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 
+# Behind the two dashes nothing is torchrun's: it takes --run and --start for beginnings of options of its own.
 srun torchrun \
   --nnodes="$SLURM_NNODES" --nproc-per-node="$SLURM_GPUS_ON_NODE" --max-restarts=3 \
   --rdzv-id="$SLURM_JOB_ID" --rdzv-backend=c10d --rdzv-endpoint="$first:29500" \
-  -m hssl pretrain "$workspace" --run "$run" --minutes "$minutes" --json
+  -m -- hssl pretrain "$workspace" --run "$run" --minutes "$minutes" --json

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 import hssl
 from hssl.configuration import Budget, PretrainConfig
@@ -52,3 +55,17 @@ def test_a_killed_process_restarts_all_from_the_last_checkpoint(workspace, tmp_p
     assert "Resumed after step" in said, said
     assert run.finished and run.load_checkpoint()["state"]["step"] == STEPS, said
     assert [row["step"] for row in run.read_metrics()] == list(range(5, STEPS + 1, 5))
+
+
+@pytest.mark.parametrize("file", ["docs/command-line.md", "tools/slurm_pretrain.sh"])
+def test_torchrun_leaves_the_options_of_hssl_alone(file):
+    from torch.distributed.run import get_args_parser
+
+    text = (Path(__file__).parents[3] / file).read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = re.findall(r"^(?:srun )?torchrun (.*hssl.*)$", text, re.MULTILINE)
+    assert commands
+    for command in commands:
+        words = shlex.split(command)
+        given = get_args_parser().parse_args([*words, "--start", "general"])
+        assert given.module and given.training_script == "hssl"
+        assert given.training_script_args == [*words[words.index("pretrain") :], "--start", "general"]
