@@ -490,10 +490,12 @@ class RoundResult(Result):
         next_slice: axis of the array and index of the most uncertain slice; None where nothing is in doubt.
         place: the most doubtful voxel (z, y, x).
         seconds: what a round of learning took.
+        spans: where a round filled each label (start and stop along z, y, x); it says nothing of it elsewhere.
     """
 
     label_map: Path
     uncertainty: Path | None = None
+    spans: dict[int, list[tuple[int, int]]] = {}
     start: tuple[int, int, int] | None = None
     next_slice: tuple[int, int] | None = None
     place: tuple[int, int, int] | None = None

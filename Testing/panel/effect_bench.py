@@ -134,7 +134,7 @@ def commands(process: FakeProcess) -> list[dict]:
     return [json.loads(line) for line in process.written.splitlines()]
 
 
-def answer(process: FakeProcess, labels: np.ndarray) -> None:
+def answer(process: FakeProcess, labels: np.ndarray, spans: dict | None = None) -> None:
     """Writes what the worker would have written, and says so."""
     *before, asked = commands(process)
     for command in before:
@@ -144,6 +144,7 @@ def answer(process: FakeProcess, labels: np.ndarray) -> None:
     np.save(asked["label_map"], part.values)
     place = [int(i) for i in np.argwhere(labels)[0]]
     result = {"label_map": asked["label_map"], "start": list(part.start), "next_slice": [0, place[0]], "place": place}
+    result["spans"] = spans or {}
     process.say({"event": "done", "command_id": asked["id"], "result": result})
     settle()
 

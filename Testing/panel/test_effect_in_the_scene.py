@@ -454,6 +454,30 @@ def test_a_prediction_is_a_draft_that_is_corrected_and_learned_from(played, monk
     assert planesOf(played) == [(0, 4)]
 
 
+def test_where_a_round_says_nothing_of_a_segment_its_draft_stays(played):
+    """Corrected on two slices: beyond them nobody has found the draft wrong; between them the round knows better."""
+    played.paint("liver", played.liver)
+    steps.atOnce(annotations.markedDraft(played.segmentation, ["liver"], played.volume))
+    settle()
+    wrong = played.liver.copy()
+    wrong[:, :, 16:] = False
+    stroke(played, (0, 4), wrong)
+    stroke(played, (0, 6), wrong)
+    played.options.startButton.click()
+    settle()
+    found = wrong.copy()
+    found[:4], found[7:] = False, False
+    size = played.liver.shape
+    answer(played.processes[-1], found, {1: [(4, 7), (0, size[1]), (0, size[2])]})
+    expected = played.liver.copy()
+    expected[4:7] = wrong[4:7]
+    assert played.liver[:4].any() and played.liver[7:].any()
+    assert (played.effect.session.proposal.labels.on(size) == expected).all()
+    played.options.applyButton.click()
+    settle()
+    assert (played.where("liver") == expected).all()
+
+
 def test_smoothing_an_applied_result_is_no_painting(played):
     applied(played)
     played.editor.mrmlSegmentEditorNode().SetActiveEffectName("Smoothing")

@@ -461,7 +461,11 @@ class EffectSession:
                 with suppress(OSError):  # Windows keeps what is still shown
                     file.unlink()
         assert told.start is not None
-        self.proposal = Proposal(Part(told.start, labels), classes, segmentIds, told.place, isPrediction)
+        values = {i: c.value for i, c in zip(segmentIds, classes, strict=True) if i}
+        found = annotations.withDrafts(
+            Part(told.start, labels), told.spans, self.segmentationNode, values, self.volumeNode
+        )
+        self.proposal = Proposal(found, classes, segmentIds, told.place, isPrediction)
 
     def _died(self, reason: str) -> None:
         """An idle worker's death takes nothing away: the next round starts another."""

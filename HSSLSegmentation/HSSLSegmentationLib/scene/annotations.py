@@ -280,6 +280,34 @@ def applied(
         yield
 
 
+def withDrafts(
+    labels: Part, spans: dict[int, list[tuple[int, int]]], segmentationNode, values: dict[str, int], volumeNode
+) -> Part:
+    """Returns what a round has found, and each segment's draft where the round says nothing of it: beyond the slices that
+    were corrected, nobody has found it wrong.
+
+    Args:
+        labels: what the round has found.
+        spans: where it has filled each label, as start and stop along the axes.
+        values: the label of each segment, by its id.
+    """
+    drafts: dict[int, Part] = {}
+    for segmentId, value in values.items():
+        segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+        if value in spans and segment is not None and hasDraft(segment):
+            present = sceneSegmentations.segmentPart(segmentationNode, segmentId, volumeNode)
+            draft = read(segmentationNode, segmentId, volumeNode).draft.within(present.slices) & present.values
+            Part(present.start, draft).clear(spans[value])
+            drafts[value] = sceneSegmentations.cropped(draft, present.start)
+    if not any(part.values.size for part in drafts.values()):
+        return labels
+    box = sceneSegmentations.around([labels, *drafts.values()])
+    found = labels.within(box).copy()
+    for value, part in drafts.items():
+        found[part.within(box) & (found == 0)] = value
+    return Part((box[0].start, box[1].start, box[2].start), found)
+
+
 def markedDraft(segmentationNode, segmentIds: list[str], volumeNode) -> Iterator[None]:
     """Makes it known, in steps, that segments hold a draft: what is painted from now on is annotation, what is there is
     not."""

@@ -56,6 +56,14 @@ class Part:
         found[tuple(theirs)] = inside
         return found
 
+    def clear(self, span: Sequence[tuple[int, int]]) -> None:
+        """Takes away what it holds between two slices of each axis (start and stop)."""
+        k, j, i = (
+            slice(max(0, low - start), max(0, high - start))
+            for (low, high), start in zip(span, self.start, strict=True)
+        )
+        self.values[k, j, i] = 0
+
     def plane(self, axis: int, index: int) -> numpy.ndarray:
         """Returns what it holds of a slice of the grid, as a view; an empty array where it does not reach."""
         along = numpy.moveaxis(self.values, axis, 0)

@@ -60,6 +60,7 @@ class Preview:
         next_slice: where a further annotation would teach most, None where nothing is uncertain.
         place: the most uncertain voxel (z, y, x) of that slice.
         seconds: time that the round took.
+        spans: where each label was filled (start and stop along z, y, x); nothing is said of it elsewhere.
     """
 
     volume: sitk.Image
@@ -69,6 +70,7 @@ class Preview:
     next_slice: Plane | None
     place: tuple[int, int, int] | None
     seconds: float
+    spans: dict[int, list[tuple[int, int]]]
 
     @property
     def label_map(self) -> sitk.Image:
@@ -189,7 +191,7 @@ class InteractiveSession:
         next_slice = self._next_slice(entropy, region, planes)
         return Preview(
             self.volume, result, region, entropy.numpy(), next_slice, _highest_in(entropy, region, next_slice),
-            time.monotonic() - began,
+            time.monotonic() - began, dict(zip(values, spans, strict=True)),
         )  # fmt: skip
 
     def _painted_values(self, painted: np.ndarray, planes: Sequence[Plane], background: int | None) -> list[int]:

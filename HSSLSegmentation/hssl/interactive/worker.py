@@ -227,6 +227,7 @@ class InteractiveWorker:
                 next_slice=None if found is None else (found.axis, found.index),
                 place=preview.place,
                 seconds=preview.seconds,
+                spans=preview.spans,
             )
         )
 

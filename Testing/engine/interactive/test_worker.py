@@ -189,6 +189,7 @@ def test_arrays_go_in_and_out_without_image_files(client, scan, tmp_path):
     whole[tuple(slice(a, a + n) for a, n in zip(start, found.shape, strict=True))] = found
     assert all((whole[index] == kept[index]).all() for index in PLANES)
     assert dice(whole, sitk.GetArrayFromImage(truth), LIVER) > 0.6
+    assert done["result"]["spans"][str(LIVER)][0] == [min(PLANES), max(PLANES) + 1]
     assert found.any((1, 2)).all() and done["result"]["place"][0] == done["result"]["next_slice"][1]
     beyond = client.ask(**{**asked, "id": 4, "start": [kept.shape[0] - 1, 0, 0]})
     assert "goes beyond the volume" in beyond["message"]
