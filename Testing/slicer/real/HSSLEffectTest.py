@@ -23,6 +23,10 @@ def ellipsoid(size, centre, radius) -> np.ndarray:
     return sum(((g - c) / r) ** 2 for g, c, r in zip(grid, centre, radius, strict=True)) < 1
 
 
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    return float(2 * (one & other).sum() / (one.sum() + other.sum()))
+
+
 class HSSLEffectTest(unittest.TestCase):
     """Each test begins with an empty scene and the Segment Editor open on a drawn scan."""
 
@@ -72,19 +76,22 @@ class HSSLEffectTest(unittest.TestCase):
         settle()
         return self.editor.currentSegmentID()
 
-    def paint(self, segmentId, plane, where) -> None:
-        """What a stroke of Paint does on a slice, in the editor's own logic."""
+    def paint(self, segmentId, plane, where, isAdded=True) -> None:
+        """What a stroke of Paint or Erase does on a slice, in the editor's own logic."""
+        tool = "Paint" if isAdded else "Erase"
         self.editor.setCurrentSegmentID(segmentId)
-        self.editor.setActiveEffectByName("Paint")
+        self.editor.setActiveEffectByName(tool)
         settle(0.1)
-        effect = self.editor.effectByName("Paint")
+        effect = self.editor.effectByName(tool)
         effect.saveStateForUndo()
         modifier = effect.defaultModifierLabelmap()
         array = numpy_support.vtk_to_numpy(modifier.GetPointData().GetScalars())
         view = array.reshape(SIZE)
         np.moveaxis(view, plane[0], 0)[plane[1]] = np.moveaxis(where, plane[0], 0)[plane[1]]
         modifier.Modified()
-        effect.modifySelectedSegmentByLabelmap(modifier, slicer.qSlicerSegmentEditorAbstractEffect.ModificationModeAdd)
+        modes = slicer.qSlicerSegmentEditorAbstractEffect
+        mode = modes.ModificationModeAdd if isAdded else modes.ModificationModeRemove
+        effect.modifySelectedSegmentByLabelmap(modifier, mode)
         settle(0.1)
 
     def paintSlices(self, segmentId, where, slices=COMPLETE) -> None:
@@ -147,7 +154,7 @@ class HSSLEffectTest(unittest.TestCase):
         self.apply()
         self.assertIsNone(self.preview())
         after = self.where(segmentId)
-        self.assertGreater(2 * (after & self.truth).sum() / (after.sum() + self.truth.sum()), 0.95)
+        self.assertGreater(dice(after, self.truth), 0.95)
         self.assertEqual(self.planes(), self.names(COMPLETE), "what was applied is no annotation")
         self.editor.undo()
         settle()
@@ -226,8 +233,7 @@ class HSSLEffectTest(unittest.TestCase):
         self.learn()
         self.apply()
         for segmentId, truth in ((first, self.truth), (second, other)):
-            found = self.where(segmentId)
-            self.assertGreater(2 * (found & truth).sum() / (found.sum() + truth.sum()), 0.9)
+            self.assertGreater(dice(self.where(segmentId), truth), 0.9)
 
     def test_7_a_slice_of_the_list_is_shown_by_a_click_and_switched_off(self):
         self.paintSlices(self.addSegment(), self.truth)
@@ -247,25 +253,70 @@ class HSSLEffectTest(unittest.TestCase):
         while self.effect.session.busy:
             settle(0.05)
 
-    def test_9_first_strokes_after_adding_and_after_an_undo_are_told_from_others(self):
-        from HSSLSegmentationLib.scene import annotations
+    def test_9_a_prediction_is_corrected_on_a_few_slices_and_the_rest_is_learned_from_them(self):
+        from HSSLSegmentationLib.logic import HSSLSegmentationLogic
 
-        def known(segmentId):
-            return annotations.read(self.segmentation, segmentId, self.volume)
+        logic = HSSLSegmentationLogic()
+        with tempfile.TemporaryDirectory(prefix="HSSL ", dir=slicer.app.temporaryPath) as folder:
+            model = self.trained(logic, Path(folder) / "scans")
+            # Half of the structure is darker than any that the model has seen.
+            values = slicer.util.arrayFromVolume(self.volume)
+            values[12:] -= (60 * self.truth[12:]).astype(np.int16)
+            slicer.util.arrayFromVolumeModified(self.volume)
+            segmentId = self.addSegment()
+            self.segmentation.GetSegmentation().GetSegment(segmentId).SetName("ball")
+            self.openEffect()
+            self.options.predictButton.click()
+            self.effect.parameters.choose(str(model))
+            settle()
+            self.learn()
+            self.assertTrue(self.effect.session.proposal.isPrediction)
+            # Choosing a tool to correct it applies it; it is a draft, and what is painted then is known.
+            for index in (13, 17, 20):
+                self.repaint(segmentId, index)
+            predicted = dice(self.where(segmentId), self.truth)
+            self.openEffect()
+            self.options.learnButton.click()
+            settle()
+            self.assertEqual(self.planes(), self.names((13, 17, 20)))
+            found = {}
+            for start in ("none", str(model)):
+                self.effect.parameters.choose(start)
+                self.learn()
+                labels = self.effect.session.proposal.labels.on(SIZE) == 1
+                found[start] = dice(labels, self.truth)
+            self.apply()
+            applied = dice(self.where(segmentId), self.truth)
+        print(
+            f"correct and learn: {predicted:.3f} corrected, {found['none']:.3f} from the scan, {applied:.3f} from the model"
+        )
+        self.assertEqual(self.planes(), self.names((13, 17, 20)))
+        self.assertGreater(max(found.values()), predicted)
+        self.assertGreater(applied, predicted)
 
-        segmentId = self.addSegment()
-        ball = ellipsoid(SIZE, (12, 50, 40), (3, 6, 6))
-        self.paint(segmentId, (0, slice(None)), ball)
-        self.assertFalse(known(segmentId).painted, "what a sphere brush painted is no slice")
-        self.assertEqual(known(segmentId).scribbles.values.sum(), ball.sum())
-        self.paint(segmentId, (0, 3), self.truth)
-        self.editor.undo()
-        settle()
-        self.assertFalse(known(segmentId).painted)
-        other = ellipsoid(SIZE, (18, 20, 70), (3, 6, 6))
-        self.paint(segmentId, (0, slice(None)), other)
-        self.assertFalse(known(segmentId).painted)
-        self.assertEqual(known(segmentId).scribbles.values.sum(), ball.sum() + other.sum())
+    def trained(self, logic, workspace):
+        """A model of such structures, from a few of them."""
+        logic.createWorkspace(workspace)
+        rng = np.random.default_rng(1)
+        for number in range(3):
+            truth = ellipsoid(SIZE, (12, *rng.integers(35, 60, 2)), (9, *rng.integers(15, 30, 2)))
+            volume = self.scan(SIZE, truth, f"scan {number}")
+            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"label {number}")
+            node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+            node.GetSegmentation().AddEmptySegment("ball", "ball")
+            slicer.util.updateSegmentBinaryLabelmapFromArray(truth.astype(np.uint8), node, "ball", volume)
+            logic.addVolume(workspace, volume, task="balls", segmentationNode=node)
+            slicer.mrmlScene.RemoveNode(node)
+            slicer.mrmlScene.RemoveNode(volume)
+        slicer.util.setSliceViewerLayers(background=self.volume, fit=True)
+        small = {"patch_size": 48, "batch_size": 4, "threads": 1}
+        job = logic.fineTune(workspace, task="balls", start="scratch", steps=60, options=small, waitForCompletion=True)
+        return job.model
+
+    def repaint(self, segmentId, index) -> None:
+        """Erases a slice, and paints it as it is."""
+        self.paint(segmentId, (0, index), ~self.truth, isAdded=False)
+        self.paint(segmentId, (0, index), self.truth)
 
     def test_8_a_large_volume_blocks_the_window_nowhere(self):
         size = (200, 512, 512)
