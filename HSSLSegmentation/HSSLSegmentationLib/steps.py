@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar
 
-import qt
-
 SECONDS_AT_ONCE = 0.05
 
 
@@ -35,6 +33,8 @@ def inSteps(
         whenFailed: called when a step has failed, which ends the work.
         goesOn: asked before each turn; once it says no, nothing further is done.
     """
+
+    import qt  # scripts without Qt do all at once
 
     def turn() -> None:
         if not goesOn():
