@@ -221,6 +221,25 @@ def test_an_effect_that_slicer_has_deleted_does_nothing_more(played):
     played.effect.scriptedEffect = kept
 
 
+def test_a_round_that_is_cancelled_while_its_volume_is_written_is_never_asked_for(played, monkeypatch):
+    whole, isSlow = sceneVolumes.writtenArray, [True]
+
+    def slowly(array, file):
+        while isSlow and file.name.startswith("volume"):
+            yield
+        yield from whole(array, file)
+
+    monkeypatch.setattr(sceneVolumes, "writtenArray", slowly)
+    played.options.startButton.click()
+    settle()
+    played.options.cancelButton.click()
+    assert not played.effect.session.busy and played.options.statusLabel.text == "Cancelled."
+    isSlow.clear()
+    settle()
+    assert [c["command"] for c in commands(played.processes[-1])] == ["open"]
+    previewed(played)
+
+
 def test_a_worker_that_does_not_answer_a_cancellation_is_ended(played, monkeypatch):
     monkeypatch.setattr(effectSession, "CANCEL_GRACE_MS", 0)
     played.options.startButton.click()

@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from panel_fixtures import configurationOf, fakeRun
-from test_label_loop import TASK, answer, node
+from panel_fixtures import answerPrediction, configurationOf, fakeRun
+from test_label_loop import TASK, node
 
 import slicer
 from harness.fixtures import settle
@@ -55,7 +55,7 @@ def test_a_doubtful_label_opens_with_its_outline_and_that_of_a_network_that_has_
     assert ui.doubtsList.item(0).text() == f"0.10   {labelled[0]}"
     ui.compareButton.click()
     assert configurationOf(processes[-1])["model"] == str(run)
-    answer(processes[-1])
+    answerPrediction(processes[-1])
     label = node(panel, labelled[0])
     first = label.GetSegmentation().GetNthSegmentID(0)
     assert label.GetDisplayNode().GetSegmentOverrideColor(first) == pytest.approx(FIRST)
@@ -134,7 +134,7 @@ def test_while_a_comparison_is_shown_the_scene_may_close(panel, check, processes
     panel.forget()
     panel.refresh()
     check.ui.compareButton.click()
-    answer(processes[-1])
+    answerPrediction(processes[-1])
     assert labelling.drawn(scenePictures.shown(panel.catalogue, labelled[0])) is not None
     slicer.mrmlScene.Clear(0)
     settle()

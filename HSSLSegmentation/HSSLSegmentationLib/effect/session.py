@@ -180,8 +180,11 @@ class EffectSession:
         """Stops the round; a worker that does not answer is ended."""
         if not self.busy:
             return
-        if self._gathering is not None:
+        if self._gathering is not None or self._waiting:
+            # The worker was not asked yet; a volume that is being written for it serves the next round.
             self._gathering, self.busy = None, False
+            if self._waiting:
+                self._waiting.clear()
             self.notice = _("Cancelled.")
             self._onChange()
             return

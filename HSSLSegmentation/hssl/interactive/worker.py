@@ -163,6 +163,8 @@ class InteractiveWorker:
             Stopped: `stop` asked for it; what a round had learned until then is dropped.
         """
         if isinstance(command, OpenCommand | LearnCommand | PredictCommand):
+            if stop():
+                raise Stopped
             on_event(Phase(name=command.command, index=1, count=1))
         match command:
             case OpenCommand():

@@ -19,7 +19,7 @@ from hssl.cli.interactive import worker
 from hssl.configuration import NetworkConfig
 from hssl.errors import ConfigurationError
 from hssl.events import Stopped
-from hssl.interactive.worker import InteractiveWorker, OpenCommand, PredictCommand
+from hssl.interactive.worker import InteractiveWorker, LearnCommand, OpenCommand, PredictCommand
 from hssl.models import model_file as modelfile
 from hssl.models.description import ModelDescription
 from hssl.models.network import build_network
@@ -273,6 +273,12 @@ def test_a_cancelled_round_is_stopped_and_the_next_one_starts_afresh(client, sca
     done = client.ask(**learning(5, annotation, tmp_path))
     assert not done["stopped"] and (tmp_path / "labels.nii").exists()
     assert [e for e in client.seen if e["event"] == "progress" and e["command_id"] == 5 and e["phase"] == "features"]
+
+
+def test_a_round_that_is_cancelled_before_its_turn_is_stopped_whatever_became_of_the_opening(tmp_path):
+    command = LearnCommand(id=2, annotation=tmp_path / "annotation.npy", label_map=tmp_path / "labels.npy")
+    with pytest.raises(Stopped):
+        InteractiveWorker().do(command, stop=lambda: True)
 
 
 def test_an_opening_that_is_cancelled_reads_no_further(scan, monkeypatch):

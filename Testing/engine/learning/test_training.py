@@ -31,6 +31,7 @@ from hssl.learning.segmentation import SegmentationModule
 from hssl.learning.start import Start
 from hssl.learning.training_run import main_process_first
 from hssl.locks import FolderLock
+from hssl.models.components import COMPARABLE
 from hssl.models.model_file import load_model
 from hssl.models.run_folder import RunFolder, all_runs, run_path
 from hssl.workspace.catalogue import Catalogue, LabelClass
@@ -426,16 +427,15 @@ def test_labels_decide_which_classes_keep_their_largest_component(workspace, bro
 
 
 @pytest.mark.parametrize("harms", [False, True])
-def test_with_validation_a_class_keeps_its_largest_component_only_where_that_does_not_harm(
-    workspace, monkeypatch, harms
-):
+def test_with_validation_a_class_loses_its_islands_only_where_that_does_not_harm(workspace, monkeypatch, harms):
     catalogue = Catalogue.load(workspace)
     task = catalogue.tasks[0]
     ids = [i.id for i in catalogue.usable(task.name, labelled=True)]
     first = 1
 
-    def kept(channels, which):
+    def kept(channels, which, least):
         assert first in which, "a class of the labels in one piece"
+        assert least == COMPARABLE
         return np.where((channels == first) & harms, 0, channels)
 
     monkeypatch.setattr(hssl.learning.finetuning, "largest_components", kept)
