@@ -258,9 +258,9 @@ def _difference(before: Part, now: Part) -> tuple[Part, Part] | None:
     for slab in sceneSegmentations.inSlabs(sceneSegmentations.around([before, now])):
         differs = before.within(slab) != now.within(slab)
         if differs.any():
-            found.append(sceneSegmentations.cropped(differs, (slab[0].start, slab[1].start, slab[2].start)))
+            found.append(sceneSegmentations.cropped(differs, sceneSegmentations.cornerOf(slab)))
     if not found:
         return None
     box = sceneSegmentations.around(found)
-    start = (box[0].start, box[1].start, box[2].start)
+    start = sceneSegmentations.cornerOf(box)
     return Part(start, before.within(box).copy()), Part(start, now.within(box).copy())

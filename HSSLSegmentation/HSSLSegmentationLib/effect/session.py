@@ -497,7 +497,7 @@ def _withWhatWasPainted(labels: Part, painted: Annotation | None, values: list[i
     if painted is None:
         return labels
     box = sceneSegmentations.around([labels, painted.labels])
-    start = (box[0].start, box[1].start, box[2].start)
+    start = sceneSegmentations.cornerOf(box)
     found = labels.within(box).copy()
     yield
     for (axis, index), complete in painted.planes.items():

@@ -89,7 +89,7 @@ class LabelLoop:
             "nextButton", "", _("Opens the next scan in the Segment Editor, with a draft where there is a model.")
         )
         reason = "" if self.current else _("Open the next scan first.")
-        drawn = reason or self.reasonNotToKeep(self.current) or labelling.reasonNotToKeep(catalogue, self.current)
+        drawn = reason or self.reasonNotToKeep(self.current)
         self._offer("keepNextButton", drawn, _("Keeps the segments as the scan's label, and opens the next scan."))
         self._offer("skipButton", reason, _("Leaves the scan for the end."))
         self._offer("impossibleButton", reason, _("The scan cannot be labelled; it is not offered again."))
@@ -105,10 +105,10 @@ class LabelLoop:
         )
 
     def reasonNotToKeep(self, id: str) -> str:
-        """Returns why a scan's label is not kept now although something may be drawn, or ""."""
+        """Returns why what is drawn of a scan is not kept as its label now, or ""."""
         if id == self.current and self._draft is not None and self._draft.state == "shown":
             return _("Apply or discard the draft first.")
-        return ""
+        return labelling.reasonNotToKeep(self.panel.catalogue, id)
 
     def onNext(self) -> None:
         """Opens the next scan; one that cannot be opened is left out, with its reason, and the one after it opened."""

@@ -152,8 +152,7 @@ class LabelNext:
             "" if id else _("Choose a scan."),
             _("Opens the scan in the Segment Editor, with a segment for each class of the task."),
         )
-        reason = "" if id else _("Choose a scan.")
-        reason = reason or self.loop.reasonNotToKeep(id) or labelling.reasonNotToKeep(self.panel.catalogue, id)
+        reason = self.loop.reasonNotToKeep(id) if id else _("Choose a scan.")
         self.panel.offer(self.ui.keepButton, reason, _("Writes the segments into the workspace as the scan's label."))
 
 

@@ -58,6 +58,10 @@ class SegmentAnnotation:
     scribbles: Part = NOTHING
     revision: int = 0
 
+    def complete(self, scribblesOnly: bool) -> frozenset[Plane]:
+        """Returns the slices that count as complete unless they are switched off."""
+        return self.marked if scribblesOnly else self.painted | self.marked
+
 
 @dataclass(frozen=True)
 class Annotation:
@@ -182,15 +186,14 @@ def gathered(
     isAnything = False
     for segmentId, value in values.items():
         own = known[segmentId]
-        wanted = own.marked if scribblesOnly else own.painted | own.marked
+        wanted = own.complete(scribblesOnly)
         for slab in sceneSegmentations.inSlabs(box):
             here = labels[slab[0].start - box[0].start : slab[0].stop - box[0].start]
             isAnything |= _label(here, slab, value, present[segmentId], own, wanted)
             yield
     if not isAnything:
         raise SceneVolumeError(_nothingToLearnFrom(volumeNode, any(p.values.size for p in present.values())))
-    start = (box[0].start, box[1].start, box[2].start)
-    return Annotation(sceneSegmentations.cropped(labels, start), planes, off), known
+    return Annotation(sceneSegmentations.cropped(labels, sceneSegmentations.cornerOf(box)), planes, off), known
 
 
 def knownOf(segmentationNode, segmentIds, volumeNode) -> Generator[None, None, dict[str, SegmentAnnotation]]:
@@ -206,7 +209,7 @@ def completeSlices(
     off: dict[Plane, list[int]] = {}
     for segmentId, value in values.items():
         own = known[segmentId]
-        for plane in own.marked if scribblesOnly else own.painted | own.marked:
+        for plane in own.complete(scribblesOnly):
             (off if plane in own.off else planes).setdefault(plane, []).append(value)
     return planes, off
 
@@ -233,21 +236,14 @@ def _label(
     """Writes what is known of a segment in a part of the grid into the labels there; returns whether that is anything."""
     there, draft, scribbles = (part.within(slab) for part in (present, own.draft, own.scribbles))
     isKnown, erased = ~draft | scribbles, (scribbles | draft) & ~there
+    start = sceneSegmentations.cornerOf(slab)
     for plane in wanted:
-        _plane(isKnown, slab, plane)[...] = plane not in own.off
-        _plane(erased, slab, plane)[...] = False
+        Part(start, isKnown).plane(*plane)[...] = plane not in own.off
+        Part(start, erased).plane(*plane)[...] = False
     labels[erased & (labels == 0)] = BACKGROUND
     painted = there & isKnown
     labels[painted] = value
     return bool(painted.any())
-
-
-def _plane(values: numpy.ndarray, box: tuple[slice, slice, slice], plane: Plane) -> numpy.ndarray:
-    """The part of a slice that lies in the values of a box; an empty one where it is elsewhere."""
-    axis, index = plane
-    along = numpy.moveaxis(values, axis, 0)
-    within = index - box[axis].start
-    return along[within] if 0 <= within < len(along) else along[:0]
 
 
 def applied(
@@ -305,7 +301,7 @@ def withDrafts(
     found = labels.within(box).copy()
     for value, part in drafts.items():
         found[part.within(box) & (found == 0)] = value
-    return Part((box[0].start, box[1].start, box[2].start), found)
+    return Part(sceneSegmentations.cornerOf(box), found)
 
 
 def markedDraft(segmentationNode, segmentIds: list[str], volumeNode) -> Iterator[None]:
@@ -346,8 +342,9 @@ def _changed(own: SegmentAnnotation, there: Part, recorded, box: tuple[slice, sl
     changed = there.within(box) ^ own.draft.within(box)
     if own.scribbles.values.size:
         changed &= ~own.scribbles.within(box)
+    part = Part(sceneSegmentations.cornerOf(box), changed)
     for plane in recorded:
-        _plane(changed, box, plane)[...] = False
+        part.plane(*plane)[...] = False
     return changed
 
 

@@ -75,12 +75,18 @@ CACHED_VOXELS = 2**20
 """Of a part that is worked on at once: what is computed in between stays in the processor's cache."""
 
 
-def inSlabs(box: tuple[slice, slice, slice]) -> Iterator[tuple[slice, slice, slice]]:
-    """Yields a box in parts along its first axis, each small enough to be worked on quickly."""
-    rows, columns = (part.stop - part.start for part in box[1:])
-    step = max(1, CACHED_VOXELS // max(1, rows * columns))
-    for first in range(box[0].start, box[0].stop, step):
-        yield slice(first, min(first + step, box[0].stop)), box[1], box[2]
+def inSlabs(box: tuple[slice, slice, slice], voxels: int | None = None) -> Iterator[tuple[slice, slice, slice]]:
+    """Yields a box in parts along its first axis, each of at most so many voxels, one slice at least; None:
+    `CACHED_VOXELS`, which are worked on quickly."""
+    shape = tuple(part.stop - part.start for part in box)
+    for part in sceneVolumes.slabs(shape, voxels or CACHED_VOXELS):
+        yield slice(box[0].start + part.start, box[0].start + part.stop), box[1], box[2]
+
+
+def cornerOf(box: tuple[slice, slice, slice]) -> tuple[int, int, int]:
+    """Returns the first voxel of a box: the `start` of a part that fills it."""
+    k, j, i = (part.start for part in box)
+    return k, j, i
 
 
 def cropped(values: numpy.ndarray, start: tuple[int, int, int] = (0, 0, 0)) -> Part:
@@ -107,7 +113,7 @@ def around(parts: list[Part]) -> tuple[slice, slice, slice]:
 def joined(one: Part, other: Part) -> Part:
     """Returns where one of two parts is, or both."""
     box = around([one, other])
-    return Part((box[0].start, box[1].start, box[2].start), one.within(box) | other.within(box))
+    return Part(cornerOf(box), one.within(box) | other.within(box))
 
 
 @dataclass(frozen=True)
@@ -327,25 +333,22 @@ def changesOf(
     """
     present = segmentPart(segmentationNode, segmentId, volumeNode)
     toNode = matrixInNode(volumeNode, segmentationNode)
-    box = around([present, wanted])
-    k, j, i = (part.stop - part.start for part in box)
-    for part in sceneVolumes.slabs((k, j, i)):
-        slab = (slice(box[0].start + part.start, box[0].start + part.stop), box[1], box[2])
+    for slab in inSlabs(around([present, wanted]), sceneVolumes.VOXELS_AT_ONCE):
         here, there = present.within(slab), wanted.within(slab)
         added = there & ~here
-        for other in protected:
-            added &= ~other.within(slab)
+        for part in protected:
+            added &= ~part.within(slab)
         for change, isAdded in ((here & ~there, False), (added, True)):
-            found = cropped(change, (slab[0].start, slab[1].start, slab[2].start))
+            found = cropped(change, cornerOf(slab))
             if found.values.size:
                 yield orientedImage(found.values.astype(numpy.uint8), toNode, found.start), isAdded
 
 
 def requireInScene(segmentationNode) -> None:
     """Raises SceneVolumeError when the segmentation is no longer in the scene: nothing must be written into it then."""
-    # Ids are used again after a scene was closed, so the node itself is looked for.
-    if not slicer.mrmlScene.IsNodePresent(segmentationNode):
-        raise SceneVolumeError(_("The segmentation was removed from the scene meanwhile; the result is discarded."))
+    sceneVolumes.requireInScene(
+        segmentationNode, _("The segmentation was removed from the scene meanwhile; the result is discarded.")
+    )
 
 
 def newSegmentation(name: str, volumeNode):

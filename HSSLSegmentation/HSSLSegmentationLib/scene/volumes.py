@@ -62,11 +62,18 @@ def check(volumeNode) -> None:
         raise SceneVolumeError(reason)
 
 
-def requireInScene(volumeNode) -> None:
-    """Raises SceneVolumeError when the volume is no longer in the scene: there is nothing then that a result is of."""
+def requireInScene(node, problem: str = "") -> None:
+    """Raises SceneVolumeError when a node is no longer in the scene: there is nothing then that a result is of.
+
+    Args:
+        node: a volume, or another node.
+        problem: what to say of a node that is no volume.
+    """
     # Ids are used again after a scene was closed, so the node itself is looked for.
-    if not slicer.mrmlScene.IsNodePresent(volumeNode):
-        raise SceneVolumeError(_("The volume was removed from the scene meanwhile; the result is discarded."))
+    if not slicer.mrmlScene.IsNodePresent(node):
+        raise SceneVolumeError(
+            problem or _("The volume was removed from the scene meanwhile; the result is discarded.")
+        )
 
 
 def localMatrix(volumeNode) -> numpy.ndarray:
@@ -111,9 +118,9 @@ VOXELS_AT_ONCE = 2**22
 """Of an array that is read or written, or a segment that is changed, before the window is heard again."""
 
 
-def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Yields ranges of slices (k) that hold so many voxels each."""
-    step = max(1, VOXELS_AT_ONCE // max(1, int(numpy.prod(shape[1:]))))
+def slabs(shape: tuple[int, ...], voxels: int | None = None) -> Iterator[slice]:
+    """Yields ranges of slices (k) that hold at most so many voxels each, one slice at least; None: `VOXELS_AT_ONCE`."""
+    step = max(1, (voxels or VOXELS_AT_ONCE) // max(1, int(numpy.prod(shape[1:]))))
     for first in range(0, shape[0], step):
         yield slice(first, min(first + step, shape[0]))
 

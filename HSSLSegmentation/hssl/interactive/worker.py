@@ -182,7 +182,6 @@ class InteractiveWorker:
             if stop():
                 raise Stopped
 
-        go_on()
         self._volume = self._session = None
         use_threads(command.threads)
         device = chosen_device(command.device)

@@ -73,7 +73,7 @@ class PretrainLearner:
             tasks=[task.name for task in begun],
         )  # fmt: skip
         tasks = list(begun) or [catalogue.task(task) for task in self.sampler.tasks]
-        groups = [task.group or task.name for task in tasks]
+        groups = [task.group_or_own for task in tasks]
         with_labels = {v.task for v in volumes if v.label_path is not None}
         table = TaskTable(
             groups=[sorted(set(groups)).index(group) for group in groups],

@@ -56,6 +56,11 @@ class Task(_Record):
     nan_is_background: bool = False
     """Voxels that are NaN are background, as maps have them outside the body; else an image with NaN is refused."""
 
+    @property
+    def group_or_own(self) -> str:
+        """The name of its group; a task without one is a group of its own."""
+        return self.group or self.name
+
     @model_validator(mode="after")
     def _classes_differ(self) -> Self:
         # Files and people write names in small letters or not: "Lesion" and "lesion" are one.
@@ -340,7 +345,7 @@ class Catalogue:
 
     def group_of(self, task: str) -> str:
         """Returns the name of the task's group; a task without one is a group of its own."""
-        return self.task(task).group or task
+        return self.task(task).group_or_own
 
     def image_path(self, image: Image) -> Path:
         """Returns the absolute path of the image's file or series folder."""
