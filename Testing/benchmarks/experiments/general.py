@@ -65,11 +65,11 @@ def trials(runner: Runner) -> list[Trial]:
     brief: dict[str, Any] = {"budget": preset.brief_finetuning}
     blocks: list[tuple[dict[str, Any], int, int, tuple[str, ...]]] = [
         (brief, fewest, preset.brief_draws, ("general", "scratch")),
-        ({}, fewest, preset.draws, ("general", "scratch")),
+        ({}, fewest, preset.brief_draws, ("general", "scratch")),
         *((brief, count, preset.brief_draws, ("general", "scratch")) for count in preset.counts if count != fewest),
         (NO_TRAINING, fewest, preset.brief_draws, ("general", "scratch")),
         (brief, fewest, preset.brief_draws, ("pretrained",)),
-        ({}, fewest, preset.draws, ("pretrained",)),
+        ({}, fewest, preset.brief_draws, ("pretrained",)),
         (NO_TRAINING, fewest, preset.brief_draws, ("pretrained",)),
     ]
     for values, count, draws, names in blocks:

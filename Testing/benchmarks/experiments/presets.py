@@ -35,7 +35,7 @@ class Preset:
         few: number of labelled cases where only one is looked at.
         draws: draws of the labelled cases in the main experiment, with `seeds` runs on each.
         other_draws: draws in the others, with one run on each.
-        brief_draws: draws where every run is brief.
+        brief_draws: draws where every run is brief, and of the start that ships.
         costly_draws: draws where there are many runs on each: times, and shares of the labels.
         split_seeds: runs on the published split; networks other than the first have one.
         networks: "2.5D", "2D", "3D"; the first is the main one.
