@@ -70,7 +70,7 @@ def main() -> None:
     given = parser.parse_args()
     preset = PRESETS[given.preset]
     changes: dict[str, Any] = {"finetuning": {"steps": given.steps}} if given.steps else {}
-    changes |= {"few": given.labels} if given.labels else {}
+    changes |= {"few": given.case_count} if given.case_count else {}
     changes |= {"other_draws": given.draws} if given.draws else {}
     changes |= {"other_sources": tuple(given.sources)} if given.sources else {}
     if changes and given.results == HERE / "results":

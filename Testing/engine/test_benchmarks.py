@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
 from pathlib import Path
@@ -334,3 +335,21 @@ def test_a_framed_heart_is_in_the_middle_of_what_is_of_others_and_holds_no_heart
         structure[:] = 1
     with pytest.raises(ValueError, match="outer band"):
         framed(own, label, others, rng)
+
+
+SCRIPTS = sorted(path for room in ("benchmarks", "robustness") for path in BENCHMARKS.with_name(room).glob("*.py"))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_uses_the_options_that_it_has(path):
+    """No type tells what a parser gives, and a long benchmark is not run by any test."""
+    tree = list(ast.walk(ast.parse(path.read_text())))
+    calls = [node for node in tree if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument"]
+    names = [[a.value for a in call.args if isinstance(a, ast.Constant)] for call in calls]
+    options = {next((n for n in own if n.startswith("--")), own[0]).strip("-").replace("-", "_") for own in names}
+    used = {
+        node.attr
+        for node in tree
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "given"
+    }
+    assert used == options

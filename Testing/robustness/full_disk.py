@@ -130,12 +130,12 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--places", nargs="+", choices=NAMES, default=list(NAMES))
-    arguments = parser.parse_args()
-    print(f"seed {arguments.seed}, {arguments.count} attempts", flush=True)
+    given = parser.parse_args()
+    print(f"seed {given.seed}, {given.count} attempts", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="full-disk-"))
     began = time.monotonic()
     try:
-        tally = campaign(arguments.count, arguments.seed, folder, arguments.places)
+        tally = campaign(given.count, given.seed, folder, given.places)
     except Failure as failure:
         print(f"FAILED: {failure}")
         return 1
@@ -143,7 +143,7 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     for what, times in sorted(tally.items()):
         print(f"{what:50} {times:4}")
-    print(f"{arguments.count} attempts and {len(arguments.places)} read-only: {time.monotonic() - began:.0f} s")
+    print(f"{given.count} attempts and {len(given.places)} read-only: {time.monotonic() - began:.0f} s")
     return 0
 
 

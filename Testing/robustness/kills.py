@@ -530,14 +530,12 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--places", nargs="+", choices=NAMES, default=NAMES)
-    arguments = parser.parse_args()
-    print(f"seed {arguments.seed}, {arguments.count} interruptions", flush=True)
+    given = parser.parse_args()
+    print(f"seed {given.seed}, {given.count} interruptions", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="kills-"))
     began = time.monotonic()
     try:
-        tally = campaign(
-            arguments.count, arguments.seed, folder, arguments.places, lambda text: print(text, flush=True)
-        )
+        tally = campaign(given.count, given.seed, folder, given.places, lambda text: print(text, flush=True))
     except Failure as failure:
         print(f"FAILED: {failure}")
         return 1
@@ -545,7 +543,7 @@ def main() -> int:
     for what, times in sorted(tally.items()):
         print(f"{what:40} {times:4}")
     print(
-        f"{arguments.count} interruptions at work in {sum(tally.values())} attempts: every file whole or absent, every "
+        f"{given.count} interruptions at work in {sum(tally.values())} attempts: every file whole or absent, every "
         f"result the same after a second start, no orphan, no stale lock; {time.monotonic() - began:.0f} s"
     )
     return 0

@@ -174,19 +174,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    arguments = parser.parse_args()
-    print(f"seed {arguments.seed}, {arguments.count} attempts", flush=True)
+    given = parser.parse_args()
+    print(f"seed {given.seed}, {given.count} attempts", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="shared-workspace-"))
     began = time.monotonic()
     try:
-        tally = campaign(arguments.count, arguments.seed, folder)
+        tally = campaign(given.count, given.seed, folder)
     except Failure as failure:
         print(f"FAILED: {failure}")
         return 1
     shutil.rmtree(folder)
     for what, times in sorted(tally.items()):
         print(f"{what:40} {times:4}")
-    print(f"{arguments.count} attempts, nothing lost; {time.monotonic() - began:.0f} s")
+    print(f"{given.count} attempts, nothing lost; {time.monotonic() - began:.0f} s")
     return 0
 
 

@@ -759,12 +759,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    arguments = parser.parse_args()
-    print(f"seed {arguments.seed}, {arguments.count} attempts, {len(MUTATIONS)} kinds")
+    given = parser.parse_args()
+    print(f"seed {given.seed}, {given.count} attempts, {len(MUTATIONS)} kinds")
     folder = Path(tempfile.mkdtemp(prefix="untrusted-models-"))
     start = time.monotonic()
     try:
-        reasons = campaign(arguments.count, arguments.seed, folder)
+        reasons = campaign(given.count, given.seed, folder)
     except Failure as failure:
         print(f"FAILED: {failure}")
         return 1
