@@ -350,13 +350,13 @@ def _choose_bf16(learner: Learner, config: RunConfig, processes: Processes, on_e
     if processes.world_size > 1:
         return False  # a trial would have to be agreed upon; float32 is what one process and several share
     prepared = learner.prepared(learner.read(0, 0, 1))
-    # The shortest of several tries: other programs only ever make one longer.
+    # CPU time, and the shortest of several tries: other programs only ever make one longer.
     times = {False: math.inf, True: math.inf}
     for bf16 in (False, True) * 4:
-        began = time.monotonic()
+        began = time.process_time()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             learner.module(prepared)["total"].backward()
-        times[bf16] = min(times[bf16], time.monotonic() - began)
+        times[bf16] = min(times[bf16], time.process_time() - began)
     learner.module.zero_grad(set_to_none=True)
     faster = times[False] / times[True]
     on_event(Message(text=f"bf16 is {faster:.1f} times as fast as float32 here"))
