@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import SimpleITK as sitk
 import torch
 
 import hssl.learning.finetuning
+import hssl.learning.training
 from hssl.configuration import Budget, CompareConfig, FinetuneConfig, PretrainConfig, RunConfig
 from hssl.errors import ConfigurationError, LockedError, NumericalError
 from hssl.events import Losses, Message, Phase, Progress, Stopped
@@ -259,6 +261,25 @@ def test_the_budget_in_minutes_ends_a_run(workspace):
     assert not done.stopped and 0 < done.result.steps < 10_000
     last = [e for e in seen if isinstance(e, Progress) and e.phase == "training"][-1]
     assert last.fraction == 1 and last.total is None
+
+
+def test_a_cpu_that_other_programs_use_does_not_choose_the_precision(workspace, monkeypatch):
+    """Each pass in bfloat16 has to wait for its turn, and takes less of the CPU than one in float32."""
+    forward = SegmentationModule.forward
+
+    def waiting(self, prepared):
+        if torch.is_autocast_enabled("cpu"):
+            time.sleep(0.6)
+        else:
+            until = time.process_time() + 0.05
+            while time.process_time() < until:
+                pass
+        return forward(self, prepared)
+
+    monkeypatch.setattr(SegmentationModule, "forward", waiting)
+    monkeypatch.setattr(hssl.learning.training, "computes_bf16", lambda device: True)
+    done = finetune(finetuning(workspace, "run", 1, precision="auto", device="cpu"))
+    assert done.result.precision == "bfloat16"
 
 
 def test_a_training_without_a_limit_is_refused(workspace):
