@@ -643,6 +643,62 @@ def mutated_slicer_segmentation(folder: Folder, rng: random.Random, name: str) -
     return with_bytes_changed(slicer_segmentation(folder, rng, name, ["one", "two"], rng.randint(1, 2)), rng)
 
 
+def with_field_changed(path: Path, rng: random.Random) -> str:
+    """Gives a field of a text header (NRRD, MetaImage) a value that no program would write."""
+    content = path.read_bytes()
+    mark, end = (b" = ", content.find(b"ElementDataFile")) if path.suffix in (".mha", ".mhd") else (b":", -1)
+    lines = content[: end if end >= 0 else content.find(b"\n\n")].split(b"\n")
+    chosen = rng.choice([n for n, line in enumerate(lines) if mark in line and not line.startswith(b"#")])
+    field, _, value = lines[chosen].partition(mark)
+    whole = b"=" if value.startswith(b"=") else b" " if mark == b":" else b""  # NRRD's pairs are written key:=value
+    odd = [b"", b"-1", b"0", b"x", b"nan", b"1e400", b"9" * 30, b"1 1 1 1 1 1", b"(nan,0,0) none (1,x)", b"\xff\xfe"]
+    changed = field + mark + whole + rng.choice([*odd, b" ".join([rng.choice(odd)] * len(value.split()))])
+    path.write_bytes(content.replace(lines[chosen], changed, 1))
+    return EITHER
+
+
+def hostile_field(folder: Folder, rng: random.Random, name: str) -> str:
+    return with_field_changed(written(folder, rng, name, end=rng.choice([".nrrd", ".nhdr", ".mha", ".mhd"])), rng)
+
+
+def hostile_field_of_segments(folder: Folder, rng: random.Random, name: str) -> str:
+    return with_field_changed(slicer_segmentation(folder, rng, name, ["one", "two"], rng.randint(1, 2)), rng)
+
+
+def with_element_changed(path: Path, rng: random.Random) -> str:
+    """Takes an element of a DICOM object away, or gives it a value that no program would write."""
+    made = pydicom.dcmread(path)
+    parents = [made, *(item for element in made.iterall() if element.VR == "SQ" for item in element.value)]
+    parent = rng.choice([p for p in parents if len(p)])
+    element = rng.choice([e for e in parent if e.tag != pydicom.tag.Tag("PixelData")] or list(parent))
+    floats = [0.0, -1.0, 1e300, float("nan"), float("inf")]
+    odd: dict[str, list[object]] = {
+        "US": [0, 1, 3, 65535], "UL": [0, 2**32 - 1], "FD": floats, "FL": floats[:2], "DS": ["0", "-1", "1e300", "nan"],
+        "IS": ["0", "-1", "2147483647", "-2147483648"],
+    }  # fmt: skip
+    several = [[], [element.value], element.value * 2] if isinstance(element.value, list) else []
+    del parent[element.tag]
+    with pydicom.config.disable_value_validation():
+        if rng.random() < 0.8 and element.VR != "SQ":
+            value = rng.choice([*odd.get(element.VR, ["", "x", "1\\2"]), *several])
+            parent.add_new(element.tag, element.VR, value)
+        made.save_as(path)
+    return EITHER
+
+
+def hostile_element(folder: Folder, rng: random.Random, name: str) -> str:
+    return with_element_changed(rng.choice(series(folder, rng, name, [0, 2, 4, 6])), rng)
+
+
+def hostile_element_of_frames(folder: Folder, rng: random.Random, name: str) -> str:
+    return with_element_changed(frames(folder, rng, name, [0, 3, 6, 9]), rng)
+
+
+def hostile_element_of_labels(folder: Folder, rng: random.Random, name: str) -> str:
+    make = rng.choice([segmentation, structures])
+    return with_element_changed(make(folder, rng, name, ["one", "two"]), rng)
+
+
 KINDS: dict[str, Kind] = {
     kind.__name__: kind
     for kind in (
@@ -654,7 +710,8 @@ KINDS: dict[str, Kind] = {
         broken_segmentation, sound_structures, structures_outside, open_structures, broken_structures,
         sound_slicer_segmentation, slicer_segmentation_of_others, overlapping_segments, tiff_without_spacing,
         mutated_header, mutated_packed_header, mutated_anywhere, mutated_dicom, mutated_frames, mutated_segmentation,
-        mutated_structures, mutated_slicer_segmentation,
+        mutated_structures, mutated_slicer_segmentation, hostile_field, hostile_field_of_segments, hostile_element,
+        hostile_element_of_frames, hostile_element_of_labels,
     )
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import compileall
 import difflib
 import json
 import os
@@ -27,6 +28,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from py_compile import PycInvalidationMode
 from typing import Any
 
 import cosmic_ray.plugins
@@ -193,9 +195,10 @@ def main() -> None:
     os.chdir(ROOT)
     chosen = sample(given.count, given.seed)
     copied(copy)  # anew: what was stopped may have left a mutant there
+    # Caches that know their source by its content: by time, a mutant of the same second would be read from one.
+    compileall.compile_dir(copy / ENGINE, quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
     os.chdir(copy)
     os.environ |= {"PYTHONPATH": str(copy / "HSSLSegmentation"), "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"}
-    os.environ |= {"PYTHONDONTWRITEBYTECODE": "1"}  # a mutant of the same second would be read from the cache
     os.environ["COVERAGE_FILE"] = str(given.out.resolve() / "coverage")
     pytest = Pytest(str(given.python.absolute()))
     tests = Tests.measured(pytest, given.out.resolve() / "tests.xml")

@@ -16,6 +16,7 @@ from ..errors import InputError, encodable
 from ..plural import counted, shortened
 from .formats import is_dicom
 from .stacks import MARKS, DicomSlice, Stack, largest, stacks_of
+from .voxel_data import DEFLATE_LIMIT
 
 if TYPE_CHECKING:  # pydicom takes a while to load, and most files are none of its
     from pydicom.dataset import Dataset
@@ -48,6 +49,9 @@ NO_IMAGES = frozenset(
 
 _BYTES = re.compile(r" ?'(?:0x[0-9a-fA-F]{2} ?)+'")
 """How pydicom shows a value representation that is none; where it stands, says more."""
+
+DEFLATED = "1.2.840.10008.1.2.1.99"
+"""Transfer syntax of files that are compressed as a whole."""
 
 Kind = Literal["image", "segmentation", "structures", "other"]
 
@@ -296,7 +300,7 @@ def _read(path: Path) -> _File:
     planes = []
     if kind == "image":
         try:
-            planes = _planes(path, dataset)
+            planes = _planes(path, dataset, present)
         except (TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
             raise InputError(path, f"has a damaged header: {encodable(str(error))[:200]}") from error
         _check_length(path, dataset, planes[0], present)
@@ -324,12 +328,17 @@ def _check_length(path: Path, dataset: Dataset, plane: DicomSlice, present: int)
         raise InputError(path, f"is truncated: its pixels are {expected} bytes, {present} are there")
 
 
-def _planes(path: Path, dataset: Dataset) -> list[DicomSlice]:
+def _planes(path: Path, dataset: Dataset, present: int) -> list[DicomSlice]:
     frames = int(dataset.get("NumberOfFrames") or 1)
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
     if per_frame is not None and len(per_frame) != frames:
         raise ValueError(f"it announces {counted(frames, 'frame')} and describes {len(per_frame)}")
+    syntax = getattr(dataset, "file_meta", {}).get("TransferSyntaxUID")
+    # However well they are compressed, each takes a byte.
+    most = path.stat().st_size * DEFLATE_LIMIT if syntax == DEFLATED else max(present, 1)
+    if not 1 <= frames <= most:
+        raise ValueError(f"it announces {counted(frames, 'frame')}, and {present} bytes of pixels are there")
     common = {} if shared is None else flat(shared)
     if per_frame is None and frames > 1:
         return _classic_frames(path, dataset, frames)
@@ -387,6 +396,13 @@ def _plane(path: Path, values: dict[str, Any], frame: int) -> DicomSlice:
     thickness = values.get("SpacingBetweenSlices") or values.get("SliceThickness") or 0
     rescale = (float(values.get("RescaleSlope") or 1), float(values.get("RescaleIntercept") or 0))
     palette = values.get("PhotometricInterpretation") == "PALETTE COLOR"
+    bits = _whole(values, "BitsAllocated", 16)
+    if not 1 <= bits <= 64:
+        raise ValueError(f"its values have {bits} bits")
+    stored = _whole(values, "BitsStored", bits)
+    numbers = (*rescale, thickness, *(spacing or ()), *(position or ()))
+    if not np.isfinite(np.array(numbers, float)).all():
+        raise ValueError("its position, spacing, slope or intercept is not a number")
     return DicomSlice(
         file=path,
         frame=frame,
@@ -396,8 +412,8 @@ def _plane(path: Path, values: dict[str, Any], frame: int) -> DicomSlice:
         axes=axes,
         thickness=abs(float(thickness)),
         components=3 if palette else _whole(values, "SamplesPerPixel", 1),
-        bits=_whole(values, "BitsAllocated", 16),
-        stored=_whole(values, "BitsStored", _whole(values, "BitsAllocated", 16)),
+        bits=bits,
+        stored=stored if 1 <= stored <= bits else bits,
         signed=_whole(values, "PixelRepresentation", 0) == 1,
         rescale=rescale,
         read_as=rescale,
@@ -465,7 +481,7 @@ def _series(folder: Path, uid: str, members: list[_File]) -> Series:
     kept, dropped = _without_copies(members)
     stacks = stacks_of([p for one in kept for p in one.planes])
     problem = None
-    if any("MOSAIC" in p.marks.get("ImageType", ()) for one in kept for p in one.planes):
+    if any("MOSAIC" in str(p.marks.get("ImageType")) for one in kept for p in one.planes):
         problem = "its slices are tiled into single images (mosaic); convert it first, to NIfTI by dcm2niix for example"
     remarks = []
     if dropped:

@@ -281,11 +281,17 @@ def _segment_masks(
 
 def _draw(path: Path, mask: np.ndarray, inside: np.ndarray, group: dict[str, Any], like: sitk.Image) -> int:
     """Draws a frame's pixels into the voxels that they are, wherever its rows and columns run; returns how many miss."""
-    orientation = np.array(group["ImageOrientationPatient"], float)
-    down, right = (float(part) for part in group["PixelSpacing"])
+    try:
+        orientation = np.array(group["ImageOrientationPatient"], float).reshape(2, 3)
+        position = np.array(group["ImagePositionPatient"], float).reshape(3)
+        down, right = np.array(group["PixelSpacing"], float).reshape(2).tolist()
+    except (TypeError, ValueError, KeyError) as error:
+        raise InputError(path, f"does not say where a frame lies: {encodable(str(error))[:200]}") from error
+    if not all(np.isfinite(numbers).all() for numbers in (orientation, position, (down, right))):
+        raise InputError(path, "does not say where a frame lies: its position or spacing is not a number")
     to_index = np.linalg.inv(np.array(like.GetDirection()).reshape(3, 3) * np.array(like.GetSpacing()))
-    first = to_index @ (np.array(group["ImagePositionPatient"], float) - like.GetOrigin())
-    column, row = to_index @ (orientation[:3] * right), to_index @ (orientation[3:] * down)
+    first = to_index @ (position - like.GetOrigin())
+    column, row = to_index @ (orientation[0] * right), to_index @ (orientation[1] * down)
     whole = [np.rint(v).astype(int) for v in (first, column, row)]
     last = first + column * (inside.shape[1] - 1) + row * (inside.shape[0] - 1)
     expected = whole[0] + whole[1] * (inside.shape[1] - 1) + whole[2] * (inside.shape[0] - 1)
@@ -293,7 +299,7 @@ def _draw(path: Path, mask: np.ndarray, inside: np.ndarray, group: dict[str, Any
     if off > _GRID_TOLERANCE:
         raise InputError(
             path,
-            f"is on another grid than its image: a frame is up to {off:.2f} voxels off (pixels of {right:g}×{down:g} mm,"
+            f"is on another grid than its image: a frame is up to {off:.3g} voxels off (pixels of {right:g}×{down:g} mm,"
             f" the image has {like.GetSpacing()[0]:g}×{like.GetSpacing()[1]:g})",
         )
     rows, columns = np.nonzero(inside)

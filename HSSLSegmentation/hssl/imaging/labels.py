@@ -72,7 +72,7 @@ def structures_in(path: str | Path) -> list[Structure]:
         return list(reference_of(path).structures)
     if suffix_of(path) not in (".nrrd", ".nhdr"):
         return []
-    return _segments(volumes.open_volume(path).reader)
+    return _segments(volumes.open_volume(path))
 
 
 def read_label_map(
@@ -113,10 +113,10 @@ def read_label_map(
         there = masks_of(path, like, structures, say)
         return _placed(_merged(path, there, like.GetSize()[::-1], classes, structures), like)
     opened = volumes.open_volume(path, None if like is None else volumes.geometry_of(like)[1])
-    segments = _segments(opened.reader) if suffix_of(path) in (".nrrd", ".nhdr") else []
+    segments = _segments(opened) if suffix_of(path) in (".nrrd", ".nhdr") else []
     if segments:
         layers = [_whole_numbers(volumes.voxels_of(opened, n), path, say) for n in range(opened.header.frames)]
-        there = [(s, sitk.GetArrayViewFromImage(layers[s.layer]) == s.value) for s in segments if s.layer < len(layers)]
+        there = [(s, sitk.GetArrayViewFromImage(layers[s.layer]) == s.value) for s in segments]
         label = _merged(path, there, opened.header.size[::-1], classes, structures)
         label.CopyInformation(layers[0])
         return label if like is None else _onto(label, like, path, say)
@@ -157,7 +157,7 @@ def header_problem(path: str | Path, like: Header, frame: int | None = None) -> 
             return None if reference_of(path).structures else "holds no segment or closed contour"
         opened = volumes.open_volume(path, like.spacing)
         along = turned_header(opened.header, like)
-        if suffix_of(path) in (".nrrd", ".nhdr") and _segments(opened.reader):
+        if suffix_of(path) in (".nrrd", ".nhdr") and _segments(opened):
             return None if _lattice(along, like)[1] else _other_grid(opened.header, like)
         _chosen_label(opened.header, frame)
     except InputError as error:
@@ -292,7 +292,7 @@ def class_values(path: Path, structures: Iterable[Structure], classes: Sequence[
     structures = list(structures)
     if not classes:
         values = [s.value for s in structures]
-        numbered = len(set(values)) == len(values) and min(values, default=1) > 0
+        numbered = len(set(values)) == len(values) and all(0 < value <= LARGEST_VALUE for value in values)
         return {s.name: s.value if numbered else n for n, s in enumerate(structures, 1)}
     by_name = {c.name.strip().casefold(): c.value for c in classes}
     coded = Counter(_code(c.terminology) for c in classes)
@@ -323,9 +323,10 @@ def _code(terminology: str | None) -> str:
     return "~".join(part.rpartition("^")[0] for part in parts[1:4])
 
 
-def _segments(reader: sitk.ImageFileReader) -> list[Structure]:
+def _segments(opened: volumes.OpenVolume) -> list[Structure]:
     """Returns what Slicer writes of its segments into the header of a NRRD file."""
     found = []
+    reader = opened.reader
     several = reader.GetNumberOfComponents() > 1 or reader.GetDimension() == 4
     for number in range(LARGEST_VALUE):
         keys = {k: f"Segment{number}_{k}" for k in ("ID", "Name", "LabelValue", "Layer", "Color", "Tags")}
@@ -333,14 +334,22 @@ def _segments(reader: sitk.ImageFileReader) -> list[Structure]:
         if not said:
             break
         tags = dict(part.partition(":")[::2] for part in said.get("Tags", "").split("|"))
-        color = [float(part) for part in said.get("Color", "").split()] if said.get("Color") else []
+        try:
+            color = [float(part) for part in said.get("Color", "").split()]
+            value = int(said.get("LabelValue", 1 if several else number + 1))
+            layer = int(said.get("Layer", number if several else 0))
+        except ValueError as error:
+            raise InputError(opened.header.path, f"has a damaged header: {encodable(str(error))[:200]}") from error
+        if not 0 <= layer < opened.header.frames:
+            layers = counted(opened.header.frames, "layer")
+            raise InputError(opened.header.path, f"has {layers}, and its segment {number} is in layer {layer}")
         found.append(
             Structure(
                 said.get("Name") or said.get("ID") or f"Segment {number + 1}",
-                int(said.get("LabelValue", 1 if several else number + 1)),
+                value,
                 (color[0], color[1], color[2]) if len(color) == 3 else None,
                 tags.get("TerminologyEntry") or tags.get("Segmentation.TerminologyEntry") or None,
-                int(said.get("Layer", number if several else 0)),
+                layer,
             )
         )
     return found

@@ -312,7 +312,7 @@ def _meta(path: Path) -> Storage | None:
     sizes = _integers(path, fields.get("dimsize", ""))
     if width is None or fields.get("binarydata", "true").lower() != "true":
         return None
-    expected = math.prod(sizes) * width * int(fields.get("elementnumberofchannels") or 1)
+    expected = math.prod(sizes) * width * _integers(path, fields.get("elementnumberofchannels") or "1", 1)[0]
     local = where.upper() == "LOCAL"
     compressed = fields.get("compresseddata", "false").lower() == "true"
     start = found.end() if local else max(_integers(path, fields.get("headersize", "0"), 1, -1)[0], 0)

@@ -1,8 +1,9 @@
-"""The whole demo, on tiny scans and for seconds."""
+"""The whole demo, on tiny scans and for seconds; it is stopped once on its way, and goes on."""
 
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,26 +11,45 @@ import SimpleITK as sitk
 
 from hssl.demo.painted import FILLED, INTERPOLATED, interpolated
 from hssl.demo.run import LABELLED, PHASES, TASK, run_demo
+from hssl.events import Event, Phase
+from hssl.results import DemoResult
 from hssl.workspace.catalogue import Catalogue
 
 WAYS = (FILLED, INTERPOLATED)
 
 
+class Ran(NamedTuple):
+    result: DemoResult
+    events: list[Event]
+    """Of the part after the stop."""
+
+
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    events = []
-    done = run_demo(tmp_path_factory.mktemp("demo"), events.append, minutes=0.05, size="tiny")
-    return done, events
+def demo(tmp_path_factory) -> Ran:
+    folder = tmp_path_factory.mktemp("demo")
+    phases: list[str] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Phase):
+            phases.append(event.name)
+
+    stopped = run_demo(folder, watch, lambda: "pretraining" in phases, minutes=0.05, size="tiny")
+    assert stopped.stopped and tuple(phases) == PHASES[:2] and not (folder / "report.html").exists()
+    scan = next((folder / "workspace").rglob("*_001.nii.gz"))
+    written = scan.stat().st_mtime_ns
+    events: list[Event] = []
+    done = run_demo(folder, events.append, minutes=0.05, size="tiny")
+    assert not done.stopped and scan.stat().st_mtime_ns == written
+    return Ran(done.result, events)
 
 
 def test_the_phases_come_in_order_and_the_result_last(demo):
-    done, events = demo
-    assert tuple(e.name for e in events if e.event == "phase") == PHASES
-    assert "done" not in {e.event for e in events}
+    assert tuple(e.name for e in demo.events if e.event == "phase") == PHASES
+    assert "done" not in {e.event for e in demo.events}
 
 
 def test_there_is_a_report_with_both_starts_and_pictures(demo):
-    page = demo[0].result.report.read_text()
+    page = demo.result.report.read_text()
     assert "% pretrained" in page and "% from scratch" in page
     assert page.count('<figure class="slices">') >= 1
     assert "3 painted slices of each structure" in page and "% HSSL" in page
@@ -40,7 +60,7 @@ def test_there_is_a_report_with_both_starts_and_pictures(demo):
 
 
 def test_painted_slices_are_filled_on_test_cases_as_they_were_painted(demo):
-    workspace = demo[0].result.workspace
+    workspace = demo.result.workspace
     files = {way: sorted((workspace / "predictions" / "slices" / way).glob("*.nii.gz")) for way in WAYS}
     assert files[FILLED] and [p.name for p in files[FILLED]] == [p.name for p in files[INTERPOLATED]]
     for path in files[FILLED]:
@@ -51,7 +71,7 @@ def test_painted_slices_are_filled_on_test_cases_as_they_were_painted(demo):
             there = np.flatnonzero((truth == value).any(tuple(a for a in range(3) if a != axis)))
             first = np.moveaxis(truth == value, axis, 0)[there[0]]
             assert set(np.unique(np.moveaxis(found, axis, 0)[there[0]][first])) >= {value}
-    assert set(WAYS) <= set(demo[0].result.dice)
+    assert set(WAYS) <= set(demo.result.dice)
 
 
 def test_a_ball_is_interpolated_between_its_slices_and_not_beyond_them():
@@ -66,7 +86,7 @@ def test_a_ball_is_interpolated_between_its_slices_and_not_beyond_them():
 
 
 def test_test_cases_are_seen_by_no_training(demo):
-    result = demo[0].result
+    result = demo.result
     runs = result.workspace / "runs"
     tested = {path.name.removesuffix(".nii.gz") for path in (runs.parent / "predictions" / "truth").glob("*.gz")}
     pretraining = json.loads((runs / "pretraining" / "config.json").read_text())
@@ -76,7 +96,7 @@ def test_test_cases_are_seen_by_no_training(demo):
 
 
 def test_both_starts_had_the_same_cases_and_predictions_lie_on_the_sources_grids(demo):
-    result = demo[0].result
+    result = demo.result
     assert {r.start for r in result.rows} == {"scratch", "pretrained"}
     assert len({tuple(sorted(r.cases)) for r in result.rows}) == 1
     workspace = result.workspace
@@ -90,28 +110,8 @@ def test_both_starts_had_the_same_cases_and_predictions_lie_on_the_sources_grids
 
 
 def test_every_task_is_in_the_catalogue_with_its_group_and_classes(demo):
-    catalogue = Catalogue.load(demo[0].result.workspace)
+    catalogue = Catalogue.load(demo.result.workspace)
     assert len(catalogue.tasks) >= 3 and not catalogue.refused
     task = catalogue.task(TASK)
     assert task.group == "brain MR" and [c.name for c in task.classes][0] == "lateral ventricle"
     assert task.classes[0].terminology
-
-
-def test_a_stopped_demo_goes_on_where_it_was(tmp_path):
-    phases = []
-    stopped = run_demo(
-        tmp_path,
-        lambda e: phases.append(e.name) if e.event == "phase" else None,
-        stop=lambda: "pretraining" in phases,
-        minutes=0.05,
-        size="tiny",
-    )
-    assert stopped.stopped and not (tmp_path / "report.html").exists()
-    scan = next((tmp_path / "workspace").rglob("*_001.nii.gz"))
-    written = scan.stat().st_mtime_ns
-    phases.clear()
-    done = run_demo(
-        tmp_path, lambda e: phases.append(e.name) if e.event == "phase" else None, minutes=0.05, size="tiny"
-    )
-    assert not done.stopped and (tmp_path / "report.html").exists()
-    assert scan.stat().st_mtime_ns == written

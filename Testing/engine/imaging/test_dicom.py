@@ -272,6 +272,31 @@ def test_a_truncated_multi_frame_file_is_refused(tmp_path):
     assert "truncated" in reason(path)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("NumberOfFrames", -1),
+        ("NumberOfFrames", 2**31 - 1),
+        ("BitsAllocated", 0),
+        ("BitsAllocated", 65535),
+        ("ImagePositionPatient", ["0", "0", "nan"]),
+        ("PixelSpacing", ["1", "inf"]),
+        ("RescaleSlope", "nan"),
+        ("SpacingBetweenSlices", "inf"),
+    ],
+)
+def test_numbers_that_no_image_has_are_refused(tmp_path, keyword, value):
+    path = files.write_slices(tmp_path, values(3), np.arange(3) * 2.0)[1]
+    made = pydicom.dcmread(path)
+    made.compress(RLELossless, generate_instance_uid=False)  # of compressed pixels nothing says how many there are
+    with pydicom.config.disable_value_validation():
+        setattr(made, keyword, value)
+        made.save_as(path)
+    assert "damaged header" in reason(path)
+    whole, broken = series_in(tmp_path)
+    assert (len(whole.files), broken.files) == (2, (path,)) or (len(broken.files), whole.files) == (2, (path,))
+
+
 def test_only_the_listed_elements_are_read(tmp_path):
     files.write_slices(tmp_path, values(2), [0, 2.0])
     (series,) = series_in(tmp_path)

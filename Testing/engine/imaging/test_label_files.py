@@ -183,6 +183,25 @@ def test_a_plain_label_map_has_no_structures(tmp_path):
     assert "does not name its values" in reason(tmp_path / "b.nrrd", structures=["liver"])
 
 
+@pytest.mark.parametrize(
+    ("segment", "color", "expected"),
+    [
+        (("liver", "x", 0), "", "has a damaged header"),
+        (("liver", 1, "x"), "", "has a damaged header"),
+        (("liver", 1, 0), "0.5 red 1", "has a damaged header"),
+        (("liver", 1, 1), "", "has 1 layer, and its segment 0 is in layer 1"),
+        (("liver", 1, -1), "", "is in layer -1"),
+    ],
+)
+def test_damaged_fields_of_segments_are_refused(tmp_path, segment, color, expected):
+    path = segmentation(tmp_path / "a.seg.nrrd", LARGE.astype(np.uint8), [segment])
+    if color:
+        path.write_bytes(path.read_bytes().replace(b"0.5 0.25 1", color.encode()))
+    with pytest.raises(InputError, match="a.seg.nrrd") as caught:
+        structures_in(path)
+    assert expected in caught.value.reason and expected in reason(path, scan(tmp_path / "a.nrrd"))
+
+
 # Plain label maps ----------------------------------------------------------------------------------------------
 
 
@@ -372,6 +391,40 @@ def test_damaged_and_empty_labels_say_what_they_are(tmp_path, study):
     assert "without that image" in reason(path)
     assert highdicom.seg.segread(path).SegmentationType == "BINARY" and folder.exists()
     assert len(masks_of(path, image)) == 1
+
+
+@pytest.mark.parametrize("damage", ["gone", "short", "nan"])
+@pytest.mark.parametrize("keyword", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"])
+def test_a_frame_that_does_not_say_where_it_lies_is_refused(tmp_path, study, keyword, damage):
+    _, sources, image = study
+    path = files.write_segmentation(tmp_path / "SEG.dcm", sources, LARGE[..., None].astype(np.uint8), ["liver"])
+    made = pydicom.dcmread(path)
+    for element in [*made.iterall()]:
+        for item in element.value if element.VR == "SQ" else ():
+            if keyword in item and damage == "gone":
+                delattr(item, keyword)
+            elif keyword in item:
+                with pydicom.config.disable_value_validation():
+                    setattr(
+                        item,
+                        keyword,
+                        item[keyword].value[:1] if damage == "short" else ["nan"] * len(item[keyword].value),
+                    )
+    made.save_as(tmp_path / "cut.dcm")
+    with pytest.raises(InputError, match="cut.dcm"):
+        read_label_map(tmp_path / "cut.dcm", image)
+
+
+def test_numbers_of_structures_beyond_those_of_a_label_map_are_counted_anew(tmp_path, study):
+    _, _, image = study
+    path = files.write_structures(tmp_path / "RS.dcm", {"Liver": [ring(image, 2, 4)], "core": [ring(image, 3, 4)]})
+    made = pydicom.dcmread(path)
+    for number, (roi, drawn) in enumerate(zip(made.StructureSetROISequence, made.ROIContourSequence, strict=True)):
+        roi.ROINumber = drawn.ReferencedROINumber = 65535 + number
+    made.save_as(path)
+    label, names = label_map_of(path, image)
+    assert names == {1: "Liver", 2: "core"} and set(np.unique(values(label))) == {0, 1, 2}
+    assert label_map_of(path, image, ["Liver"])[1] == {65535: "Liver"}
 
 
 # Where a label lies --------------------------------------------------------------------------------------------

@@ -216,6 +216,14 @@ def test_a_few_padding_bytes_behind_the_voxels_are_accepted(tmp_path):
         ("not gzip.nii.gz", b"\0" * 400, "not a gzip"),
         ("a.nrrd", b"PNG", "not a NRRD"),
         ("a.mha", b"DimSize = 3 3 3\n", "not a MetaImage"),
+        *(
+            (
+                "b.mha",
+                b"DimSize = 3 3 3\nElementType = MET_CHAR\nElementNumberOfChannels = %s\nElementDataFile = LOCAL\n" % n,
+                "impossible sizes",
+            )
+            for n in (b"x", b"-1", b"1 1")
+        ),
         ("a.png", b"\x89PNG", "no format that is read"),
         ("a.dcm", b"\0" * 200, "cannot be read"),
         ("a.mgz", b"\0" * 200, "does not read"),

@@ -78,12 +78,30 @@ class Client:
         return self.process.wait(60)
 
 
-@pytest.fixture
-def client():
-    made = Client()
+CLOSING = 0
+"""Number of the command between two tests."""
+
+
+@pytest.fixture(scope="module")
+def clients():
+    made: list[Client] = []
     yield made
-    made.process.kill()
-    made.process.wait()
+    for one in made:
+        one.process.kill()
+        one.process.wait()
+
+
+@pytest.fixture
+def client(clients: list[Client]) -> Client:
+    """A worker in which nothing is open: that of the test before, as long as it is there."""
+    if not clients or clients[-1].process.poll() is not None:
+        clients.append(Client())
+    one = clients[-1]
+    one.send(id=CLOSING, command="close")
+    while one.next("done", "failed")["command_id"] != CLOSING:
+        pass  # what a test that failed has not waited for
+    one.seen.clear()
+    return one
 
 
 @pytest.fixture
@@ -305,18 +323,18 @@ def test_its_threads_do_not_spin_while_other_jobs_have_the_cores(monkeypatch):
     assert seen == ["PASSIVE"]
 
 
-def test_the_worker_ends_when_nobody_talks_to_it_any_more(client, scan, tmp_path):
-    volume, _, annotation = scan
-    client.ask(id=1, command="open", volume=str(volume), device="cpu")
-    client.send(**learning(2, annotation, tmp_path))
-    assert client.end() == 0
-
-
 def test_a_closed_volume_is_let_go(client, scan, tmp_path):
     volume, _, annotation = scan
     client.ask(id=1, command="open", volume=str(volume), device="cpu")
     assert client.ask(id=2, command="close")["event"] == "done"
     assert client.ask(**learning(3, annotation, tmp_path))["message"] == "no volume is open"
+
+
+def test_the_worker_ends_when_nobody_talks_to_it_any_more(client, scan, tmp_path):
+    volume, _, annotation = scan
+    client.ask(id=1, command="open", volume=str(volume), device="cpu")
+    client.send(**learning(2, annotation, tmp_path))
+    assert client.end() == 0
 
 
 def test_one_round_runs_from_the_command_line(scan, tmp_path):

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from typer.testing import CliRunner
 
-import hssl
+from hssl.cli import app
 from hssl.configuration import Budget, FinetuneConfig, NetworkConfig, PretrainConfig, SuggestConfig
 from hssl.errors import ConfigurationError, InputError
 from hssl.imaging.volumes import read_volume, write_volume
@@ -410,11 +408,8 @@ def test_a_damaged_file_of_suggestions_is_told_by_its_name(ready):
 
 def test_the_command_prints_a_table_and_json(ready):
     task = Catalogue.load(ready).tasks[0].name
-    environment = {**os.environ, "PYTHONPATH": str(Path(hssl.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "hssl", "suggest", str(ready), "--task", task, "--model", "tuned", "--count", "1"]
-    shown = subprocess.run([*command, "--device", "cpu"], capture_output=True, text=True, env=environment, check=True)
-    lines = subprocess.run(
-        [*command, "--device", "cpu", "--json"], capture_output=True, text=True, env=environment, check=True
-    ).stdout.splitlines()
-    row = json.loads(lines[-1])["result"]["suggestions"][0]
+    words = ["suggest", str(ready), "--task", task, "--model", "tuned", "--count", "1", "--device", "cpu"]
+    shown, lines = (CliRunner().invoke(app, [*words, *more]) for more in ((), ("--json",)))
+    assert shown.exit_code == lines.exit_code == 0, shown.output + lines.output
+    row = json.loads(lines.stdout.splitlines()[-1])["result"]["suggestions"][0]
     assert row["id"] in shown.stdout and f"{row['score']:.3f}" in shown.stdout
