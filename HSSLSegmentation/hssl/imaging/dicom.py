@@ -5,7 +5,8 @@ from __future__ import annotations
 import filecmp
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -244,6 +245,15 @@ def _header(path: Path, tags: Sequence[str]) -> tuple[Dataset, int]:
         raise InputError(path, f"is no DICOM file that can be read: {said}") from error
 
 
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Makes an InputError of whatever values that are not what their elements should hold make code stumble over."""
+    try:
+        yield
+    except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:
+        raise InputError(path, f"has a damaged header: {encodable(str(error))[:200]}") from error
+
+
 def text_of(dataset: Dataset, keyword: str) -> str:
     """Returns an element as text, "" where it is absent or empty."""
     value = dataset.get(keyword)
@@ -299,10 +309,8 @@ def _read(path: Path) -> _File:
         raise InputError(path, "cannot be read: it has no DICOM header of an image, or a truncated one")
     planes = []
     if kind == "image":
-        try:
+        with understood(path):
             planes = _planes(path, dataset, present)
-        except (TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
-            raise InputError(path, f"has a damaged header: {encodable(str(error))[:200]}") from error
         _check_length(path, dataset, planes[0], present)
     return _File(
         path,

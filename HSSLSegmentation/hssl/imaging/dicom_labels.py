@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from ..errors import InputError, encodable
 from ..plural import counted, shortened
 from .contours import Contour, filled
-from .dicom import Kind, flat, header_of, kind_of, text_of
+from .dicom import Kind, flat, header_of, kind_of, text_of, understood
 from .labels import Say, Structure, chosen_structures
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def reference_of(path: str | Path) -> Reference:
     path = Path(path)
     dataset = header_of(path, TAGS)
     kind = _kind(path, dataset)
-    try:
+    with understood(path):
         frames = {text_of(dataset, "FrameOfReferenceUID")}
         if kind == "segmentation":
             items = list(dataset.get("ReferencedSeriesSequence") or [])
@@ -76,17 +76,17 @@ def reference_of(path: str | Path) -> Reference:
                 for study in frame.get("RTReferencedStudySequence") or []:
                     items += list(study.get("RTReferencedSeriesSequence") or [])
         frames.discard("")
-        return Reference(
-            path,
-            kind,
-            text_of(dataset, "PatientID"),
-            text_of(dataset, "StudyInstanceUID"),
-            min(frames, default=""),
-            tuple(dict.fromkeys(filter(None, (text_of(item, "SeriesInstanceUID") for item in items)))),
-            tuple(_structures(kind, dataset)),
-        )
-    except (TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
-        raise InputError(path, f"has a damaged header: {encodable(str(error))[:200]}") from error
+        series = dict.fromkeys(filter(None, (text_of(item, "SeriesInstanceUID") for item in items)))
+        structures = _structures(kind, dataset)
+    return Reference(
+        path,
+        kind,
+        text_of(dataset, "PatientID"),
+        text_of(dataset, "StudyInstanceUID"),
+        min(frames, default=""),
+        tuple(series),
+        tuple(structures),
+    )
 
 
 def masks_of(
@@ -110,7 +110,8 @@ def masks_of(
         raise InputError(path, "holds no segment or closed contour")
     wanted = chosen_structures(path, reference.structures, names)
     if reference.kind == "structures":
-        contours = _contours(path, wanted, not names, say)
+        with understood(path):
+            contours = _contours(path, wanted, not names, say)
         masks = [(s, _filled(s, drawn, like, say)) for s, drawn in zip(wanted, contours, strict=True)]
         if masks and not any(mask.any() for _, mask in masks):
             raise InputError(path, f"lies outside its image: no contour of {_listed(wanted)} has a voxel in it")
@@ -281,14 +282,12 @@ def _segment_masks(
 
 def _draw(path: Path, mask: np.ndarray, inside: np.ndarray, group: dict[str, Any], like: sitk.Image) -> int:
     """Draws a frame's pixels into the voxels that they are, wherever its rows and columns run; returns how many miss."""
-    try:
+    with understood(path):
         orientation = np.array(group["ImageOrientationPatient"], float).reshape(2, 3)
         position = np.array(group["ImagePositionPatient"], float).reshape(3)
         down, right = np.array(group["PixelSpacing"], float).reshape(2).tolist()
-    except (TypeError, ValueError, KeyError) as error:
-        raise InputError(path, f"does not say where a frame lies: {encodable(str(error))[:200]}") from error
-    if not all(np.isfinite(numbers).all() for numbers in (orientation, position, (down, right))):
-        raise InputError(path, "does not say where a frame lies: its position or spacing is not a number")
+        if not all(np.isfinite(numbers).all() for numbers in (orientation, position, (down, right))):
+            raise ValueError("the position or spacing of a frame is not a number")
     to_index = np.linalg.inv(np.array(like.GetDirection()).reshape(3, 3) * np.array(like.GetSpacing()))
     first = to_index @ (position - like.GetOrigin())
     column, row = to_index @ (orientation[0] * right), to_index @ (orientation[1] * down)

@@ -50,6 +50,9 @@ def join_dicom_labels(source: Source, structures: Sequence[str] = (), labels: st
                     _describe(source, structure)
             except InputError as error:
                 source.refused.append((str(one.file), error.reason))
+    images = {candidate.image for candidate in source.candidates}
+    elsewhere = [found for path, found in contents.items() if path not in images]  # of images' folders the scan tells
+    source.refused += [(str(s.files[0]), s.problem or "") for f in elsewhere for s in f.series if not s.uid]
     candidates: list[Candidate] = []
     labelled: set[Path] = set()
     for candidate in source.candidates:

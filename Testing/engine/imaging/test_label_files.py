@@ -415,6 +415,17 @@ def test_a_frame_that_does_not_say_where_it_lies_is_refused(tmp_path, study, key
         read_label_map(tmp_path / "cut.dcm", image)
 
 
+def test_points_that_are_no_numbers_are_refused(tmp_path, study):
+    _, _, image = study
+    path = files.write_structures(tmp_path / "RS.dcm", {"Liver": [ring(image, 2, 4)]})
+    made = pydicom.dcmread(path)
+    contour = made.ROIContourSequence[0].ContourSequence[0]
+    del contour.ContourData
+    contour.add_new(pydicom.tag.Tag("ContourData"), "LO", ["1.0", "2.0", "x"])  # as a byte that was changed makes it
+    made.save_as(path)
+    assert "damaged header" in reason(path, image)
+
+
 def test_numbers_of_structures_beyond_those_of_a_label_map_are_counted_anew(tmp_path, study):
     _, _, image = study
     path = files.write_structures(tmp_path / "RS.dcm", {"Liver": [ring(image, 2, 4)], "core": [ring(image, 3, 4)]})

@@ -155,6 +155,21 @@ def test_a_label_of_another_series_is_refused_with_the_reason(tmp_path):
     assert [r.reason for r in done.result.refused] == ["labels no series that is here"]
 
 
+@pytest.mark.parametrize("where", ["data/labels/p1", "data", "elsewhere/p1"])
+@pytest.mark.parametrize("length", [140, 215, 900])
+def test_a_label_that_is_cut_is_told_wherever_it_lies(tmp_path, where, length):
+    raw = np.random.default_rng(0).integers(-100, 100, SHAPE).astype(np.int16)
+    sources = files.write_slices(tmp_path / "data" / "images" / "p1", raw, np.arange(6) * 2.0)
+    path = files.write_segmentation(tmp_path / where / "s.dcm", sources, OUTER[..., None].astype(np.uint8), ["Outer"])
+    path.write_bytes(path.read_bytes()[:length])
+    Catalogue.create(tmp_path / "w")
+    more = {"labels": tmp_path / "elsewhere"} if where.startswith("elsewhere") else {}
+    done = add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t", **more))
+    assert done.result.labelled == 0
+    (refused,) = done.result.refused
+    assert "s.dcm" in f"{refused.path} {refused.reason}" and len(Catalogue.load(tmp_path / "w").images) == 1
+
+
 def test_what_the_store_keeps_of_a_label_goes_with_the_choice_of_structures(tmp_path):
     from hssl.preprocessing.store import build, task_fingerprint
 
