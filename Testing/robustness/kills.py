@@ -44,6 +44,7 @@ from hssl.jobs.predict import predict
 from hssl.jobs.pretrain import pretrain
 from hssl.locks import FolderLock
 from hssl.models.model_file import export_model, read_model
+from hssl.outputs import RECORD
 from hssl.preprocessing.store import build, clean, task_fingerprint
 from hssl.workspace.catalogue import Catalogue, Image
 
@@ -416,8 +417,24 @@ class Predicting(Place):
                     raise Failure(f"{name} is there without {other}")
 
     def made(self) -> dict[str, str]:
-        found = (self.folder / "predictions").glob("*")
-        return {p.name: sha256(p) for p in found if not p.name.startswith(TEMPORARY_PREFIX)}
+        folder = self.folder / "predictions"
+        others = (TEMPORARY_PREFIX, RECORD)
+        found = {p.name: sha256(p) for p in folder.glob("*") if not p.name.startswith(others)}
+        unknown = found.items() - _recorded(folder)
+        if unknown:
+            raise Failure(f"results are there that the record does not know: {sorted(unknown)}")
+        return found
+
+
+def _recorded(folder: Path) -> set[tuple[str, str]]:
+    """Returns the results that a folder's record knows, with their hashes; of its lines the last may be cut."""
+    entries = set()
+    lines = (folder / RECORD).read_bytes().split(b"\n") if (folder / RECORD).exists() else []
+    for line in filter(None, lines):
+        with contextlib.suppress(json.JSONDecodeError):
+            entry = json.loads(line)
+            entries.add((entry["file"], entry["sha256"]))
+    return entries
 
 
 class Exporting(Place):
