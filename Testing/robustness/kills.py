@@ -33,6 +33,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # this process must not start thr
 import numpy as np
 import psutil
 import torch
+import torch._dynamo  # optimizers import it late: a third of a training's seconds, and of the moments of its end
 
 from hssl.configuration import Budget, FinetuneConfig, NetworkConfig, PredictConfig, PretrainConfig
 from hssl.demo import scans as demo
