@@ -153,6 +153,9 @@ def test_the_worker_is_warm_before_the_first_round_and_the_button_stays_free(pai
     assert painted.options.startButton.enabled and not painted.options.progressBar.visible
     painted.learn()
     assert [w.pid for w in workers()] == [warm] and painted.previewNode() is not None
+    painted.editor.setActiveEffect(None)
+    settle()
+    assert [w.pid for w in workers()] == [warm] and painted.previewNode() is None, "it stays for the next volume"
 
 
 def test_a_volume_that_cannot_be_opened_is_told_before_the_first_round(played):
@@ -175,23 +178,26 @@ def test_a_worker_that_is_killed_is_told_and_the_next_round_starts_another(paint
 
 
 @pytest.mark.parametrize("how", ["scene", "volume", "segmentation", "tool", "deleted"])
-def test_nothing_is_left_when_the_work_is_left(painted, how):
-    painted.learn()
-    assert workers() and painted.previewNode() is not None
+def test_nothing_is_left_when_the_work_is_left(played, how):
+    played.options.startButton.click()
+    answer(played.processes[-1], played.liver)
+    assert played.previewNode() is not None
     if how == "scene":
         slicer.mrmlScene.Clear(0)
     elif how == "volume":
-        painted.editor.setSourceVolumeNode(slicer.util.addVolumeFromArray(np.zeros((2, 2, 2)), name="other"))
+        played.editor.setSourceVolumeNode(slicer.util.addVolumeFromArray(np.zeros((2, 2, 2)), name="other"))
     elif how == "segmentation":
         other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "other")
-        painted.editor.setSegmentationNode(other)
+        played.editor.setSegmentationNode(other)
     elif how == "tool":
-        painted.editor.setActiveEffect(None)
+        played.editor.setActiveEffect(None)
     else:
-        slicer.mrmlScene.RemoveNode(painted.volume)
+        slicer.mrmlScene.RemoveNode(played.volume)
     settle()
-    assert painted.effect.session is None and painted.previewNode() is None
-    assert len(workers()) == 1, "the application's worker stays for the next volume"
+    assert played.effect.session is None and played.previewNode() is None
+    (process,) = played.processes
+    assert process.isRunning(), "the application's worker stays for the next volume"
+    assert commands(process)[-1]["command"] == "close"
 
 
 def test_a_cancelled_round_leaves_the_segments_and_the_worker(painted):

@@ -30,6 +30,7 @@ SLACK = 64 * 1024
 
 _CHUNK = 1 << 20
 
+_NIFTI_HEADER = 348
 _NIFTI_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 _META_TYPES = {
     "MET_CHAR": 1,
@@ -214,9 +215,9 @@ def _nifti(path: Path) -> Storage:
             raise InputError(path, "is not a gzip file")
         raw.seek(0)
         with gzip.GzipFile(fileobj=raw) if compressed else raw as file:
-            head = file.read(540)
+            head = file.read(_NIFTI_HEADER)
     for order in "<>":
-        if len(head) >= 348 and struct.unpack(order + "i", head[:4])[0] == 348:
+        if len(head) == _NIFTI_HEADER and struct.unpack(order + "i", head[:4])[0] == _NIFTI_HEADER:
             dims = struct.unpack(order + "8h", head[40:56])
             kind, bits = struct.unpack(order + "2h", head[70:74])
             steps = struct.unpack(order + "8f", head[76:108])
@@ -225,18 +226,11 @@ def _nifti(path: Path) -> Storage:
             numbers = struct.unpack(order + "18f", head[256:328])
             analyze = head[344:347] not in (b"n+1", b"ni1")
             break
-        if len(head) >= 540 and struct.unpack(order + "i", head[:4])[0] == 540:
-            kind, bits = struct.unpack(order + "2h", head[12:16])
-            dims = struct.unpack(order + "8q", head[16:80])
-            steps = struct.unpack(order + "8d", head[104:168])
-            offset = struct.unpack(order + "q", head[168:176])[0]
-            scale = list(struct.unpack(order + "2d", head[176:192]))
-            codes = struct.unpack(order + "2i", head[344:352])
-            numbers = struct.unpack(order + "18d", head[352:496])
-            analyze = False
-            break
+        if len(head) >= 4 and struct.unpack(order + "i", head[:4])[0] == 540:
+            raise InputError(path, "is NIfTI-2, which ITK does not read", "Save it as NIfTI-1.")
     else:
-        raise InputError(path, "is not a NIfTI file" if len(head) >= 348 else "is truncated: it has no whole header")
+        whole = len(head) == _NIFTI_HEADER
+        raise InputError(path, "is not a NIfTI file" if whole else "is truncated: it has no whole header")
     if not 1 <= dims[0] <= 7 or any(d < 1 for d in dims[1 : dims[0] + 1]):
         raise InputError(path, f"has impossible sizes in its header: {dims}")
     for axis, (size, step) in enumerate(zip(dims[1:4], steps[1:4], strict=True)):
@@ -256,7 +250,7 @@ def _nifti(path: Path) -> Storage:
         _voxels_beside(path) if pair else path,
         0,
         _voxels_beside(path).name.lower().endswith(".gz") if pair else compressed,
-        max(int(offset), 0 if pair else min(352, len(head))),
+        max(int(offset), 0 if pair else 352),
         expected,
         real,
         (1.0, 0.0) if analyze else (slope, intercept),

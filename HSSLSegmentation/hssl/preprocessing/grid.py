@@ -67,13 +67,9 @@ def orientation(direction: tuple[float, ...]) -> tuple[tuple[int, int, int], tup
     Args:
         direction: row-major 3×3 direction cosines, SimpleITK's order; oblique and left-handed ones are welcome.
     """
-    letters = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction)
-    axes, flips = [0, 0, 0], [False, False, False]
-    for image_axis, letter in enumerate(letters):
-        patient_axis = next(i for i, pair in enumerate(("LR", "PA", "SI")) if letter in pair)
-        axes[2 - patient_axis] = 2 - image_axis
-        flips[2 - patient_axis] = letter in "RAI"
-    return (axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2])
+    letters = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction)[::-1]
+    z, y, x = (next(axis for axis, letter in enumerate(letters) if letter in pair) for pair in ("SI", "PA", "LR"))
+    return (z, y, x), (letters[z] == "I", letters[y] == "A", letters[x] == "R")
 
 
 def oriented_spacing(spacing: tuple[float, ...], direction: tuple[float, ...]) -> tuple[float, float, float]:

@@ -130,6 +130,16 @@ def test_a_segmentation_given_by_hand_names_the_classes_of_a_task_that_had_none(
     assert relabel(tmp_path / "w", "CT", None).structures == []
 
 
+def test_what_the_voxels_of_a_label_given_by_hand_say_against_it_is_told_at_once(tmp_path):
+    scan(tmp_path / "data" / "a.nrrd", 0)
+    Catalogue.create(tmp_path / "w")
+    add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t"))
+    write_volume(sitk.GetImageFromArray((0.5 * OUTER).astype(np.float32)), tmp_path / "half.nii.gz")
+    assert "not whole numbers" in relabel(tmp_path / "w", "a", tmp_path / "half.nii.gz").label_problem
+    write_volume(sitk.GetImageFromArray(OUTER.astype(np.uint8)), tmp_path / "whole.nii.gz")
+    assert relabel(tmp_path / "w", "a", tmp_path / "whole.nii.gz").label_problem is None
+
+
 def test_a_label_lies_in_another_folder_and_of_two_series_only_one_is_labelled(tmp_path):
     raw = np.random.default_rng(0).integers(-100, 100, SHAPE).astype(np.int16)
     ct = files.write_slices(tmp_path / "study" / "p1", raw, np.arange(6) * 2.0, series="1.2.3.9.1", prefix="A")
