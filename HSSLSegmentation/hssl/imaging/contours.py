@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ _ON_CONTOUR = 1e-2
 """A voxel whose centre is nearer to a contour than this part of its size is on it: coordinates are rounded text."""
 _TILT = 0.25
 """A contour that rises by more than this part of a slice distance does not lie in the slices."""
+_BEYOND = 0.25
+"""Of contours across the slices so much is looked at beyond the image, in image lengths: the borders of what is cut."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,13 @@ def _across_slices(contours: Sequence[Contour], like: sitk.Image) -> np.ndarray:
     gap = float(np.sort(np.diff(heights))[(len(heights) - 2) // 2]) if len(heights) > 1 else finest
     # Twice as fine as the image: what is interpolated again loses nothing that can be seen.
     steps = np.array([finest / 2, finest / 2, min(gap, finest) if len(heights) > 1 else finest / 2])
-    low = np.min([p.min(0) for p in flat], axis=0) - 3 * steps - [0, 0, gap]
-    high = np.max([p.max(0) for p in flat], axis=0) + 3 * steps + [0, 0, gap]
+    # Not much further than the image goes, whatever lies beyond it.
+    corners = np.array(list(itertools.product(*((-_BEYOND * n, (1 + _BEYOND) * n) for n in like.GetSize()))))
+    corners = (corners @ _axes(like).T + like.GetOrigin()) @ axes
+    low = np.maximum(np.min([p.min(0) for p in flat], axis=0), corners.min(0)) - 3 * steps - [0, 0, gap]
+    high = np.minimum(np.max([p.max(0) for p in flat], axis=0), corners.max(0)) + 3 * steps + [0, 0, gap]
+    if (low > high).any():
+        return np.zeros(like.GetSize()[::-1], bool)
     low[2] = heights[0] - np.ceil((heights[0] - low[2]) / steps[2]) * steps[2]
     size = np.ceil((high - low) / steps).astype(int) + 1
     inside = _in_slices(
@@ -129,8 +137,8 @@ def signed_distance(inside: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """Returns the distance of each voxel to the border of a mask, negative inside; half a voxel on either side of it."""
     from scipy.ndimage import distance_transform_edt
 
-    if not inside.any():
-        return np.full(inside.shape, 1e6)
+    if not inside.any() or inside.all():
+        return np.full(inside.shape, -1e6 if inside.any() else 1e6)
     half = 0.5 * min(spacing)
     outward = distance_transform_edt(~inside, spacing) - half
     return np.where(inside, half - distance_transform_edt(inside, spacing), outward)
@@ -181,7 +189,8 @@ def _mark(on: np.ndarray, begin: np.ndarray, end: np.ndarray) -> None:
     """Marks the pixel centres on the edge between two points."""
     along = int(np.abs(end - begin).argmax())
     a, b = (begin, end) if begin[along] <= end[along] else (end, begin)
-    steps = np.arange(np.ceil(a[along] - _ON_CONTOUR), np.floor(b[along] + _ON_CONTOUR) + 1)
+    last = on.shape[1 - along] - 1
+    steps = np.arange(max(np.ceil(a[along] - _ON_CONTOUR), 0), min(np.floor(b[along] + _ON_CONTOUR), last) + 1)
     length = b[along] - a[along]
     share = np.clip((steps - a[along]) / length, 0, 1) if length > 0 else np.zeros(len(steps))
     across = a[1 - along] + share * (b[1 - along] - a[1 - along])

@@ -28,6 +28,9 @@ TAGS = (
 )
 """The only elements of a label's header that are read, besides the frames of a segmentation."""
 
+FARTHEST = 1e5
+"""No point of a patient's contour is so many mm from the origin."""
+
 FRACTION = 0.5
 """A voxel belongs to a segment of fractions or probabilities from this share on."""
 
@@ -232,6 +235,10 @@ def _contours(path: Path, wanted: Sequence[Structure], every: bool, say: Say) ->
             numbers = np.array(contour.get("ContourData") or [], float)
             if numbers.size % 3 or not np.isfinite(numbers).all():
                 raise InputError(path, f"has a contour of structure {number} whose points are no triples of numbers")
+            if np.abs(numbers).max(initial=0) > FARTHEST:
+                raise InputError(
+                    path, f"has a contour of structure {number} with a point {np.abs(numbers).max():g} mm away"
+                )
             exclusive = text_of(contour, "ContourGeometricType").upper() == "CLOSEDPLANAR_XOR"
             drawn[number].append(Contour(numbers.reshape(-1, 3), exclusive))
     return [drawn[s.value] for s in wanted]

@@ -184,6 +184,28 @@ def test_a_contour_through_voxel_centres_encloses_them_and_a_repeated_one_is_no_
     np.testing.assert_array_equal(filled([Contour(square + 0.0004)], image), expected)
 
 
+@pytest.mark.parametrize("tilted", [False, True])
+def test_points_far_outside_the_image_take_neither_memory_nor_anything_away(tilted):
+    image = grid(tilt=0.4)
+    drawn_on = grid(tilt=0.0 if tilted else 0.4)
+    near = [circle(drawn_on, z, (31.0, 36.0), 14.0) for z in range(10, 30)]
+    expected = filled(near, image)
+    assert expected.any()
+    along = np.array(drawn_on.GetDirection()).reshape(3, 3)
+    for axis in (0, 2):
+        beyond = [Contour(c.points + 9e4 * along[:, axis]) for c in near[:2]]
+        assert dice(filled([*near, *beyond], image), expected) > (0.97 if tilted else 1 - 1e-9)
+
+
+@pytest.mark.parametrize("size", [1.0, 40.0, 4e4])
+def test_between_two_slices_that_are_full_everything_is(size):
+    image = grid()
+    corners = np.array([(-size, -size), (80 + size, -size), (80 + size, 80 + size), (-size, 80 + size)])
+    planes = [np.column_stack([corners, np.full(4, 2.0 * z)]) + image.GetOrigin() for z in (10, 14)]
+    found = filled([Contour(p) for p in planes], image)
+    assert found[10:15].all() and found.any((1, 2)).sum() == 7
+
+
 def test_contours_outside_the_image_and_none_at_all_give_nothing():
     image = grid()
     assert not filled([], image).any()

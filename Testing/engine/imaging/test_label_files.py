@@ -424,6 +424,8 @@ def test_points_that_are_no_numbers_are_refused(tmp_path, study):
     contour.add_new(pydicom.tag.Tag("ContourData"), "LO", ["1.0", "2.0", "x"])  # as a byte that was changed makes it
     made.save_as(path)
     assert "damaged header" in reason(path, image)
+    far = files.write_structures(tmp_path / "far.dcm", {"Liver": [ring(image, 2, 4) + [0, 0, 3e6]]})
+    assert "mm away" in reason(far, image)
 
 
 def test_numbers_of_structures_beyond_those_of_a_label_map_are_counted_anew(tmp_path, study):
