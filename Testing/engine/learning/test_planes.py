@@ -78,6 +78,17 @@ def test_windows_come_from_all_planes_and_say_where_they_lie(tmp_path):
     assert hits > 32  # most windows are placed on the class, in whatever plane
 
 
+@pytest.mark.parametrize("processes", [1, 2, 3, 4])
+def test_what_processes_draw_is_together_what_one_draws(tmp_path, processes):
+    sampler = Sampler([stored(tmp_path)], (8, 8), 12, 0, labelled=True, planes={"task": (0, 1, 2)})
+    for step in (0, 5):
+        whole = sampler.batch(step)
+        parts = [sampler.batch(step, rank, processes) for rank in range(processes)]
+        for name in ("images", "labels", "tasks", "axes", "positions", "extents", "volumes", "samples"):
+            np.testing.assert_array_equal(np.concatenate([getattr(p, name) for p in parts]), getattr(whole, name))
+        assert whole.samples.tolist() == list(range(12 * step, 12 * (step + 1)))
+
+
 def test_windows_without_a_label_say_so(tmp_path):
     volume = stored(tmp_path)
     bare = StoredVolume("bare", "other", volume.path, SHAPE, -1.0, tuple(SliceContents(c.body) for c in volume.along))

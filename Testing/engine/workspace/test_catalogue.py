@@ -35,6 +35,12 @@ def test_what_was_written_is_read_back(tmp_path):
     assert [g.name for g in again.groups] == ["abdomen"]
 
 
+def test_a_workspace_is_called_as_it_is_said_or_as_its_folder(tmp_path):
+    for named, expected in (({}, "five scans"), ({"name": "Hearts"}, "Hearts")):
+        workspace = Catalogue.create(tmp_path / expected / "five scans", **named).workspace
+        assert Catalogue.load(workspace).name == expected
+
+
 def test_a_workspace_is_not_created_over_another(tmp_path):
     catalogue = filled(tmp_path)
     with pytest.raises(WorkspaceError, match="already"):

@@ -116,6 +116,20 @@ def test_a_mask_that_nobody_calls_one_is_in_doubt_with_the_image_it_belongs_to(c
     assert [i.image.partition("data/")[2] for i in catalogue.usable()] == ["p1/scan.nrrd", "p2/scan.nrrd"]
 
 
+def test_masks_and_maps_beside_each_other_are_not_those_of_one_another(catalogue, tmp_path):
+    for radius, name in enumerate(("a", "b"), 8):
+        write(tmp_path / "data" / f"{name}.nrrd", ball(radius))
+    shares = np.random.default_rng(0).random(SHAPE).astype(np.float32) * ball(12)
+    for name in ("c", "d"):
+        write(tmp_path / "data" / f"{name}.nrrd", shares, (3.0, 3.0, 3.0))
+        shares = shares * 0.9
+    scan(catalogue, find(tmp_path / "data").candidates, "t")
+    mask = "looks like a mask: it has two values only, 0 and 1"
+    assert {i.id: i.doubt for i in catalogue.images} == {"a": mask, "b": mask, "c": None, "d": None}
+    check(catalogue)
+    assert {i.id: i.doubt for i in catalogue.images} == {"a": mask, "b": mask, "c": None, "d": None}
+
+
 def test_a_check_looks_again_at_what_has_changed(catalogue, tmp_path):
     write(tmp_path / "data" / "a.nrrd", scan_of().astype(np.int16))
     write(tmp_path / "data" / "b.nrrd", scan_of(1).astype(np.int16))
