@@ -81,6 +81,12 @@ class HSSLSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Called when the user opens the module."""
         self.panel.useParameterNode(self.logic.getParameterNode())
 
+    def exit(self):
+        """Called when the user opens another module."""
+        from HSSLSegmentationLib.panel import leaving
+
+        leaving.leave(self.parent)
+
     def onSceneStartClose(self, caller, event):
         self.panel.useParameterNode(None)
         self.panel.sceneCloses()

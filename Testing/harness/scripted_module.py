@@ -107,6 +107,45 @@ class qSlicerScriptedLoadableModuleWidget(QtWidgets.QWidget):
         QtWidgets.QWidget.showEvent(self, event)
 
 
+class qSlicerModulePanel(QtWidgets.QScrollArea):
+    """Where the widget of the chosen module lies, below its help. As Slicer's, it takes the items of its layout out and
+    never deletes them."""
+
+    def __init__(self):
+        super().__init__()
+        self.setWidgetResizable(True)
+        contents = QtWidgets.QWidget()
+        layout = QtWidgets.QVBoxLayout(contents)
+        layout.setSizeConstraint(QtWidgets.QLayout.SetMinAndMaxSize)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(QtWidgets.QPushButton("Help && Acknowledgement"))
+        layout.addStretch()
+        self.setWidget(contents)
+        self._module, self._taken = None, []
+
+    def setModule(self, name):
+        """Shows a module instead of the present one; "" shows none."""
+        module = slicer.util.getModule(name) if name else None
+        if module is self._module:
+            return
+        layout = self.widget().layout()
+        if self._module is not None:
+            widget = self._module.widgetRepresentation()
+            place = layout.indexOf(widget)
+            widget.exit()
+            self._taken.append(layout.takeAt(place))
+            widget.setVisible(False)
+            widget.setParent(None)
+        self._module = module
+        if module is not None:
+            widget = module.widgetRepresentation()
+            widget.layout().setContentsMargins(0, 0, 0, 0)
+            layout.insertWidget(1, widget, 1)
+            widget.setSizePolicy(QtWidgets.QSizePolicy.Minimum, widget.sizePolicy.verticalPolicy())
+            widget.setVisible(True)
+            widget.enter()
+
+
 class ScriptedLoadableModule:
     """Base of the class that describes a module."""
 
@@ -295,3 +334,4 @@ def install() -> None:
         setattr(slicer, child.__name__.split(".")[1], child)
     slicer.qSlicerScriptedLoadableModule = qSlicerScriptedLoadableModule
     slicer.qSlicerScriptedLoadableModuleWidget = qSlicerScriptedLoadableModuleWidget
+    slicer.qSlicerModulePanel = qSlicerModulePanel

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from panel_fixtures import answerPrediction, configurationOf, fakeRun
 from test_label_loop import TASK, node
 
@@ -14,6 +15,7 @@ from harness.fixtures import settle
 from hssl.jobs.learning_curve import conclusion
 from hssl.results import FoldTrial, LearningCurveResult
 from hssl.workspace.catalogue import Catalogue
+from hssl.workspace.review import status_of
 from HSSLSegmentationLib.scene import labelling
 from HSSLSegmentationLib.scene import pictures as scenePictures
 from HSSLSegmentationLib.scene.comparison import FIRST, SECOND, Comparison
@@ -72,6 +74,38 @@ def test_a_doubtful_label_opens_with_its_outline_and_that_of_a_network_that_has_
     panel.forget()
     panel.refresh()
     assert ui.doubtsList.item(0).text().endswith("flagged")
+
+
+def test_the_correction_of_a_doubtful_label_takes_its_place_and_the_present_file_stays(
+    panel, check, processes, workspace, labelled
+):
+    run = fakeRun(workspace, "check-1-fold-2", {"validation_dice": 0.8}, task=TASK, start="scratch")
+    rows = [{"id": id, "fold": 2, "dice": 0.1 + n / 10, "run": str(run)} for n, id in enumerate(labelled)]
+    written(workspace, "checks", "check-1", {"rows": rows})
+    panel.forget()
+    panel.refresh()
+    ui, before = check.ui, Catalogue.load(workspace).label_path(Catalogue.load(workspace).image(labelled[0]))
+    assert not ui.keepCorrectionButton.enabled and "Open the scan" in ui.keepCorrectionButton.toolTip
+    panel.logic.review(workspace, labelled[:1], "flagged", "the tail is missing")
+    ui.compareButton.click()
+    answerPrediction(processes[-1])
+    assert ui.keepCorrectionButton.enabled
+    ui.doubtsList.setCurrentRow(1)
+    assert not ui.keepCorrectionButton.enabled, "that scan is not open"
+    ui.doubtsList.setCurrentRow(0)
+    label, volume = node(panel, labelled[0]), scenePictures.shown(panel.catalogue, labelled[0])
+    first = label.GetSegmentation().GetNthSegmentID(0)
+    corrected = slicer.util.arrayFromSegmentBinaryLabelmap(label, first, volume).astype(np.uint8)
+    corrected[0] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(corrected, label, first, volume)
+    ui.keepCorrectionButton.click()
+    settle()
+    catalogue = Catalogue.load(workspace)
+    image = catalogue.image(labelled[0])
+    assert catalogue.label_path(image) != before and before.exists()
+    assert status_of(image) == "labelled", "what was said was said of another label"
+    voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(catalogue.label_path(image))))
+    assert (voxels == catalogue.task(TASK).classes[0].value)[0].all()
 
 
 def test_the_views_go_to_the_slice_on_which_two_segmentations_differ_most(panel):

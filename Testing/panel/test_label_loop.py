@@ -23,6 +23,7 @@ from HSSLSegmentationLib.panel import catalogueModel
 from HSSLSegmentationLib.refusal import Refusal
 from HSSLSegmentationLib.scene import labelling
 from HSSLSegmentationLib.scene import pictures as scenePictures
+from HSSLSegmentationLib.scene import results as sceneResults
 
 TASK = "brain_mr"
 
@@ -279,6 +280,47 @@ def test_labels_are_approved_or_flagged_with_a_remark_and_approved_ones_can_be_l
     assert "2" in panel.fineTune.ui.casesCombo.currentText and choices.value(panel.fineTune.ui.casesCombo) == "approved"
     panel.fineTune.ui.startButton.click()
     assert configurationOf(processes[-1])["cases"] == labelled[:2]
+
+
+def test_a_reviewed_label_is_corrected_and_kept_from_the_table(panel, processes, workspace):
+    labelled = [i.id for i in Catalogue.load(workspace).usable(TASK, labelled=True)]
+    section = panel.dataset
+    section._select(labelled[:1])
+    panel.logic.review(workspace, labelled[:1], "flagged", "a slice is missing")
+    section.onActions()
+    assert section.correctAction.isEnabled() and not section.keepAction.isEnabled()
+    section.correctAction.trigger()
+    settle()
+    assert slicer.util.getModuleWidget("SegmentEditor").editor.segmentationNode() is node(panel, labelled[0])
+    assert not labelling.isEmpty(node(panel, labelled[0])), "with the label that is there"
+    draw(panel, labelled[0])
+    section.onActions()
+    section.keepAction.trigger()
+    settle()
+    catalogue = Catalogue.load(workspace)
+    assert catalogue.image(labelled[0]).label.startswith("volumes/") and status(workspace, labelled[0]) == "labelled"
+    assert section.selectedImages() == labelled[:1]
+
+
+@pytest.mark.parametrize("hasResult", [False, True])
+def test_a_scan_that_is_kept_is_closed_unless_something_was_made_of_it(
+    panel, loop, processes, workspace, waiting, hasResult
+):
+    loop.ui.nextButton.click()
+    settle()
+    draw(panel, waiting[0])
+    label, volume = node(panel, waiting[0]), scenePictures.shown(panel.catalogue, waiting[0])
+    if hasResult:
+        result = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "a result")
+        sceneResults.setOwner(result, volume, sceneResults.SEGMENTATION)
+    loop.ui.keepNextButton.click()
+    settle()
+    assert loop.current == waiting[1] and scenePictures.shown(panel.catalogue, waiting[1]) is not None
+    assert status(workspace, waiting[0]) == "labelled"
+    for kept in (label, volume):
+        assert bool(slicer.mrmlScene.IsNodePresent(kept)) is hasResult
+    assert scenePictures.show(panel.catalogue, waiting[0]) is not None
+    assert not labelling.isEmpty(node(panel, waiting[0])), "it comes back with its label"
 
 
 def test_the_same_by_script(panel, processes, workspace, waiting):

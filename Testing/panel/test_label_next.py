@@ -17,7 +17,7 @@ from hssl.imaging.labels import read_label_map
 from hssl.imaging.volumes import read_volume
 from hssl.workspace.catalogue import Catalogue
 from hssl.workspace.suggestions import suggestions_path
-from HSSLSegmentationLib import settings
+from HSSLSegmentationLib import choices, settings
 from HSSLSegmentationLib.scene.volumes import SceneVolumeError
 
 TASK = "brain_mr"
@@ -193,12 +193,35 @@ def test_a_damaged_list_is_told_in_the_panel(suggested, workspace):
     assert suggested.ui.listHolder.isHidden()
 
 
-def test_where_every_scan_is_labelled_the_part_is_gone(panel, workspace):
+def test_where_every_scan_is_labelled_nothing_is_opened_but_the_labels_can_be_checked(panel, workspace):
     with Catalogue.editing(workspace) as catalogue:
         for image in catalogue.images:
             image.label = image.label or "label.nii.gz"
+        tasks = [task.name for task in catalogue.tasks]
+    panel.refresh()
+    ui = panel.dataset.labelNext.ui
+    assert not panel.dataset.labelNext.widget.isHidden()
+    assert [ui.taskCombo.itemText(i) for i in range(ui.taskCombo.count)] == tasks
+    for button in (ui.nextButton, ui.suggestButton):
+        assert not button.enabled and "Every scan of this task has a label" in button.toolTip
+    assert ui.checkButton.enabled and ui.curveButton.enabled
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.images.clear()
     panel.refresh()
     assert panel.dataset.labelNext.widget.isHidden()
+
+
+def test_a_task_with_scans_to_be_labelled_is_chosen_first(panel, workspace):
+    with Catalogue.editing(workspace) as catalogue:
+        first, second = (task.name for task in catalogue.tasks[:2])
+        for image in catalogue.images:
+            if image.task == first:
+                image.label = image.label or "label.nii.gz"
+    panel.parameterNode.labelNextTask = ""
+    panel.forget()
+    choices.fill(panel.dataset.labelNext.ui.taskCombo, [], "")
+    panel.refresh()
+    assert panel.dataset.labelNext.task() == second
 
 
 def test_from_the_console_a_scan_opens_and_gets_its_label(panel, workspace, waiting):

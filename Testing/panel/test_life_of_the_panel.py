@@ -41,6 +41,35 @@ def test_the_state_comes_back_with_the_scene(panel, workspace, tmp_path):
     assert panel.dataset.ui.workspaceEdit.currentPath == str(workspace)
 
 
+def test_what_grows_after_the_module_was_opened_again_has_its_place(panel):
+    modules = slicer.qSlicerModulePanel()
+    modules.resize(326, 400)
+    modules.show()
+    module = panel.widget.parentWidget()
+    try:
+        for _ in range(3):
+            modules.setModule("HSSLSegmentation")
+            settle()
+            needed = {}
+            for text in ("A reason.", "A long reason, which takes many lines of such a narrow panel. " * 8):
+                panel.ui.packagesFrame.setVisible(True)
+                panel.ui.packagesLabel.text = text
+                settle()
+                settle()
+                needed[text] = module.layout().totalHeightForWidth(module.width)
+                assert module.height >= needed[text]
+            assert len({*needed.values()}) == 2, "the long one takes more"
+            panel.ui.packagesFrame.setVisible(False)
+            modules.setModule("SegmentEditor")
+            settle()
+            assert module.parentWidget() is None
+            contents = modules.widget()
+            assert contents.layout().count() == 3, "the help, the present module, and what is left"
+    finally:
+        modules.setModule("")
+        modules.deleteLater()
+
+
 def test_a_new_scene_starts_with_the_last_workspace(panel, workspace):
     settings.setValue("lastWorkspace", str(workspace))
     panel.parameterNode.workspace = ""

@@ -10,10 +10,11 @@ import slicer
 
 from .. import choices, installation, settings, wording
 from ..refusal import Refusal
+from ..scene import labelling
 from ..scene import pictures as scenePictures
 from ..workspace import contents as workspaceContents
 from ..workspace import edits as catalogueEdits
-from . import addOptions, asking, catalogueModel, classChoice, taskDialog
+from . import addOptions, asking, catalogueModel, classChoice, labelKeeping, taskDialog
 from .addPreview import AddPreview
 from .catalogueModel import CatalogueModel
 from .labelNext import LabelNext
@@ -235,6 +236,8 @@ class DatasetSection:
         self.showAction = menu.addAction(_("Show in the views"))
         menu.addSeparator()
         self.checkLabelsAction = menu.addAction(_("Look for wrong labels of their task"))
+        self.correctAction = menu.addAction(_("Correct the label"))
+        self.keepAction = menu.addAction(_("Keep the correction"))
         self.confirmAction = menu.addAction(_("They are scans: use them"))
         self.approveAction = menu.addAction(_("Approve the labels"))
         self.flagAction = menu.addAction(_("Flag the labels…"))
@@ -248,6 +251,8 @@ class DatasetSection:
         self.suggestGroupsAction.connect("triggered(bool)", self.onSuggestGroups)
         self.showAction.connect("triggered(bool)", self.onShow)
         self.checkLabelsAction.connect("triggered(bool)", self.onCheckLabels)
+        self.correctAction.connect("triggered(bool)", self.onCorrect)
+        self.keepAction.connect("triggered(bool)", self.onKeep)
         self.confirmAction.connect("triggered(bool)", self.onConfirm)
         self.approveAction.connect("triggered(bool)", self.onApprove)
         self.flagAction.connect("triggered(bool)", self.onFlag)
@@ -259,8 +264,9 @@ class DatasetSection:
     def onActions(self) -> None:
         chosen = bool(self.selectedImages())
         ofChosen = (self.taskAction, self.editTaskAction, self.groupAction, self.showAction, self.removeAction)
-        for action in (*ofChosen, self.approveAction, self.flagAction, self.takeBackAction):
+        for action in (*ofChosen, self.correctAction, self.approveAction, self.flagAction, self.takeBackAction):
             action.setEnabled(chosen)
+        self.keepAction.setEnabled(chosen and not self.labelNext.loop.reasonNotToKeep(self.selectedImages()[0]))
         doubtful = {i.id for i in self.panel.catalogue.images if i.doubt and not i.confirmed} if chosen else set()
         self.confirmAction.setEnabled(bool(doubtful & {*self.selectedImages()}))
         for action in (self.checkAction, self.suggestGroupsAction, self.checkLabelsAction):
@@ -425,6 +431,18 @@ class DatasetSection:
         if chosen:
             task = panel.catalogue.image(chosen[0]).task
             panel.startJob(self.jobView, lambda: panel.logic.checkLabels(panel.workspace, task))
+
+    def onCorrect(self) -> None:
+        """Opens the first of the chosen scans in the Segment Editor, with its label or with empty segments."""
+        with told(_("The scan could not be opened."), waitCursor=True):
+            labelling.open(self.panel.catalogue, self.selectedImages()[0])
+
+    def onKeep(self) -> None:
+        """What was drawn of the first of the chosen scans becomes its label."""
+        id = self.selectedImages()[0]
+        if labelKeeping.keep(self.panel, id):
+            slicer.util.showStatusMessage(_("The label of {id} is kept.").format(id=id), 5000)
+        self._showAgain()
 
     def onConfirm(self) -> None:
         with told(_("The change could not be saved.")):

@@ -13,6 +13,7 @@ from ..scene import labelling
 from ..scene import pictures as scenePictures
 from ..scene.comparison import FIRST, SECOND, Comparison
 from ..workspace import contents as workspaceContents
+from . import labelKeeping
 from .telling import told
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class LabelCheck:
         ui.curveButton.connect("clicked(bool)", self.onCurve)
         ui.compareButton.connect("clicked(bool)", self.onCompare)
         ui.endCompareButton.connect("clicked(bool)", self.onEnd)
+        ui.keepCorrectionButton.connect("clicked(bool)", self.onKeep)
+        ui.doubtsList.connect("currentRowChanged(int)", self.onChosen)
         ui.doubtsList.connect("itemDoubleClicked(QListWidgetItem*)", self.onCompare)
 
     def release(self) -> None:
@@ -87,6 +90,20 @@ class LabelCheck:
             panel.reasonNotReady(),
             _("Opens the scan with its label, and with what a network that has not seen it would draw."),
         )
+        self._offerToKeep()
+
+    def _offerToKeep(self) -> None:
+        row = self._chosen()
+        reason = _("Choose a label.") if row is None else labelling.reasonNotToKeep(self.panel.catalogue, row.id)
+        self.panel.offer(
+            self.ui.keepCorrectionButton,
+            reason,
+            _("Writes the segments into the workspace as the scan's label. The file of the present one stays."),
+        )
+
+    def _chosen(self) -> "DoubtfulLabel | None":
+        number = self.ui.doubtsList.currentRow
+        return self._rows[number] if 0 <= number < len(self._rows) else None
 
     def _fill(self, rows: "list[DoubtfulLabel]") -> None:
         known = {image.id: image for image in self.panel.catalogue.images}
@@ -117,11 +134,10 @@ class LabelCheck:
 
     def onCompare(self, *_item) -> None:
         """Opens the chosen case with its label; the network's outline comes when it is there."""
-        panel, number = self.panel, self.ui.doubtsList.currentRow
-        if not 0 <= number < len(self._rows) or panel.reasonBusy():
+        panel, row = self.panel, self._chosen()
+        if row is None or panel.reasonBusy():
             return
         self.onEnd()
-        row = self._rows[number]
         with told(_("The scan could not be opened."), waitCursor=True):
             labelling.open(panel.catalogue, row.id)
             volumeNode = scenePictures.shown(panel.catalogue, row.id)
@@ -133,6 +149,18 @@ class LabelCheck:
                 self._job = job
                 job.addObserver(self._told)
         panel.refresh()
+
+    def onChosen(self, row: int) -> None:
+        if self.panel.catalogue is not None:
+            self._offerToKeep()
+
+    def onKeep(self) -> None:
+        """The label that was corrected takes the place of the one that is in doubt."""
+        row = self._chosen()
+        if row is not None and labelKeeping.keep(self.panel, row.id):
+            slicer.util.showStatusMessage(_("The label of {id} is kept.").format(id=row.id), 5000)
+        self.panel.forget()
+        self.panel.refresh()
 
     def onEnd(self) -> None:
         """Shows the label alone again."""

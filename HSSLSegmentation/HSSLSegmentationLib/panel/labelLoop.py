@@ -11,7 +11,7 @@ from ..refusal import Refusal
 from ..scene import labelling
 from ..scene import pictures as scenePictures
 from ..workspace import contents as workspaceContents
-from . import asking, classChoice
+from . import asking, labelKeeping
 from .telling import told
 
 SHORTCUTS = {"nextButton": "Alt+N", "keepNextButton": "Alt+K", "skipButton": "Alt+S"}
@@ -85,12 +85,17 @@ class LabelLoop:
             )
             if text
         )
+        reason = "" if panel.counts.waiting[self._task()] else _("Every scan of this task has a label.")
         self._offer(
-            "nextButton", "", _("Opens the next scan in the Segment Editor, with a draft where there is a model.")
+            "nextButton", reason, _("Opens the next scan in the Segment Editor, with a draft where there is a model.")
         )
         reason = "" if self.current else _("Open the next scan first.")
         drawn = reason or self.reasonNotToKeep(self.current)
-        self._offer("keepNextButton", drawn, _("Keeps the segments as the scan's label, and opens the next scan."))
+        self._offer(
+            "keepNextButton",
+            drawn,
+            _("Keeps the segments as the scan's label, closes the scan, and opens the next one."),
+        )
         self._offer("skipButton", reason, _("Leaves the scan for the end."))
         self._offer("impossibleButton", reason, _("The scan cannot be labelled; it is not offered again."))
         ui.discardButton.setVisible(self._draft is not None and self._draft.isOpen())
@@ -139,17 +144,13 @@ class LabelLoop:
         panel.refresh()
 
     def onKeepAndNext(self) -> None:
-        """Keeps what is drawn as the label, and goes on."""
-        catalogue = self.panel.catalogue
-        kept = False
-        with told(_("The label could not be kept.")):
-            drawn = labelling.drawn(scenePictures.shown(catalogue, self.current))
-            classes = classChoice.ask(drawn, catalogue.task(catalogue.image(self.current).task), self.panel.widget)
-            if classes is not None:
-                labelling.keep(catalogue, self.current, classes)
-                kept = True
-        if kept:
+        """Keeps what is drawn as the label, goes on, and closes what was kept."""
+        catalogue, kept = self.panel.catalogue, self.current
+        if labelKeeping.keep(self.panel, kept):
             self.onNext()
+            if self.current != kept:
+                # When the editor has gone on to the next one; a hundred open scans are more than a computer holds.
+                qt.QTimer.singleShot(0, lambda: scenePictures.close(catalogue, kept))
 
     def onSkip(self) -> None:
         """Leaves the scan for the end, and goes on."""

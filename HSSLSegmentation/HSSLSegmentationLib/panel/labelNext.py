@@ -7,9 +7,8 @@ import slicer
 from .. import choices, colors
 from ..refusal import Refusal
 from ..scene import labelling
-from ..scene import pictures as scenePictures
 from ..workspace import contents as workspaceContents
-from . import classChoice
+from . import labelKeeping
 from .labelCheck import LabelCheck
 from .labelLoop import LabelLoop
 from .telling import told
@@ -55,17 +54,19 @@ class LabelNext:
     def update(self) -> None:
         """Shows what was suggested last, without what has been labelled since."""
         panel, ui, catalogue = self.panel, self.ui, self.panel.catalogue
-        tasks = []
+        tasks, waiting = [], []
         if catalogue is not None:
-            # The one at work stays, also when its last scan has been labelled.
-            atWork = self.task() if self.loop.current else ""
-            tasks = [task.name for task in catalogue.tasks if panel.counts.waiting[task.name] or task.name == atWork]
+            # Also those whose scans are all labelled: their labels can be checked.
+            tasks = [t.name for t in catalogue.tasks if panel.counts.waiting[t.name] or panel.counts.labelled[t.name]]
+            waiting = [name for name in tasks if panel.counts.waiting[name]]
         self.widget.setVisible(bool(tasks))
         if not tasks:
             self._show([])
             return
         wanted = panel.parameterNode.labelNextTask or self.task()
-        choices.fill(ui.taskCombo, [(name, name) for name in tasks], wanted if wanted in tasks else tasks[0])
+        choices.fill(
+            ui.taskCombo, [(name, name) for name in tasks], wanted if wanted in tasks else [*waiting, *tasks][0]
+        )
         reason, tip = panel.reasonNotReady(), ""
         if not reason and not panel.counts.waiting[self.task()]:
             reason = _("Every scan of this task has a label.")
@@ -111,13 +112,7 @@ class LabelNext:
         self._updateButtons()
 
     def onKeep(self) -> None:
-        catalogue, id = self.panel.catalogue, self.chosen()
-        with told(_("The label could not be kept.")):
-            drawn = labelling.drawn(scenePictures.shown(catalogue, id))
-            classes = classChoice.ask(drawn, catalogue.task(catalogue.image(id).task), self.panel.widget)
-            if classes is None:
-                return
-            labelling.keep(catalogue, id, classes)
+        labelKeeping.keep(self.panel, self.chosen())
         self.panel.forget()
         self.panel.refresh()
 

@@ -45,6 +45,28 @@ def shown(catalogue, id: str):
     return next((node for node in nodes if node.GetAttribute(ATTRIBUTE) == _key(catalogue, id)), None)
 
 
+def close(catalogue, id: str) -> None:
+    """Takes an image and its label out of the scene, unless something else in it was made of them, such as a result."""
+    volumeNode = shown(catalogue, id)
+    if volumeNode is None:
+        return
+    labels = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    own = [volumeNode, *(node for node in labels if node.GetAttribute(LABEL_ATTRIBUTE) == _key(catalogue, id))]
+    others = [node for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode") if node not in own]
+    if not any(_refers(node, {mine.GetID() for mine in own}) for node in others):
+        for node in reversed(own):
+            slicer.mrmlScene.RemoveNode(node)
+
+
+def _refers(node, ids: set[str]) -> bool:
+    roles = [node.GetNthNodeReferenceRole(n) for n in range(node.GetNumberOfNodeReferenceRoles())]
+    return any(
+        node.GetNthNodeReferenceID(role, n) in ids
+        for role in roles
+        for n in range(node.GetNumberOfNodeReferences(role))
+    )
+
+
 def _key(catalogue, id: str) -> str:
     return f"{catalogue.workspace}|{id}"
 

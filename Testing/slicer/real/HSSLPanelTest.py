@@ -263,6 +263,22 @@ class HSSLPanelTest(unittest.TestCase):
         settle()
         self.assertEqual(len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")), nodes - 1)
 
+    def test_what_grows_after_the_module_was_opened_again_has_its_place(self):
+        module = self.panel.widget.parentWidget()
+        for _ in range(2):
+            slicer.util.selectModule("Data")
+            settle()
+            slicer.util.selectModule("HSSLSegmentation")
+            settle()
+        self.addCleanup(self.panel.refresh)
+        for text in ("A reason.", "A long reason, which takes many lines of such a narrow panel. " * 8):
+            self.panel.ui.packagesFrame.setVisible(True)
+            self.panel.ui.packagesLabel.text = text
+            settle()
+            needed = module.layout().totalHeightForWidth(module.width)
+            self.assertGreaterEqual(module.height, needed)
+        self.assertEqual(module.parentWidget().layout().count(), 3, "nothing of the earlier times is left there")
+
     def test_8_the_sample_tile_is_offered(self):
         slicer.util.selectModule("SampleData")
         settle()
