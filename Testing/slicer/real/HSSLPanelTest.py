@@ -9,7 +9,7 @@ import unittest
 from pathlib import Path
 
 import qt
-from waiting import settle
+from waiting import settle, wait
 
 import slicer
 
@@ -274,9 +274,8 @@ class HSSLPanelTest(unittest.TestCase):
         for text in ("A reason.", "A long reason, which takes many lines of such a narrow panel. " * 8):
             self.panel.ui.packagesFrame.setVisible(True)
             self.panel.ui.packagesLabel.text = text
-            settle()
-            needed = module.layout().totalHeightForWidth(module.width)
-            self.assertGreaterEqual(module.height, needed)
+            wait(lambda: module.height >= module.layout().totalHeightForWidth(module.width), 5.0)
+            self.assertGreaterEqual(module.height, module.layout().totalHeightForWidth(module.width))
         self.assertEqual(module.parentWidget().layout().count(), 3, "nothing of the earlier times is left there")
 
     def test_8_the_sample_tile_is_offered(self):
