@@ -415,6 +415,28 @@ def test_a_frame_that_does_not_say_where_it_lies_is_refused(tmp_path, study, key
         read_label_map(tmp_path / "cut.dcm", image)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("end", [False, True])
+def test_a_structure_smaller_than_a_voxel_has_the_nearest_one_unless_it_lies_beside_the_image(
+    tmp_path, study, axis, end
+):
+    _, _, image = study
+    last = image.GetSize()[axis] - 1
+
+    def written(at: float) -> Path:
+        middle = np.array([8.0, 6.0, 2.0])
+        middle[axis] = at
+        corners = [middle + np.array([x, y, 0.0]) for x, y in ((-0.2, -0.2), (0.2, -0.2), (0.2, 0.2), (-0.2, 0.2))]
+        points = np.array([image.TransformContinuousIndexToPhysicalPoint(c.tolist()) for c in corners])
+        return files.write_structures(tmp_path / "RS.dcm", {"core": [points]})
+
+    inside = values(read_label_map(written(last - 0.3 if end else 0.3), image))
+    place = [8, 6, 2]
+    place[axis] = last if end else 0
+    assert np.argwhere(inside).tolist() == [place[::-1]]
+    assert "lies outside its image" in reason(written(last + 1 if end else -1), image)
+
+
 def test_points_that_are_no_numbers_are_refused(tmp_path, study):
     _, _, image = study
     path = files.write_structures(tmp_path / "RS.dcm", {"Liver": [ring(image, 2, 4)]})

@@ -178,6 +178,20 @@ def test_where_there_are_scribbles_alone_a_run_of_slices_is_left_out_together():
     assert ((hints[0] > 0) == (truth == 1)).mean() > 0.9
 
 
+def test_a_run_of_slices_with_background_alone_is_left_out_too():
+    truth = np.zeros((15, 20, 20), np.int16)
+    truth[:9, 5:15, 5:15] = 1
+    known = np.full(truth.shape, -1, np.int16)
+    for index in (2, 3, 7):
+        known[index, 9:11, 5:15], known[index, 1:3, 2:18] = 1, 0
+    for index in (11, 12):
+        known[index, 1:19, 2:18] = 0
+    growth, _ = grown(truth.astype(np.float32), known, [])
+    assert (
+        len(growth.folds) == 3 and (growth.own[11] == growth.own[12]).all() and (growth.own[11] != growth.own[7]).all()
+    )
+
+
 def test_scribbles_far_from_each_other_do_not_tell_where_a_border_is():
     known = np.full((5, 20, 20), -1, np.int16)
     known[2, 9:11, 5:15], known[2, 1:3, 2:18] = 1, 0

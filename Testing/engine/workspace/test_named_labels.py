@@ -154,6 +154,18 @@ def test_a_label_lies_in_another_folder_and_of_two_series_only_one_is_labelled(t
     assert add(config).result.unchanged == 2
 
 
+def test_a_labelled_series_that_is_alone_in_its_folder_is_called_after_it(tmp_path):
+    raw = np.random.default_rng(0).integers(-100, 100, SHAPE).astype(np.int16)
+    for case in ("p1", "p2"):
+        ct = files.write_slices(tmp_path / "study" / case, raw, np.arange(6) * 2.0, series=f"1.2.3.9.{case[1]}")
+        files.write_segmentation(tmp_path / "study" / case / "s.dcm", ct, OUTER[..., None].astype(np.uint8), ["Outer"])
+        raw = raw + 1
+    Catalogue.create(tmp_path / "w")
+    add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "study", task="t"))
+    images = Catalogue.load(tmp_path / "w").images
+    assert [i.id for i in images] == ["p1", "p2"] and all(i.label for i in images)
+
+
 def test_a_label_of_another_series_is_refused_with_the_reason(tmp_path):
     raw = np.random.default_rng(0).integers(-100, 100, SHAPE).astype(np.int16)
     other = files.write_slices(tmp_path / "gone", raw, np.arange(6) * 2.0, series="1.2.3.9.8")

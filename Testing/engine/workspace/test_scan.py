@@ -138,6 +138,17 @@ def test_what_is_refused_is_listed_with_the_reason_and_the_rest_goes_on(catalogu
     assert any(isinstance(e, Progress) and e.fraction == 1 for e in events)
 
 
+def test_a_folder_of_masks_that_cannot_be_read_is_told_of_its_image(catalogue, data, monkeypatch):
+    def denied(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(scanning, "masks_in", denied)
+    (data / "masks").mkdir()
+    scan(catalogue, [Candidate(str(data / "images" / "c0.nii.gz"), str(data / "masks"))], "t")
+    (image,) = catalogue.images
+    assert image.problem is None and "cannot be read" in image.label_problem and "denied" in image.label_problem
+
+
 def test_a_file_that_was_mended_is_taken_and_no_longer_refused(catalogue, data):
     (data / "images" / "late.nii.gz").write_bytes(b"not yet")
     scan(catalogue, find(data).candidates, "t")

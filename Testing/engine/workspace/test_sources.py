@@ -119,11 +119,19 @@ def test_maps_that_a_prediction_wrote_are_no_images(tmp_path):
     assert [(os.path.basename(p), "no record" in r) for p, r in find(tmp_path / "results").refused] == [(RECORD, True)]
 
 
+def test_a_spacing_that_is_stated_holds_for_every_file_of_the_source(tmp_path):
+    for name in ("a.tif", "b.tiff"):
+        touch(tmp_path, name)
+    assert [c.spacing for c in find(tmp_path, spacing=(0.5, 0.5, 2.0)).candidates] == [(0.5, 0.5, 2.0)] * 2
+    assert [c.spacing for c in find(tmp_path).candidates] == [None] * 2
+
+
 def test_a_workspace_below_a_source_is_not_a_source(tmp_path):
     touch(tmp_path, "a.nii.gz")
     Catalogue.create(tmp_path / "workspace")
     touch(tmp_path, "workspace/predictions/a.nii.gz")
-    assert list(pairs(find(tmp_path), tmp_path)) == ["a.nii.gz"]
+    source = find(tmp_path)
+    assert list(pairs(source, tmp_path)) == ["a.nii.gz"] and source.not_read["workspaces of HSSL"] == 1
     with pytest.raises(InputError, match="workspace"):
         find(tmp_path / "workspace")
 
