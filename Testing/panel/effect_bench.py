@@ -142,9 +142,10 @@ def answer(process: FakeProcess, labels: np.ndarray, spans: dict | None = None) 
             process.say({"event": "done", "command_id": command["id"], "result": {}})
     part = sceneSegmentations.cropped(labels.astype(np.uint8))
     np.save(asked["label_map"], part.values)
-    place = [int(i) for i in np.argwhere(labels)[0]]
-    result = {"label_map": asked["label_map"], "start": list(part.start), "next_slice": [0, place[0]], "place": place}
-    result["spans"] = spans or {}
+    result = {"label_map": asked["label_map"], "start": list(part.start), "spans": spans or {}}
+    if labels.any():
+        place = [int(i) for i in np.argwhere(labels)[0]]
+        result |= {"next_slice": [0, place[0]], "place": place}
     process.say({"event": "done", "command_id": asked["id"], "result": result})
     settle()
 

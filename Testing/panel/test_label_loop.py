@@ -139,6 +139,60 @@ def test_with_a_model_the_scan_comes_with_a_draft_as_a_preview_to_be_accepted(
     assert status(workspace, waiting[0]) == "labelled" and loop.current == waiting[1]
 
 
+def test_a_model_that_finds_nothing_makes_no_draft_and_the_scan_is_labelled_by_hand(
+    panel, loop, workers, workspace, waiting
+):
+    fakeRun(workspace, "tuned", {"validation_dice": 0.8}, task=TASK, start="scratch")
+    panel.forget()
+    loop.ui.nextButton.click()
+    settle()
+    volume = scenePictures.shown(panel.catalogue, waiting[0])
+    answer(workers[-1], np.zeros(slicer.util.arrayFromVolume(volume).shape))
+    settle()
+    assert "There is no draft: the model found nothing." in loop.ui.loopLabel.text
+    assert "Nothing was found." in effect().options.statusLabel.text
+    draw(panel, waiting[0])
+    assert loop.ui.keepNextButton.enabled, loop.ui.keepNextButton.toolTip
+    loop.ui.keepNextButton.click()
+    settle()
+    assert status(workspace, waiting[0]) == "labelled"
+
+
+def test_one_patients_label_and_result_never_lie_over_anothers_scan(panel, workspace):
+    first, second = (i.id for i in Catalogue.load(workspace).usable(TASK, labelled=True)[:2])
+    volume = scenePictures.show(panel.catalogue, first)
+    result = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "a result")
+    sceneResults.setOwner(result, volume, sceneResults.SEGMENTATION)
+    own = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "of the user")
+    own.CreateDefaultDisplayNodes()
+    doubt = slicer.util.addVolumeFromArray(np.zeros((4, 5, 6)), name="uncertainty")
+    sceneResults.setOwner(doubt, volume, sceneResults.UNCERTAINTY)
+    slicer.util.setSliceViewerLayers(foreground=doubt)
+
+    def visible(segmentation) -> bool:
+        return bool(segmentation.GetDisplayNode().GetVisibility())
+
+    def overlays() -> set:
+        return {n.GetForegroundVolumeID() for n in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")}
+
+    assert overlays() == {doubt.GetID()}
+    scenePictures.show(panel.catalogue, second)
+    assert not visible(node(panel, first)) and not visible(result) and visible(node(panel, second)) and visible(own)
+    assert overlays() == {None}
+    slicer.util.setSliceViewerLayers(foreground=doubt)
+    scenePictures.show(panel.catalogue, first)
+    assert visible(node(panel, first)) and visible(result) and not visible(node(panel, second)) and visible(own)
+    assert overlays() == {doubt.GetID()}
+
+
+def test_the_next_scan_is_opened_over_a_draft_that_nobody_decided_on(panel, loop, drafted, workers, workspace, waiting):
+    assert preview() is not None
+    loop.ui.nextButton.click()
+    settle()
+    assert loop.current == waiting[1] and commands(workers[-1])[-1]["command"] == "predict"
+    assert preview() is None and status(workspace, waiting[0]) == "no label"
+
+
 def test_a_draft_that_was_applied_and_undone_is_none(panel, loop, drafted, workers, workspace, waiting):
     effect().options.applyButton.click()
     settle()

@@ -479,7 +479,9 @@ class EffectController:
         if self.parameters.mode() == LEARN and not isApplying:
             self._slices.show(None if reason else node, volumeNode, self.parameters.scribblesOnly())
         display.showProgress(options, self.parameters, session, reason, self._problem, self._done)
-        hasPreview = self.preview is not None and session is not None and session.proposal is not None
+        # The editor can have gone on to another scan already, while the session of the last one has yet to be ended.
+        isAbout = session is not None and session.isAbout(volumeNode, node)
+        hasPreview = isAbout and self.preview is not None and session.proposal is not None
         options.previewFrame.setVisible(hasPreview)
         options.previewFrame.enabled = session is None or not session.busy
         if hasPreview:
@@ -506,7 +508,10 @@ class EffectController:
             self._later(self.options.revealPreview)
         self.preview.setShown(self.options.shownCheck.checked)
         self._addShortcut()
-        self._tellDraft("shown")
+        if session.proposal.isEmpty:
+            self._tellDraft("failed", _("the model found nothing."))
+        else:
+            self._tellDraft("shown")
         self.show()
 
     def _removePreview(self):

@@ -137,6 +137,8 @@ def summary(proposal: Proposal, session, seconds: float) -> str:
         else:
             parts.append(segmentClass.name)
     lines = [_("Ready after {seconds:.1f} s.").format(seconds=seconds) + " " + ", ".join(parts)]
+    if proposal.isEmpty:
+        lines.append(_("Nothing was found."))
     if session.notice:
         lines.append(session.notice)
     annotation = session.annotation

@@ -28,6 +28,11 @@ class Proposal:
     place: tuple[int, int, int] | None
     isPrediction: bool = False
 
+    @property
+    def isEmpty(self) -> bool:
+        """Whether nothing was found."""
+        return not self.labels.values.any()
+
 
 class PreviewNode:
     """The node in the scene; it is neither saved nor listed, nor offered for editing.

@@ -4,6 +4,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from . import results
 from . import segmentations as sceneSegmentations
 from . import volumes as sceneVolumes
 from .segmentations import SegmentClass
@@ -36,6 +37,7 @@ def show(catalogue, id: str):
         if image.label is not None and image.label_problem is None:
             _loadLabel(catalogue, image, picture, volumeNode)
     slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
+    _hideWhatIsOfOthers(volumeNode)
     return volumeNode
 
 
@@ -65,6 +67,19 @@ def _refers(node, ids: set[str]) -> bool:
         for role in roles
         for n in range(node.GetNumberOfNodeReferences(role))
     )
+
+
+def _hideWhatIsOfOthers(volumeNode) -> None:
+    """One patient's label, result or uncertainty never lies over another's scan; the user's own segmentations stay."""
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        owner = results.ownerOf(node)
+        if owner is not None and (node.GetAttribute(LABEL_ATTRIBUTE) or owner.GetAttribute(ATTRIBUTE)):
+            node.CreateDefaultDisplayNodes()
+            node.GetDisplayNode().SetVisibility(owner is volumeNode)
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        overlay = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
+        if overlay is not None and overlay.GetNodeReference(results.UNCERTAINTY) not in (None, volumeNode):
+            composite.SetForegroundVolumeID(None)
 
 
 def _key(catalogue, id: str) -> str:
