@@ -323,6 +323,7 @@ def _files(folder: Path) -> dict[str, Path]:
 def _measured(
     predicted: Path, true: Path, classes: list[LabelClass], case: str, ignore_value: int | None
 ) -> tuple[list[Row], list[int]]:
+    classes = classes or _common_classes(true, predicted)
     if structures_in(predicted):  # which may need the other's grid
         reference = _label_map(true, classes)
         prediction = _label_map(predicted, classes, reference)
@@ -338,6 +339,16 @@ def _measured(
     known = classes or [LabelClass(value=v, name=names[v].name if v in names else str(v)) for v in values]
     unknown = sorted(set(values) - {c.value for c in known})
     return measure(prediction, reference, known, case, ignore_value), unknown
+
+
+def _common_classes(true: Path, predicted: Path) -> list[LabelClass]:
+    """Returns the classes of two files that both name their segments, whatever their values; [] of any others."""
+    names = [one.name for path in (true, predicted) for one in structures_in(path)]
+    if not (structures_in(true) and structures_in(predicted)):
+        return []
+    first = {name.strip().casefold(): name for name in reversed(names)}
+    kept = [name for name in dict.fromkeys(names) if first[name.strip().casefold()] == name]
+    return [LabelClass(value=number, name=name) for number, name in enumerate(kept, 1)]
 
 
 def _label_map(path: Path, classes: list[LabelClass], like: sitk.Image | None = None) -> sitk.Image:

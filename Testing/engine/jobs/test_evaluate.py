@@ -202,6 +202,31 @@ def test_two_files_can_be_compared(tmp_path):
     assert evaluate(config).result.rows[0].dice == 1
 
 
+def write_named(path, segments):
+    """Writes a segmentation as Slicer does; `segments` are names with their masks, numbered in that order."""
+    image = label_map(sum(n * mask.astype(np.uint8) for n, mask in enumerate(segments.values(), 1)))
+    for number, name in enumerate(segments):
+        image.SetMetaData(f"Segment{number}_ID", f"Segment_{number}")
+        image.SetMetaData(f"Segment{number}_Name", name)
+        image.SetMetaData(f"Segment{number}_LabelValue", str(number + 1))
+        image.SetMetaData(f"Segment{number}_Layer", "0")
+    path.parent.mkdir(exist_ok=True)
+    sitk.WriteImage(image, str(path))
+
+
+def test_files_that_name_their_segments_are_compared_by_the_names(tmp_path):
+    liver, tumor, cyst = (box((8, 8, 8), (at, at, at), (2, 2, 2)) for at in (0, 3, 6))
+    write_named(tmp_path / "truth" / "x.seg.nrrd", {"liver": liver, "tumor": tumor, "vein": cyst})
+    write_named(tmp_path / "found" / "x.seg.nrrd", {"cyst": cyst, "Tumor ": tumor, "liver": liver})
+    config = EvaluateConfig(predictions=tmp_path / "found", references=tmp_path / "truth", output=tmp_path / "out")
+    rows = evaluate(config).result.rows
+    assert {r.class_name: r.dice for r in rows} == {"liver": 1, "tumor": 1, "vein": 0, "cyst": 0}
+    write(tmp_path / "found", "x.nii.gz", liver + 2 * tumor)
+    (tmp_path / "found" / "x.seg.nrrd").unlink()
+    rows = evaluate(config.model_copy(update={"output": tmp_path / "by number"})).result.rows
+    assert {r.class_name: r.dice for r in rows} == {"liver": 1, "tumor": 1, "vein": 0}
+
+
 def test_a_prediction_on_another_grid_is_refused_by_name_and_the_others_go_on(folders):
     write(folders.predictions, "a.nii.gz", box((8, 8, 9), (1, 1, 1), (4, 4, 4)))
     events = []

@@ -13,7 +13,7 @@ from hssl.jobs.compare import _test_cases
 from hssl.jobs.finetune import choose_cases, drawn_by_patient
 from hssl.jobs.suggest import _one_of_each_patient
 from hssl.workspace.catalogue import Catalogue, Image, LabelClass, Task
-from hssl.workspace.seen import contents_seen, seen_by, seen_images, without_seen
+from hssl.workspace.seen import contents_seen, labels_seen_by, seen_by, seen_images, without_seen
 from hssl.workspace.suggestions import Suggestion
 
 
@@ -94,6 +94,29 @@ def test_what_a_start_has_seen_is_told_through_all_starts_before_it_and_by_conte
     assert contents_seen(provenance, ["2-0", "2-1"]) == ["2-0"]
     assert seen_by(None, made.images) == seen_by({"images": 12, "catalogue": "x"}, made.images) == []
     assert "seen" not in str(without_seen(provenance))
+
+
+def test_labels_were_seen_by_trainings_that_learned_from_labels_alone(tmp_path):
+    images = catalogue(tmp_path).images
+    seen = [seen_images(catalogue(tmp_path / str(n)), [images[2 * n].id]) for n in range(4)]
+    provenance = {
+        "configuration": {"kind": "finetune"},
+        "seen": seen[0],
+        "pretraining": {
+            "configuration": {"kind": "pretrain", "with_labels": False},
+            "seen": seen[1],
+            "started_from": {
+                "configuration": {"kind": "pretrain", "with_labels": True},
+                "seen": seen[2],
+                "started_from": {"seen": seen[3]},
+            },
+        },
+    }
+    assert [i.id for i in labels_seen_by(provenance, images)] == [
+        i.id for i in images if i.patient in {images[0].patient, images[4].patient}
+    ]
+    assert len(seen_by(provenance, images)) > len(labels_seen_by(provenance, images))
+    assert labels_seen_by(None, images) == [] == labels_seen_by({"configuration": "unknown"}, images)
 
 
 def test_neither_a_patients_name_nor_an_images_can_be_read_from_what_a_model_carries(tmp_path):

@@ -10,12 +10,12 @@ import SimpleITK as sitk
 import torch
 
 from hssl.configuration import NetworkConfig
-from hssl.errors import ConfigurationError
+from hssl.errors import ConfigurationError, InputError
 from hssl.events import Message, ignore, never
 from hssl.learning.patches import larger_patches, patch_size
 from hssl.learning.sampling import Sampler, cut
-from hssl.preprocessing.store import Reader, build, task_fingerprint
-from hssl.workspace.catalogue import Catalogue, LabelClass
+from hssl.preprocessing.store import UNLABELLED, Reader, build, channels_of, task_fingerprint
+from hssl.workspace.catalogue import Catalogue, LabelClass, Task
 
 
 def built(workspace, with_labels=False, on_event=ignore, names=None):
@@ -162,3 +162,18 @@ def test_a_segmentation_network_sees_larger_patches_too_up_to_the_whole_slice():
     assert larger_patches((64, 64), [(10, 60, 60)], 16, 1) == []
     assert larger_patches((64, 48), [(10, 300, 40)], 4, 3) == [((96, 48), 3), ((128, 48), 3)]
     assert larger_patches((32, 64, 64), [(100, 300, 300)], 2, 1) == []
+
+
+def test_values_become_channels_and_what_nobody_labelled_stays_unlabelled(tmp_path):
+    values = np.array([0, 3, 7, 250, 3], np.uint8).reshape(1, 1, 5)
+    task = Task(name="t", classes=[LabelClass(value=7, name="a"), LabelClass(value=3, name="b")], ignore_value=250)
+    image = sitk.GetImageFromArray(values)
+    image.SetSpacing((1, 2, 3))
+    found = channels_of(image, task, tmp_path)
+    assert sitk.GetArrayFromImage(found).ravel().tolist() == [0, 2, 1, UNLABELLED, 2]
+    assert found.GetSpacing() == (1, 2, 3)
+    with pytest.raises(InputError, match=r"label values \[250\] are no classes of task 't' \(they are \[3, 7\]\)"):
+        channels_of(image, task.model_copy(update={"ignore_value": None}), tmp_path)
+    many = [LabelClass(value=n, name=f"c{n}") for n in range(1, UNLABELLED + 1)]
+    with pytest.raises(InputError, match="254 can be learned"):
+        channels_of(image, Task(name="t", classes=many), tmp_path)

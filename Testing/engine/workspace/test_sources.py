@@ -192,6 +192,28 @@ def test_an_nnunet_dataset_gives_the_chosen_channel(tmp_path):
     assert [os.path.basename(p) for p, _ in source.refused] == ["odd.nrrd"]
 
 
+def test_an_nnunet_dataset_may_list_its_cases_wherever_they_lie(tmp_path):
+    touch(tmp_path, "raw/p1/t1.nii.gz", "raw/p1/t2.nii.gz", "raw/p1/seg.nii.gz", "raw/p2/t1.nii.gz", "raw/p2/t2.nii.gz")
+    touch(tmp_path, "imagesTr/q_0000.nii.gz", "imagesTr/q_0001.nii.gz", "labelsTr/q.nii.gz", "imagesTs/t_0001.nii.gz")
+    listed = {
+        "p1": {"images": ["raw/p1/t1.nii.gz", "raw/p1/t2.nii.gz"], "label": "raw/p1/seg.nii.gz"},
+        "p2": {"images": ["raw/p2/t1.nii.gz", "raw/p2/t2.nii.gz"]},
+        "q": {"images": ["imagesTr/q_0000.nii.gz", "imagesTr/q_0001.nii.gz"], "label": "labelsTr/q.nii.gz"},
+        "r": {"images": ["raw/p1/t1.nii.gz"]},
+        "s": "raw",
+    }
+    values = {"channel_names": {"0": "T1", "1": "T2"}, "labels": {"background": 0, "x": 1}, "dataset": listed}
+    source = find(write(tmp_path, values), channel=1)
+    assert pairs(source, tmp_path) == {
+        "raw/p1/t2.nii.gz": "raw/p1/seg.nii.gz",
+        "raw/p2/t2.nii.gz": None,
+        "imagesTr/q_0001.nii.gz": "labelsTr/q.nii.gz",
+        "imagesTs/t_0001.nii.gz": None,
+    }
+    assert [c.name for c in source.candidates] == ["p1", "p2", "q", "t"]
+    assert [reason for _, reason in source.refused] == ["lists no image of channel 1"] * 2
+
+
 def test_an_nnunet_dataset_of_one_channel_needs_no_choice(tmp_path):
     touch(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz")
     write(tmp_path, {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "x": 1}, "file_ending": ".nii.gz"})
