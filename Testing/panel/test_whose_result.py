@@ -14,7 +14,8 @@ from panel_fixtures import answerPrediction, fakeRun
 
 import slicer
 from harness.fixtures import settle
-from HSSLSegmentationLib import choices
+from HSSLSegmentationLib import choices, settings
+from HSSLSegmentationLib.effect import models as effectModels
 from HSSLSegmentationLib.refusal import Refusal
 from HSSLSegmentationLib.scene import pictures as scenePictures
 from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
@@ -156,6 +157,14 @@ def test_a_new_start_finds_the_latest_pretraining_the_run_to_resume_and_the_late
     combo = panel.segment.ui.modelCombo
     assert [Path(combo.itemData(i)).name for i in range(combo.count)] == ["brain", "compare-brain-scratch-1-0"]
     assert panel.models.model.item(panel.models.model.rowCount() - 1, 1).text() == "compared"
+    settings.setValue("lastWorkspace", str(workspace))
+    offered = [Path(item[0]).name for item in effectModels.toPredictWith("")]
+    assert offered == ["brain", "compare-brain-scratch-1-0", effectModels.OTHER_FILE], (
+        "in the effect the first is taken"
+    )
+    offered = [Path(item[0]).name for item in effectModels.toLearnFrom("")]
+    assert offered[:3] == ["second", "first", "stopped"]
+    assert offered.index("brain") < offered.index("compare-brain-scratch-1-0")
 
 
 def test_what_was_chosen_in_one_workspace_is_not_kept_for_another(panel, workspace, run, tmp_path):

@@ -51,20 +51,25 @@ def toLearnFrom(chosen: str) -> list[tuple[str, str, str]]:
 
 
 def toPredictWith(chosen: str) -> list[tuple[str, str, str]]:
-    """Returns what `choices.fill` takes: models that segment."""
+    """Returns what `choices.fill` takes: models that segment, those that were trained to be compared last."""
     runs, files = _contents()
+    tuned = [run for run in runs if run.kind == "finetune"]
     items = [
-        (str(run.path), run.name, _("Segments {task}.").format(task=run.task)) for run in runs if run.kind == "finetune"
+        (str(run.path), run.name, _("Segments {task}.").format(task=run.task)) for run in tuned if not run.comparison
     ]
     items += [(str(file.path), file.name, _("A model file.")) for file in files if file.kind == "segmentation"]
+    tip = _("Segments {task}. A part of the comparison {name}.")
+    items += [(str(r.path), r.name, tip.format(task=r.task, name=r.comparison)) for r in tuned if r.comparison]
     return _withChosen(items, chosen)
 
 
 def _contents() -> tuple[list, list]:
+    """Returns runs and model files, the best first: the first one is taken where the user has chosen none."""
     workspace = settings.value("lastWorkspace")
     if not workspaceContents.isWorkspace(workspace):
         return [], []
     runs = [run for run in reversed(workspaceContents.runs(workspace)) if run.state in ("finished", "unfinished")]
+    runs.sort(key=lambda run: (bool(run.comparison), run.state != "finished"))
     return runs, [file for file in workspaceContents.models(workspace) if not file.problem]
 
 
