@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import filecmp
+import itertools
 import math
 import os
 import statistics
@@ -343,12 +344,13 @@ def _measured(
 
 def _common_classes(true: Path, predicted: Path) -> list[LabelClass]:
     """Returns the classes of two files that both name their segments, whatever their values; [] of any others."""
-    names = [one.name for path in (true, predicted) for one in structures_in(path)]
-    if not (structures_in(true) and structures_in(predicted)):
+    there = [structures_in(path) for path in (true, predicted)]
+    if not all(there):
         return []
-    first = {name.strip().casefold(): name for name in reversed(names)}
-    kept = [name for name in dict.fromkeys(names) if first[name.strip().casefold()] == name]
-    return [LabelClass(value=number, name=name) for number, name in enumerate(kept, 1)]
+    spelled: dict[str, str] = {}
+    for one in itertools.chain(*there):
+        spelled.setdefault(one.name.strip().casefold(), one.name)
+    return [LabelClass(value=number, name=name) for number, name in enumerate(spelled.values(), 1)]
 
 
 def _label_map(path: Path, classes: list[LabelClass], like: sitk.Image | None = None) -> sitk.Image:
