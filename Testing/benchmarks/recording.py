@@ -54,7 +54,7 @@ def as_text(value: Any, indent: int = 0) -> str:
     if isinstance(value, dict) and indent + len(line) > LINE:
         parts = [f"{json.dumps(key, ensure_ascii=False)}: {as_text(item, indent + 1)}" for key, item in value.items()]
         return f"{{\n{inner}" + f",\n{inner}".join(parts) + f"\n{' ' * indent}}}"
-    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+    if isinstance(value, list | tuple) and any(isinstance(item, dict | list) for item in value):
         rows = [json.dumps(item, ensure_ascii=False, allow_nan=False) for item in value]
         return f"[\n{inner}" + f",\n{inner}".join(rows) + f"\n{' ' * indent}]"
     return line

@@ -182,6 +182,12 @@ def test_results_have_one_row_a_line_and_keep_their_values(tmp_path):
     assert text.count('"name": "cpu"') == 1 and ' "sizes": {"name": "cpu"},' in text.splitlines()
 
 
+def test_what_is_read_and_written_again_is_the_same_text(tmp_path):
+    record(tmp_path / "r.json", {"times": ({"minutes": 0.25}, {"minutes": 1}), "rows": [{"a": 1}]})
+    text = (tmp_path / "r.json").read_text(encoding="utf-8")
+    assert text == as_text(json.loads(text)) + "\n"
+
+
 def test_all_results_are_written_like_that():
     for path in sorted((BENCHMARKS / "results").glob("*.json")):
         text = path.read_text(encoding="utf-8")
