@@ -117,6 +117,21 @@ def test_scan_after_scan_is_opened_drawn_and_kept_until_the_last(panel, loop, pr
     assert not processes, "there is no model, so there is no draft"
 
 
+def test_what_is_said_of_one_task_is_not_said_of_another(panel, loop, processes, workspace, waiting):
+    for _ in range(len(waiting) + 1):
+        loop.ui.nextButton.click()
+        settle()
+        if loop.current:
+            panel.logic.review(workspace, [loop.current], "impossible", "")
+    assert "That was the last one" in loop.ui.loopLabel.text
+    panel.parameterNode.labelNextTask = "heart_mr"
+    settle()
+    assert "That was the last one" not in loop.ui.loopLabel.text
+    loop.ui.nextButton.click()
+    settle()
+    assert panel.catalogue.image(loop.current).task == "heart_mr"
+
+
 def _segments(segmentationNode):
     segmentation = segmentationNode.GetSegmentation()
     return [segmentation.GetSegment(i) for i in segmentation.GetSegmentIDs()]

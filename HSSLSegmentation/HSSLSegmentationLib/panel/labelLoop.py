@@ -36,7 +36,7 @@ class LabelLoop:
         self.current = ""
         self._unreadable: dict[str, str] = {}
         self._draft: Draft | None = None
-        self._said = ""
+        self._said, self._saidOf = "", ""
         self._shortcuts: list = []
         for name, slot in (
             ("nextButton", self.onNext),
@@ -75,6 +75,8 @@ class LabelLoop:
             return
         if self.current and self.current not in {image.id for image in catalogue.images}:
             self.current = ""
+        if self._task() != self._saidOf:
+            self._said, self._saidOf = "", self._task()
         labelled, images = progress(catalogue, self._task())
         ui.loopLabel.text = " ".join(
             text
