@@ -223,6 +223,16 @@ def test_the_scale_that_made_values_broken_is_named(tmp_path):
     assert "such as 0.3 (they are stored through a scale: scl_slope 0.3" in reason(tmp_path / "a.nii")
 
 
+@pytest.mark.parametrize("scale", [(0.0, 5.0), (np.nan, 0.0), (1.0, 0.0)])
+def test_of_a_scale_that_is_none_nothing_is_said(tmp_path, scale):
+    sitk.WriteImage(sitk.GetImageFromArray((TRUTH + 0.25).astype(np.float32)), str(tmp_path / "a.nii"))
+    data = bytearray((tmp_path / "a.nii").read_bytes())
+    data[112:120] = np.array(scale, "<f4").tobytes()
+    (tmp_path / "a.nii").write_bytes(data)
+    why = reason(tmp_path / "a.nii")
+    assert "not whole numbers" in why and "scale" not in why
+
+
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
 def test_the_label_of_a_frame_is_that_frame(tmp_path, suffix):
     frames = [sitk.GetImageFromArray((LARGE * number).astype(np.uint8)) for number in (1, 2, 3)]

@@ -116,6 +116,15 @@ def test_a_mask_that_nobody_calls_one_is_in_doubt_with_the_image_it_belongs_to(c
     assert [i.image.partition("data/")[2] for i in catalogue.usable()] == ["p1/scan.nrrd", "p2/scan.nrrd"]
 
 
+def test_a_mask_that_comes_later_is_that_of_an_image_which_was_there_before(catalogue, tmp_path):
+    write(tmp_path / "data" / "a.nrrd", scan_of().astype(np.int16))
+    scan(catalogue, find(tmp_path / "data").candidates, "t")
+    write(tmp_path / "more" / "x.nrrd", ball())
+    scan(catalogue, find(tmp_path / "more").candidates, "t")
+    assert catalogue.image("x").doubt == "looks like a mask of ../data/a.nrrd: it has two values only, 0 and 1"
+    assert catalogue.image("a").doubt is None
+
+
 def test_masks_and_maps_beside_each_other_are_not_those_of_one_another(catalogue, tmp_path):
     for radius, name in enumerate(("a", "b"), 8):
         write(tmp_path / "data" / f"{name}.nrrd", ball(radius))
