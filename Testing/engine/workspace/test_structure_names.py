@@ -14,8 +14,8 @@ from hssl.workspace.structure_names import are_structures
         ([["liver", "spleen"], ["Liver", "spleen"]], True),
         ([["liver", "spleen"], ["liver", "aorta"]], False),  # one of three stands at both
         ([["liver", "spleen"], ["liver", "spleen"], ["liver", "aorta"]], True),
-        ([["a"], ["b"], ["c"]], False),
-        ([["a", "b"], ["c", "d"], ["e", "f"], ["g"]], False),
+        ([["liver"], ["spleen"], ["aorta"]], False),
+        ([["liver", "spleen"], ["aorta", "heart"], ["lung", "vein"], ["liver"]], False),
         ([["lesion1", "lesion2"]], False),
         ([["liver", "Liver"]], False),
         ([["liver", ""]], False),
