@@ -52,8 +52,8 @@ GRID_TOLERANCE = 0.1
 """Two grids are one when no corner is off by more than this part of a voxel."""
 
 _TYPE_NAMES = {
-    **{f"u{n}": f"{8 * n}-bit unsigned integer" for n in (1, 2, 4, 8)},
-    **{f"i{n}": f"{8 * n}-bit signed integer" for n in (1, 2, 4, 8)},
+    **{f"u{n}": f"{8 * n}-bit unsigned integer" for n in (1, 2, 4)},
+    **{f"i{n}": f"{8 * n}-bit signed integer" for n in (1, 2, 4)},
     **{f"f{n}": f"{8 * n}-bit float" for n in (4, 8)},
 }
 

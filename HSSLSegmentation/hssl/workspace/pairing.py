@@ -216,11 +216,12 @@ def _give(result: Pairing, label: Place, images: Sequence[Place], share: bool) -
         return False
     if len(images) > 1 and not share:
         names = shortened((i.relative for i in images), 4)
+        pattern = _pattern_for(images[0], label)
         raise InputError(
             label.path,
             f"may be the label of each of {counted(len(images), 'image')}: {names}",
-            f"Choose the images by a pattern, such as {_pattern_for(images[0], label)!r}.",
-            "pattern",
+            f"Choose the images by a pattern, such as {pattern!r}." if pattern else "Name it after its image.",
+            "pattern" if pattern else "",
         )
     for image in images:
         if image.path in result.labels and image.path not in result.given:
@@ -240,11 +241,12 @@ def _two_labels(image: Place, one: str, other: str) -> None:
 
 
 def _pattern_for(image: Place, label: Place) -> str:
+    """Returns a pattern that takes this image and those of other cases that are named alike; "" where there is none."""
     suffix = os.path.basename(image.path)[len(image.stem) :]
     start = label.unmarked
     if start and image.plain.startswith(start):
         return "{id}" + image.stem[len(start) :] + suffix
-    return "{id}/" + image.stem + suffix if image.folders else image.stem + suffix
+    return "{id}/" + image.stem + suffix if image.folders else ""
 
 
 def _indexed(places: Iterable[Place], key: Callable[[Place], object]) -> dict[object, list[Place]]:

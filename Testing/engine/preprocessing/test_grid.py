@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from hssl.models.inference import from_slices_first, on_source
 from hssl.preprocessing.fingerprint import Fingerprint
-from hssl.preprocessing.grid import labels_to_source, labels_to_working, orientation, to_working, working_grid
+from hssl.preprocessing.grid import (
+    _keep_all_values,
+    labels_to_source,
+    labels_to_working,
+    orientation,
+    to_working,
+    working_grid,
+)
 from hssl.preprocessing.normalisation import fingerprint_of, volume_measure
 
 
@@ -154,3 +161,21 @@ def test_a_structure_of_one_voxel_keeps_a_voxel_on_a_much_coarser_grid(seed):
     labels = labels_to_working(image, working_grid(image.GetSize(), (1, 1, 1), image.GetDirection(), coarse))
     assert set(np.unique(labels).tolist()) == there
     assert all((labels == value).sum() == 1 for value in there - {0, 1}), "and no more than a voxel"
+
+
+@pytest.mark.parametrize(
+    ("source", "labels", "expected"),
+    [
+        ([1, 1, 1, 1, 2, 3], [1, 1, 2], [1, 3, 2]),  # 2 is alone there, its neighbour is not
+        ([3, 2, 1, 1, 1, 1], [2, 1, 1], [2, 3, 1]),
+        ([1, 1, 1, 2, 4, 3], [1, 1, 4, 2], [1, 1, 4, 2]),  # each of those around is the last of its value
+        ([3, 4, 2, 1, 1, 1], [2, 4, 1, 1], [2, 4, 1, 1]),
+    ],
+)
+def test_a_value_that_is_lost_gets_a_voxel_beside_it_within_the_volume(source, labels, expected):
+    for axis in range(3):
+        shape = [1, 1, 1]
+        shape[axis] = -1
+        found = np.array(labels).reshape(shape)
+        _keep_all_values(np.array(source).reshape(shape), found)
+        assert found.ravel().tolist() == expected

@@ -181,6 +181,25 @@ def test_what_cannot_be_told_apart_is_an_error_that_names_both(tmp_path, files, 
     assert [name for name in named if name not in f"{told.value} {told.value.hint}"] == []
 
 
+@pytest.mark.parametrize(
+    ("files", "pattern"),
+    [
+        (["c1/t1.nii.gz", "c1/t2.nii.gz", "c1/seg.nii.gz"], "{id}/t1.nii.gz"),
+        (["a_t1.nii.gz", "a_t2.nii.gz", "a_seg.nii.gz"], "{id}_t1.nii.gz"),
+        (["x.nii.gz", "y.nii.gz", "seg.nii.gz"], ""),
+    ],
+)
+def test_a_pattern_that_is_advised_is_a_way_out(tmp_path, files, pattern):
+    touch(tmp_path, *files)
+    with pytest.raises(InputError) as told:
+        find(tmp_path)
+    assert (f"such as {pattern!r}" in told.value.hint) == bool(pattern) == (told.value.way_out == "pattern")
+    if pattern:
+        assert pairs(find(tmp_path, pattern=pattern), tmp_path) == {files[0]: files[2]}
+    else:
+        assert told.value.hint == "Name it after its image."
+
+
 @pytest.mark.parametrize("count", [2, 4, 5])
 def test_a_label_of_several_images_names_four_of_them(tmp_path, count):
     touch(tmp_path, *(f"sub-01/anat/sub-01_T{n}w.nii.gz" for n in range(count)))
