@@ -283,6 +283,8 @@ def test_a_truncated_multi_frame_file_is_refused(tmp_path):
         ("PixelSpacing", ["1", "inf"]),
         ("RescaleSlope", "nan"),
         ("SpacingBetweenSlices", "inf"),
+        ("Columns", None),
+        ("PixelSpacing", "1"),
     ],
 )
 def test_numbers_that_no_image_has_are_refused(tmp_path, keyword, value):
@@ -291,6 +293,8 @@ def test_numbers_that_no_image_has_are_refused(tmp_path, keyword, value):
     made.compress(RLELossless, generate_instance_uid=False)  # of compressed pixels nothing says how many there are
     with pydicom.config.disable_value_validation():
         setattr(made, keyword, value)
+        if value is None:
+            delattr(made, keyword)
         made.save_as(path)
     assert "damaged header" in reason(path)
     whole, broken = series_in(tmp_path)

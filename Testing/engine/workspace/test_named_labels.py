@@ -161,7 +161,8 @@ def test_a_labelled_series_that_is_alone_in_its_folder_is_called_after_it(tmp_pa
         files.write_segmentation(tmp_path / "study" / case / "s.dcm", ct, OUTER[..., None].astype(np.uint8), ["Outer"])
         raw = raw + 1
     Catalogue.create(tmp_path / "w")
-    add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "study", task="t"))
+    done = add(AddConfig(workspace=tmp_path / "w", source=tmp_path / "study", task="t"))
+    assert any("the labels name 1 structure, it is taken: Outer" in note for note in done.result.notes)
     images = Catalogue.load(tmp_path / "w").images
     assert [i.id for i in images] == ["p1", "p2"] and all(i.label for i in images)
 
