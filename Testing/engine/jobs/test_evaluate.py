@@ -227,6 +227,17 @@ def test_files_that_name_their_segments_are_compared_by_the_names(tmp_path):
     assert {r.class_name: r.dice for r in rows} == {"liver": 1, "tumor": 1, "vein": 0}
 
 
+@pytest.mark.parametrize("cropped", ["found", "truth"])
+def test_a_segmentation_that_slicer_cropped_is_compared_on_the_whole_grid(tmp_path, cropped):
+    whole, part = ("truth", "found") if cropped == "found" else ("found", "truth")
+    liver = box((8, 8, 8), (1, 2, 3), (3, 3, 3))
+    write(tmp_path / whole, "x.nii.gz", liver)
+    write_named(tmp_path / part / "x.seg.nrrd", {"liver": liver[:5, :6, :7]})
+    config = EvaluateConfig(predictions=tmp_path / "found", references=tmp_path / "truth", output=tmp_path / "out")
+    (row,) = evaluate(config).result.rows
+    assert (row.class_name, row.dice) == ("liver", 1)
+
+
 def test_a_prediction_on_another_grid_is_refused_by_name_and_the_others_go_on(folders):
     write(folders.predictions, "a.nii.gz", box((8, 8, 9), (1, 1, 1), (4, 4, 4)))
     events = []

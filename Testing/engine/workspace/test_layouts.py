@@ -11,6 +11,7 @@ import pytest
 
 from hssl.errors import ConfigurationError, InputError
 from hssl.workspace.candidates import Source
+from hssl.workspace.datasets import descriptions_below
 from hssl.workspace.sources import find
 
 
@@ -375,6 +376,20 @@ def test_a_dataset_is_found_from_a_folder_above_it_and_without_its_hidden_files(
     assert (source.kind, source.name, source.classes) == ("MSD dataset", "Spleen", {1: "spleen"})
     assert pairs(source, root) == {"imagesTr/a.nii.gz": "labelsTr/a.nii.gz"}
     assert source.not_read == {"hidden": 2, "volumes that dataset.json does not list": 1}
+
+
+def test_a_folder_that_cannot_be_read_hides_no_dataset_beside_it(tmp_path, monkeypatch):
+    root = msd(tmp_path / "download" / "Task09_Spleen")
+    (tmp_path / "a").mkdir()
+    listed = Path.iterdir
+
+    def denied(folder: Path):
+        if folder.name == "a":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    assert descriptions_below(tmp_path) == [root / "dataset.json"]
 
 
 def test_a_folder_above_several_datasets_or_with_other_volumes_says_so(tmp_path):
