@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import vtk
 from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
 
 import slicer
 
@@ -34,7 +36,7 @@ class Proposal:
         return not self.labels.values.any()
 
 
-class PreviewNode:
+class PreviewNode(VTKObservationMixin):
     """The node in the scene; it is neither saved nor listed, nor offered for editing.
 
     Its outlines are thick and its surfaces faint, so that it is told from what is painted. Somebody can delete it; it
@@ -46,20 +48,24 @@ class PreviewNode:
     """Of the opacity, for surfaces."""
 
     def __init__(self, proposal: Proposal, volumeNode, opacity: float, in3D: bool = False):
-        node = slicer.vtkMRMLSegmentationNode()
-        node.SetName(_("HSSL preview"))
-        node.SetSaveWithScene(False)
-        # Before it is in the scene, so that it gets no item in the hierarchy, which would be saved.
-        node.SetHideFromEditors(True)
-        self._node = slicer.mrmlScene.AddNode(node)
-        node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-        node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-        node.CreateDefaultDisplayNodes()
-        display = node.GetDisplayNode()
+        VTKObservationMixin.__init__(self)
+        display = slicer.vtkMRMLSegmentationDisplayNode()
         display.SetSaveWithScene(False)
         display.SetSliceIntersectionThickness(self.OUTLINE_PIXELS)
         display.SetOpacity2DFill(self.FILL)
-        self.setOpacity(opacity)
+        display.SetOpacity(opacity)
+        display = slicer.mrmlScene.AddNode(display)
+        node = slicer.vtkMRMLSegmentationNode()
+        node.SetName(_("HSSL preview"))
+        node.SetSaveWithScene(False)
+        # All of this before it is in the scene: a hidden node gets no item in the hierarchy, which would be saved; and the
+        # hierarchy takes each event of a segmentation without an item for an error, so that none reaches it.
+        node.SetHideFromEditors(True)
+        node.SetScene(slicer.mrmlScene)  # so that it finds its display node now
+        node.SetAndObserveDisplayNodeID(display.GetID())
+        node.DisableModifiedEventOn()
+        self._node = slicer.mrmlScene.AddNode(node)
+        self.addObserver(volumeNode, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._moved)
         self.show(proposal, volumeNode, in3D)
 
     @property
@@ -73,11 +79,10 @@ class PreviewNode:
         if node is None:
             return
         segmentation = node.GetSegmentation()
-        wasModifying = node.StartModify()
-        try:
-            segmentation.RemoveAllSegments()
-            if not proposal.labels.values.size:
-                return
+        segmentation.RemoveAllSegments()
+        node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        if proposal.labels.values.size:
             # All segments share one label map, as segments of an editor do.
             name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
             image = sceneSegmentations.orientedImage(
@@ -91,25 +96,35 @@ class PreviewNode:
                 segment.SetLabelValue(segmentClass.value)
                 segment.AddRepresentation(name, image)
                 segmentation.AddSegment(segment)
-        finally:
-            node.EndModify(wasModifying)
-        display = node.GetDisplayNode()
-        display.SetVisibility3D(in3D)
-        if in3D:
-            node.CreateClosedSurfaceRepresentation()
+            if in3D:
+                node.CreateClosedSurfaceRepresentation()
+        node.GetDisplayNode().SetVisibility3D(in3D)
+        self._tellViews()
 
     def setOpacity(self, opacity: float) -> None:
         """Sets how much of the image the preview hides, 0 to 1."""
         if self.node is not None:
             self.node.GetDisplayNode().SetOpacity(opacity)
+            self._tellViews()
 
     def setShown(self, isShown: bool) -> None:
         """Shows or hides the preview."""
         if self.node is not None:
             self.node.GetDisplayNode().SetVisibility(isShown)
+            self._tellViews()
 
     def remove(self) -> None:
         """Takes the node out of the scene; never to be called inside an event of the scene or of a node."""
-        for node in (self._node.GetDisplayNode(), self._node):
+        self.removeObservers()
+        # The display node last: a segmentation in the scene tells of its loss.
+        for node in (self._node, self._node.GetDisplayNode()):
             if node is not None and slicer.mrmlScene.IsNodePresent(node):
                 slicer.mrmlScene.RemoveNode(node)
+
+    def _moved(self, caller, event) -> None:
+        """The volume's transform, which is the preview's too, has changed."""
+        if self.node is not None:
+            self.node.InvokeEvent(slicer.vtkMRMLTransformableNode.TransformModifiedEvent)
+
+    def _tellViews(self) -> None:
+        self.node.InvokeEvent(vtk.vtkCommand.ModifiedEvent)

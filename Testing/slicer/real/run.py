@@ -21,7 +21,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 MODULE = HERE.parents[2] / "HSSLSegmentation"
-PYTHON_ERROR = re.compile(r"Traceback \(most recent call last\)|^\[(?:FATAL|CRITICAL)\]", re.MULTILINE)
+PYTHON_ERROR = re.compile(
+    r"Traceback \(most recent call last\)|^\[(?:FATAL|CRITICAL)\]|(?:find|access) subject hierarchy item", re.MULTILINE
+)
 """What a line of the log looks like that no user should ever cause."""
 SHOWN_BLOCKS = 8
 EXITS = ("job", "effect", "round", "preview")
