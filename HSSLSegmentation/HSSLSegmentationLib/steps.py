@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 SECONDS_AT_ONCE = 0.05
+SECONDS_FOR_A_THREAD = 0.005
+"""Python's other threads get on only while the main thread sleeps: Qt's event loop keeps the interpreter's lock."""
 
 
 Returned = TypeVar("Returned")
@@ -17,6 +20,16 @@ def atOnce(steps: Generator[None, None, Returned]) -> Returned:
             next(steps)
         except StopIteration as end:
             return end.value
+
+
+def inThread(work: Callable[[], Returned]) -> Generator[None, None, Returned]:
+    """Does something that touches neither Qt nor the scene in a thread, and waits for it in steps."""
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(work)
+        while not found.done():
+            time.sleep(SECONDS_FOR_A_THREAD)
+            yield
+    return found.result()
 
 
 def inSteps(

@@ -13,10 +13,10 @@ from panel_fixtures import answerPrediction, configurationOf, fakeRun
 import slicer
 from harness import segment_editor
 from harness.fake_process import FakeProcess
-from harness.fixtures import settle
+from harness.fixtures import settle, waitUntil
 from hssl.workspace.catalogue import Catalogue
 from hssl.workspace.review import status_of
-from HSSLSegmentationLib import choices
+from HSSLSegmentationLib import choices, steps
 from HSSLSegmentationLib.effect import registration as effectRegistration
 from HSSLSegmentationLib.effect.controller import EffectController
 from HSSLSegmentationLib.panel import catalogueModel
@@ -110,6 +110,7 @@ def test_scan_after_scan_is_opened_drawn_and_kept_until_the_last(panel, loop, pr
         draw(panel, id)
         panel.refresh()
         ui.keepNextButton.click()
+        waitUntil(lambda: not panel.dataset.labelNext.keeping.id, 30, "the label")
         settle()
         assert status(workspace, id) == "labelled"
         assert f"{labelled + n + 1} of {labelled + len(waiting)} labelled" in ui.loopLabel.text
@@ -132,6 +133,26 @@ def test_what_is_said_of_one_task_is_not_said_of_another(panel, loop, processes,
     assert panel.catalogue.image(loop.current).task == "heart_mr"
 
 
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_label_is_kept_in_steps_and_is_not_lost_when_the_scene_closes_meanwhile(
+    panel, loop, workspace, waiting, monkeypatch, closes
+):
+    loop.ui.nextButton.click()
+    settle()
+    draw(panel, waiting[0])
+    panel.refresh()
+    monkeypatch.setattr(steps, "SECONDS_AT_ONCE", 0.0)
+    loop.ui.keepNextButton.click()
+    assert panel.dataset.labelNext.keeping.id == waiting[0] and status(workspace, waiting[0]) == "no label"
+    panel.refresh()
+    assert not loop.ui.keepNextButton.enabled and "is being kept" in loop.ui.keepNextButton.toolTip
+    if closes:
+        slicer.mrmlScene.Clear(0)
+    waitUntil(lambda: not panel.dataset.labelNext.keeping.id, 30, "the label")
+    settle()
+    assert status(workspace, waiting[0]) == "labelled" and loop.current == ("" if closes else waiting[1])
+
+
 def _segments(segmentationNode):
     segmentation = segmentationNode.GetSegmentation()
     return [segmentation.GetSegment(i) for i in segmentation.GetSegmentIDs()]
@@ -150,6 +171,7 @@ def test_with_a_model_the_scan_comes_with_a_draft_as_a_preview_to_be_accepted(
     assert preview() is None and not labelling.isEmpty(drafted)
     assert status(workspace, waiting[0]) == "draft" and loop.ui.discardButton.isHidden()
     loop.ui.keepNextButton.click()
+    waitUntil(lambda: not panel.dataset.labelNext.keeping.id, 30, "the label")
     settle()
     assert status(workspace, waiting[0]) == "labelled" and loop.current == waiting[1]
 

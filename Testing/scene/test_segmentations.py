@@ -11,6 +11,7 @@ from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
 from HSSLSegmentationLib.scene import volumes as sceneVolumes
 from HSSLSegmentationLib.scene.segmentations import SegmentClass, SegmentWriter
 from HSSLSegmentationLib.scene.volumes import SceneVolumeError
+from HSSLSegmentationLib.steps import atOnce
 
 LIVER = (
     "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure"
@@ -54,7 +55,7 @@ def test_a_label_map_comes_back_voxel_by_voxel(tmp_path, writer, leftHanded, mov
     writer.write(labels, CLASSES, volume, node)
     found = sceneSegmentations.classesOf(node, CLASSES)
     assert list(found.values()) == CLASSES
-    assert sceneSegmentations.writeLabelMap(node, volume, found, tmp_path / "l.nrrd") == 0
+    assert atOnce(sceneSegmentations.writingLabelMap(node, volume, found, tmp_path / "l.nrrd")) == 0
     assert np.array_equal(sceneVolumes.readArray(tmp_path / "l.nrrd", volume), labels)
 
 
@@ -143,7 +144,11 @@ def test_a_segmentation_in_the_world_gets_the_moved_volumes_segments_where_they_
     volume.SetAndObserveTransformNodeID(linearTransform(np.diag([-1.0, -1, 1, 1])).GetID())
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "world")
     writer.write(labelMap(), CLASSES, volume, node)
-    sceneSegmentations.writeLabelMap(node, volume, sceneSegmentations.classesOf(node, CLASSES), tmp_path / "l.nrrd")
+    atOnce(
+        sceneSegmentations.writingLabelMap(
+            node, volume, sceneSegmentations.classesOf(node, CLASSES), tmp_path / "l.nrrd"
+        )
+    )
     assert np.array_equal(sceneVolumes.readArray(tmp_path / "l.nrrd", volume), labelMap())
 
 
@@ -168,10 +173,10 @@ def test_overlapping_segments_are_counted_and_empty_ones_refused(tmp_path, write
     writer.write(both, [SegmentClass(1, "One")], volume, node)
     writer.write(both, [SegmentClass(1, "Two")], volume, node)
     classes = sceneSegmentations.classesOf(node, [])
-    assert sceneSegmentations.writeLabelMap(node, volume, classes, tmp_path / "l.nrrd") == 4
+    assert atOnce(sceneSegmentations.writingLabelMap(node, volume, classes, tmp_path / "l.nrrd")) == 4
     empty = sceneSegmentations.newSegmentation("empty", volume)
     with pytest.raises(SceneVolumeError, match="empty has no segments"):
-        sceneSegmentations.writeLabelMap(empty, volume, {}, tmp_path / "e.nrrd")
+        atOnce(sceneSegmentations.writingLabelMap(empty, volume, {}, tmp_path / "e.nrrd"))
 
 
 def test_a_segmentation_survives_saving_and_loading_the_scene(tmp_path, writer):

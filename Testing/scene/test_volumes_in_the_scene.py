@@ -23,7 +23,16 @@ def passOn(node, path) -> None:
     atOnce(sceneVolumes.passedOn(node, path))
 
 
-WAYS = pytest.mark.parametrize("write", [sceneVolumes.writeVolume, passOn])
+def writeVolume(node, path) -> None:
+    atOnce(sceneVolumes.writtenVolume(node, path))
+
+
+def writeArray(values, node, path, compress) -> None:
+    parts, matrix = (values[slab] for slab in sceneVolumes.slabs(values.shape)), sceneVolumes.worldMatrix(node)
+    atOnce(sceneVolumes.writtenNrrd(parts, values.dtype, values.shape, matrix, path, compress))
+
+
+WAYS = pytest.mark.parametrize("write", [writeVolume, passOn])
 
 
 @WAYS
@@ -48,12 +57,14 @@ def test_voxels_of_every_type_are_passed_on_as_they_are(tmp_path, type):
 
 
 @pytest.mark.parametrize("type", ["uint8", "int16", "float32"])
-def test_a_raw_file_is_mapped_and_a_compressed_one_read_and_both_are_the_same(tmp_path, type):
+def test_a_raw_file_is_mapped_and_a_compressed_one_read_and_both_are_the_same(tmp_path, type, monkeypatch):
+    monkeypatch.setattr(sceneVolumes, "VOXELS_AT_ONCE", 100)
     values = np.random.default_rng(0).normal(60, 20, SHAPE).astype(type)
     node = volumeWith(orientation(2, True), values=values)
     passOn(node, tmp_path / "raw.nrrd")
-    sceneVolumes.writeArray(values, sceneVolumes.worldMatrix(node), tmp_path / "own.nrrd", compress=False)
-    sceneVolumes.writeArray(values, sceneVolumes.worldMatrix(node), tmp_path / "small.nrrd", compress=True)
+    writeVolume(node, tmp_path / "own.nrrd")
+    writeArray(values, node, tmp_path / "small.nrrd", compress=True)
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "small.nrrd"))), values)
     for name, isMapped in (("raw", True), ("own", True), ("small", False)):
         found = sceneVolumes.readArray(tmp_path / f"{name}.nrrd", node)
         assert isinstance(found, np.memmap) == isMapped and np.array_equal(found, values)
@@ -79,7 +90,7 @@ def test_a_volume_under_a_linear_transform_is_written_where_it_is_seen_and_stays
 def test_a_flip_by_the_transform_is_kept(tmp_path):
     node = volumeWith(np.eye(4))
     node.SetAndObserveTransformNodeID(linearTransform(np.diag([-1.0, 1, 1, 1])).GetID())
-    sceneVolumes.writeVolume(node, tmp_path / "a.nrrd")
+    writeVolume(node, tmp_path / "a.nrrd")
     assert np.allclose(rasOfVoxel(tmp_path / "a.nrrd", [8.0, 0, 0]), [-8, 0, 0])
 
 
@@ -123,12 +134,12 @@ def test_what_is_no_scalar_image_is_refused_with_its_name_and_the_reason():
     assert "Labels is a label map" in sceneVolumes.reasonNotUsable(labels)
     assert sceneVolumes.reasonNotUsable(None) == "Choose a volume."
     with pytest.raises(SceneVolumeError, match="Empty"):
-        sceneVolumes.writeVolume(empty, "nowhere.nrrd")
+        writeVolume(empty, "nowhere.nrrd")
 
 
 def test_a_result_on_another_grid_is_refused(tmp_path):
     node = volumeWith(np.eye(4))
-    sceneVolumes.writeVolume(node, tmp_path / "a.nrrd")
+    writeVolume(node, tmp_path / "a.nrrd")
     moved = np.eye(4)
     moved[0, 3] = 0.5
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(moved))
@@ -151,7 +162,7 @@ def test_the_uncertainty_lies_over_the_image_and_moves_with_it(tmp_path):
     node = volumeWith(orientation(2, True))
     node.SetAndObserveTransformNodeID(linearTransform(np.diag([1.0, -1, 1, 1])).GetID())
     values = np.linspace(0, 1, np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
-    sceneVolumes.writeArray(values, sceneVolumes.worldMatrix(node), tmp_path / "u.nrrd", compress=False)
+    writeArray(values, node, tmp_path / "u.nrrd", compress=False)
     overlay = atOnce(sceneVolumes.addedOverlay(tmp_path / "u.nrrd", node, "doubt"))
     assert np.allclose(sceneVolumes.worldMatrix(overlay), sceneVolumes.worldMatrix(node))
     assert np.allclose(slicer.util.arrayFromVolume(overlay), values)

@@ -14,7 +14,7 @@ from ..scene import labelling
 from ..scene import pictures as scenePictures
 from ..workspace import contents as workspaceContents
 from ..workspace import edits as catalogueEdits
-from . import addOptions, asking, catalogueModel, classChoice, labelKeeping, taskDialog
+from . import addOptions, asking, catalogueModel, classChoice, taskDialog
 from .addPreview import AddPreview
 from .catalogueModel import CatalogueModel
 from .labelNext import LabelNext
@@ -439,10 +439,7 @@ class DatasetSection:
 
     def onKeep(self) -> None:
         """What was drawn of the first of the chosen scans becomes its label."""
-        id = self.selectedImages()[0]
-        if labelKeeping.keep(self.panel, id):
-            slicer.util.showStatusMessage(_("The label of {id} is kept.").format(id=id), 5000)
-        self._showAgain()
+        self.labelNext.keeping.start(self.selectedImages()[0], self._showAgain)
 
     def onConfirm(self) -> None:
         with told(_("The change could not be saved.")):

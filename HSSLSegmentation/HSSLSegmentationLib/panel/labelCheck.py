@@ -13,7 +13,7 @@ from ..scene import labelling
 from ..scene import pictures as scenePictures
 from ..scene.comparison import FIRST, SECOND, Comparison
 from ..workspace import contents as workspaceContents
-from . import labelKeeping
+from .labelKeeping import LabelKeeping
 from .telling import told
 
 if TYPE_CHECKING:
@@ -33,10 +33,12 @@ class LabelCheck:
         ui: the widgets.
         jobView: shows the jobs.
         task: returns the chosen task.
+        keeping: keeps labels.
     """
 
-    def __init__(self, panel, ui, jobView, task):
+    def __init__(self, panel, ui, jobView, task, keeping: LabelKeeping):
         self.panel, self.ui, self.jobView, self._task = panel, ui, jobView, task
+        self._keeping = keeping
         self._rows: list[DoubtfulLabel] = []
         self._shown: tuple = ()
         self._comparison: Comparison | None = None
@@ -94,7 +96,7 @@ class LabelCheck:
 
     def _offerToKeep(self) -> None:
         row = self._chosen()
-        reason = _("Choose a label.") if row is None else labelling.reasonNotToKeep(self.panel.catalogue, row.id)
+        reason = _("Choose a label.") if row is None else self._keeping.reasonNotTo(row.id)
         self.panel.offer(
             self.ui.keepCorrectionButton,
             reason,
@@ -157,10 +159,8 @@ class LabelCheck:
     def onKeep(self) -> None:
         """The label that was corrected takes the place of the one that is in doubt."""
         row = self._chosen()
-        if row is not None and labelKeeping.keep(self.panel, row.id):
-            slicer.util.showStatusMessage(_("The label of {id} is kept.").format(id=row.id), 5000)
-        self.panel.forget()
-        self.panel.refresh()
+        if row is not None:
+            self._keeping.start(row.id, lambda: None)
 
     def onEnd(self) -> None:
         """Shows the label alone again."""

@@ -1,24 +1,73 @@
-"""What was drawn of a scan becomes its label, wherever in the panel it is asked for."""
+"""Keeps what was drawn of a scan as its label, while the window stays responsive."""
+
+from collections.abc import Callable, Iterator
 
 from slicer.i18n import tr as _
 
+import slicer
+
 from ..scene import labelling
 from ..scene import pictures as scenePictures
+from ..steps import inSteps
 from . import classChoice
 from .telling import told
 
 
-def keep(panel, id: str) -> bool:
-    """Makes what was drawn of an image its label; asks which class a segment is where its name does not tell.
+class LabelKeeping:
+    """One label at a time, wherever in the panel it is asked for.
 
-    Returns:
-        Whether it was kept. A reason why it cannot be is displayed; the question may have been declined.
+    Attributes:
+        id: of the scan whose label is being kept, "" when none is.
+
+    Args:
+        panel: the panel.
     """
-    catalogue = panel.catalogue
-    with told(_("The label could not be kept.")):
-        drawn = labelling.drawn(scenePictures.shown(catalogue, id))
-        classes = classChoice.ask(drawn, catalogue.task(catalogue.image(id).task), panel.widget)
-        if classes is not None:
-            labelling.keep(catalogue, id, classes)
-            return True
-    return False
+
+    def __init__(self, panel):
+        self.panel = panel
+        self.id = ""
+        self._steps: Iterator[None] = iter(())
+
+    def reasonNotTo(self, id: str) -> str:
+        """Returns why what is drawn of a scan cannot be kept as its label now, or ""."""
+        if self.id:
+            return _("The label of {id} is being kept.").format(id=self.id)
+        return labelling.reasonNotToKeep(self.panel.catalogue, id)
+
+    def start(self, id: str, whenKept: Callable[[], None]) -> None:
+        """Asks which class each segment is, where that is not known, and keeps what is drawn.
+
+        Args:
+            id: the scan's.
+            whenKept: called at the end, not when it fails.
+        """
+        catalogue = self.panel.catalogue
+        with told(_("The label could not be kept.")):
+            drawn = labelling.drawn(scenePictures.shown(catalogue, id))
+            classes = classChoice.ask(drawn, catalogue.task(catalogue.image(id).task), self.panel.widget)
+            if classes is None:
+                return
+            self.id, self._steps = id, (steps := labelling.keeping(catalogue, id, classes))
+            inSteps(steps, lambda: self._kept(id, whenKept), self._failed, lambda: self._steps is steps)
+        self.panel.refresh()
+
+    def finish(self) -> None:
+        """Does at once what is left to do, such as when scene or application close."""
+        if self.id:
+            self.id, steps, self._steps = "", self._steps, iter(())
+            with told(_("The label could not be kept.")):
+                for _step in steps:
+                    pass
+
+    def _kept(self, id: str, whenKept: Callable[[], None]) -> None:
+        self.id = ""
+        slicer.util.showStatusMessage(_("The label of {id} is kept.").format(id=id), 5000)
+        self.panel.forget()
+        whenKept()
+        self.panel.refresh()
+
+    def _failed(self, problem: Exception) -> None:
+        self.id = ""
+        with told(_("The label could not be kept.")):
+            raise problem
+        self.panel.refresh()

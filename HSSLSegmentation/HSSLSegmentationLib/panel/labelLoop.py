@@ -11,7 +11,8 @@ from ..refusal import Refusal
 from ..scene import labelling
 from ..scene import pictures as scenePictures
 from ..workspace import contents as workspaceContents
-from . import asking, labelKeeping
+from . import asking
+from .labelKeeping import LabelKeeping
 from .telling import told
 
 SHORTCUTS = {"nextButton": "Alt+N", "keepNextButton": "Alt+K", "skipButton": "Alt+S"}
@@ -29,11 +30,13 @@ class LabelLoop:
         ui: the widgets.
         jobView: shows the fine-tuning.
         task: returns the chosen task.
+        keeping: keeps labels.
     """
 
-    def __init__(self, panel, ui, jobView, task):
+    def __init__(self, panel, ui, jobView, task, keeping: LabelKeeping):
         self.panel, self.ui, self.jobView, self._task = panel, ui, jobView, task
         self.current = ""
+        self._keeping = keeping
         self._unreadable: dict[str, str] = {}
         self._draft: Draft | None = None
         self._said, self._saidOf = "", ""
@@ -115,7 +118,7 @@ class LabelLoop:
         """Returns why what is drawn of a scan is not kept as its label now, or ""."""
         if id == self.current and self._draft is not None and self._draft.state == "shown":
             return _("Apply or discard the draft first.")
-        return labelling.reasonNotToKeep(self.panel.catalogue, id)
+        return self._keeping.reasonNotTo(id)
 
     def onNext(self) -> None:
         """Opens the next scan; one that cannot be opened is left out, with its reason, and the one after it opened."""
@@ -148,11 +151,15 @@ class LabelLoop:
     def onKeepAndNext(self) -> None:
         """Keeps what is drawn as the label, goes on, and closes what was kept."""
         catalogue, kept = self.panel.catalogue, self.current
-        if labelKeeping.keep(self.panel, kept):
-            self.onNext()
+
+        def goOn() -> None:
+            if self.current == kept:  # else somebody has gone on already
+                self.onNext()
             if self.current != kept:
                 # When the editor has gone on to the next one; a hundred open scans are more than a computer holds.
                 qt.QTimer.singleShot(0, lambda: scenePictures.close(catalogue, kept))
+
+        self._keeping.start(kept, goOn)
 
     def onSkip(self) -> None:
         """Leaves the scan for the end, and goes on."""

@@ -8,8 +8,8 @@ from .. import choices, colors
 from ..refusal import Refusal
 from ..scene import labelling
 from ..workspace import contents as workspaceContents
-from . import labelKeeping
 from .labelCheck import LabelCheck
+from .labelKeeping import LabelKeeping
 from .labelLoop import LabelLoop
 from .telling import told
 
@@ -38,16 +38,19 @@ class LabelNext:
         ui.suggestionsList.connect("itemDoubleClicked(QListWidgetItem*)", self.onOpen)
         ui.openButton.connect("clicked(bool)", self.onOpen)
         ui.keepButton.connect("clicked(bool)", self.onKeep)
-        self.loop = LabelLoop(panel, ui, jobView, self.task)
-        self.check = LabelCheck(panel, ui, jobView, self.task)
+        self.keeping = LabelKeeping(panel)
+        self.loop = LabelLoop(panel, ui, jobView, self.task, self.keeping)
+        self.check = LabelCheck(panel, ui, jobView, self.task, self.keeping)
 
     def release(self) -> None:
-        """Lets go of what the loop holds."""
+        """Lets go of what the loop holds, once a label that is being kept is kept."""
+        self.keeping.finish()
         self.loop.release()
         self.check.release()
 
     def sceneCloses(self) -> None:
-        """Forgets what is about to vanish."""
+        """Forgets what is about to vanish, once a label that is being kept is kept."""
+        self.keeping.finish()
         self.loop.sceneCloses()
         self.check.sceneCloses()
 
@@ -112,9 +115,7 @@ class LabelNext:
         self._updateButtons()
 
     def onKeep(self) -> None:
-        labelKeeping.keep(self.panel, self.chosen())
-        self.panel.forget()
-        self.panel.refresh()
+        self.keeping.start(self.chosen(), lambda: None)
 
     def _showKept(self, catalogue) -> None:
         from hssl.errors import InputError

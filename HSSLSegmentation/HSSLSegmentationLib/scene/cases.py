@@ -1,5 +1,6 @@
 """Volumes of the scene, with segmentations as their labels, become images of a workspace."""
 
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from ..steps import inThread
 from ..workspace.edits import SECONDS_TO_WAIT
 from . import segmentations as sceneSegmentations
 from . import volumes as sceneVolumes
@@ -14,7 +16,7 @@ from .segmentations import SegmentClass
 from .volumes import SceneVolumeError
 
 
-def addVolume(
+def addingVolume(
     workspace: str | Path,
     volumeNode,
     task: str,
@@ -22,8 +24,8 @@ def addVolume(
     group: str,
     modality: str,
     classes: dict[str, str] | None = None,
-) -> str:
-    """Copies a volume and its label into the workspace's `volumes/`; see `HSSLSegmentationLogic.addVolume`."""
+) -> Generator[None, None, str]:
+    """Copies a volume and its label into the workspace's `volumes/`, in steps; see `HSSLSegmentationLogic.addVolume`."""
     from hssl.workspace.candidates import Candidate
     from hssl.workspace.catalogue import Catalogue, Task
     from hssl.workspace.scan import scan
@@ -31,61 +33,65 @@ def addVolume(
     sceneVolumes.check(volumeNode)
     catalogue = Catalogue.load(workspace)
     known = next((t for t in catalogue.tasks if t.name == task), Task(name=task))
-    folder = catalogue.workspace / "volumes"
-    name = _freeName(folder, volumeNode.GetName())
+    folder, wanted = catalogue.workspace / "volumes", volumeNode.GetName()
+    name = _freeName(folder, wanted)
     imagePath, labelPath = folder / f"{name}.nrrd", None
     added: list[SegmentClass] = []
     if segmentationNode is not None:
         labelPath = folder / f"{name}-label.nrrd"
-        added = _writeLabel(segmentationNode, volumeNode, known, labelPath, classes or {})
-    sceneVolumes.writeVolume(volumeNode, imagePath)
+        added = yield from _writtenLabel(segmentationNode, volumeNode, known, labelPath, classes or {})
+    yield from sceneVolumes.writtenVolume(volumeNode, imagePath)
     candidate = Candidate(str(imagePath), None if labelPath is None else str(labelPath), name=name)
-    with Catalogue.editing(workspace, SECONDS_TO_WAIT) as catalogue:
-        present = _withClasses(next((t for t in catalogue.tasks if t.name == task), known), added)
-        present.group = group or present.group
-        present.modality = modality or present.modality
-        catalogue.set_task(present)
-        report = scan(catalogue, [candidate], task)
-        image = next((i for i in catalogue.images if i.image == catalogue.relative(imagePath)), None)
-        if image is None and not report.changed:
-            for path in filter(None, (imagePath, labelPath)):
-                path.unlink()
-            reasons = [r.reason for r in (*report.refused, *report.duplicates)]
-            raise SceneVolumeError(
-                _("{volume} is not added: {reason}").format(volume=volumeNode.GetName(), reason="; ".join(reasons))
-            )
-    if image is not None:
-        return image.id
-    imagePath.unlink()  # the workspace has this image in another file, and it takes the label
-    return report.changed[0]
+    notAdded = _("{volume} is not added: {reason}")  # Qt translates on the main thread
+
+    def entered() -> str:
+        with Catalogue.editing(workspace, SECONDS_TO_WAIT) as catalogue:
+            present = _withClasses(next((t for t in catalogue.tasks if t.name == task), known), added)
+            present.group = group or present.group
+            present.modality = modality or present.modality
+            catalogue.set_task(present)
+            report = scan(catalogue, [candidate], task)
+            image = next((i for i in catalogue.images if i.image == catalogue.relative(imagePath)), None)
+            if image is None and not report.changed:
+                for path in filter(None, (imagePath, labelPath)):
+                    path.unlink()
+                reasons = [r.reason for r in (*report.refused, *report.duplicates)]
+                raise SceneVolumeError(notAdded.format(volume=wanted, reason="; ".join(reasons)))
+        if image is not None:
+            return image.id
+        imagePath.unlink()  # the workspace has this image in another file, and it takes the label
+        return report.changed[0]
+
+    return (yield from inThread(entered))
 
 
-def setLabel(
+def settingLabel(
     workspace: str | Path, id: str, volumeNode, segmentationNode, classes: dict[str, str] | None = None
-) -> Path:
-    """Writes a segmentation as the label of an image; see `HSSLSegmentationLogic.setLabel`."""
+) -> Generator[None, None, Path]:
+    """Writes a segmentation as the label of an image, in steps; see `HSSLSegmentationLogic.setLabel`."""
     from hssl.workspace.catalogue import Catalogue
     from hssl.workspace.scan import relabel, restore_label
 
     sceneVolumes.check(volumeNode)
     catalogue = Catalogue.load(workspace)
-    image = catalogue.image(id)
+    image, name = catalogue.image(id), segmentationNode.GetName()
     folder = catalogue.workspace / "volumes"
     path = folder / f"{_freeName(folder, f'{id}-label')}.nrrd"
-    added = _writeLabel(segmentationNode, volumeNode, catalogue.task(image.task), path, classes or {})
-    problem = relabel(workspace, id, path).label_problem
-    if problem is not None:
-        restore_label(workspace, image)
-        path.unlink()
-        raise SceneVolumeError(
-            _("{segmentation} cannot be the label of {image}: {reason}").format(
-                segmentation=segmentationNode.GetName(), image=id, reason=problem
-            )
-        )
-    if added:
-        with Catalogue.editing(workspace, SECONDS_TO_WAIT) as catalogue:
-            catalogue.set_task(_withClasses(catalogue.task(image.task), added))
-    return path
+    added = yield from _writtenLabel(segmentationNode, volumeNode, catalogue.task(image.task), path, classes or {})
+    notTaken = _("{segmentation} cannot be the label of {image}: {reason}")  # Qt translates on the main thread
+
+    def entered() -> Path:
+        problem = relabel(workspace, id, path).label_problem
+        if problem is not None:
+            restore_label(workspace, image)
+            path.unlink()
+            raise SceneVolumeError(notTaken.format(segmentation=name, image=id, reason=problem))
+        if added:
+            with Catalogue.editing(workspace, SECONDS_TO_WAIT) as catalogue:
+                catalogue.set_task(_withClasses(catalogue.task(image.task), added))
+        return path
+
+    return (yield from inThread(entered))
 
 
 def segmentedVolumes() -> list[tuple]:
@@ -113,8 +119,10 @@ def withoutClass(segmentationNode, task, classes: dict[str, str] | None = None) 
     return [segments[i] for i, c in found.items() if known and c not in known]
 
 
-def _writeLabel(segmentationNode, volumeNode, task, path: Path, chosen: dict[str, str]) -> list[SegmentClass]:
-    """Writes the label map; returns the classes that the task does not have yet."""
+def _writtenLabel(
+    segmentationNode, volumeNode, task, path: Path, chosen: dict[str, str]
+) -> Generator[None, None, list[SegmentClass]]:
+    """Writes the label map in steps; returns the classes that the task does not have yet."""
     known, segments = _classesOf(task), _names(segmentationNode)
     unknown = [name for name in chosen if name not in segments.values()]
     if unknown:
@@ -148,7 +156,7 @@ def _writeLabel(segmentationNode, volumeNode, task, path: Path, chosen: dict[str
                 node=segmentationNode.GetName(), name=twice
             )
         )
-    sceneSegmentations.writeLabelMap(segmentationNode, volumeNode, classes, path)
+    yield from sceneSegmentations.writingLabelMap(segmentationNode, volumeNode, classes, path)
     return [c for c in classes.values() if c not in known]
 
 

@@ -1,5 +1,7 @@
 """Labelling an image of the workspace: it opens in the Segment Editor, and what was drawn becomes its label."""
 
+from collections.abc import Iterator
+
 import numpy
 from slicer.i18n import tr as _
 
@@ -58,7 +60,7 @@ def reasonNotToKeep(catalogue, id: str) -> str:
     return ""
 
 
-def keep(catalogue, id: str, classes: dict[str, str] | None = None) -> None:
-    """Makes what was drawn the image's label; `classes` as for `HSSLSegmentationLogic.setLabel`."""
+def keeping(catalogue, id: str, classes: dict[str, str] | None = None) -> Iterator[None]:
+    """Makes what was drawn the image's label, in steps; `classes` as for `HSSLSegmentationLogic.setLabel`."""
     volumeNode = scenePictures.shown(catalogue, id)
-    sceneCases.setLabel(catalogue.workspace, id, volumeNode, drawn(volumeNode), classes)
+    return sceneCases.settingLabel(catalogue.workspace, id, volumeNode, drawn(volumeNode), classes)

@@ -158,8 +158,11 @@ def classesOf(
     return classes
 
 
-def writeLabelMap(segmentationNode, volumeNode, classes: dict[str, SegmentClass], path: str | Path) -> int:
-    """Writes segments as a label map on the grid that `writeVolume` gives the volume.
+def writingLabelMap(
+    segmentationNode, volumeNode, classes: dict[str, SegmentClass], path: str | Path
+) -> Generator[None, None, int]:
+    """Writes segments in steps as a label map (NRRD) on the grid that `writtenVolume` gives the volume, as they are when
+    the steps begin.
 
     Args:
         classes: segment id → class.
@@ -170,25 +173,38 @@ def writeLabelMap(segmentationNode, volumeNode, classes: dict[str, SegmentClass]
     Raises:
         SceneVolumeError: there are no segments, or none of them has a voxel on the volume.
     """
+    from hssl.files import whole_file
+
     sceneVolumes.check(volumeNode)
     if not classes:
         raise SceneVolumeError(_("{name} has no segments.").format(name=segmentationNode.GetName()))
-    shape = tuple(reversed(volumeNode.GetImageData().GetDimensions()))
-    largest = max(c.value for c in classes.values())
-    labels = numpy.zeros(shape, numpy.uint8 if largest < 256 else numpy.uint16)
-    overlap = 0
+    name, matrix, shape = segmentationNode.GetName(), sceneVolumes.worldMatrix(volumeNode), gridShape(volumeNode)
+    parts: list[tuple[int, Part]] = []
     for segmentId, segmentClass in classes.items():
-        inside = segmentOnGrid(segmentationNode, segmentId, volumeNode)
-        overlap += int(numpy.count_nonzero(labels[inside]))
-        labels[inside] = segmentClass.value
-    if not labels.any():
+        parts.append((segmentClass.value, segmentPart(segmentationNode, segmentId, volumeNode)))
+        yield
+    if not any(part.values.size for _value, part in parts):
         raise SceneVolumeError(
             _("No segment of {segmentation} has a voxel on {volume}.").format(
-                segmentation=segmentationNode.GetName(), volume=volumeNode.GetName()
+                segmentation=name, volume=volumeNode.GetName()
             )
         )
-    sceneVolumes.writeArray(labels, sceneVolumes.worldMatrix(volumeNode), path, compress=True)
-    return overlap
+    dtype = numpy.dtype(numpy.uint8 if max(value for value, _part in parts) < 256 else numpy.uint16)
+    overlaps = []
+
+    def labels(slab: slice) -> numpy.ndarray:
+        box = (slab, slice(0, shape[1]), slice(0, shape[2]))
+        found = numpy.zeros([part.stop - part.start for part in box], dtype)
+        for value, part in parts:
+            inside = part.within(box)
+            overlaps.append(numpy.count_nonzero(found[inside]))
+            found[inside] = value
+        return found
+
+    with whole_file(path) as temporary:
+        slabs = map(labels, sceneVolumes.slabs(shape))
+        yield from sceneVolumes.writtenNrrd(slabs, dtype, shape, matrix, temporary, compress=True)
+    return int(sum(overlaps))
 
 
 ALIGNED = 1e-3

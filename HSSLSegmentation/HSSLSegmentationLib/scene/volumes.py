@@ -1,7 +1,9 @@
 """Volume nodes to files with their true geometry, and images of the engine back onto a volume's grid."""
 
+import gzip
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from vtk.util import numpy_support
 import slicer
 
 from ..refusal import Refusal
+from ..steps import inThread
 
 ORTHOGONAL = 1e-4
 """Largest cosine between two axes of a grid that still counts as a right angle."""
@@ -76,6 +79,22 @@ def requireInScene(node, problem: str = "") -> None:
         )
 
 
+NAN_ATTRIBUTE = "HSSL.nanIsBackground"
+
+
+def isNanBackground(volumeNode) -> bool:
+    """Tells whether somebody has said that the voxels of a volume that are NaN are background; it is saved with it."""
+    return volumeNode is not None and volumeNode.GetAttribute(NAN_ATTRIBUTE) is not None
+
+
+def setNanBackground(volumeNode, isBackground: bool) -> None:
+    """Says so, or takes it back."""
+    if isBackground:
+        volumeNode.SetAttribute(NAN_ATTRIBUTE, "1")
+    else:
+        volumeNode.RemoveAttribute(NAN_ATTRIBUTE)
+
+
 def localMatrix(volumeNode) -> numpy.ndarray:
     """Returns the 4×4 matrix from voxel indices (i, j, k) to RAS, without the parent transform."""
     matrix = vtk.vtkMatrix4x4()
@@ -92,17 +111,27 @@ def worldMatrix(volumeNode) -> numpy.ndarray:
     return slicer.util.arrayFromVTKMatrix(toWorld) @ localMatrix(volumeNode)
 
 
-def writeVolume(volumeNode, path: str | Path) -> None:
-    """Writes the volume as it stands in the world: a linear parent transform is hardened into the file, not the node.
-
-    The file is not compressed: compressing a CT would block the application for many seconds.
+def writtenVolume(volumeNode, path: str | Path) -> Iterator[None]:
+    """Writes the volume as it stands in the world, in steps: a linear parent transform is hardened into the file, not the
+    node. The file, NRRD, is whole at last or not there; it is not compressed, which would take many seconds of a CT.
 
     Raises:
         SceneVolumeError: the node cannot be used; see `reasonNotUsable`.
         OutputError: the file cannot be written.
     """
+    from hssl.files import whole_file
+
     check(volumeNode)
-    writeArray(slicer.util.arrayFromVolume(volumeNode), worldMatrix(volumeNode), path, compress=False)
+    with whole_file(path) as temporary:
+        yield from writtenRaw(slicer.util.arrayFromVolume(volumeNode), worldMatrix(volumeNode), temporary)
+        yield from inThread(lambda: _flush(temporary))
+
+
+def _flush(path: Path) -> None:
+    from hssl.files import flush_to_disk
+
+    with open(path, "rb+") as file:
+        flush_to_disk(file.fileno())
 
 
 _NRRD_TYPES = {
@@ -114,6 +143,8 @@ _PIXELS = ("Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt
 """What SimpleITK calls them."""
 
 
+QUICK = 1
+"""Of gzip's levels: label maps shrink to a hundredth by any."""
 VOXELS_AT_ONCE = 2**22
 """Of an array that is read or written, or a segment that is changed, before the window is heard again."""
 
@@ -126,7 +157,7 @@ def slabs(shape: tuple[int, ...], voxels: int | None = None) -> Iterator[slice]:
 
 
 def passedOn(volumeNode, path: str | Path) -> Iterator[None]:
-    """Writes the volume as `writeVolume` does, for a job that reads it at once, as `writtenRaw` does.
+    """Writes the volume as `writtenVolume` does, for a job that reads it at once, as `writtenRaw` does.
 
     Raises:
         SceneVolumeError: the node cannot be used; see `reasonNotUsable`.
@@ -144,6 +175,23 @@ def writtenRaw(array: numpy.ndarray, ijkToRas: numpy.ndarray, path: str | Path) 
     Raises:
         OutputError: the file cannot be written, for example since the disk is full.
     """
+    parts = (array[slab] for slab in slabs(array.shape))
+    return writtenNrrd(parts, array.dtype, array.shape, ijkToRas, path)
+
+
+def writtenNrrd(
+    parts: Iterable[numpy.ndarray],
+    dtype: numpy.dtype,
+    shape: tuple[int, ...],
+    ijkToRas: numpy.ndarray,
+    path: str | Path,
+    compress: bool = False,
+) -> Iterator[None]:
+    """Writes voxels that come slab by slab (see `slabs`) as an NRRD file, each slab in a step.
+
+    Raises:
+        OutputError: the file cannot be written, for example since the disk is full.
+    """
     from hssl.errors import OutputError
 
     ijkToLps = toLps(ijkToRas)
@@ -153,22 +201,24 @@ def writtenRaw(array: numpy.ndarray, ijkToRas: numpy.ndarray, path: str | Path) 
 
     header = [
         "NRRD0004",
-        f"type: {_NRRD_TYPES[array.dtype.name]}",
+        f"type: {_NRRD_TYPES[dtype.name]}",
         "dimension: 3",
         "space: left-posterior-superior",
-        "sizes: " + " ".join(map(str, reversed(array.shape))),
+        "sizes: " + " ".join(map(str, reversed(shape))),
         "space directions: " + " ".join(vector(ijkToLps[:3, axis]) for axis in range(3)),
         "kinds: domain domain domain",
         f"endian: {sys.byteorder}",
-        "encoding: raw",
+        f"encoding: {'gzip' if compress else 'raw'}",
         f"space origin: {vector(ijkToLps[:3, 3])}",
     ]
     try:
         with open(path, "wb") as file:
             file.write(("\n".join(header) + "\n\n").encode("ascii"))
-            for slab in slabs(array.shape):
-                file.write(numpy.ascontiguousarray(array[slab]).data)
-                yield
+            packed = gzip.GzipFile("", "wb", QUICK, file, mtime=0) if compress else nullcontext(file)
+            with packed as voxels:
+                for part in parts:
+                    voxels.write(numpy.ascontiguousarray(part).data)
+                    yield
     except OSError as error:
         raise OutputError(path, f"cannot be written ({error})", "Is the disk full?") from error
 
@@ -198,30 +248,6 @@ def writtenArray(array: numpy.ndarray, path: str | Path) -> Iterator[None]:
         raise SceneVolumeError(
             _("The volume cannot be passed on to the worker: {reason}. Is the disk full?").format(reason=error)
         ) from error
-
-
-def writeArray(array: numpy.ndarray, ijkToRas: numpy.ndarray, path: str | Path, compress: bool) -> None:
-    """Writes an array in k, j, i order with its 4×4 matrix to RAS; files hold LPS.
-
-    Raises:
-        OutputError: the file cannot be written, for example since the disk is full.
-    """
-    import SimpleITK
-
-    from hssl.errors import OutputError
-    from hssl.files import whole_file
-
-    ijkToLps = toLps(ijkToRas)
-    image = SimpleITK.GetImageFromArray(array)
-    image.SetSpacing(numpy.linalg.norm(ijkToLps[:3, :3], axis=0).tolist())
-    image.SetDirection(_axes(ijkToLps).flatten().tolist())
-    image.SetOrigin(ijkToLps[:3, 3].tolist())
-    with whole_file(path) as temporary:
-        try:
-            SimpleITK.WriteImage(image, str(temporary), compress)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise OutputError(path, f"cannot be written ({reason})", "Is the disk full?") from error
 
 
 def readArray(path: str | Path, volumeNode) -> numpy.ndarray:
