@@ -42,6 +42,8 @@ ROUNDING = 1e-3
 """Of distances that were clipped in one unit and interpolated in another."""
 NEAR_CONTOUR_SHARE = 0.5
 """Share of the voxels of a step that are drawn near the contours, where decisions are made."""
+DROPPED = 26
+"""Of 256 inputs of the head in learning."""
 HINT_UNIT = 5.0
 """Distances are divided by this before the head sees them, or it would look at little else."""
 OWN_PERCENTILES = Fingerprint(spacing=(1.0, 1.0, 1.0), slice_axis=0, normalisation="percentiles", median_size=(1, 1, 1))
@@ -104,7 +106,7 @@ class InteractiveSession:
 
     def __post_init__(self) -> None:
         self._spacing = tuple(self.volume.GetSpacing()[::-1])
-        self._array = normalised(sitk.GetArrayFromImage(self.volume).astype(np.float32), OWN_PERCENTILES)
+        self._array = normalised(sitk.GetArrayViewFromImage(self.volume).astype(np.float32), OWN_PERCENTILES)
         self._network: EncoderDecoder | None = None
         if self.model is not None:
             if self.model.description.network.spatial_dims != 2:
@@ -156,7 +158,7 @@ class InteractiveSession:
             self._features = slice_features(self._array, wanted, self._network, self.device, on_event, stop)
         features = self._features
         region = features.region
-        labels = torch.from_numpy(known[region.slices].astype(np.int64))
+        labels = torch.from_numpy(np.ascontiguousarray(known[region.slices]))
         possible = _possible(len(values), exclusions)
         shape = Shape(known, own_planes, region, self._spacing)
         growth = Growth(self._array, labels, planes, len(values), region, self._spacing, exclusions)
@@ -176,13 +178,13 @@ class InteractiveSession:
             self._train_at_contours(head, features, labels, shape, growth, on_event, stop)
         shares = self._apply(head, features, shape, growth, [_within(span, region) for span in spans])
         shares, definite = _within_what_is_possible(shares, labels, possible)
-        found = torch.where(definite, labels, shares.max(0).indices).numpy()
+        found, entropy = _decided(shares)
+        found[definite] = labels.numpy()[definite]
+        entropy[definite] = 0
         if largest_component is not False:
             scribbled = growth.useful and not planes
             whole = _in_one_piece(known, own_planes, scribbled, every=bool(largest_component))
             found = without_islands(found, known[region.slices], whole)
-        entropy: Tensor = torch.special.entr(shares).sum(0) / np.log(shares.shape[0])
-        entropy[definite] = 0
         table = np.array([0, *values], painted.dtype)
         result = np.array(painted)
         if background is not None:
@@ -190,7 +192,7 @@ class InteractiveSession:
         result[region.slices] = table[found]
         next_slice = self._next_slice(entropy, region, planes)
         return Preview(
-            self.volume, result, region, entropy.numpy(), next_slice, _highest_in(entropy, region, next_slice),
+            self.volume, result, region, entropy, next_slice, _highest_in(entropy, region, next_slice),
             time.monotonic() - began, dict(zip(values, spans, strict=True)),
         )  # fmt: skip
 
@@ -204,7 +206,7 @@ class InteractiveSession:
             raise ConfigurationError(
                 f"the annotation has {painted.shape[::-1]} voxels, the volume {self._array.shape[::-1]}"
             )
-        values = [int(v) for v in np.unique(painted) if v and v != background]
+        values = [int(v) for v in np.unique(painted[painted != 0]) if v != background]
         if not values:
             raise ConfigurationError("nothing is painted yet", "Paint a segment on at least one slice.")
         tells_background = background is not None and bool((painted == background).any())
@@ -270,7 +272,7 @@ class InteractiveSession:
         inputs = features.at(places)
         hints, doubt = shape.at(places, without_own_plane=True)
         grown = growth.at(places, without_own_plane=True)
-        allowed = possible[labels.reshape(-1)[places]]
+        allowed = possible[labels.reshape(-1)[places].long()]
         if new and shape.useful:
             head.usual_doubt.copy_(doubt[doubt.isfinite()].mean().clamp_min(1e-3))
         if shape.useful:
@@ -308,9 +310,9 @@ class InteractiveSession:
         if not len(places):
             return
         taught = labels.clone()
-        taught.reshape(-1)[places] = grown[places]
+        taught.reshape(-1)[places] = grown[places].to(taught.dtype)
         hints, doubt = shape.at(own, without_own_plane=True)
-        one = F.one_hot(taught.reshape(-1)[torch.cat([own, places])], growth.classes + 1).bool()
+        one = F.one_hot(taught.reshape(-1)[torch.cat([own, places])].long(), growth.classes + 1).bool()
         lessons = _Lessons(
             torch.cat([features.at(own), inputs]),
             torch.cat([hints, nothing]),
@@ -325,15 +327,15 @@ class InteractiveSession:
     def _fit(
         head: _Head, lessons: _Lessons, steps: int, generator: torch.Generator, on_event: OnEvent, stop: Stop
     ) -> None:
-        optimizer = torch.optim.AdamW(head.parameters(), 4e-3, weight_decay=1e-2)
+        optimizer = torch.optim.AdamW(head.parameters(), 4e-3, weight_decay=1e-2, fused=True)
         meter = ProgressMeter(on_event, "learning", steps)
         head.train()
-        for step in range(steps):
+        order = torch.multinomial(lessons.weight, steps * VOXELS_A_STEP, replacement=True, generator=generator)
+        for step, drawn in enumerate(order.split(VOXELS_A_STEP)):
             if stop():
                 raise Stopped
             for group in optimizer.param_groups:
                 group["lr"] = 4e-3 * (1 - step / steps)
-            drawn = torch.multinomial(lessons.weight, VOXELS_A_STEP, replacement=True, generator=generator)
             inputs, hints, doubt = lessons.inputs[drawn].float(), lessons.hints[drawn], lessons.doubt[drawn]
             logits = head(inputs, hints, doubt, lessons.grown[drawn])
             # Cross entropy, of the sum of the labels that a voxel can have where several are possible.
@@ -351,35 +353,43 @@ class InteractiveSession:
     ) -> Tensor:
         """Returns the shares of background and classes in the region: classes + 1, z, y, x; beyond its span, no class."""
         region = features.region
-        count = int(np.prod(region.shape))
-        shares = torch.zeros(count, shape.classes + 1)
-        shares[:, 0] = 1
+        shares = torch.zeros(shape.classes + 1, *region.shape)
+        shares[0] = 1
         outside = None
         if any(span != spans[0] for span in spans):
             outside = torch.ones(shape.classes, *region.shape, dtype=torch.bool)
             for channel, span in enumerate(spans):
                 outside[channel][span] = False
-            outside = outside.reshape(shape.classes, -1)
-        union = tuple(slice(min(s[a].start for s in spans), max(s[a].stop for s in spans)) for a in range(3))
-        # Slice by slice, whatever their axis: a coarse level is projected once for each slice that is touched.
-        for places in torch.arange(count).reshape(region.shape)[union].unbind(region.slice_axis):
-            places = places.flatten()
-            hints, doubt = shape.at(places, without_own_plane=False)
-            grown = growth.at(places, without_own_plane=False)
+        union = [slice(min(s[a].start for s in spans), max(s[a].stop for s in spans)) for a in range(3)]
+        across = union[region.slice_axis]
+        for number in range(across.start, across.stop):
+            rows, columns = (union[axis] for axis in region.rest)
+            size = (rows.stop - rows.start, columns.stop - columns.start)
+            hints, doubt = shape.of_slice(number, rows, columns)
+            grown = growth.of_slice(number, rows, columns)
+            near = torch.ones(size, dtype=torch.bool)
             if shape.useful:
-                near = ((hints > -FARTHEST + ROUNDING) | (grown > 0)).any(1)
-                places, hints, doubt, grown = places[near], hints[near], doubt[near], grown[near]
-            if len(places):
-                inputs = features.projected(places, head.of_inputs)
-                logits = head.from_projected(inputs, hints, doubt, grown)
-                if outside is not None:
-                    logits[:, 1:].masked_fill_(outside[:, places].T, -torch.inf)
-                shares[places] = logits.softmax(1)
-        return shares.T.reshape(-1, *region.shape)
+                near = ((hints > -FARTHEST + ROUNDING) | (grown > 0)).any(1).view(size)
+                if not near.any():
+                    continue
+            part = tuple(_extent(near.any(1 - axis)) for axis in range(2))
+            near = near[part]
+            hints, doubt, grown = (values.view(*size, -1)[part][near] for values in (hints, doubt, grown))
+            rows, columns = (
+                slice(whole.start + own.start, whole.start + own.stop)
+                for whole, own in zip((rows, columns), part, strict=True)
+            )
+            inputs = features.projected(number, rows, columns, head.of_inputs)[near]
+            logits = head.from_projected(inputs, hints, doubt, grown)
+            if outside is not None:
+                there = outside.select(region.slice_axis + 1, number)[:, rows, columns][:, near]
+                logits[:, 1:].masked_fill_(there.T, -torch.inf)
+            shares.select(region.slice_axis + 1, number)[:, rows, columns][:, near] = logits.softmax(1).T
+        return shares
 
-    def _next_slice(self, entropy: Tensor, region: Region, planes: Sequence[Plane]) -> Plane | None:
+    def _next_slice(self, entropy: np.ndarray, region: Region, planes: Sequence[Plane]) -> Plane | None:
         axis = _usual_axis(planes) if planes else region.slice_axis
-        doubt = entropy.numpy().sum(tuple(a for a in range(3) if a != axis))
+        doubt = entropy.sum(tuple(a for a in range(3) if a != axis))
         known = np.array([p.index - region.start[axis] for p in planes if p.axis == axis])
         if len(known):
             # Far from what is known, more is learned: a slice beside a known one is doubtful for the same reason.
@@ -428,7 +438,7 @@ class _Head(nn.Module):
 
     def forward(self, inputs: Tensor, hints: Tensor, doubt: Tensor, grown: Tensor) -> Tensor:
         """Returns logits, N × (classes + 1), from inputs N × C, signed distances, their doubt and growth N × classes."""
-        projected = F.linear(F.dropout(inputs, 0.1, self.training), self.of_inputs)
+        projected = F.linear(_thinned(inputs) if self.training else inputs, self.of_inputs)
         return self.from_projected(projected, hints, doubt, grown)
 
     @property
@@ -449,6 +459,13 @@ class _Head(nn.Module):
             correction = torch.cat([fade.mean(1, keepdim=True), fade], 1) * correction
             trusted = trusted + self.trust * hints
         return F.pad(trusted, (1, 0)) + correction
+
+
+def _thinned(inputs: Tensor) -> Tensor:
+    """Inputs with dropout (`DROPPED` of 256 are 0), drawn by the byte: torch's own takes as long as the rest of a step."""
+    drawn = torch.empty(-(-inputs.numel() // 8), dtype=torch.int64).random_(-(2**63), None).view(torch.uint8)
+    kept = drawn[: inputs.numel()].view(inputs.shape) >= DROPPED
+    return inputs * kept * (256 / (256 - DROPPED))
 
 
 def _known(
@@ -519,7 +536,18 @@ def _possible(classes: int, exclusions: Sequence[frozenset[int]]) -> Tensor:
     return torch.tensor(rows)
 
 
-def _within_what_is_possible(shares: Tensor, labels: Tensor, possible: Tensor) -> tuple[Tensor, Tensor]:
+def _decided(shares: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the labels of which most is there (int16) and the entropy (0 to 1), slice by slice: regions can be large."""
+    found = np.empty(shares.shape[1:], np.int16)
+    entropy = np.empty(shares.shape[1:], np.float32)
+    for number in range(shares.shape[1]):
+        part = shares[:, number]
+        found[number] = part.max(0).indices.numpy()
+        entropy[number] = torch.special.entr(part).sum(0).div_(np.log(len(shares))).numpy()
+    return found, entropy
+
+
+def _within_what_is_possible(shares: Tensor, labels: Tensor, possible: Tensor) -> tuple[Tensor, np.ndarray]:
     """Returns the shares, of voxels that may be some labels only among those; and where the label is known.
 
     Args:
@@ -528,10 +556,10 @@ def _within_what_is_possible(shares: Tensor, labels: Tensor, possible: Tensor) -
     """
     undecided = labels >= len(shares)
     if undecided.any():
-        there = possible[labels[undecided]].T * shares[:, undecided]
+        there = possible[labels[undecided].long()].T * shares[:, undecided]
         shares = shares.clone()  # the other one is an inference tensor
         shares[:, undecided] = there / there.sum(0).clamp_min(1e-12)
-    return shares, (labels >= 0) & ~undecided
+    return shares, ((labels >= 0) & ~undecided).numpy()
 
 
 def _in_one_piece(known: np.ndarray, own_planes: Sequence[Sequence[Plane]], scribbled: bool, every: bool) -> list[int]:
@@ -547,6 +575,12 @@ def _in_one_piece(known: np.ndarray, own_planes: Sequence[Sequence[Plane]], scri
     ]
 
 
+def _extent(there: Tensor) -> slice:
+    """From the first to the last of the places, of which there is one at least."""
+    found = torch.nonzero(there)
+    return slice(int(found[0]), int(found[-1]) + 1)
+
+
 def _within(span: Sequence[tuple[int, int]], region: Region) -> tuple[slice, ...]:
     return tuple(
         slice(max(low, start) - start, min(high, stop) - start)
@@ -554,10 +588,10 @@ def _within(span: Sequence[tuple[int, int]], region: Region) -> tuple[slice, ...
     )
 
 
-def _highest_in(entropy: Tensor, region: Region, plane: Plane | None) -> tuple[int, int, int] | None:
+def _highest_in(entropy: np.ndarray, region: Region, plane: Plane | None) -> tuple[int, int, int] | None:
     if plane is None:
         return None
-    view = entropy.select(plane.axis, plane.index - region.start[plane.axis]).numpy()
+    view = entropy.take(plane.index - region.start[plane.axis], plane.axis)
     place = [int(i) for i in np.unravel_index(int(view.argmax()), view.shape)]
     place.insert(plane.axis, plane.index - region.start[plane.axis])
     z, y, x = (i + start for i, start in zip(place, region.start, strict=True))
@@ -591,8 +625,8 @@ def _places_to_learn_from(labels: Tensor, generator: torch.Generator) -> Tensor:
 
 def _drawing_weights(labels: Tensor, places: Tensor) -> Tensor:
     """Voxels near a contour share one half of the draws, the rest of each class the other half."""
-    known = labels.reshape(-1)[places]
-    near = _is_near_contour(labels.to(torch.int16))[places].float()
+    known = labels.reshape(-1)[places].long()
+    near = _is_near_contour(labels)[places].float()
     counts = torch.bincount(known, minlength=int(known.max()) + 1).clamp_min(1).float()
     by_class = 1 / counts[known]
     near_weight = near / near.sum().clamp_min(1)

@@ -1,13 +1,13 @@
 """What learning from slices sees of each voxel: intensities, and a network's decoder levels at their own resolution.
 
-Levels are kept as coarse as they are and interpolated at the voxels that are asked for. A linear layer commutes with
-that interpolation, so a layer can be applied to the coarse map first (`projected`), which is many times cheaper.
+Levels are kept as coarse as they are, as far as the region reaches, and interpolated at the voxels that are asked for. A
+linear layer commutes with that interpolation, so a layer can be applied to the coarse map first (`projected`), which is
+many times cheaper.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -60,6 +60,71 @@ class Region:
         return inside and self.slice_axis == other.slice_axis
 
 
+@dataclass(frozen=True)
+class Level:
+    """A decoder level's values in a region, each channel of zero mean and unit deviation over it.
+
+    Attributes:
+        values: half, slices × channels × rows × columns, at the level's own resolution.
+        step: voxels per element.
+        start: row and column of the region at which the first element begins, 0 or less.
+    """
+
+    values: Tensor
+    step: int
+    start: tuple[int, int]
+
+    def at(self, number: int, rows: Tensor, columns: Tensor) -> Tensor:
+        """Returns float32, N × channels, at places of a slice."""
+        values, (top, left) = self.values[number], self.start
+        if self.step == 1:
+            return values[:, rows - top, columns - left].T.float()
+        height, width = (self.step * n for n in values.shape[1:])
+        grid = torch.stack([(2 * (columns - left) + 1) / width - 1, (2 * (rows - top) + 1) / height - 1], 1)
+        found = F.grid_sample(values[None].float(), grid[None, None], padding_mode="border", align_corners=False)
+        return found[0, :, 0].T
+
+    def projected(self, number: int, rows: slice, columns: slice, weight: Tensor) -> Tensor:
+        """Returns the values of a part of a slice times the weights: float32, rows × columns × rows of weight."""
+        within = [
+            slice(part.start - start, part.stop - start)
+            for part, start in zip((rows, columns), self.start, strict=True)
+        ]
+        kept = [_elements(p, self.step, n) for p, n in zip(within, self.values.shape[2:], strict=True)]
+        part = self.values[number, :, kept[0], kept[1]].float()
+        found = (part.flatten(1).T @ weight.T).view(*part.shape[1:], -1)
+        if self.step == 1:
+            return found
+        for axis, voxels, own in ((1, within[1], kept[1]), (0, within[0], kept[0])):
+            found = _stretched(
+                found, axis, self.step, slice(*(v - self.step * own.start for v in (voxels.start, voxels.stop)))
+            )
+        return found
+
+
+def _stretched(values: Tensor, axis: int, step: int, voxels: slice) -> Tensor:
+    """Interpolates linearly along an axis, with `step` voxels per element; voxels are counted from the first element.
+
+    This is torch's "bilinear" for one axis, ten times as fast where channels come last.
+    """
+    count, length = values.shape[axis], voxels.stop - voxels.start
+    ended = torch.cat([values.narrow(axis, 0, 1), values, values.narrow(axis, count - 1, 1)], axis)
+    found = values.new_empty([length if a == axis else n for a, n in enumerate(values.shape)])
+    for phase in range(min(step, length)):
+        place = (voxels.start + phase + 0.5) / step - 0.5
+        low = math.floor(place)
+        out = found.movedim(axis, 0)[phase::step].movedim(0, axis)
+        below, above = (ended.narrow(axis, low + n, out.shape[axis]) for n in (1, 2))
+        torch.lerp(below, above, place - low, out=out)
+    return found
+
+
+def _elements(voxels: slice, step: int, count: int) -> slice:
+    """Returns the elements of a level that voxels are interpolated from, which are counted from its first element."""
+    first, last = math.floor((voxels.start + 0.5) / step - 0.5), math.ceil((voxels.stop - 0.5) / step - 0.5)
+    return slice(max(0, first), min(count, last + 1))
+
+
 @dataclass
 class SliceFeatures:
     """Features of a region's voxels, each channel of zero mean and unit deviation over the region.
@@ -67,57 +132,48 @@ class SliceFeatures:
     Attributes:
         region: where; places are flat indices into it.
         intensities: half, slices × rows × columns × channels: the voxel, smoothed twice, and the gradient.
-        levels: half, slices × channels × rows × columns each, at the level's resolution; empty without a network.
-        origin: row and column of the region's first voxel in the finest level, whose margin the network needed.
+        levels: of the network's decoder, finest first; empty without a network.
     """
 
     region: Region
     intensities: Tensor
-    levels: list[Tensor] = field(default_factory=list)
-    origin: tuple[int, int] = (0, 0)
+    levels: list[Level] = field(default_factory=list)
 
     @property
     def channels(self) -> list[int]:
         """Returns the numbers of channels of the intensities and of each level, in the order of `at`."""
-        return [self.intensities.shape[3], *(level.shape[1] for level in self.levels)]
+        return [self.intensities.shape[3], *(level.values.shape[1] for level in self.levels)]
 
     def at(self, places: Tensor) -> Tensor:
         """Returns half, N × sum(channels), at flat places of the region."""
         found = torch.empty(len(places), sum(self.channels), dtype=torch.half)
-        for which, number, rows, columns in self._by_slice(places):
-            parts = [self.intensities[number, rows, columns]]
-            parts += [self._interpolated(level[number], rows, columns).half() for level in self.levels]
+        coordinates = torch.unravel_index(places, self.region.shape)
+        numbers = coordinates[self.region.slice_axis]
+        rows, columns = (coordinates[a] for a in self.region.rest)
+        order = numbers.argsort(stable=True)
+        there, counts = numbers[order].unique_consecutive(return_counts=True)
+        for number, which in zip(there.tolist(), order.split(counts.tolist()), strict=True):
+            parts = [self.intensities[number, rows[which], columns[which]]]
+            parts += [level.at(number, rows[which], columns[which]).half() for level in self.levels]
             found[which] = torch.cat(parts, 1)
         return found
 
-    def projected(self, places: Tensor, weight: Tensor) -> Tensor:
-        """Returns `at(places) @ weight.T`, float32, N × rows of weight, without ever making `at(places)`."""
-        parts = weight.split(self.channels, 1)
-        found = torch.empty(len(places), len(weight))
-        for which, number, rows, columns in self._by_slice(places):
-            total = self.intensities[number, rows, columns].float() @ parts[0].T
-            for level, part in zip(self.levels, parts[1:], strict=True):
-                total += self._interpolated(torch.einsum("oc,cyx->oyx", part, level[number].float()), rows, columns)
-            found[which] = total
+    def projected(self, number: int, rows: slice, columns: slice, weight: Tensor) -> Tensor:
+        """Returns the features of a part of a slice times the weights, without ever making the features.
+
+        Args:
+            number: of the slice within the region.
+            rows, columns: of the region.
+            weight: outputs × sum(channels).
+
+        Returns:
+            float32, rows × columns × outputs.
+        """
+        of_intensities, *of_levels = weight.split(self.channels, 1)
+        found = self.intensities[number, rows, columns].float() @ of_intensities.T
+        for level, own in zip(self.levels, of_levels, strict=True):
+            found += level.projected(number, rows, columns, own)
         return found
-
-    def _by_slice(self, places: Tensor) -> Iterator[tuple[Tensor, int, Tensor, Tensor]]:
-        coordinates = torch.unravel_index(places, self.region.shape)
-        number = coordinates[self.region.slice_axis]
-        rows, columns = (coordinates[a] for a in self.region.rest)
-        order = number.argsort(stable=True)
-        there, counts = number[order].unique_consecutive(return_counts=True)
-        for index, which in zip(there.tolist(), order.split(counts.tolist()), strict=True):
-            yield which, index, rows[which], columns[which]
-
-    def _interpolated(self, level: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        rows, columns = rows + self.origin[0], columns + self.origin[1]
-        if level.shape[1:] == self.levels[0].shape[2:]:
-            return level[:, rows, columns].T.float()
-        height, width = self.levels[0].shape[2:]
-        grid = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], 1)
-        values = F.grid_sample(level[None].float(), grid[None, None], padding_mode="border", align_corners=False)
-        return values[0, :, 0].T
 
 
 def slice_features(
@@ -138,11 +194,13 @@ def slice_features(
     Raises:
         Stopped: `stop` asked for it.
     """
-    part = torch.from_numpy(np.ascontiguousarray(np.moveaxis(array[region.slices], region.slice_axis, 0)))
-    smooth = [_smoothed(part, sigma) for sigma in SIGMAS]
-    gradient = sum(smooth[0].diff(dim=d, append=smooth[0].select(d, -1).unsqueeze(d)) ** 2 for d in (1, 2))
-    channels = [part, *smooth, torch.as_tensor(gradient).sqrt()]
-    intensities = torch.stack([_standardised(channel, channel).half() for channel in channels], 3)
+    part = np.moveaxis(array[region.slices], region.slice_axis, 0)
+    intensities = torch.empty(*part.shape, len(SIGMAS) + 2, dtype=torch.half)
+    for begin in range(0, len(part), SLICES_AT_ONCE):
+        intensities[begin : begin + SLICES_AT_ONCE] = _intensities(part[begin : begin + SLICES_AT_ONCE])
+    everywhere = slice(None)
+    for channel in intensities.unbind(3):
+        _standardise(channel, everywhere, everywhere)
     if network is None:
         return SliceFeatures(region, intensities)
     # Some surroundings too, since the network's view reaches beyond the region.
@@ -155,7 +213,9 @@ def slice_features(
     slices = whole[:, top:bottom, left:right]
     half = network.config.in_slices // 2
     first, count = region.start[region.slice_axis], len(part)
-    levels: list[Tensor] = []
+    origin = (region.start[region.rest[0]] - top, region.start[region.rest[1]] - left)
+    reach = [slice(start, start + length) for start, length in zip(origin, part.shape[1:], strict=True)]
+    levels: list[Level] = []
     meter = ProgressMeter(on_event, "features", count)
     for begin in range(0, count, SLICES_AT_ONCE):
         if stop():
@@ -163,23 +223,33 @@ def slice_features(
         centres = first + np.arange(begin, min(begin + SLICES_AT_ONCE, count))
         neighbours = np.clip(centres[:, None] + np.arange(-half, half + 1), 0, len(whole) - 1)
         found = _of_slices(network, slices[neighbours], device)
+        steps = [found[0].shape[2] // level.shape[2] for level in found]
+        boxes = [
+            [_elements(voxels, step, n) for voxels, n in zip(reach, level.shape[2:], strict=True)]
+            for step, level in zip(steps, found, strict=True)
+        ]
+        parts = [level[:, :, rows, columns] for level, (rows, columns) in zip(found, boxes, strict=True)]
         if not levels:
-            levels = [torch.zeros(count, *level.shape[1:], dtype=torch.half) for level in found]
-        for level, values in zip(levels, found, strict=True):
-            level[begin : begin + len(centres)] = values
+            levels = [
+                Level(
+                    torch.empty(count, *values.shape[1:], dtype=torch.half),
+                    step,
+                    (step * rows.start - origin[0], step * columns.start - origin[1]),
+                )
+                for values, step, (rows, columns) in zip(parts, steps, boxes, strict=True)
+            ]
+        for level, values in zip(levels, parts, strict=True):
+            level.values[begin : begin + len(centres)] = values
         meter.update(begin + len(centres))
-    origin = (region.start[region.rest[0]] - top, region.start[region.rest[1]] - left)
     for level in levels:
-        # Over the region alone: margin and padding would count for more in a small region.
-        scale = level.shape[2] / levels[0].shape[2]
+        # Over the region alone: a margin would count for more in a small region.
         rows, columns = (
-            slice(int(first * scale), max(int(first * scale) + 1, math.ceil((first + length) * scale)))
-            for first, length in zip(origin, part.shape[1:], strict=True)
+            slice(-start // level.step, max(-start // level.step + 1, -(-(length - start) // level.step)))
+            for start, length in zip(level.start, part.shape[1:], strict=True)
         )
-        for channel in level.unbind(1):
-            values = channel.float()
-            channel.copy_(_standardised(values, values[:, rows, columns]))
-    return SliceFeatures(region, intensities, levels, origin)
+        for channel in level.values.unbind(1):
+            _standardise(channel, rows, columns)
+    return SliceFeatures(region, intensities, levels)
 
 
 @torch.inference_mode()
@@ -202,6 +272,17 @@ def _smoothed(volume: Tensor, sigma: float) -> Tensor:
     return F.conv2d(planes, kernel.reshape(1, 1, 1, -1))[:, 0]
 
 
-def _standardised(channel: Tensor, part: Tensor) -> Tensor:
-    """The channel with zero mean and unit deviation over a part of it."""
-    return (channel - part.mean()) / part.std().clamp_min(1e-4)
+def _intensities(slices: np.ndarray) -> Tensor:
+    """Returns slices × rows × columns × channels: the voxel, smoothed, and the gradient's size."""
+    part = torch.from_numpy(np.ascontiguousarray(slices))
+    smooth = [_smoothed(part, sigma) for sigma in SIGMAS]
+    gradient = sum(smooth[0].diff(dim=d, append=smooth[0].select(d, -1).unsqueeze(d)) ** 2 for d in (1, 2))
+    return torch.stack([part, *smooth, torch.as_tensor(gradient).sqrt()], 3)
+
+
+def _standardise(channel: Tensor, rows: slice, columns: slice) -> None:
+    """Gives a channel (slices × rows × columns) zero mean and unit deviation over a part of it, in place."""
+    values = channel.float()
+    part = values[:, rows, columns]
+    mean, deviation = part.mean(), part.std().clamp_min(1e-4)
+    channel.copy_(values.sub_(mean).div_(deviation))

@@ -119,7 +119,10 @@ def normalised(array: np.ndarray, fingerprint: Fingerprint) -> np.ndarray:
     own = own_range(array)
     if own is None:
         return np.zeros_like(array, dtype=np.float32)
-    return ((np.clip(array, own.lower, own.upper) - own.center) / own.scale).astype(np.float32)
+    found = np.clip(array, own.lower, own.upper)
+    found -= own.center
+    found /= own.scale
+    return found.astype(np.float32, copy=False)
 
 
 def body_mask(array: np.ndarray) -> np.ndarray:

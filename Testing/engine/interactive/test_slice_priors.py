@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from scipy.ndimage import map_coordinates
 
 from hssl.interactive import slice_priors as slice_hints
@@ -63,6 +64,32 @@ def test_values_between_places_are_those_of_linear_interpolation_and_beyond_the_
             mine = which == number
             expected = map_coordinates(maps[number, ..., channel], place[mine].T, order=1, mode="nearest")
             np.testing.assert_allclose(found[mine, channel], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("slice_axis", [0, 1])
+def test_a_part_of_a_slice_is_told_what_its_places_are_told_one_by_one(slice_axis):
+    """Slices of the region's orientation and of another, classes that are complete on slices of their own, gaps, no contour."""
+    rng = np.random.default_rng(5)
+    size = (13, 20, 18)
+    truth = ndimage.gaussian_filter(rng.normal(size=size), 3)
+    truth = np.digitize(truth, np.quantile(truth, (0.5, 0.75))).astype(np.int16)
+    truth[8] = 0
+    planes = [[Plane(0, 1), Plane(0, 8), Plane(0, 11), Plane(1, 4), Plane(1, 15)], [Plane(0, 3), Plane(0, 9)]]
+    known = annotated(truth, [plane for own in planes for plane in own])
+    region = Region((1, 2, 0), (13, 20, 17), slice_axis)
+    shape = Shape(known, planes, region, (2.0, 1.0, 1.5))
+    labels = torch.from_numpy(known[region.slices].astype(np.int64))
+    array = rng.normal(size=size).astype(np.float32)
+    growth = Growth(array, labels, [plane for own in planes for plane in own], 2, region, (2.0, 1.0, 1.5))
+    places = everywhere(region).reshape(region.shape)
+    rows, columns = slice(1, 9), slice(0, 14)
+    for number in range(region.shape[slice_axis]):
+        own = places.select(slice_axis, number)[rows, columns].reshape(-1)
+        found = (*shape.of_slice(number, rows, columns), growth.of_slice(number, rows, columns))
+        expected = (*shape.at(own, without_own_plane=False), growth.at(own, without_own_plane=False))
+        assert growth.useful and expected[0].any()
+        for one, other in zip(found, expected, strict=True):
+            assert torch.allclose(one, other, atol=1e-4)
 
 
 def grown(array: np.ndarray, known: np.ndarray, planes: list[Plane], classes: int = 1) -> tuple[Growth, np.ndarray]:
