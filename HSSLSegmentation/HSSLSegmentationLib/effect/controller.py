@@ -17,6 +17,7 @@ from ..jobs.process import QtProcess
 from ..scene import annotations
 from ..scene import segmentations as sceneSegmentations
 from ..scene import slices as sceneSlices
+from ..scene import volumes as sceneVolumes
 from ..scene.volumes import SceneVolumeError
 from . import display, worker
 from . import models as effectModels
@@ -96,6 +97,7 @@ class EffectController:
         options.liveCheck.connect("toggled(bool)", self.onOption)
         options.slicesList.connect("itemClicked(QListWidgetItem*)", self.onSliceClicked)
         options.slicesList.connect("itemChanged(QListWidgetItem*)", self.onSliceChecked)
+        options.nanCheck.connect("toggled(bool)", self.onNan)
         options.startButton.connect("clicked(bool)", self.onStart)
         options.cancelButton.connect("clicked(bool)", self.onCancel)
         options.shownCheck.connect("toggled(bool)", self.onShown)
@@ -277,6 +279,15 @@ class EffectController:
         self._try(
             lambda: annotations.switch(node, learnedSegments(node), self._watch.volume(), SliceList.planeOf(item), isOn)
         )
+
+    def onNan(self, checked):
+        def openAgain():
+            session = self.session
+            if session is not None and not session.busy and self.parameters.mode() == LEARN:
+                session.prepare(self.parameters.model())
+
+        sceneVolumes.setNanBackground(self._watch.volume(), checked)
+        self._try(openAgain)
 
     def onStart(self):
         self._try(self._start)

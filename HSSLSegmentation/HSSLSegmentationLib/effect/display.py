@@ -68,6 +68,11 @@ def showChoices(options, parameters: EffectParameters, volumeNode, session, reas
     options.completeButton.enabled = bool(views) and not reason
     options.learnFrame.setVisible(learning)
     options.learnFrame.enabled = not (busy and session.phase == "apply")
+    isNanBackground = sceneVolumes.isNanBackground(volumeNode)
+    isRefused = session is not None and session.wayOut == "nan_is_background"
+    options.nanCheck.setVisible(isNanBackground or isRefused)
+    options.nanCheck.enabled = not busy
+    _set(options.nanCheck, "checked", isNanBackground)
     _set(options.scribblesCheck, "checked", parameters.scribblesOnly())
     _set(options.liveCheck, "checked", parameters.isLive())
     _set(options.protectCheck, "checked", parameters.isProtecting())

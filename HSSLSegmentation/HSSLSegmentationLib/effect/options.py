@@ -122,6 +122,12 @@ class EffectOptions:
         # A long word, such as a path, must not widen Slicer's whole panel.
         self.statusLabel.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Preferred)
         layout.addWidget(self.statusLabel)
+        self.nanCheck = qt.QCheckBox(_("NaN is background"))
+        self.nanCheck.toolTip = _(
+            "Voxels of this volume that are not a number are background, as in functional and masked scans. Otherwise it "
+            "is refused."
+        )
+        layout.addWidget(self.nanCheck)
 
     def _preview(self):
         """The widgets for a result that is not applied yet."""

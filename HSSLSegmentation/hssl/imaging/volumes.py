@@ -220,14 +220,29 @@ def voxels_of(opened: OpenVolume, number: int = 0, nan_is_background: bool = Fal
 
 def _with_background(image: sitk.Image, missing: np.ndarray | None, number: int) -> sitk.Image:
     values = sitk.GetArrayViewFromImage(image)
+    if missing is not None:
+        missing = missing[number * values.size : (number + 1) * values.size].reshape(values.shape)
+    filled = background_for_nan(values, missing)
+    return image if filled is values else sitk.GetImageFromArray(filled)
+
+
+def background_for_nan(values: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:
+    """Returns voxels with the smallest value of the others where they are NaN; the same array where none is.
+
+    Args:
+        values: any shape.
+        missing: where they are NaN, when a reader has hidden that.
+
+    Example:
+        >>> background_for_nan(np.array([2.0, np.nan, 1.0]))
+        array([2., 1., 1.])
+    """
     if missing is None:
-        nan = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
-    else:
-        nan = missing[number * values.size : (number + 1) * values.size].reshape(values.shape)
-    if not nan.any():
-        return image
-    low = values[~nan].min() if not nan.all() else values.dtype.type(np.nan)
-    return sitk.GetImageFromArray(np.where(nan, low, values))
+        missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+    if not missing.any():
+        return values
+    low = values[~missing].min() if not missing.all() else values.dtype.type(np.nan)
+    return np.where(missing, low, values)
 
 
 def check_values(image: sitk.Image, path: str | Path) -> None:

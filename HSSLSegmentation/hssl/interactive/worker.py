@@ -28,7 +28,7 @@ from ..errors import ConfigurationError, HSSLError, InputError, MemoryExhaustedE
 from ..events import Done, Event, Failed, Message, OnEvent, Phase, Stop, Stopped, ignore, never
 from ..files import sha256
 from ..imaging.labels import read_label_map
-from ..imaging.volumes import check_format, check_values, read_volume, write_volume
+from ..imaging.volumes import background_for_nan, check_format, check_values, read_volume, write_volume
 from ..models.device import chosen_device, out_of_memory, use_threads
 from ..models.find import find_model
 from ..models.inference import Segmenter
@@ -74,7 +74,7 @@ class OpenCommand(_Command):
         model: a run's folder or a model file whose features `learn` starts from; empty means none.
         geometry: of an array: the 4 × 4 matrix from its indices (x, y, z) to LPS.
         frame: which volume of a file that has several, from 0.
-        nan_is_background: voxels of the file that are NaN are background; else they are an error.
+        nan_is_background: voxels that are NaN are background; else they are an error.
     """
 
     command: Literal["open"] = "open"
@@ -320,7 +320,8 @@ class InteractiveWorker:
 def _array_volume(command: OpenCommand) -> sitk.Image:
     if command.geometry is None:
         raise ConfigurationError(f"the array {command.volume.name} comes without its geometry")
-    image = sitk.GetImageFromArray(_array(command.volume))
+    values = _array(command.volume)
+    image = sitk.GetImageFromArray(background_for_nan(values) if command.nan_is_background else values)
     matrix = np.array(command.geometry)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())

@@ -17,7 +17,7 @@ import SimpleITK as sitk
 
 from hssl.cli.interactive import worker
 from hssl.configuration import NetworkConfig
-from hssl.errors import ConfigurationError
+from hssl.errors import ConfigurationError, InputError
 from hssl.events import Stopped
 from hssl.interactive.worker import InteractiveWorker, LearnCommand, OpenCommand, PredictCommand
 from hssl.models import model_file as modelfile
@@ -352,3 +352,22 @@ def test_one_round_runs_from_the_command_line(scan, tmp_path):
     assert dice(sitk.GetArrayFromImage(sitk.ReadImage(str(output))), true, LIVER) > 0.6
     wrong = CliRunner().invoke(app, [*arguments, "--plane", "q:1"])
     assert wrong.exit_code == 2 and "'q:1'" in wrong.output
+
+
+def test_nan_in_an_array_is_an_error_unless_it_is_background(tmp_path):
+    values = np.random.default_rng(0).normal(size=(6, 16, 16)).astype(np.float32)
+    values[0] = np.nan
+    np.save(tmp_path / "volume.npy", values)
+    command = OpenCommand(id=1, volume=tmp_path / "volume.npy", geometry=np.eye(4).tolist(), device="cpu")
+    worker = InteractiveWorker()
+    with pytest.raises(InputError, match="NaN") as told:
+        worker.do(command)
+    assert told.value.way_out == "nan_is_background"
+    worker.do(command.model_copy(update={"nan_is_background": True}))
+    painted = np.zeros(values.shape, np.uint8)
+    painted[:, 4:9, 4:9] = 1
+    np.save(tmp_path / "painted.npy", painted)
+    learning = LearnCommand(
+        id=2, annotation=tmp_path / "painted.npy", planes=[(0, 1), (0, 4)], label_map=tmp_path / "labels.npy"
+    )
+    assert worker.do(learning).result.label_map.exists()
