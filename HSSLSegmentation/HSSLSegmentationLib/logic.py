@@ -13,6 +13,7 @@ from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
 from .jobs.job import Job
 from .jobs.process import JobProcess, QtProcess
+from .steps import atOnce
 
 
 @parameterNodeWrapper
@@ -241,7 +242,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .scene import cases as sceneCases
 
-        return sceneCases.addVolume(workspace, volumeNode, task, segmentationNode, group, modality, classes)
+        return atOnce(sceneCases.addingVolume(workspace, volumeNode, task, segmentationNode, group, modality, classes))
 
     def createSampleWorkspace(self, workspace: str | Path, size: str = "demo", waitForCompletion: bool = True) -> Job:
         """Generates a small set of scans (no download) and makes a workspace of it.
@@ -482,7 +483,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from .scene import cases as sceneCases
 
-        return sceneCases.setLabel(workspace, imageId, volumeNode, segmentationNode, classes)
+        return atOnce(sceneCases.settingLabel(workspace, imageId, volumeNode, segmentationNode, classes))
 
     # Training ----------------------------------------------------------------------------------------------------
 
@@ -698,11 +699,13 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         completeSlices: list[tuple[int, int]] | None = None,
         wholeVolume: bool = False,
         largestComponent: bool | None = None,
+        nanIsBackground: bool = False,
         waitForCompletion: bool = True,
     ) -> Job:
         """Learns the visible segments from the slices that are painted of them, and fills the rest of the volume.
 
-        The Segment Editor effect HSSL does the same with a preview, and goes on from round to round.
+        The Segment Editor effect HSSL does the same with a preview, and goes on from round to round. A segment's draft (a
+        result that was applied before) stays beyond the slices that were corrected.
 
         Args:
             volumeNode: the volume; a linear transform that it is under is taken into account.
@@ -715,6 +718,8 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             wholeVolume: fill all of the volume, not only the surroundings of what is painted.
             largestComponent: leave out what hangs together with nothing painted (False: nothing); None leaves it out of
                 segments that are one piece on their slices.
+            nanIsBackground: voxels that are NaN are background, as they are where the effect was told so; else such a
+                volume is refused.
 
         Returns:
             The job, with the segmentation as `segmentationNode` and a `writer` that can undo the filling at the end.
@@ -727,7 +732,14 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         from .jobs import interactiveJobs
 
         job = interactiveJobs.learnFromSlices(
-            self.starter, volumeNode, segmentationNode, model, completeSlices, wholeVolume, largestComponent
+            self.starter,
+            volumeNode,
+            segmentationNode,
+            model,
+            completeSlices,
+            wholeVolume,
+            largestComponent,
+            nanIsBackground,
         )
         return self._finished(job, waitForCompletion)
 

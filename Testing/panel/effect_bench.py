@@ -135,6 +135,12 @@ def commands(process: FakeProcess) -> list[dict]:
 
 
 def answer(process: FakeProcess, labels: np.ndarray, spans: dict | None = None) -> None:
+    """Writes what the worker would have written, says so, and lets the effect take it over."""
+    say(process, labels, spans)
+    settle()
+
+
+def say(process: FakeProcess, labels: np.ndarray, spans: dict | None = None) -> None:
     """Writes what the worker would have written, and says so."""
     *before, asked = commands(process)
     for command in before:
@@ -147,7 +153,6 @@ def answer(process: FakeProcess, labels: np.ndarray, spans: dict | None = None) 
         place = [int(i) for i in np.argwhere(labels)[0]]
         result |= {"next_slice": [0, place[0]], "place": place}
     process.say({"event": "done", "command_id": asked["id"], "result": result})
-    settle()
 
 
 def learnedFrom(process: FakeProcess) -> list:

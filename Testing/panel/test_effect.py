@@ -334,6 +334,34 @@ def test_a_script_learns_from_slices_without_the_editor(painted):
         logic.learnFromSlices(painted.volume, painted.segmentation, completeSlices=[])
 
 
+def test_a_draft_that_a_script_has_learned_on_stays_beyond_the_slices_that_were_corrected(painted):
+    from HSSLSegmentationLib import steps
+    from HSSLSegmentationLib.logic import HSSLSegmentationLogic
+    from HSSLSegmentationLib.scene import annotations
+
+    painted.paint("liver", painted.liver)
+    steps.atOnce(annotations.markedDraft(painted.segmentation, ["liver"], painted.volume))
+    painted.changeTool("Paint")
+    for index in (4, 6):
+        corrected = painted.where("liver").copy()
+        corrected[index, :, 16:] = False
+        painted.paint("liver", corrected)
+    slices = np.arange(len(painted.liver))
+    beyond = painted.liver & ((slices < 4) | (slices > 6))[:, None, None]
+    assert beyond.any()
+    values = slicer.util.arrayFromVolume(painted.volume).astype(np.float32)
+    values[0, 0, 0] = np.nan
+    slicer.util.updateVolumeFromArray(painted.volume, values)
+    logic = HSSLSegmentationLogic()
+    with pytest.raises(RuntimeError, match="NaN"):
+        logic.learnFromSlices(painted.volume, painted.segmentation)
+    job = logic.learnFromSlices(painted.volume, painted.segmentation, nanIsBackground=True)
+    after = painted.where("liver")
+    assert (after & beyond).sum() == beyond.sum()
+    assert not (after[[4, 6], :, 16:]).any()
+    job.writer.release()
+
+
 def test_a_trained_model_predicts_into_the_segment_of_its_name_and_adds_the_others(painted, tmp_path, dialogs):
     from hssl.workspace.catalogue import LabelClass
 

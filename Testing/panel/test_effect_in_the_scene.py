@@ -11,7 +11,7 @@ import pytest
 import qt
 import SimpleITK as sitk
 import vtk
-from effect_bench import COMPLETE, answer, commands, learnedFrom, on
+from effect_bench import COMPLETE, answer, commands, learnedFrom, on, say
 
 import slicer
 from harness import segment_editor
@@ -88,6 +88,43 @@ def test_the_preview_is_neither_saved_nor_listed_and_is_outlined(played):
     assert display.GetSliceIntersectionThickness() > 1 and display.GetOpacity2DFill() < 1
     played.options.shownCheck.click()
     assert not display.GetVisibility()
+
+
+def test_the_views_are_told_of_a_preview_and_the_hierarchy_is_not(played):
+    """Slicer's hierarchy logs an error for each event of a segmentation that has no item in it."""
+    segmentation, displayable = slicer.vtkSegmentation, slicer.vtkMRMLDisplayableNode
+    hierarchys = (segmentation.SegmentAdded, segmentation.SegmentRemoved, segmentation.SegmentModified,
+                  segmentation.SegmentsOrderModified, displayable.DisplayModifiedEvent)  # fmt: skip
+    heard, views = [], []
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def added(_scene, _event, node):
+        if node.IsA("vtkMRMLSegmentationNode"):
+            for event in hierarchys:
+                node.AddObserver(event, lambda _node, _event, event=event: heard.append(event))
+            for event in (vtk.vtkCommand.ModifiedEvent, slicer.vtkMRMLTransformableNode.TransformModifiedEvent):
+                node.AddObserver(event, lambda _node, event: views.append(event))
+
+    tag = slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, added)
+
+    def isTold(action) -> bool:
+        views.clear()
+        action()
+        settle()
+        return bool(views)
+
+    assert isTold(lambda: previewed(played))
+    assert isTold(played.options.shownCheck.click) and isTold(played.options.shownCheck.click)
+    assert isTold(lambda: setattr(played.options.opacitySlider, "value", 0.3))
+    assert played.previewNode().GetDisplayNode().GetOpacity() == pytest.approx(0.3)
+    assert isTold(lambda: previewed(played)), "of the next round's"
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    assert isTold(lambda: played.volume.SetAndObserveTransformNodeID(transform.GetID()))
+    played.options.discardButton.click()
+    settle()
+    slicer.mrmlScene.RemoveObserver(tag)
+    assert played.previewNode() is None and not heard
+    assert not slicer.util.getNodesByClass("vtkMRMLSegmentationDisplayNode")[1:], "the preview's is gone too"
 
 
 @pytest.mark.parametrize("tool", ["HSSL", "Paint"])
@@ -495,6 +532,57 @@ def test_where_a_round_says_nothing_of_a_segment_its_draft_stays(played):
     played.options.applyButton.click()
     settle()
     assert (played.where("liver") == expected).all()
+
+
+@pytest.mark.parametrize("cancels", [True, False])
+def test_a_result_is_taken_over_in_steps_and_can_be_cancelled_meanwhile(played, monkeypatch, cancels):
+    played.paint("liver", played.liver)
+    steps.atOnce(annotations.markedDraft(played.segmentation, ["liver"], played.volume))
+    settle()
+    stroke(played, (0, 4))
+    played.options.startButton.click()
+    settle()
+    monkeypatch.setattr(steps, "SECONDS_AT_ONCE", 0.0)
+    session = played.effect.session
+    say(played.processes[-1], played.liver, {1: [(0, 1), (0, 1), (0, 1)]})
+    assert session.busy and session.proposal is None
+    if cancels:
+        played.options.cancelButton.click()
+        assert not session.busy
+    waitUntil(lambda: not session.busy, 30, "the end")
+    settle()
+    assert (session.proposal is None) == cancels and (played.previewNode() is None) == cancels
+    assert ("Cancelled" in played.options.statusLabel.text) == cancels
+    assert [c["command"] for c in commands(played.processes[-1])][-1] == "learn", "the worker has done all it was asked"
+
+
+def test_a_volume_with_nan_is_refused_until_somebody_says_that_it_is_background(played):
+    box = played.options.nanCheck
+    played.options.startButton.click()
+    settle()
+    assert box.isHidden() and not commands(played.processes[-1])[0]["nan_is_background"]
+    number = commands(played.processes[-1])[0]["id"]
+    refused = {"event": "failed", "kind": "InputError", "message": "CT: has voxels that are NaN", "hint": "Say so."}
+    played.processes[-1].say({**refused, "command_id": number, "way_out": "nan_is_background"})
+    played.processes[-1].say({**refused, "command_id": number + 1, "message": "no volume is open", "hint": ""})
+    settle()
+    assert "CT: has voxels that are NaN" in played.options.statusLabel.text and not box.isHidden() and not box.checked
+    box.click()
+    settle()
+    assert not played.options.statusLabel.text and not box.isHidden()
+    opened = commands(played.processes[-1])[-1]
+    assert opened["command"] == "open" and opened["nan_is_background"]
+    previewed(played)
+    other = slicer.util.addVolumeFromArray(np.zeros((2, 2, 2)), name="other")
+    played.editor.setSourceVolumeNode(other)
+    settle()
+    assert box.isHidden(), "it is said of a volume, and holds for it alone"
+    played.editor.setSourceVolumeNode(played.volume)
+    settle()
+    assert box.checked and not box.isHidden()
+    played.options.startButton.click()
+    settle()
+    assert [c["nan_is_background"] for c in commands(played.processes[-1]) if c["command"] == "open"][-1]
 
 
 def test_smoothing_an_applied_result_is_no_painting(played):

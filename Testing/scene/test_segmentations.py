@@ -190,3 +190,18 @@ def test_a_segmentation_survives_saving_and_loading_the_scene(tmp_path, writer):
     again, volume = slicer.util.getNode("result"), slicer.util.getNode("CT")
     assert sceneSegmentations.terminologyOf(segment(again, "Liver")) == LIVER
     assert np.array_equal(voxels(again, "Tumour", volume), labelMap() == 2)
+
+
+def test_a_segment_that_changes_while_it_is_read_is_read_as_it_is_then(writer, monkeypatch):
+    monkeypatch.setattr(sceneSegmentations, "CACHED_VOXELS", 1)
+    volume = volumeWith(np.eye(4))
+    node = sceneSegmentations.newSegmentation("mine", volume)
+    labels = labelMap()
+    (segmentId, *_rest) = writer.write(labels, CLASSES, volume, node)
+    reading = sceneSegmentations.readingPart(node, segmentId, volume)
+    next(reading)
+    changed = np.zeros(SHAPE, np.uint8)
+    changed[:, 1:3, 2:5] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(changed, node, segmentId, volume)
+    assert np.array_equal(atOnce(reading).on(SHAPE), changed == 1)
+    assert np.array_equal(sceneSegmentations.segmentOnGrid(node, segmentId, volume), changed == 1)

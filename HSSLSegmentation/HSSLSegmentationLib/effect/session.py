@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy
 import qt
@@ -42,6 +43,7 @@ class EffectSession:
         isCancelling: whether it was told to stop, and has not answered yet.
         phase, progress, etaSeconds: what it is doing; progress is 0 to 1.
         problem: why the last round gave nothing, "" when it did.
+        wayOut: the option that helps out of the problem (`hssl.errors.WayOut`), "" where none does.
         notice: what the user should know of the last round although nothing failed.
         proposal: what the last round gave.
         annotation: what the last round learned from, None for a prediction.
@@ -65,7 +67,7 @@ class EffectSession:
         self.volumeNode, self.segmentationNode = volumeNode, segmentationNode
         self.busy = self.isCancelling = False
         self.phase, self.progress, self.etaSeconds = "", 0.0, None
-        self.problem = self.notice = ""
+        self.problem = self.wayOut = self.notice = ""
         self.proposal: Proposal | None = None
         self.annotation: Annotation | None = None
         self._makeProcess, self._onChange = makeProcess, onChange
@@ -102,6 +104,7 @@ class EffectSession:
         Args:
             model: as for `learn`.
         """
+        self.problem = self.wayOut = ""
         self._open(_opened(model))
 
     def learn(self, model: str, scribblesOnly: bool, largestComponent: bool | None = None) -> None:
@@ -286,8 +289,7 @@ class EffectSession:
         parts = []
         for segmentId in protected:
             if segmentId not in proposal.segmentIds:
-                parts.append(sceneSegmentations.segmentPart(node, segmentId, volumeNode))
-                yield
+                parts.append((yield from sceneSegmentations.readingPart(node, segmentId, volumeNode)))
         ids = [
             segmentId or sceneSegmentations.addSegment(segmentClass, node)
             for segmentClass, segmentId in zip(proposal.classes, proposal.segmentIds, strict=True)
@@ -298,7 +300,9 @@ class EffectSession:
         for number, (segmentId, value) in enumerate(values.items()):
             wanted = sceneSegmentations.cropped(labels.values == value, labels.start)
             yield
-            for labelmap, isAdded in sceneSegmentations.changesOf(node, segmentId, volumeNode, wanted, parts):
+            present = yield from sceneSegmentations.readingPart(node, segmentId, volumeNode)
+            toNode = sceneSegmentations.matrixInNode(volumeNode, node)
+            for labelmap, isAdded in sceneSegmentations.changesOf(present, wanted, toNode, parts):
                 modify(segmentId, labelmap, isAdded)
                 yield
             self.progress = (number + 1) / len(values)
@@ -334,7 +338,8 @@ class EffectSession:
     def stamp(self) -> tuple:
         """Returns what tells the volume, as it is now, from another or a changed one."""
         image = self.volumeNode.GetImageData()
-        return image.GetMTime(), tuple(sceneVolumes.worldMatrix(self.volumeNode).ravel().round(9).tolist())
+        matrix = tuple(sceneVolumes.worldMatrix(self.volumeNode).ravel().round(9).tolist())
+        return image.GetMTime(), matrix, sceneVolumes.isNanBackground(self.volumeNode)
 
     def _open(self, model: str | None) -> None:
         """Has the volume opened unless it is open as it is now; a `model` of None leaves the one that is there."""
@@ -358,6 +363,7 @@ class EffectSession:
                 volume=str(file),
                 geometry=sceneVolumes.toLps(sceneVolumes.worldMatrix(self.volumeNode)).tolist(),
                 model=model or "",
+                nan_is_background=sceneVolumes.isNanBackground(self.volumeNode),
                 device=settings.value("device"),
                 threads=settings.value("threads"),
             )
@@ -375,17 +381,17 @@ class EffectSession:
         self._onChange()
 
     def _begin(self) -> None:
-        self.busy, self.isCancelling, self.problem, self.notice = True, False, "", ""
+        self.busy, self.isCancelling, self.problem, self.wayOut, self.notice = True, False, "", "", ""
         self.phase, self.progress, self.etaSeconds = "start", 0.0, None
         self._onChange()
 
-    def _ask(self, command: str, whenDone: Callable[[dict], None], **values) -> None:
+    def _ask(self, command: str, whenDone: Callable[[dict], Iterator[None]], **values) -> None:
         if self._waiting is None:
             self._send(command, whenDone, **values)
         else:
             self._waiting.append(lambda: self._send(command, whenDone, **values))
 
-    def _send(self, command: str, whenDone: Callable[[dict], None], **values) -> None:
+    def _send(self, command: str, whenDone: Callable[[dict], Any], **values) -> None:
         last = command != "open"
 
         def told(event) -> None:
@@ -400,9 +406,8 @@ class EffectSession:
             elif event.event == "failed":
                 self._failed(command, event)
             elif event.event == "done" and last:
-                self.busy = False
                 if event.stopped:
-                    self.notice = _("Cancelled.")
+                    self.busy, self.notice = False, _("Cancelled.")
                 else:
                     self._take(whenDone, event.result)
             elif event.event == "done" and not event.stopped:
@@ -420,7 +425,8 @@ class EffectSession:
             self.busy = False
         # What follows a failed opening fails too, with a reason that says less.
         reason = "\n".join(text for text in (event.message, event.hint) if text)
-        self.problem = self.problem or self._inWords(reason)
+        if not self.problem:
+            self.problem, self.wayOut = self._inWords(reason), event.way_out
 
     def _inWords(self, reason: str) -> str:
         """The user knows nodes, not the files that they were written to."""
@@ -429,24 +435,36 @@ class EffectSession:
             reason = reason.replace(str(file), node.GetName()).replace(file.name, node.GetName())
         return reason
 
-    def _take(self, whenDone: Callable[[dict], None], result: dict) -> None:
-        try:
-            if not slicer.mrmlScene.IsNodePresent(self.volumeNode):
-                raise SceneVolumeError(_("The volume was removed from the scene meanwhile."))
-            opened = self._worker().opened
-            if opened is None or opened[1] != self.stamp():
-                raise SceneVolumeError(
-                    _("{name} was changed or moved meanwhile; the result is discarded.").format(
-                        name=self.volumeNode.GetName()
-                    )
+    def _take(self, proposed: Callable[[dict], Iterator[None]], result: dict) -> None:
+        """Takes a round's result over, in steps."""
+        self._gathering = token = object()
+        inSteps(self._taking(proposed, result), self._proposed, self._notProposed, lambda: self._gathering is token)
+
+    def _taking(self, proposed: Callable[[dict], Iterator[None]], result: dict) -> Iterator[None]:
+        if not slicer.mrmlScene.IsNodePresent(self.volumeNode):
+            raise SceneVolumeError(_("The volume was removed from the scene meanwhile."))
+        opened = self._worker().opened
+        if opened is None or opened[1] != self.stamp():
+            raise SceneVolumeError(
+                _("{name} was changed or moved meanwhile; the result is discarded.").format(
+                    name=self.volumeNode.GetName()
                 )
-            whenDone(result)
-        except SceneVolumeError as error:
-            self.problem = str(error)
+            )
+        yield from proposed(result)
+
+    def _proposed(self) -> None:
+        self.busy, self._gathering = False, None
+        self._onChange()
+
+    def _notProposed(self, error: Exception) -> None:
+        if not isinstance(error, SceneVolumeError):
+            logging.error("The effect met a fault", exc_info=error)
+        self.busy, self._gathering, self.problem = False, None, str(error)
+        self._onChange()
 
     def _propose(
         self, result: dict, classes: list[SegmentClass], segmentIds: list[str], isPrediction: bool = False
-    ) -> None:
+    ) -> Iterator[None]:
         from hssl.results import RoundResult
 
         segmentation = self.segmentationNode.GetSegmentation()
@@ -465,7 +483,7 @@ class EffectSession:
                     file.unlink()
         assert told.start is not None
         values = {i: c.value for i, c in zip(segmentIds, classes, strict=True) if i}
-        found = annotations.withDrafts(
+        found = yield from annotations.withDrafts(
             Part(told.start, labels), told.spans, self.segmentationNode, values, self.volumeNode
         )
         self.proposal = Proposal(found, classes, segmentIds, told.place, isPrediction)

@@ -9,6 +9,7 @@ from ..scene import annotations
 from ..scene import segmentations as sceneSegmentations
 from ..scene import volumes as sceneVolumes
 from ..scene.annotatedSlices import Plane
+from ..scene.segmentations import Part
 from .job import Job
 from .jobStarter import JobStarter
 
@@ -21,6 +22,7 @@ def learnFromSlices(
     completeSlices: Iterable[Plane] | None,
     wholeVolume: bool,
     largestComponent: bool | None = None,
+    nanIsBackground: bool = False,
 ) -> Job:
     """Starts a round; see `HSSLSegmentationLogic.learnFromSlices`."""
     sceneVolumes.check(volumeNode)
@@ -46,14 +48,18 @@ def learnFromSlices(
         arguments += ["--model", str(model)]
     if wholeVolume:
         arguments.append("--whole-volume")
+    if nanIsBackground or sceneVolumes.isNanBackground(volumeNode):
+        arguments.append("--nan-is-background")
     if largestComponent is not None:
         arguments.append("--largest-component" if largestComponent else "--all-components")
 
     def takenOver(job: Job) -> Iterator[None]:
         sceneVolumes.requireInScene(volumeNode)
         sceneSegmentations.requireInScene(segmentationNode)
-        filled = sceneVolumes.readArray(job.result.label_map, volumeNode)
-        yield from job.writer.writing(filled, classes, volumeNode, segmentationNode, list(values))
+        filled = Part((0, 0, 0), sceneVolumes.readArray(job.result.label_map, volumeNode))
+        yield
+        found = yield from annotations.withDrafts(filled, job.result.spans, segmentationNode, values, volumeNode)
+        yield from job.writer.writing(found.values, classes, volumeNode, segmentationNode, list(values))
         yield from annotations.applied(segmentationNode, known, annotation, volumeNode)
 
     before = itertools.chain(

@@ -222,7 +222,7 @@ def _present(
     present: dict[str, Part] = {}
     known: dict[str, SegmentAnnotation] = {}
     for segmentId in segmentIds:
-        present[segmentId] = sceneSegmentations.segmentPart(segmentationNode, segmentId, volumeNode)
+        present[segmentId] = yield from sceneSegmentations.readingPart(segmentationNode, segmentId, volumeNode)
         own = read(segmentationNode, segmentId, volumeNode)
         yield
         known[segmentId] = yield from _told(own, present[segmentId], usual)
@@ -261,26 +261,30 @@ def applied(
         describing: within it, tags are written; for whoever watches them.
     """
     for segmentId, own in known.items():
-        there = sceneSegmentations.segmentPart(segmentationNode, segmentId, volumeNode)
+        there = yield from sceneSegmentations.readingPart(segmentationNode, segmentId, volumeNode)
         yield
         draft = there.values
         if annotation is not None:
             draft &= (annotation.labels.within(there.slices) == 0) | _offSlices(own, there)
         yield
+        text = _partText(
+            sceneSegmentations.cropped(draft, there.start),
+            sceneSegmentations.matrixInNode(volumeNode, segmentationNode),
+        )
+        yield
         with describing():
             segment = sceneSegmentations.segmentOf(segmentationNode, segmentId)
             toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
             painted = _paintedNow(segment, own, volumeNode, toNode)
-            text = _partText(sceneSegmentations.cropped(draft, there.start), toNode)
             _write(segment, {PAINTED: _planesText(painted, toNode), DRAFT: text})
         yield
 
 
 def withDrafts(
     labels: Part, spans: dict[int, list[tuple[int, int]]], segmentationNode, values: dict[str, int], volumeNode
-) -> Part:
-    """Returns what a round has found, and each segment's draft where the round says nothing of it: beyond the slices that
-    were corrected, nobody has found it wrong.
+) -> Generator[None, None, Part]:
+    """Returns in steps what a round has found, and each segment's draft where the round says nothing of it: beyond the
+    slices that were corrected, nobody has found it wrong.
 
     Args:
         labels: what the round has found.
@@ -291,16 +295,22 @@ def withDrafts(
     for segmentId, value in values.items():
         segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
         if value in spans and segment is not None and hasDraft(segment):
-            present = sceneSegmentations.segmentPart(segmentationNode, segmentId, volumeNode)
+            present = yield from sceneSegmentations.readingPart(segmentationNode, segmentId, volumeNode)
             draft = read(segmentationNode, segmentId, volumeNode).draft.within(present.slices) & present.values
+            yield
             Part(present.start, draft).clear(spans[value])
             drafts[value] = sceneSegmentations.cropped(draft, present.start)
+            yield
     if not any(part.values.size for part in drafts.values()):
         return labels
     box = sceneSegmentations.around([labels, *drafts.values()])
     found = labels.within(box).copy()
+    yield
     for value, part in drafts.items():
-        found[part.within(box) & (found == 0)] = value
+        for slab in sceneSegmentations.inSlabs(box):
+            here = found[slab[0].start - box[0].start : slab[0].stop - box[0].start]
+            here[part.within(slab) & (here == 0)] = value
+            yield
     return Part(sceneSegmentations.cornerOf(box), found)
 
 
@@ -308,7 +318,7 @@ def markedDraft(segmentationNode, segmentIds: list[str], volumeNode) -> Iterator
     """Makes it known, in steps, that segments hold a draft: what is painted from now on is annotation, what is there is
     not."""
     for segmentId in segmentIds:
-        there = sceneSegmentations.segmentPart(segmentationNode, segmentId, volumeNode)
+        there = yield from sceneSegmentations.readingPart(segmentationNode, segmentId, volumeNode)
         yield
         write(segmentationNode, segmentId, volumeNode, SegmentAnnotation(draft=there))
         yield
@@ -328,11 +338,21 @@ def _told(own: SegmentAnnotation, there: Part, usual: int) -> Generator[None, No
     painted = {plane for plane in own.painted if there.plane(*plane).any() or own.draft.plane(*plane).any()}
     recorded = painted | own.marked
     box = sceneSegmentations.around([there, own.draft, own.scribbles])
-    if any(_changed(own, there, recorded, slab).any() for slab in sceneSegmentations.inSlabs(box)):
+    changes = []
+    for slab in sceneSegmentations.inSlabs(box):
+        changed = sceneSegmentations.cropped(_changed(own, there, recorded, slab), sceneSegmentations.cornerOf(slab))
+        if changed.values.size:
+            changes.append(changed)
+        yield
+    if changes:
+        box = sceneSegmentations.around(changes)
+        whole = numpy.zeros([part.stop - part.start for part in box], bool)
+        for changed in changes:
+            Part(sceneSegmentations.cornerOf(box), whole).within(changed.slices)[...] = changed.values
         yield
         axes = [axis for axis, _index in painted]
         axis = max(set(axes), key=axes.count) if axes else usual
-        found = yield from annotatedSlices.findingSlices(_changed(own, there, recorded, box), axis)
+        found = yield from annotatedSlices.findingSlices(whole, axis)
         painted |= {(axis, index + box[axis].start) for axis, index in found}
     return replace(own, painted=frozenset(painted))
 

@@ -91,9 +91,18 @@ def cornerOf(box: tuple[slice, slice, slice]) -> tuple[int, int, int]:
 
 def cropped(values: numpy.ndarray, start: tuple[int, int, int] = (0, 0, 0)) -> Part:
     """Returns the smallest part that holds all values but zeros; an empty one where there are none."""
+    return _within(values, _filled(values), start)
+
+
+def _filled(values: numpy.ndarray) -> list[numpy.ndarray]:
+    """Returns for each axis at which of its indices there is anything but zeros."""
+    rows = values.any(2)
+    return [rows.any(1), rows.any(0), values.any((0, 1))]
+
+
+def _within(values: numpy.ndarray, filled: list[numpy.ndarray], start: tuple[int, int, int]) -> Part:
     box = []
-    for axis in range(3):
-        there = numpy.flatnonzero(values.any(tuple(a for a in range(3) if a != axis)))
+    for there in map(numpy.flatnonzero, filled):
         box.append(slice(int(there[0]), int(there[-1]) + 1) if len(there) else slice(0, 0))
     k, j, i = (int(a + part.start) for a, part in zip(start, box, strict=True))
     return Part((k, j, i), values[tuple(box)])
@@ -181,8 +190,7 @@ def writingLabelMap(
     name, matrix, shape = segmentationNode.GetName(), sceneVolumes.worldMatrix(volumeNode), gridShape(volumeNode)
     parts: list[tuple[int, Part]] = []
     for segmentId, segmentClass in classes.items():
-        parts.append((segmentClass.value, segmentPart(segmentationNode, segmentId, volumeNode)))
-        yield
+        parts.append((segmentClass.value, (yield from readingPart(segmentationNode, segmentId, volumeNode))))
     if not any(part.values.size for _value, part in parts):
         raise SceneVolumeError(
             _("No segment of {segmentation} has a voxel on {volume}.").format(
@@ -273,7 +281,9 @@ class SegmentWriter:
                 continue
             editor.SetCurrentSegmentID(segmentId)
             reference = editor.GetReferenceGeometryImage()
-            for labelmap, isAdded in changesOf(segmentationNode, segmentId, volumeNode, wanted):
+            present = yield from readingPart(segmentationNode, segmentId, volumeNode)
+            toNode = matrixInNode(volumeNode, segmentationNode)
+            for labelmap, isAdded in changesOf(present, wanted, toNode):
                 requireInScene(segmentationNode)
                 mode = editor.ModificationModeAdd if isAdded else editor.ModificationModeRemove
                 editor.ModifySegmentByLabelmap(
@@ -331,24 +341,20 @@ class SegmentWriter:
 
 
 def changesOf(
-    segmentationNode,
-    segmentId: str,
-    volumeNode,
-    wanted: Part,
-    protected: Sequence[Part] = (),
+    present: Part, wanted: Part, toNode: numpy.ndarray, protected: Sequence[Part] = ()
 ) -> Iterator[tuple[object, bool]]:
     """Yields what makes a segment be what is wanted inside the volume; beyond the volume it stays as it is.
 
     Args:
-        wanted: bool, where the segment is to be; nowhere else in the volume.
+        present: bool, where the segment is.
+        wanted: bool, where it is to be; nowhere else in the volume.
+        toNode: 4 × 4 matrix from the volume's indices to the coordinates of the segments.
         protected: bool, where nothing is added.
 
     Yields:
         Labelmaps for the Segment Editor, and whether they are added to the segment or removed from it; none so large that
         the window would be blocked by it.
     """
-    present = segmentPart(segmentationNode, segmentId, volumeNode)
-    toNode = matrixInNode(volumeNode, segmentationNode)
     for slab in inSlabs(around([present, wanted]), sceneVolumes.VOXELS_AT_ONCE):
         here, there = present.within(slab), wanted.within(slab)
         added = there & ~here
@@ -475,11 +481,25 @@ def segmentPart(segmentationNode, segmentId: str, volumeNode) -> Part:
         SceneVolumeError: the segmentation is under another transform than the volume, or cannot be brought onto it; or
             the segment is no longer there.
     """
-    segment = segmentOf(segmentationNode, segmentId)
-    image = segment.GetRepresentation(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
-    if image is None:
-        return cropped(_converted(segmentationNode, segmentId, volumeNode))
-    return imagePart(image, segment.GetLabelValue(), matrixInNode(volumeNode, segmentationNode), gridShape(volumeNode))
+    return atOnce(readingPart(segmentationNode, segmentId, volumeNode))
+
+
+def readingPart(segmentationNode, segmentId: str, volumeNode) -> Generator[None, None, Part]:
+    """Does what `segmentPart` does in steps, and again where the segment has changed meanwhile."""
+    while True:
+        segment = segmentOf(segmentationNode, segmentId)
+        image = segment.GetRepresentation(_labelmapName())
+        if image is None:
+            return cropped(_converted(segmentationNode, segmentId, volumeNode))
+        time, matrix = image.GetMTime(), matrixInNode(volumeNode, segmentationNode)
+        found = yield from _readingImage(image, segment.GetLabelValue(), matrix, gridShape(volumeNode))
+        present = segmentationNode.GetSegmentation().GetSegment(segmentId)
+        if present is segment and segment.GetRepresentation(_labelmapName()) is image and image.GetMTime() == time:
+            return found
+
+
+def _labelmapName() -> str:
+    return slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 
 
 def imagePart(image, value: int, volumeToNode: numpy.ndarray, shape: tuple[int, int, int]) -> Part:
@@ -489,6 +509,12 @@ def imagePart(image, value: int, volumeToNode: numpy.ndarray, shape: tuple[int, 
         volumeToNode: 4 × 4 matrix from the grid's indices (i, j, k) to the image's coordinates.
         shape: of the grid (k, j, i).
     """
+    return atOnce(_readingImage(image, value, volumeToNode, shape))
+
+
+def _readingImage(
+    image, value: int, volumeToNode: numpy.ndarray, shape: tuple[int, int, int]
+) -> Generator[None, None, Part]:
     nothing = Part((0, 0, 0), numpy.zeros((0, 0, 0), bool))
     extent = numpy.array(image.GetExtent()).reshape(3, 2)
     if image.GetPointData().GetScalars() is None or (extent[:, 1] < extent[:, 0]).any():
@@ -507,7 +533,7 @@ def imagePart(image, value: int, volumeToNode: numpy.ndarray, shape: tuple[int, 
         slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
             image, reference, resampled, False
         )
-        return imagePart(resampled, value, volumeToNode, shape)
+        return (yield from _readingImage(resampled, value, volumeToNode, shape))
     array = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(
         (extent[:, 1] - extent[:, 0] + 1)[::-1]
     )
@@ -516,9 +542,17 @@ def imagePart(image, value: int, volumeToNode: numpy.ndarray, shape: tuple[int, 
         slice(max(0, -int(a)), max(0, min(length, size - int(a))))
         for a, length, size in zip(start, array.shape, shape, strict=True)
     ]
-    inside = array[tuple(box)] == value
     k, j, i = (int(a) + part.start for a, part in zip(start, box, strict=True))
-    return cropped(inside, (k, j, i))
+    array = array[tuple(box)]
+    inside = numpy.empty(array.shape, bool)
+    filled = [numpy.zeros(n, bool) for n in array.shape]
+    for slab in sceneVolumes.slabs(array.shape, CACHED_VOXELS):
+        here = numpy.equal(array[slab], value, out=inside[slab])
+        filled[0][slab], rows, columns = _filled(here)
+        filled[1] |= rows
+        filled[2] |= columns
+        yield
+    return _within(inside, filled, (k, j, i))
 
 
 def _converted(segmentationNode, segmentId: str, volumeNode) -> numpy.ndarray:
