@@ -96,8 +96,8 @@ def cropped(values: numpy.ndarray, start: tuple[int, int, int] = (0, 0, 0)) -> P
 
 def _filled(values: numpy.ndarray) -> list[numpy.ndarray]:
     """Returns for each axis at which of its indices there is anything but zeros."""
-    rows = values.any(2)
-    return [rows.any(1), rows.any(0), values.any((0, 1))]
+    rows = numpy.asarray(values.any(2))
+    return [numpy.asarray(there) for there in (rows.any(1), rows.any(0), values.any((0, 1)))]
 
 
 def _within(values: numpy.ndarray, filled: list[numpy.ndarray], start: tuple[int, int, int]) -> Part:
