@@ -11,4 +11,4 @@ from HSSLSegmentationLib import steps
 @pytest.fixture(autouse=True)
 def workAtOnce(monkeypatch):
     """Work that is cut into steps is done at once, or a test would see something else on a loaded computer."""
-    monkeypatch.setattr(steps, "SECONDS_AT_ONCE", 600.0)
+    monkeypatch.setattr(steps, "SECONDS_AT_ONCE", 5.0)

@@ -266,10 +266,12 @@ def test_a_round_that_is_cancelled_while_its_volume_is_written_is_never_asked_fo
             yield
         yield from whole(array, file)
 
-    monkeypatch.setattr(sceneVolumes, "writtenArray", slowly)
-    played.options.startButton.click()
-    settle()
-    played.options.cancelButton.click()
+    with monkeypatch.context() as slow:
+        slow.setattr(sceneVolumes, "writtenArray", slowly)
+        slow.setattr(steps, "SECONDS_AT_ONCE", 0.0)
+        played.options.startButton.click()
+        settle()
+        played.options.cancelButton.click()
     assert not played.effect.session.busy and played.options.statusLabel.text == "Cancelled."
     isSlow.clear()
     settle()
