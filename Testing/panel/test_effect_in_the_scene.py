@@ -259,9 +259,10 @@ def test_an_effect_that_slicer_has_deleted_does_nothing_more(played):
 
 
 def test_a_round_that_is_cancelled_while_its_volume_is_written_is_never_asked_for(played, monkeypatch):
-    whole, isSlow = sceneVolumes.writtenArray, [True]
+    whole, isSlow, begun = sceneVolumes.writtenArray, [True], []
 
     def slowly(array, file):
+        begun.append(file)
         while isSlow and file.name.startswith("volume"):
             yield
         yield from whole(array, file)
@@ -270,7 +271,7 @@ def test_a_round_that_is_cancelled_while_its_volume_is_written_is_never_asked_fo
         slow.setattr(sceneVolumes, "writtenArray", slowly)
         slow.setattr(steps, "SECONDS_AT_ONCE", 0.0)
         played.options.startButton.click()
-        settle()
+        waitUntil(lambda: any(file.name.startswith("volume") for file in begun), 30, "the writing")
         played.options.cancelButton.click()
     assert not played.effect.session.busy and played.options.statusLabel.text == "Cancelled."
     isSlow.clear()
