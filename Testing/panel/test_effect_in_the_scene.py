@@ -459,6 +459,27 @@ def test_a_large_result_is_written_in_steps(played, monkeypatch):
     assert (played.where("liver") == on(COMPLETE, played.liver)).all()
 
 
+def test_where_segments_are_shown_in_3d_their_surfaces_are_made_once_for_a_result(played, monkeypatch):
+    monkeypatch.setattr(sceneVolumes, "VOXELS_AT_ONCE", 1)
+    node, name = played.segmentation, slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    assert node.CreateClosedSurfaceRepresentation()
+    segment = node.GetSegmentation().GetSegment("liver")
+    before = segment.GetRepresentation(name).GetBounds()
+    played.options.startButton.click()
+    answer(played.processes[-1], played.liver)
+    segmentation, surfaces = node.GetSegmentation(), []
+    segmentation.AddObserver(
+        slicer.vtkSegmentation.SourceRepresentationModified,
+        lambda *_: surfaces.append(segmentation.ContainsRepresentation(name)),
+    )
+    played.options.applyButton.click()
+    settle()
+    assert (played.where("liver") == played.liver).all()
+    assert len(surfaces) > 2 and not any(surfaces), "at each change Slicer would make them anew"
+    surface = segment.GetRepresentation(name)
+    assert surface is not None and surface.GetNumberOfPoints() and surface.GetBounds() != before
+
+
 # What was painted stays known ------------------------------------------------------------------------------------
 
 

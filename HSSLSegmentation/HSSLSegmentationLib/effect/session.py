@@ -297,16 +297,17 @@ class EffectSession:
         values = {segmentId: c.value for segmentId, c in zip(ids, proposal.classes, strict=True)}
         painted, known = yield from self._paintedNow(values, scribblesOnly)
         labels = yield from _withWhatWasPainted(proposal.labels, painted, list(values.values()))
-        for number, (segmentId, value) in enumerate(values.items()):
-            wanted = sceneSegmentations.cropped(labels.values == value, labels.start)
-            yield
-            present = yield from sceneSegmentations.readingPart(node, segmentId, volumeNode)
-            toNode = sceneSegmentations.matrixInNode(volumeNode, node)
-            for labelmap, isAdded in sceneSegmentations.changesOf(present, wanted, toNode, parts):
-                modify(segmentId, labelmap, isAdded)
+        with sceneSegmentations.surfacesAtTheEnd(node):
+            for number, (segmentId, value) in enumerate(values.items()):
+                wanted = sceneSegmentations.cropped(labels.values == value, labels.start)
                 yield
-            self.progress = (number + 1) / len(values)
-            self._onChange()
+                present = yield from sceneSegmentations.readingPart(node, segmentId, volumeNode)
+                toNode = sceneSegmentations.matrixInNode(volumeNode, node)
+                for labelmap, isAdded in sceneSegmentations.changesOf(present, wanted, toNode, parts):
+                    modify(segmentId, labelmap, isAdded)
+                    yield
+                self.progress = (number + 1) / len(values)
+                self._onChange()
         yield from annotations.applied(node, known, painted, volumeNode, self._describing)
 
     def _paintedNow(

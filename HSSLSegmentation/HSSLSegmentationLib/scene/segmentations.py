@@ -1,6 +1,7 @@
 """Segmentation nodes to label maps of a task's classes, and back to segments with names, colours, terminology."""
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -268,28 +269,29 @@ class SegmentWriter:
         if editor is not None:
             editor.SaveStateForUndo()
         segmentIds = []
-        for number, segmentClass in enumerate(classes):
-            segmentId = into[number] if into is not None else segmentOfClass(segmentClass, segmentationNode)
-            segmentId = segmentId or addSegment(segmentClass, segmentationNode)
-            segmentIds.append(segmentId)
-            wanted = cropped(labels == segmentClass.value)
-            yield
-            requireInScene(segmentationNode)
-            if editor is None:
-                whole = wanted.on(labels.shape).astype(numpy.uint8)
-                slicer.util.updateSegmentBinaryLabelmapFromArray(whole, segmentationNode, segmentId, volumeNode)
-                continue
-            editor.SetCurrentSegmentID(segmentId)
-            reference = editor.GetReferenceGeometryImage()
-            present = yield from readingPart(segmentationNode, segmentId, volumeNode)
-            toNode = matrixInNode(volumeNode, segmentationNode)
-            for labelmap, isAdded in changesOf(present, wanted, toNode):
-                requireInScene(segmentationNode)
-                mode = editor.ModificationModeAdd if isAdded else editor.ModificationModeRemove
-                editor.ModifySegmentByLabelmap(
-                    segmentationNode, segmentId, onReferenceGrid(labelmap, reference), mode, True, False
-                )
+        with surfacesAtTheEnd(segmentationNode):
+            for number, segmentClass in enumerate(classes):
+                segmentId = into[number] if into is not None else segmentOfClass(segmentClass, segmentationNode)
+                segmentId = segmentId or addSegment(segmentClass, segmentationNode)
+                segmentIds.append(segmentId)
+                wanted = cropped(labels == segmentClass.value)
                 yield
+                requireInScene(segmentationNode)
+                if editor is None:
+                    whole = wanted.on(labels.shape).astype(numpy.uint8)
+                    slicer.util.updateSegmentBinaryLabelmapFromArray(whole, segmentationNode, segmentId, volumeNode)
+                    continue
+                editor.SetCurrentSegmentID(segmentId)
+                reference = editor.GetReferenceGeometryImage()
+                present = yield from readingPart(segmentationNode, segmentId, volumeNode)
+                toNode = matrixInNode(volumeNode, segmentationNode)
+                for labelmap, isAdded in changesOf(present, wanted, toNode):
+                    requireInScene(segmentationNode)
+                    mode = editor.ModificationModeAdd if isAdded else editor.ModificationModeRemove
+                    editor.ModifySegmentByLabelmap(
+                        segmentationNode, segmentId, onReferenceGrid(labelmap, reference), mode, True, False
+                    )
+                    yield
         return segmentIds
 
     def canUndo(self) -> bool:
@@ -623,6 +625,20 @@ def isShownIn3D(segmentationNode) -> bool:
         and bool(display.GetVisibility3D())
         and segmentationNode.GetSegmentation().ContainsRepresentation(surface)
     )
+
+
+@contextmanager
+def surfacesAtTheEnd(segmentationNode) -> Iterator[None]:
+    """Within it segments have no surfaces, which Slicer would make anew at each change; at the end they have theirs again."""
+    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    hadSurfaces = segmentationNode.GetSegmentation().ContainsRepresentation(surface)
+    if hadSurfaces:
+        segmentationNode.RemoveClosedSurfaceRepresentation()
+    try:
+        yield
+    finally:
+        if hadSurfaces and slicer.mrmlScene.IsNodePresent(segmentationNode):
+            segmentationNode.CreateClosedSurfaceRepresentation()
 
 
 def asClass(segmentationNode, segmentId: str, value: int) -> SegmentClass:
