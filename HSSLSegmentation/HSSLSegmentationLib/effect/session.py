@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -301,11 +302,9 @@ class EffectSession:
             for number, (segmentId, value) in enumerate(values.items()):
                 wanted = sceneSegmentations.cropped(labels.values == value, labels.start)
                 yield
-                present = yield from sceneSegmentations.readingPart(node, segmentId, volumeNode)
-                toNode = sceneSegmentations.matrixInNode(volumeNode, node)
-                for labelmap, isAdded in sceneSegmentations.changesOf(present, wanted, toNode, parts):
-                    modify(segmentId, labelmap, isAdded)
-                    yield
+                yield from sceneSegmentations.changing(
+                    node, segmentId, volumeNode, wanted, partial(modify, segmentId), parts
+                )
                 self.progress = (number + 1) / len(values)
                 self._onChange()
         yield from annotations.applied(node, known, painted, volumeNode, self._describing)

@@ -1,6 +1,7 @@
 """Keeps what was drawn of a scan as its label, while the window stays responsive."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from pathlib import Path
 
 from slicer.i18n import tr as _
 
@@ -8,7 +9,7 @@ import slicer
 
 from ..scene import labelling
 from ..scene import pictures as scenePictures
-from ..steps import inSteps
+from ..steps import atOnce, inSteps
 from . import classChoice
 from .telling import told
 
@@ -26,7 +27,7 @@ class LabelKeeping:
     def __init__(self, panel):
         self.panel = panel
         self.id = ""
-        self._steps: Iterator[None] = iter(())
+        self._steps: Generator[None, None, Path] | None = None
 
     def reasonNotTo(self, id: str) -> str:
         """Returns why what is drawn of a scan cannot be kept as its label now, or ""."""
@@ -54,10 +55,10 @@ class LabelKeeping:
     def finish(self) -> None:
         """Does at once what is left to do, such as when scene or application close."""
         if self.id:
-            self.id, steps, self._steps = "", self._steps, iter(())
+            self.id, steps, self._steps = "", self._steps, None
+            assert steps is not None
             with told(_("The label could not be kept.")):
-                for _step in steps:
-                    pass
+                atOnce(steps)
 
     def _kept(self, id: str, whenKept: Callable[[], None]) -> None:
         self.id = ""

@@ -267,14 +267,11 @@ def applied(
         if annotation is not None:
             draft &= (annotation.labels.within(there.slices) == 0) | _offSlices(own, there)
         yield
-        text = _partText(
-            sceneSegmentations.cropped(draft, there.start),
-            sceneSegmentations.matrixInNode(volumeNode, segmentationNode),
-        )
+        toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
+        text = _partText(sceneSegmentations.cropped(draft, there.start), toNode)
         yield
         with describing():
             segment = sceneSegmentations.segmentOf(segmentationNode, segmentId)
-            toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
             painted = _paintedNow(segment, own, volumeNode, toNode)
             _write(segment, {PAINTED: _planesText(painted, toNode), DRAFT: text})
         yield

@@ -1,6 +1,7 @@
 """Labelling an image of the workspace: it opens in the Segment Editor, and what was drawn becomes its label."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from pathlib import Path
 
 import numpy
 from slicer.i18n import tr as _
@@ -60,7 +61,7 @@ def reasonNotToKeep(catalogue, id: str) -> str:
     return ""
 
 
-def keeping(catalogue, id: str, classes: dict[str, str] | None = None) -> Iterator[None]:
+def keeping(catalogue, id: str, classes: dict[str, str] | None = None) -> Generator[None, None, Path]:
     """Makes what was drawn the image's label, in steps; `classes` as for `HSSLSegmentationLogic.setLabel`."""
     volumeNode = scenePictures.shown(catalogue, id)
     return sceneCases.settingLabel(catalogue.workspace, id, volumeNode, drawn(volumeNode), classes)

@@ -1,6 +1,6 @@
 """Segmentation nodes to label maps of a task's classes, and back to segments with names, colours, terminology."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -283,15 +283,15 @@ class SegmentWriter:
                     continue
                 editor.SetCurrentSegmentID(segmentId)
                 reference = editor.GetReferenceGeometryImage()
-                present = yield from readingPart(segmentationNode, segmentId, volumeNode)
-                toNode = matrixInNode(volumeNode, segmentationNode)
-                for labelmap, isAdded in changesOf(present, wanted, toNode):
+
+                def modify(labelmap, isAdded, segmentId=segmentId, reference=reference) -> None:
                     requireInScene(segmentationNode)
                     mode = editor.ModificationModeAdd if isAdded else editor.ModificationModeRemove
                     editor.ModifySegmentByLabelmap(
                         segmentationNode, segmentId, onReferenceGrid(labelmap, reference), mode, True, False
                     )
-                    yield
+
+                yield from changing(segmentationNode, segmentId, volumeNode, wanted, modify)
         return segmentIds
 
     def canUndo(self) -> bool:
@@ -342,21 +342,24 @@ class SegmentWriter:
         return editor
 
 
-def changesOf(
-    present: Part, wanted: Part, toNode: numpy.ndarray, protected: Sequence[Part] = ()
-) -> Iterator[tuple[object, bool]]:
-    """Yields what makes a segment be what is wanted inside the volume; beyond the volume it stays as it is.
+def changing(
+    segmentationNode,
+    segmentId: str,
+    volumeNode,
+    wanted: Part,
+    modify: Callable[[object, bool], None],
+    protected: Sequence[Part] = (),
+) -> Iterator[None]:
+    """Makes a segment in steps what is wanted inside the volume; beyond the volume it stays as it is.
 
     Args:
-        present: bool, where the segment is.
         wanted: bool, where it is to be; nowhere else in the volume.
-        toNode: 4 × 4 matrix from the volume's indices to the coordinates of the segments.
+        modify: called with labelmaps for the Segment Editor, and whether they are added to the segment or removed from
+            it; none so large that the window would be blocked by it.
         protected: bool, where nothing is added.
-
-    Yields:
-        Labelmaps for the Segment Editor, and whether they are added to the segment or removed from it; none so large that
-        the window would be blocked by it.
     """
+    present = yield from readingPart(segmentationNode, segmentId, volumeNode)
+    toNode = matrixInNode(volumeNode, segmentationNode)
     for slab in inSlabs(around([present, wanted]), sceneVolumes.VOXELS_AT_ONCE):
         here, there = present.within(slab), wanted.within(slab)
         added = there & ~here
@@ -365,7 +368,8 @@ def changesOf(
         for change, isAdded in ((here & ~there, False), (added, True)):
             found = cropped(change, cornerOf(slab))
             if found.values.size:
-                yield orientedImage(found.values.astype(numpy.uint8), toNode, found.start), isAdded
+                modify(orientedImage(found.values.astype(numpy.uint8), toNode, found.start), isAdded)
+                yield
 
 
 def requireInScene(segmentationNode) -> None:

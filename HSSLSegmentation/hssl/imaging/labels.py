@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from ..errors import InputError, encodable
 from ..plural import counted
 from . import volumes
+from .dicom import understood
 from .formats import is_dicom, suffix_of
 from .volumes import Header, chosen_frame, grid_difference
 
@@ -334,12 +335,10 @@ def _segments(opened: volumes.OpenVolume) -> list[Structure]:
         if not said:
             break
         tags = dict(part.partition(":")[::2] for part in said.get("Tags", "").split("|"))
-        try:
+        with understood(opened.header.path):
             color = [float(part) for part in said.get("Color", "").split()]
             value = int(said.get("LabelValue", 1 if several else number + 1))
             layer = int(said.get("Layer", number if several else 0))
-        except ValueError as error:
-            raise InputError(opened.header.path, f"has a damaged header: {encodable(str(error))[:200]}") from error
         if not 0 <= layer < opened.header.frames:
             layers = counted(opened.header.frames, "layer")
             raise InputError(opened.header.path, f"has {layers}, and its segment {number} is in layer {layer}")
