@@ -101,7 +101,7 @@ def test_a_volume_that_is_opened_with_another_model_at_once_is_read_from_a_file_
 
 def test_which_pieces_are_kept_goes_to_the_worker_and_stays_chosen(played):
     combo = played.options.piecesCombo
-    assert [combo.itemText(n) for n in range(3)] == ["as painted", "the largest only", "all"]
+    assert [combo.itemText(n) for n in range(3)] == ["as painted", "painted ones only", "all"]
     for index, expected in ((0, None), (1, True), (2, False)):
         combo.setCurrentIndex(index)
         combo.activated.emit(index)
@@ -114,7 +114,8 @@ def test_which_pieces_are_kept_goes_to_the_worker_and_stays_chosen(played):
     assert combo.currentText == "all"
     played.options.predictButton.click()
     settle()
-    assert combo.itemText(0) == "as the model decides" and combo.currentText == "all"
+    assert [combo.itemText(n) for n in range(3)] == ["as the model decides", "the largest only", "all"]
+    assert combo.currentText == "all"
 
 
 def test_masking_keeps_what_is_outside_the_mask(painted):

@@ -50,10 +50,14 @@ def showChoices(options, parameters: EffectParameters, volumeNode, session, reas
     choices.fill(options.modelCombo, parameters.models(), parameters.model())
     options.modelCombo.enabled = not busy
     decides = _("as painted") if learning else _("as the model decides")
-    pieces = [(AUTO, decides), (LARGEST, _("the largest only")), (ALL, _("all"))]
+    few = _("painted ones only") if learning else _("the largest only")
+    pieces = [(AUTO, decides), (LARGEST, few), (ALL, _("all"))]
     choices.fill(options.piecesCombo, pieces, parameters.pieces())
     options.piecesCombo.toolTip = (
-        _("Removes stray islands. As painted: of those structures that are one piece on the slices that you paint.")
+        _(
+            "Removes stray islands, which hold nothing that you painted. As painted: of those structures that are one piece on "
+            "the slices that you paint."
+        )
         if learning
         else _(
             "Removes stray islands. As the model decides: of those structures that are one piece in the labels that it "
