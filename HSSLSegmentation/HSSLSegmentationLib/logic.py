@@ -201,7 +201,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         modality: str = "",
         waitForCompletion: bool = True,
     ) -> Job:
-        """Adds all DICOM series under a folder to the workspace, as images without labels.
+        """Adds all DICOM series under a folder to the workspace, with the DICOM SEG and RTSTRUCT there as their labels.
 
         Example::
 

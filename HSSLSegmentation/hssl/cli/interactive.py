@@ -54,7 +54,8 @@ def interactive(
         bool | None,
         typer.Option(
             "--largest-component/--all-components",
-            help="Leave out what hangs together with nothing painted, or nothing. (default: as the slices are)",
+            help="Leave out pieces that hold nothing painted, or keep all. (default: leave out, of labels in one piece on their "
+            "slices)",
             show_default=False,
         ),
     ] = None,

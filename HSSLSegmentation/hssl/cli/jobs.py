@@ -100,8 +100,13 @@ def pretrain(
     with_labels: Annotated[
         bool | None, typer.Option("--with-labels", help="Learn from the labels of all tasks too, where there are any.")
     ] = None,
-    generated: Annotated[float | None, typer.Option(help="Share of generated shapes among the windows.")] = None,
-    remapped: Annotated[float | None, typer.Option(help="Probability of a random curve of intensities.")] = None,
+    generated: Annotated[
+        float | None, typer.Option(help="Share of generated shapes among the windows. (default: 0)", show_default=False)
+    ] = None,
+    remapped: Annotated[
+        float | None,
+        typer.Option(help="Probability of a random curve of intensities. (default: 0)", show_default=False),
+    ] = None,
     task: Annotated[list[str] | None, typer.Option(help="Only this task; may be repeated.")] = None,
     exclude: Exclude = None,
     planes: Planes = None,

@@ -46,7 +46,10 @@ Run = Annotated[str | None, typer.Option(help="Name of the run; a run that was s
 BatchSize = Annotated[int | None, typer.Option(help="Patches per step. (default: by the device)", show_default=False)]
 PatchSize = Annotated[
     int | None,
-    typer.Option(help="Side of the patches in voxels, a multiple of 16. (default: by the images)", show_default=False),
+    typer.Option(
+        help="Side of the patches in voxels, a multiple of 16, at least 32. (default: by the images)",
+        show_default=False,
+    ),
 ]
 Rate = Annotated[
     float | None,
@@ -56,11 +59,23 @@ Rate = Annotated[
         show_default=False,
     ),
 ]
-Size = Annotated[str | None, typer.Option(help="Network: small, medium or large. (default: small)", show_default=False)]
-Dims = Annotated[int | None, typer.Option(help="2 for slices or 3 for volumes. (default: 2)", show_default=False)]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        help="Network of a start from scratch: small, medium or large. (default: small; other starts bring theirs)",
+        show_default=False,
+    ),
+]
+Dims = Annotated[
+    int | None,
+    typer.Option(help="Of a network from scratch: 2 for slices, 3 for volumes. (default: 2)", show_default=False),
+]
 Slices = Annotated[
     int | None,
-    typer.Option(help="Neighbouring slices that a 2D network sees (1, 3, 5). (default: 3)", show_default=False),
+    typer.Option(
+        help="Of a 2D network from scratch: neighbouring slices that it sees (1, 3, 5). (default: 3)",
+        show_default=False,
+    ),
 ]
 Planes = Annotated[
     str | None,
