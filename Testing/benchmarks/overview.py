@@ -2,7 +2,7 @@
 
     python Testing/benchmarks/overview.py [--all]
 
-Without --all, only the figures that have an aim, as the README shows them.
+Without --all, only the figures that have an aim, as docs/speed.md shows them.
 """
 
 from __future__ import annotations

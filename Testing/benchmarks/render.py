@@ -1,4 +1,4 @@
-"""Tables and plots of the evidence, for README and report, from the JSON files that the benchmarks wrote.
+"""Tables and plots of the evidence, for docs/results.md, from the JSON files that the benchmarks wrote.
 
     python Testing/benchmarks/render.py --out FOLDER [--preset cpu] [--results DIR]
 

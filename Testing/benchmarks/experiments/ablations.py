@@ -1,4 +1,4 @@
-"""Figure 4: what each loss adds, single domain against several, levels of the heads, λ4, and shares of the labels."""
+"""What each loss adds, single domain against several, levels of the heads, λ4, and shares of the labels."""
 
 from __future__ import annotations
 

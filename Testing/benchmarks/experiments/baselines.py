@@ -1,4 +1,4 @@
-"""Figure 5: other pretexts in the same loop, with the same network and budget: frozen features, and after fine-tuning."""
+"""Other pretexts in the same loop, with the same network and budget: frozen features, and after fine-tuning."""
 
 from __future__ import annotations
 

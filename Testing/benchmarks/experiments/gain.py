@@ -1,4 +1,4 @@
-"""Figure 2: the gain over scratch at few labelled cases, on every source."""
+"""The gain over scratch at few labelled cases, on every source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figure 7: what features tell of task and group, before and after pretraining: probes and a picture."""
+"""What features tell of task and group, before and after pretraining: probes and a picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figure 1: the published split of the hippocampus, 10 % and 25 % of the labels, 2D, 2.5D and 3D."""
+"""The published split of the hippocampus, 10 % and 25 % of the labels, 2D, 2.5D and 3D."""
 
 from __future__ import annotations
 

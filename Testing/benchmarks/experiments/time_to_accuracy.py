@@ -1,4 +1,4 @@
-"""Figure 3: Dice after so many seconds of fine-tuning; each time is a training of its own with its own schedule."""
+"""Dice after so many seconds of fine-tuning; each time is a training of its own with its own schedule."""
 
 from __future__ import annotations
 
