@@ -15,7 +15,7 @@ from ..errors import InputError, encodable
 from ..plural import counted, shortened
 from .contours import Contour, filled
 from .dicom import Kind, flat, header_of, kind_of, text_of, understood
-from .labels import Say, Structure, chosen_structures
+from .structures import Say, Structure, chosen_structures
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -143,25 +143,6 @@ def _filled(structure: Structure, contours: Sequence[Contour], like: sitk.Image,
 
 def _listed(structures: Sequence[Structure]) -> str:
     return shortened((s.name for s in structures), 8)
-
-
-def label_map_of(
-    path: str | Path, like: sitk.Image, names: Sequence[str] = (), say: Say = lambda text: None
-) -> tuple[sitk.Image, dict[int, str]]:
-    """Returns a SEG or RTSTRUCT as a label map on the grid of an image, and the name of each of its values.
-
-    Example:
-        >>> label_map, names = label_map_of("RS.dcm", read_volume("CT"), ["Liver", "Tumor"])  # doctest: +SKIP
-        >>> names  # doctest: +SKIP
-        {3: 'Liver', 7: 'Tumor'}
-
-    Raises:
-        InputError: as `masks_of`; also structures that overlap while none was chosen.
-    """
-    from .labels import named_values, read_label_map
-
-    label_map = read_label_map(path, like, structures=names, say=say)
-    return label_map, {value: one.name for value, one in named_values(path, names).items()}
 
 
 def _kind(path: Path, dataset: Dataset) -> Kind:

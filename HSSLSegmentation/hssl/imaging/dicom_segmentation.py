@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from .. import __version__
 from ..errors import InputError, OutputError, encodable
 from .dicom import Series
-from .labels import NamedClass
+from .structures import NamedClass
 
 if TYPE_CHECKING:
     from highdicom.sr import CodedConcept

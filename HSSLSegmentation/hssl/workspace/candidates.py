@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..imaging.labels import Structure
+    from ..imaging.structures import Structure
 
 
 @dataclass(frozen=True, slots=True)

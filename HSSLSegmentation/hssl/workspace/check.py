@@ -20,7 +20,7 @@ from .scan import Look, candidate_of, look_at, refresh
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-    from ..imaging.labels import Say
+    from ..imaging.structures import Say
     from .content import Content
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import SimpleITK as sitk
 
-    from ..imaging.labels import Say
+    from ..imaging.structures import Say
     from ..imaging.volumes import Header
 
 MOST_CLASSES = 255

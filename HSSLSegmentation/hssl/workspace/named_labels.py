@@ -19,7 +19,7 @@ from .listing import listed
 if TYPE_CHECKING:
     from ..imaging.dicom import Contents, Series
     from ..imaging.dicom_labels import Reference
-    from ..imaging.labels import Structure
+    from ..imaging.structures import Structure
 
 MOST_NAMES = 20
 """So many structures are named to the user."""

@@ -189,7 +189,8 @@ def relabel(workspace: str | Path, id: str, label: str | Path | None, structures
         if not label.is_file():
             raise InputError(label, "does not exist")
         if structures:
-            from ..imaging.labels import chosen_structures, structures_in
+            from ..imaging.labels import structures_in
+            from ..imaging.structures import chosen_structures
 
             structures = [s.name for s in chosen_structures(label, structures_in(label), structures)]
         look = look_at(replace(candidate_of(known, record), label=str(label), parts=()), thorough=True)[0]

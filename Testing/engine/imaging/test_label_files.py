@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import pytest
 import SimpleITK as sitk
 
 from hssl.errors import InputError
-from hssl.imaging.dicom_labels import label_map_of, masks_of, reference_of
-from hssl.imaging.labels import header_problem, read_label_map, structures_in
+from hssl.imaging.dicom_labels import masks_of, reference_of
+from hssl.imaging.labels import header_problem, named_values, read_label_map, structures_in
 from hssl.imaging.volumes import read_header, read_volume
 
 TISSUE = (
@@ -82,6 +83,10 @@ def segmentation(
 
 def values(image: sitk.Image) -> np.ndarray:
     return sitk.GetArrayFromImage(image)
+
+
+def meanings(path: Path, structures: Sequence[str] = ()) -> dict[int, str]:
+    return {value: one.name for value, one in named_values(path, structures).items()}
 
 
 def reason(*arguments, **named) -> str:
@@ -307,7 +312,7 @@ def test_a_segmentation_is_read_voxel_by_voxel(tmp_path, study, kind):
     label = read_label_map(path, image, classes=CLASSES)
     np.testing.assert_array_equal(values(label), TRUTH)
     assert label.GetDirection() == image.GetDirection() and label.GetOrigin() == image.GetOrigin()
-    assert label_map_of(path, image)[1] == {1: "liver", 2: "tumour"}
+    assert meanings(path) == {1: "liver", 2: "tumour"}
 
 
 def test_a_label_map_segmentation_is_read(tmp_path, study):
@@ -375,8 +380,8 @@ def test_structures_are_filled_on_the_series_that_they_refer_to(tmp_path, study)
     path = files.write_structures(tmp_path / "RS.dcm", contours)
     assert reference_of(path).series == ("1.2.3.9",)
     assert [(s.name, s.value) for s in structures_in(path)] == [("Liver", 1), ("core", 2), ("BODY", 3)]
-    label, names = label_map_of(path, image, ["Liver", "core"])
-    assert names == {1: "Liver", 2: "core"}
+    label = read_label_map(path, image, structures=["Liver", "core"])
+    assert meanings(path, ["Liver", "core"]) == {1: "Liver", 2: "core"}
     z, y, x = np.indices(SHAPE)
     distance = ((x - 8) ** 2 + (y - 6) ** 2) ** 0.5
     expected = np.where(distance < 2.3, 2, np.where(distance < 5.4, 1, 0)) * ((z > 0) & (z < 5))
@@ -467,9 +472,9 @@ def test_numbers_of_structures_beyond_those_of_a_label_map_are_counted_anew(tmp_
     for number, (roi, drawn) in enumerate(zip(made.StructureSetROISequence, made.ROIContourSequence, strict=True)):
         roi.ROINumber = drawn.ReferencedROINumber = 65535 + number
     made.save_as(path)
-    label, names = label_map_of(path, image)
-    assert names == {1: "Liver", 2: "core"} and set(np.unique(values(label))) == {0, 1, 2}
-    assert label_map_of(path, image, ["Liver"])[1] == {65535: "Liver"}
+    assert meanings(path) == {1: "Liver", 2: "core"}
+    assert set(np.unique(values(read_label_map(path, image)))) == {0, 1, 2}
+    assert meanings(path, ["Liver"]) == {65535: "Liver"}
 
 
 # Where a label lies --------------------------------------------------------------------------------------------
