@@ -22,7 +22,6 @@ from . import dicom
 from . import voxel_data as storage
 from .dicom import Series, series_in
 from .formats import READERS, UNSCALED_SUFFIXES, is_dicom, suffix_of
-from .intensities import SAMPLE
 
 __all__ = [
     "Header",
@@ -44,7 +43,11 @@ FEWEST_OTHERS = 8
 MOST_VOXELS = 1 << 33
 """2048³. A header that announces more is taken for a damaged one."""
 
+SMALL = 16 << 20
+"""Bytes that a process has left, as long as it runs at all: asking the system takes as long as reading a small file."""
+
 _PERPENDICULAR = 1e-3
+_CORNERS = np.array(list(itertools.product((0, 1), repeat=3)))
 _COLOURS = (3, 4)
 _PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
 _READERS_THERE = frozenset(sitk.ImageFileReader().GetRegisteredImageIOs())
@@ -259,8 +262,8 @@ def check_values(image: sitk.Image, path: str | Path) -> None:
         raise storage.not_finite(path, values)
     if low == high:
         raise InputError(path, f"is constant: every voxel is {low:g}")
-    # If one value has nearly all voxels, it is the median of any sample of them.
-    commonest = np.median(values.reshape(-1)[:: max(1, values.size // SAMPLE)])
+    # If all voxels but fewer than these are equal, theirs is the value of more than half of so many.
+    commonest = np.median(values.reshape(-1)[:: max(1, values.size // (2 * FEWEST_OTHERS + 1))])
     others = values.size - int(np.count_nonzero(values == commonest))
     if others < FEWEST_OTHERS and others < values.size / 10:
         raise InputError(path, f"is nearly constant: all but {counted(others, 'voxel is', 'voxels are')} {commonest:g}")
@@ -284,8 +287,8 @@ def grid_difference(one: sitk.Image | Header, other: sitk.Image | Header) -> str
 def _apart(one: sitk.Image | Header, other: sitk.Image | Header) -> float:
     """Returns the largest distance in mm between the same corner of two grids of one size."""
     (size, *place), (_, *place2) = geometry_of(one), geometry_of(other)
-    corners = itertools.product(*[(0, n - 1) for n in size])
-    return max(math.dist(_point(corner, *place), _point(corner, *place2)) for corner in corners)
+    corners = _CORNERS * (np.array(size) - 1)
+    return float(np.linalg.norm(_points(corners, *place) - _points(corners, *place2), axis=1).max())
 
 
 def check_format(path: str | Path) -> None:
@@ -560,8 +563,8 @@ def _checked(header: Header) -> Header:
 
 
 def _check_memory(path: Path, voxels: int) -> None:
-    needed, free = voxels * 8, available_memory()
-    if needed > free:
+    needed = voxels * 8
+    if needed > SMALL and needed > (free := available_memory()):
         raise InputError(path, f"needs {needed / 1e9:.1f} GB of memory to be read, {free / 1e9:.1f} GB are free")
 
 
@@ -574,11 +577,11 @@ def geometry_of(
     return of.GetSize(), of.GetSpacing(), of.GetOrigin(), of.GetDirection()
 
 
-def _point(
-    index: tuple[int, ...], spacing: tuple[float, ...], origin: tuple[float, ...], direction: tuple[float, ...]
-) -> list[float]:
-    steps = [i * s for i, s in zip(index, spacing, strict=True)]
-    return [origin[row] + sum(direction[3 * row + column] * steps[column] for column in range(3)) for row in range(3)]
+def _points(
+    indices: np.ndarray, spacing: tuple[float, ...], origin: tuple[float, ...], direction: tuple[float, ...]
+) -> np.ndarray:
+    """Returns where voxels (one a row, x, y, z) lie, in mm."""
+    return np.array(origin) + (indices * spacing) @ np.reshape(direction, (3, 3)).T
 
 
 def _three(values: tuple, missing: float) -> tuple:

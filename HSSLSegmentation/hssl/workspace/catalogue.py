@@ -13,8 +13,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..errors import ConfigurationError, LockedError, WorkspaceError
-from ..files import read_json, remove_unfinished, sha256_of, write_json
+from ..errors import ConfigurationError, LockedError, OutputError, WorkspaceError
+from ..files import read_json, remove_unfinished, sha256_of, write_text
 from ..locks import FolderLock
 
 SCHEMA = 1
@@ -23,7 +23,7 @@ FILE_NAME = "dataset.json"
 
 class _Record(BaseModel):
     # Fields that a newer version or another program added survive a round trip.
-    model_config = ConfigDict(extra="allow", validate_assignment=True)
+    model_config = ConfigDict(extra="allow", validate_assignment=True, allow_inf_nan=False)
 
 
 class LabelClass(_Record):
@@ -259,9 +259,19 @@ class Catalogue:
             catalogue.save()
 
     def save(self) -> None:
-        """Writes `dataset.json`, whole or not at all."""
+        """Writes `dataset.json`, whole or not at all.
+
+        Raises:
+            ConfigurationError: two tasks, groups or images have one name, or a name is of nothing.
+            OutputError: it cannot be written; also text that is not Unicode, such as a file name in another encoding.
+        """
         self._check_references()
-        write_json(self.workspace / FILE_NAME, self._document.model_dump(by_alias=True, mode="json"))
+        path = self.workspace / FILE_NAME
+        try:
+            text = self._document.model_dump_json(by_alias=True, indent=1)
+        except ValueError as error:
+            raise OutputError(path, f"cannot be written: {error}") from error
+        write_text(path, text + "\n")
 
     # What it holds ---------------------------------------------------------------------------------------------
 

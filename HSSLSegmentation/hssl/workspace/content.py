@@ -112,9 +112,10 @@ def _seen(planes: Sequence[np.ndarray] | np.ndarray) -> Content | None:
         share = same[commonest] / total
     if share >= NEARLY_ALL:
         return Content(f"it is nearly constant: {100 * share:.2f} % of its voxels are {commonest:g}")
-    near = sum(int(np.count_nonzero(np.abs(plane) < _NEAR_0)) for plane in planes)
-    share_of_1 = low >= -_RINGS and _NEAR_0 < high <= 1 + _RINGS and planes[0].dtype.kind == "f" and near >= total / 2
-    return Content(share=share_of_1, low=low)
+    shares = planes[0].dtype.kind == "f" and low >= -_RINGS and _NEAR_0 < high <= 1 + _RINGS
+    if shares:
+        shares = sum(int(np.count_nonzero(np.abs(plane) < _NEAR_0)) for plane in planes) >= total / 2
+    return Content(share=shares, low=low)
 
 
 def not_hounsfield(content: Content) -> str:

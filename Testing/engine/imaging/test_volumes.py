@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gzip
+import itertools
+import math
 import os
 import struct
 import threading
@@ -12,10 +14,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_series
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from hssl.errors import InputError, OutputError
 from hssl.imaging.labels import read_label_map
 from hssl.imaging.volumes import (
+    FEWEST_OTHERS,
     check_values,
     grid_difference,
     header_of_series,
@@ -122,6 +127,36 @@ def test_voxels_that_are_not_finite_are_refused_in_every_format(tmp_path, suffix
 
 def test_a_constant_volume_is_refused(tmp_path):
     assert "constant" in reason(lambda p: check_values(sitk.Image(4, 4, 4, sitk.sitkInt16) + 7, p), tmp_path / "a.nii")
+
+
+@given(
+    size=st.integers(1, 6).flatmap(lambda x: st.tuples(st.just(x), st.integers(1, 7), st.integers(1, 9))),
+    others=st.integers(1, 10),
+    kind=st.sampled_from([np.uint8, np.int16, np.float32]),
+    seed=st.integers(0, 1000),
+)
+def test_a_volume_all_of_whose_voxels_but_a_few_are_equal_is_refused(size, others, kind, seed):
+    rng = np.random.default_rng(seed)
+    values = np.full(size, rng.integers(100), kind)
+    assume(others < values.size / 2)
+    # Evenly spaced ones too: a sample must not meet them alone.
+    places = np.arange(others) * (values.size // others) if seed % 2 else rng.permutation(values.size)[:others]
+    values.flat[places] = 100 + rng.integers(100, size=others)
+    image = sitk.GetImageFromArray(values)
+    if others < FEWEST_OTHERS and 10 * others < values.size:
+        assert f"nearly constant: all but {others} voxel" in reason(lambda p: check_values(image, p), Path("a.nii"))
+    else:
+        check_values(image, Path("a.nii"))
+
+
+def test_a_volume_that_memory_does_not_hold_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    write_volume(sitk.Image(1 << 7, 1 << 7, 1 << 7, sitk.sitkUInt8), tmp_path / "fits.nii.gz")
+    write_volume(sitk.Image(1 << 7, 1 << 7, 1 << 8, sitk.sitkUInt8), tmp_path / "large.nii.gz")
+    monkeypatch.setattr("hssl.imaging.volumes.available_memory", lambda: 32 << 20)
+    assert read_volume(tmp_path / "large.nii.gz").GetSize()[2] == 1 << 8
+    monkeypatch.setattr("hssl.imaging.volumes.available_memory", lambda: (32 << 20) - 1)
+    assert read_volume(tmp_path / "fits.nii.gz").GetSize()[2] == 1 << 7
+    assert "of memory to be read" in reason(read_volume, tmp_path / "large.nii.gz")
 
 
 @pytest.mark.parametrize("dimensions", [3, 5, 6, 7])
@@ -319,6 +354,17 @@ def test_a_label_on_another_grid_is_refused_with_the_reason(tmp_path):
         why = reason(read_label_map, tmp_path / "label.nrrd", like=image)
         assert "another grid" in why
         assert expected in why
+
+
+@given(shift=st.floats(0, 0.2), scale=st.floats(0, 0.02), flip=st.booleans(), thin=st.booleans())
+def test_two_grids_are_one_where_no_corner_is_off_by_more_than_a_tenth_of_a_voxel(shift, scale, flip, thin):
+    one, other = (oblique(volume((9, 8, 1 if thin else 7)), flip) for _ in range(2))
+    one.SetSpacing((0.5, 0.75, 3.0 + scale))
+    other.SetOrigin([o + shift * d for o, d in zip(other.GetOrigin(), (0.5, 0.1, -0.2), strict=True)])
+    corners = list(itertools.product(*((0, n - 1) for n in one.GetSize())))
+    off = max(math.dist(*(i.TransformIndexToPhysicalPoint(corner) for i in (one, other))) for corner in corners)
+    assume(abs(off - 0.05) > 1e-9)
+    assert (grid_difference(one, other) is None) == (off < 0.05)
 
 
 def test_rounding_of_the_geometry_is_no_other_grid_and_the_image_s_grid_is_taken(tmp_path):

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hssl.errors import ConfigurationError, HSSLError, LockedError, WorkspaceError
+from hssl.errors import ConfigurationError, HSSLError, LockedError, OutputError, WorkspaceError
 from hssl.workspace.catalogue import FILE_NAME, Catalogue, Group, Image, LabelClass, Task
 
 
@@ -146,6 +147,19 @@ def test_a_damaged_catalogue_says_where(tmp_path, text, expected):
     with pytest.raises(HSSLError) as caught:
         Catalogue.load(tmp_path)
     assert expected in f"{caught.value} {caught.value.hint}"
+
+
+def test_what_no_json_can_hold_leaves_the_catalogue_as_it_was(tmp_path):
+    catalogue = filled(tmp_path)
+    before = (catalogue.workspace / FILE_NAME).read_bytes()
+    with pytest.raises(OutputError, match="cannot be written"), Catalogue.editing(catalogue.workspace) as edited:
+        edited.image("a").remark = os.fsdecode(b"caf\xe9")
+    assert (catalogue.workspace / FILE_NAME).read_bytes() == before
+    with pytest.raises(ValueError, match="finite"):
+        catalogue.image("a").spacing = (1.0, float("nan"), 1.0)
+    (catalogue.workspace / FILE_NAME).write_bytes(before.replace(b'"spacing": null', b'"spacing": [1, 1, Infinity]', 1))
+    with pytest.raises(WorkspaceError, match=r"images\.0\.spacing\.2: .* finite"):
+        Catalogue.load(catalogue.workspace)
 
 
 def test_a_folder_that_is_no_workspace_gets_no_lock_file(tmp_path):
