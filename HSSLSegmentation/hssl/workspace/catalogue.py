@@ -269,9 +269,10 @@ class Catalogue:
         path = self.workspace / FILE_NAME
         try:
             text = self._document.model_dump_json(by_alias=True, indent=1)
+            text += "\n"  # at once: a sum as an argument would be a second copy of megabytes
         except ValueError as error:
             raise OutputError(path, f"cannot be written: {error}") from error
-        write_text(path, text + "\n")
+        write_text(path, text)
 
     # What it holds ---------------------------------------------------------------------------------------------
 

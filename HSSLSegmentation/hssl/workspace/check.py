@@ -96,7 +96,9 @@ def check_workspace(
     """
     findings, unchanged, stopped = _read(Catalogue.load(workspace), on_event, stop, task)
     with Catalogue.editing(workspace) as catalogue:
-        return _enter(catalogue, findings, unchanged, stopped, on_event, task)
+        report = _enter(catalogue, findings, unchanged, stopped, on_event, task)
+        del findings  # they need not be there beside the text of the catalogue, which is written now
+    return report
 
 
 def _read(catalogue: Catalogue, on_event: OnEvent, stop: Stop, task: str | None) -> tuple[list[Finding], int, bool]:

@@ -157,7 +157,7 @@ def add(
         for image, patient in _told_patients(catalogue, task.name, source):
             image.patient = patient
         _list_refused(catalogue, task.name, {one.path for one in said}, said)
-        del examined  # thousands of headers need not be there beside the text of the catalogue, which is written now
+        del examined  # its headers need not be there beside the text of the catalogue, which is written now
     for one in said:
         on_event(Message(level="warning", text=f"{one.path}: {one.reason}"))
     report.refused.extend(said)

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hssl.workspace.catalogue import Catalogue, Task
 from hssl.workspace.check import check
-from hssl.workspace.content import seen
+from hssl.workspace.content import LARGEST, SOLID, SURELY_FEW, seen
 from hssl.workspace.scan import scan
 from hssl.workspace.sources import find
 
@@ -81,6 +83,73 @@ def test_what_is_nearly_nothing_or_out_of_range_is_told():
     assert "3e+38, more than can be computed with" in seen(volume(huge), thorough=True).suspicion
     holes = np.where(ball(18) > 0, scan_of(), np.nan)
     assert seen(volume(holes)).suspicion == ""
+
+
+def of_values(values, kind=np.float32, seed=0) -> np.ndarray:
+    """Noise of these values, each of which is there."""
+    drawn = np.random.default_rng(seed).choice(np.array(values, kind), (6, 20, 20))
+    drawn.flat[: len(values)] = values
+    return drawn
+
+
+def solid(share: float, values: int) -> np.ndarray:
+    """Rows of 101 voxels without background; this share of the neighbours in a row is equal."""
+    array = np.empty((2, 11, 101), np.int16)
+    for number, row in enumerate(array.reshape(-1, 101)):
+        changes = np.zeros(101, int)
+        changes[1 + np.arange(round(100 * (1 - share)))] = 1
+        row[:] = 1 + (changes.cumsum() + 7 * number) % (values - 1)
+    array[:, 0] = 0
+    array[:, 0, ::2] = np.arange(51) % values
+    return array
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (of_values(range(SURELY_FEW)), f"{SURELY_FEW} different whole values, 0, 1, 2, 3"),
+        (of_values(range(SURELY_FEW + 1)), ""),
+        (of_values(range(-1, 3)), "4 different whole values, -1, 0, 1, 2"),
+        (of_values(range(-2, 2)), ""),
+        (of_values([0, 1, 2.5]), ""),
+        (of_values([-7, 2.5]), "two values only, -7 and 2.5"),
+        (solid(SOLID + 0.01, 30), "30 different whole values, in solid regions"),
+        (solid(SOLID - 0.02, 30), ""),
+        (of_values([LARGEST * 0.99, 1, -3.5], np.float64), ""),
+        (of_values([-LARGEST * 1.01, 1, 3.5], np.float64), "up to 1e+30, more than can be computed with"),
+    ],
+)
+def test_what_is_a_mask_ends_where_it_is_said_to(array, said):
+    found = seen(volume(array), thorough=True).suspicion
+    assert said in found if said else found == ""
+
+
+@pytest.mark.parametrize(("others", "nearly"), [(5, True), (6, False)])
+@pytest.mark.parametrize("many", [0.25, 7.5])
+@pytest.mark.parametrize("values", [3, 4000])
+def test_nearly_constant_is_what_has_one_value_in_9995_of_10000_voxels(others, nearly, many, values):
+    array = np.full((4, 50, 50), many, np.float32)
+    array.flat[np.arange(others) * 1500] = many + 1.5 + np.arange(others) % (values - 1)
+    assert ("nearly constant: 99.95 %" in seen(volume(array), thorough=True).suspicion) == nearly
+
+
+@given(
+    low=st.sampled_from([-0.51, -0.5, -0.2, 0.0]),
+    high=st.sampled_from([0.009, 0.5, 1.0, 1.5, 1.51]),
+    near=st.sampled_from([0.49, 0.5, 0.9]),
+    kind=st.sampled_from([np.float32, np.float64]),
+)
+def test_shares_are_about_0_to_1_and_most_of_them_near_0(low, high, near, kind):
+    values = np.linspace(0.012, 0.4, 10_000).clip(max=high).astype(kind)
+    values[: round(10_000 * near)] = np.linspace(-0.009, 0.009, round(10_000 * near)).clip(max=high)
+    values[-2:] = low, high
+    content = seen(volume(np.random.default_rng(0).permutation(values).reshape(4, 50, 50)), thorough=True)
+    assert content.share == (low >= -0.5 and 0.01 < high <= 1.5 and near >= 0.5)
+    assert content.low == values.min()
+
+
+def test_whole_numbers_are_no_shares():
+    assert not seen(volume(of_values([0, 0, 0, 0, 1], np.int16)), thorough=True).share
 
 
 @pytest.fixture
