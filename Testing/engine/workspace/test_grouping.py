@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import astuple, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import SimpleITK as sitk
 
 from hssl.imaging.volumes import write_volume
 from hssl.workspace.catalogue import Catalogue, Task
-from hssl.workspace.grouping import appearance_of, difference, suggest_groups
+from hssl.workspace.grouping import TOLERANCE, Appearance, appearance_of, difference, suggest_groups
 from hssl.workspace.scan import scan
 from hssl.workspace.sources import find
 
@@ -115,3 +116,54 @@ def test_a_volume_of_one_slice_has_an_appearance():
     flat = sitk.JoinSeries(textured(0, 60, 2)[:, :, 3])
     look, _ = appearance_of(flat)
     assert look.extent == pytest.approx(np.log2(60), abs=0.1)
+
+
+def test_an_appearance_is_measured_as_it_says():
+    columns = np.repeat([0.0, 2.0, 3.0, 100.0, 0.0, 2.0, 3.0, 100.0], 2)
+    image = sitk.GetImageFromArray(np.broadcast_to(columns, (32, 8, 16)).copy())
+    image.SetSpacing((0.5, 1.0, 4.0))
+    look, darkest = appearance_of(image - 700)
+    # Quartiles lie between two of four equal parts, a quarter of a voxel from the edge.
+    expected = Appearance(
+        extent=(3 + 3 + 7) / 3,
+        spacing=-1,
+        thickness=3,
+        background=1 / 2,
+        middle=0.025,
+        spread=(3 + 97 / 4 - 3 / 2) / 100,
+        roughness=np.log2((2 + 1 + 97 + 100 + 2 + 1 + 97) / 15 / 2 / 100),
+    )
+    assert astuple(look) == pytest.approx(astuple(expected), abs=1e-5)
+    assert darkest == -700
+
+
+@pytest.mark.parametrize("feature", [f.name for f in fields(Appearance)])
+def test_the_feature_that_differs_most_by_its_tolerance_is_told(feature):
+    one = Appearance(*range(1, 8))
+    alike = replace(one, **{f.name: getattr(one, f.name) - 0.4 * getattr(TOLERANCE, f.name) for f in fields(one)})
+    other = replace(alike, **{feature: getattr(one, feature) + 0.5 * getattr(TOLERANCE, feature)})
+    assert difference(one, other) == (pytest.approx(0.5), feature)
+
+
+@pytest.mark.parametrize(("factor", "one"), [(2.0, True), (0.5, True), (2.02, False), (0.49, False)])
+def test_volumes_up_to_twice_as_large_look_alike(catalogue, factor, one):
+    image = body(1, 256, 8)  # powers of two: the logarithms are whole
+    fill(catalogue, Task(name="a", modality="CT"), [image])
+    image.SetSpacing([s * factor for s in image.GetSpacing()])
+    fill(catalogue, Task(name="b", modality="CT"), [image + 1])
+    assert (len(set(suggest_groups(catalogue).values())) == 1) == one
+
+
+def test_groups_of_one_name_are_numbered_and_one_without_a_name_is_called_as_its_first_task(catalogue):
+    for number, edge in enumerate((40, 300)):
+        for name, anatomy, modality in (("x", "knee", "MR"), ("y", "", "unknown"), ("z", "knee", "unknown")):
+            task = Task(name=f"{name}{number}", modality=modality, anatomy=anatomy + number * (anatomy and " joint"))
+            fill(catalogue, task, [body(number, edge, edge / 30, air=0, tissue=1040)])
+    assert suggest_groups(catalogue) == {
+        "x0": "knee MR",
+        "x1": "knee joint MR",
+        "y0": "knee",
+        "y1": "knee joint",
+        "z0": "knee",
+        "z1": "knee joint",
+    }
