@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hssl.errors import ConfigurationError
-from hssl.workspace.patients import patients_of
+from hssl.workspace.patients import Whose, patients_of
 from hssl.workspace.places import Place
 
 
@@ -85,3 +85,44 @@ def test_a_pattern_wins():
         of(*names, pattern="{patient}-never")
     with pytest.raises(ConfigurationError, match="once"):
         of(*names, pattern="{patient}_{patient}")
+
+
+@pytest.mark.parametrize(("names", "of_one"), [(8, True), (9, False)])
+def test_a_folder_with_more_than_eight_names_is_no_patient(names, of_one):
+    paths = [f"{patient}/{chr(97 + n)}{chr(97 + n)}.nii" for patient in ("p1", "p2") for n in range(names)]
+    assert of(*paths) == [path[:2] if of_one else "" for path in paths]
+
+
+def whose(counts: list[int], without: int = 0, told: bool = False) -> Whose:
+    """Patients p0, p1, … with so many images each, and images of nobody."""
+    named = [(f"p{p}", f"p{p}-{n}", told) for p, count in enumerate(counts) for n in range(count)]
+    return Whose(named + [("", f"x{n}", False) for n in range(without)])
+
+
+@pytest.mark.parametrize(
+    ("given", "count", "who"),
+    [
+        (whose([], 3), 3, ""),
+        (whose([1, 1], 1), 3, ""),
+        (whose([1, 2, 1]), 3, "p1 (p1-0, p1-1)"),
+        (whose([4, 5]), 2, "p0 (p0-0, p0-1, p0-2, p0-3), p1 (p1-0, p1-1, p1-2, p1-3 and 1 more)"),
+        (whose([2, 2, 2]), 3, "p0 (p0-0, p0-1), p1 (p1-0, p1-1), p2 (p2-0, p2-1)"),
+        (whose([2] * 5), 5, "p0 (p0-0, p0-1), p1 (p1-0, p1-1), p2 (p2-0, p2-1), and 2 more"),
+    ],
+)  # fmt: skip
+def test_who_has_several_images_is_told_in_one_line(given, count, who):
+    assert (given.count, given.lines()) == (count, [f"images of one patient stay together: {who}"] if who else [])
+
+
+@pytest.mark.parametrize(
+    ("given", "in_doubt"),
+    [
+        (whose([3], told=True), True),
+        (whose([2], told=True), False),
+        (whose([3]), False),
+        (whose([3, 1], told=True), False),
+        (whose([3], 1, told=True), False),
+    ],
+)
+def test_a_patient_id_that_all_images_have_is_in_doubt_from_three_images_on(given, in_doubt):
+    assert ("all have the same PatientID" in given.lines()[0]) == in_doubt
