@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -177,7 +178,7 @@ class Neighbours:
 
     def add(self, path: str, of: Placed) -> None:
         """Takes note of an image."""
-        self._paths.setdefault(_grid(of), []).append(path)
+        insort(self._paths.setdefault(_grid(of), []), path)
 
     def doubt(self, path: str, of: Placed, content: Content) -> str | None:
         """Returns why the file is probably no image, and whose mask it seems to be; None for an image."""
@@ -198,8 +199,16 @@ class Neighbours:
 
 
 def _nearest(path: str, others: Sequence[str]) -> str:
-    """Returns the path that begins most like this one and is not it, "" where there is none."""
-    return max((o for o in others if o != path), key=lambda o: len(os.path.commonprefix([o, path])), default="")
+    """Returns the path that begins most like this one and is not it, the first of several; "" where there is none.
+
+    Args:
+        others: in their order, in which those that begin alike stand together: thousands are not gone through for each.
+    """
+    here, behind = bisect_left(others, path), bisect_right(others, path)
+    beside = [*others[max(here - 1, 0) : here], *others[behind : behind + 1]]
+    alike = max((os.path.commonprefix([path, o]) for o in beside), key=len, default="")
+    first = bisect_left(others, alike)
+    return next((o for o in (*others[first : first + 1], *others[behind : behind + 1]) if o != path), "")
 
 
 def _grid(of: Placed) -> tuple[object, ...] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,10 @@ import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hssl.imaging.volumes import Header
 from hssl.workspace.catalogue import Catalogue, Task
 from hssl.workspace.check import check
-from hssl.workspace.content import LARGEST, SOLID, SURELY_FEW, seen
+from hssl.workspace.content import LARGEST, SOLID, SURELY_FEW, Neighbours, seen
 from hssl.workspace.scan import scan
 from hssl.workspace.sources import find
 
@@ -150,6 +153,18 @@ def test_shares_are_about_0_to_1_and_most_of_them_near_0(low, high, near, kind):
 
 def test_whole_numbers_are_no_shares():
     assert not seen(volume(of_values([0, 0, 0, 0, 1], np.int16)), thorough=True).share
+
+
+@given(st.lists(st.text("ab/", max_size=4), max_size=8), st.text("ab/", max_size=4), st.randoms())
+def test_the_nearest_image_is_the_first_of_those_whose_path_begins_most_alike(others, path, order):
+    neighbours, placed = Neighbours(), Header(Path(), (2, 3, 4), (1, 1, 1), (0, 0, 0), (1.0,) * 9, 1, 3, "")
+    there = sorted(others)
+    order.shuffle(others)
+    for other in others:
+        neighbours.add(other, placed)
+        neighbours.add(path + "/of another grid", replace(placed, size=(9, 9, 9)))
+    best = max((o for o in there if o != path), key=lambda o: len(os.path.commonprefix([o, path])), default="")
+    assert neighbours.nearest(path, placed) == best
 
 
 @pytest.fixture
