@@ -458,6 +458,7 @@ class _Known:
             if image.task == task:
                 self.images[image.image, image.series, image.frame] = image
                 self._by_path.setdefault((image.image, image.frame), []).append(image)
+        self._ids = {image.id for image in self.images.values()}
         self._refused: dict[str, list[Refused]] = {}
         for one in catalogue.refused:
             if one.task == task and one.stamp:
@@ -492,8 +493,7 @@ class _Known:
 
     def is_copy(self, candidate: Candidate) -> bool:
         """Tells whether the file is one of those that the task has another file of."""
-        there = {image.id for images in self._by_path.values() for image in images}
-        return any(one.copy_of in there for one in self._refused.get(self.relative(candidate.image), []))
+        return any(one.copy_of in self._ids for one in self._refused.get(self.relative(candidate.image), []))
 
     def with_its_label(self, candidate: Candidate) -> Candidate:
         """Returns the candidate with the label that its image has in the catalogue, where that still exists: a label

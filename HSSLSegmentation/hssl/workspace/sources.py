@@ -176,8 +176,8 @@ def _pair_folder(source: Source, root: Path, places: list[Place], pattern: str) 
     places = [p for p in places if p.path not in whole]
     if any(_ACDC.fullmatch(p.stem) and _has_description(p) for p in places):
         source.kind, source.modality, source.classes = "ACDC dataset", "MR", dict(_ACDC_CLASSES)
-    submitted = [p for p in places if "/".join(p.folders[:2]).casefold() == "labels/final"]
-    drafts = [p for p in places if submitted and p.folders[:1] == ("labels",) and p not in submitted]
+    submitted = dict.fromkeys(p for p in places if "/".join(p.folders[:2]).casefold() == "labels/final")
+    drafts = dict.fromkeys(p for p in places if submitted and p.folders[:1] == ("labels",) and p not in submitted)
     places = [p for p in places if p not in drafts]
     if is_bids(places):
         source.kind = "BIDS dataset"
@@ -189,9 +189,9 @@ def _pair_folder(source: Source, root: Path, places: list[Place], pattern: str) 
         tops = [Place.of(p.path, root / p.folders[0] / p.folders[1]) for p in submitted]
         found = pair(_chosen(images, pattern), tops, bool(pattern))
     elif pattern:
-        chosen = _chosen(places, pattern)
+        chosen = dict.fromkeys(_chosen(places, pattern))
         others = [p for p in places if p not in chosen and (p.role == "label" or p.may_be_label)]
-        found = pair(chosen, others, True)
+        found = pair([*chosen], others, True)
         # Labels of the images that were not chosen are no news.
         found.unused = []
     else:
@@ -230,7 +230,7 @@ def _pair_by_patterns(places: list[Place], labels: list[Place], pattern: str, la
     taken, used = {path for found in there.values() for path in found.values()}, set()
     result.images = [p for p in _chosen(places, pattern) if p.path not in taken]
     if not pattern:  # labels by their names, of other readers perhaps, are no images because others were chosen
-        others = [p for p in result.images if p.role == "label" or p.may_be_label]
+        others = dict.fromkeys(p for p in result.images if p.role == "label" or p.may_be_label)
         result.images = [p for p in result.images if p not in others]
         result.unused = [(p.path, "is called a label, and the pattern of labels does not fit it") for p in others]
     owners: dict[str, Place] = {}
