@@ -10,6 +10,8 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hssl.errors import InputError
 from hssl.imaging.dicom_labels import masks_of, reference_of
@@ -179,6 +181,47 @@ def test_a_segmentation_that_was_cropped_is_put_back_and_one_that_reaches_furthe
     assert f"{6 * 12 * 4} labelled voxels lie outside" in told[0]
     path = segmentation(tmp_path / "c.seg.nrrd", part, [("liver", 1, 0)], origin=(8.5, -1, 12))
     assert "another grid" in reason(path, image)
+
+
+@settings(max_examples=60)
+@given(
+    first=st.tuples(*(st.integers(-4, n + 1) for n in SHAPE)),
+    size=st.tuples(*[st.integers(2, 9)] * 3),
+    off=st.sampled_from([0.0, 0.09, -0.09, 0.11, -0.11]),
+    order=st.permutations(range(3)),
+    flips=st.tuples(*[st.booleans()] * 3),
+)
+def test_a_part_of_a_lattice_lies_where_its_voxels_lie_however_its_axes_run(
+    tmp_path_factory, first, size, off, order, flips
+):
+    folder = tmp_path_factory.mktemp("part")
+    image = scan(folder / "a.nrrd")
+    part = np.random.default_rng(sum(size)).integers(0, 2, size, np.uint8)
+    label = sitk.GetImageFromArray(part)
+    label.SetSpacing(image.GetSpacing())
+    place = image.TransformContinuousIndexToPhysicalPoint([float(n) for n in first[::-1]])
+    label.SetOrigin((place[0], place[1] + off, place[2]))
+    label = sitk.Flip(sitk.PermuteAxes(label, order), flips)
+    for key, text in (("ID", "s"), ("Name", "liver"), ("LabelValue", "1"), ("Layer", "0")):
+        label.SetMetaData(f"Segment0_{key}", text)
+    path = folder / "a.seg.nrrd"
+    sitk.WriteImage(label, str(path))
+    expected = np.zeros([n + 40 for n in SHAPE], bool)
+    expected[tuple(slice(20 + f, 20 + f + n) for f, n in zip(first, size, strict=True))] = part
+    inside = expected[20:-20, 20:-20, 20:-20]
+    told: list[str] = []
+    if abs(off) > 0.1:
+        assert "another grid" in reason(path, image)
+    elif part.any() and not inside.any():
+        assert "lies outside its image" in reason(path, image)
+    else:
+        read = read_label_map(path, image, say=told.append)
+        np.testing.assert_array_equal(values(read), inside)
+        assert (read.GetOrigin(), read.GetDirection()) == (image.GetOrigin(), image.GetDirection())
+        lost = int(part.sum() - inside.sum())
+        assert [text for text in told if "axes" not in text] == [
+            f"{lost} labelled voxel{'s lie' if lost > 1 else ' lies'} outside the image, and left out"
+        ] * (lost > 0)
 
 
 def test_a_plain_label_map_has_no_structures(tmp_path):

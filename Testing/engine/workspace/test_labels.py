@@ -8,10 +8,11 @@ import SimpleITK as sitk
 
 from hssl.errors import InputError
 from hssl.events import Message
+from hssl.imaging.labels import values_in
 from hssl.imaging.volumes import read_volume
 from hssl.workspace.catalogue import Catalogue, Image, LabelClass, LabelPart, Task
 from hssl.workspace.check import check
-from hssl.workspace.labels import masks_in, read_label
+from hssl.workspace.labels import masks_in, no_label_map, read_label
 
 SHAPE = (4, 6, 8)
 
@@ -139,3 +140,16 @@ def test_a_label_with_frames_gives_the_frame_of_its_image(catalogue, tmp_path):
     image = catalogue.image("a")
     image.image, image.label, image.frame = str(tmp_path / "data" / "cine.nii.gz"), str(tmp_path / "gt.nii.gz"), 2
     assert np.array_equal(read(catalogue), box(4) * 3)
+
+
+@pytest.mark.parametrize(
+    ("count", "grainy", "scan"),
+    [(24, True, False), (25, True, True), (25, False, False), (255, False, False), (256, False, True)],
+)
+def test_a_label_map_has_few_values_or_is_solid(count, grainy, scan):
+    values = np.arange(1, count + 1, dtype=np.uint16).repeat(128)
+    values = np.random.default_rng(0).permutation(values) if grainy else values
+    label = sitk.GetImageFromArray(values.reshape(8, -1, 16))
+    assert values_in(label) == list(range(1, count + 1))
+    told = f"has {count} different values: an image, not a label map" if scan else None
+    assert no_label_map(label, values_in(label)) == told
