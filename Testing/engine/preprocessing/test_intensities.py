@@ -8,7 +8,14 @@ from hssl.errors import InputError
 from hssl.imaging.intensities import check_hounsfield, own_range
 from hssl.imaging.volumes import check_values
 from hssl.preprocessing.fingerprint import Fingerprint
-from hssl.preprocessing.normalisation import fingerprint_of, normalised, volume_measure
+from hssl.preprocessing.normalisation import (
+    VolumeMeasure,
+    body_mask,
+    fingerprint_of,
+    normalised,
+    slice_axis_of,
+    volume_measure,
+)
 from hssl.preprocessing.working import working_volume
 
 SHAPE = (6, 40, 50)
@@ -152,3 +159,81 @@ def test_nan_outside_the_body_is_refused_with_the_way_out_and_becomes_background
             assert np.isfinite(found).all() and (found[:, :8] == found.min()).all()
             assert np.array_equal(sitk.GetArrayFromImage(volume)[:, 8:], array[:, 8:])
             assert (sitk.GetArrayFromImage(volume)[:, :8] == np.nanmin(array)).all()
+
+
+def ct_of(values) -> Fingerprint:
+    return fingerprint_of([volume_measure(image(np.asarray(values, np.float32).reshape(1, 1, -1)))], "CT")
+
+
+def test_the_window_of_a_task_is_that_of_its_bodies_between_the_half_percentiles():
+    found = ct_of(np.linspace(-499, 501, 10_001))
+    assert (found.lower, found.upper, found.center) == (-494.0, 496.0, 1.0)
+    clipped = np.clip(np.linspace(-499, 501, 10_001), -494, 496)
+    assert found.scale == pytest.approx(round(float(clipped.std()), 2))
+    # Air is no body, and -500 HU is air; a volume of nothing else is measured all the same.
+    assert ct_of([*np.linspace(-499, 501, 10_001), *[-500.0] * 4000, *[-1000.0] * 4000]) == found.model_copy(
+        update={"median_size": (1, 1, 18_001)}
+    )
+    assert (ct_of([-1000.0] * 50 + [-900.0] * 50).lower, ct_of([-1000.0] * 50 + [-900.0] * 50).upper) == (-1000, -900)
+
+
+@pytest.mark.parametrize(("high", "hounsfield"), [(20.0, True), (19.9, False)])
+def test_less_than_twenty_hounsfield_units_are_another_unit(high, hounsfield):
+    found = ct_of([0.0] * 500 + [high] * 500)
+    assert (found.lower, found.upper) == (0, pytest.approx(high))
+    assert (found.center == high / 2) == hounsfield, "a range of its own is measured where the body is"
+
+
+def test_a_ct_of_one_value_has_a_window_that_can_be_used():
+    found = ct_of([7.25] * 30)
+    assert (found.lower, found.upper, found.center, found.scale) == (7.25, 8.25, 7.25, 1.0)
+
+
+def test_values_of_a_volume_are_drawn_by_its_seed_and_bounded():
+    values = image(np.arange(3000, dtype=np.float32).reshape(10, 10, 30))
+    one, same, other = (volume_measure(values, seed, 100) for seed in (0, 0, 1))
+    assert len(one.body) == 100 and np.array_equal(one.body, same.body) and not np.array_equal(one.body, other.body)
+    assert sorted(volume_measure(values * 1e3).body) == [1e3 * n for n in range(1000)] + [1e6] * 2000
+
+
+def test_a_fingerprint_is_the_median_of_the_volumes_on_its_grid():
+    sizes = [(10, 20, 30), (12, 20, 30), (14, 20, 1)]
+    spacings = [(1.0, 1.0, 2.0), (2.0, 0.123456789, 2.0), (4.0, 1.0, 9.0)]
+    found = fingerprint_of([VolumeMeasure(s, p, np.array([])) for s, p in zip(sizes, spacings, strict=True)], "MR")
+    assert found.spacing == (2.0, 1.0, 2.0)
+    assert found.median_size == (12, 20, 30)  # of 5, 12 and 28; 20, 2 and 20; 30, 30 and 4
+    thin = fingerprint_of([VolumeMeasure((1, 9, 9), (0.1234567, 1.0, 1.0), np.array([]))], "MR")
+    assert (thin.spacing[0], thin.median_size[0]) == (0.12346, 1)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "axis"),
+    [((1, 1.25, 1), 1), ((1, 1.2499, 1), 0), ((1, 1, 1.25), 2), ((1.2, 1.4, 1), 1), ((2, 1, 2), 0), ((1, 3, 3), 1)],
+)
+def test_slices_lie_along_the_coarsest_axis_from_a_quarter_on(spacing, axis):
+    assert slice_axis_of(spacing) == axis
+
+
+def test_a_body_begins_above_a_tenth_of_the_range():
+    assert body_mask(np.array([-5.0, -4.0, -3.99, 5.0])).tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize(("others", "sparse"), [(199, True), (200, False), (201, False)])
+def test_a_range_is_that_of_the_others_where_one_value_has_more_than_98_percent(others, sparse):
+    array = np.zeros(10_000)
+    array[:others] = np.linspace(100, 299, others)
+    found = own_range(array)
+    plain = np.percentile(array, 99.5)
+    assert (found.upper == pytest.approx(np.percentile(array[:others], 99.5))) == sparse
+    assert (found.upper == plain) != sparse
+    assert found.lower == 0
+
+
+@pytest.mark.parametrize(("high", "air"), [(-500, True), (-499, False)])
+def test_air_ends_at_minus_500(high, air):
+    array = np.linspace(-1000, high, 600).reshape(6, 10, 10)
+    if air:
+        with pytest.raises(InputError, match="all air as a CT: its highest value is -500 HU"):
+            check_hounsfield(image(array), "a.nii")
+    else:
+        check_hounsfield(image(array), "a.nii")
