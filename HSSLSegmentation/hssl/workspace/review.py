@@ -79,7 +79,7 @@ def next_image(catalogue: Catalogue, task: str, without: Collection[str] = ()) -
     """
     catalogue.task(task)
     waiting = {i.id: i for i in catalogue.usable(task, labelled=False) if i.review != "impossible"}
-    suggested = [s.id for s in open_suggestions(catalogue, task) if s.id in waiting]
+    suggested = dict.fromkeys(s.id for s in open_suggestions(catalogue, task) if s.id in waiting)
     order = [*suggested, *(id for id in waiting if id not in suggested)]
     order.sort(key=lambda id: waiting[id].review == "skipped")
     return next((id for id in order if id not in without), None)
@@ -88,5 +88,6 @@ def next_image(catalogue: Catalogue, task: str, without: Collection[str] = ()) -
 def progress(catalogue: Catalogue, task: str) -> tuple[int, int]:
     """Returns how many images of a task have a usable label, and how many can have one."""
     usable = catalogue.usable(task)
-    labelled = [i for i in usable if i.label is not None and i.label_problem is None]
-    return len(labelled), len([i for i in usable if i in labelled or i.review != "impossible"])
+    labelled = [i.label is not None and i.label_problem is None for i in usable]
+    possible = [has or i.review != "impossible" for i, has in zip(usable, labelled, strict=True)]
+    return sum(labelled), sum(possible)
