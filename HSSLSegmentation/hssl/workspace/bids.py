@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 
 from ..errors import InputError
@@ -46,8 +47,11 @@ def pair_bids(places: Sequence[Place], chosen: bool = False) -> Pairing:
             result.unused.append((place.path, "is a derivative, and no label"))
         else:
             images.append(place)
+    by_session: dict[tuple[str | None, str | None], list[Place]] = defaultdict(list)
+    for image in images:
+        by_session[_session(image)].append(image)
     for label in labels:
-        fitting = [i for i in images if _same_scan(label, i)]
+        fitting = [i for i in by_session[_session(label)] if _same_scan(label, i)]
         named = [i for i in fitting if _suffixes(i) and _suffixes(i)[-1] in _hints(label)]
         fitting = named or fitting
         if not fitting:
@@ -87,8 +91,12 @@ def _hints(label: Place) -> set[str]:
     return {*_suffixes(label)[:-1], _entities(label).get("space", ""), _entities(label).get("orig", "")}
 
 
+def _session(place: Place) -> tuple[str | None, str | None]:
+    entities = _entities(place)
+    return entities.get("sub"), entities.get("ses")
+
+
 def _same_scan(label: Place, image: Place) -> bool:
+    """Tells whether a label and an image of the same session are of the same scan."""
     one, other = _entities(label), _entities(image)
-    if one.get("sub") != other.get("sub") or one.get("ses") != other.get("ses"):
-        return False
     return all(other.get(key) == value for key, value in one.items() if key not in _OF_THE_LABEL)

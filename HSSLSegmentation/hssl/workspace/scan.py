@@ -144,10 +144,11 @@ def add(
     known = Catalogue.load(workspace)
     examined = examine_source(known, source, task, on_event, stop, mixed)
     said = [Refused(path=known.relative(p), task=task.name, reason=r) for p, r in source.refused]
+    listed = {(one.path, one.task, one.reason) for one in known.refused}
     if (
         not examined.looks
         and _merged(known, task, source, examined) in known.tasks
-        and all(r in known.refused for r in said)
+        and all((one.path, one.task, one.reason) in listed for one in said)
         and not _told_patients(known, task.name, source)
     ):
         return ScanReport(refused=said, unchanged=examined.unchanged, stopped=examined.stopped)
