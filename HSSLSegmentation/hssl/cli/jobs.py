@@ -153,7 +153,10 @@ def finetune(
         ),
     ] = None,
     mirror: Annotated[
-        bool | None, typer.Option("--mirror/--no-mirror", help="Mirror left and right at random.")
+        bool | None,
+        typer.Option(
+            "--mirror/--no-mirror", help="Mirror left and right at random; only for structures without sides."
+        ),
     ] = None,
     run: Run = None,
     minutes: Minutes = None,

@@ -24,6 +24,7 @@ from hssl.events import Losses, Message, Phase, Progress, Stopped
 from hssl.jobs.compare import compare
 from hssl.jobs.finetune import choose_cases, finetune
 from hssl.jobs.pretrain import pretrain
+from hssl.learning import pretexts
 from hssl.learning.distributed import Processes
 from hssl.learning.losses.segmentation import class_weights
 from hssl.learning.patches import batch_size
@@ -188,6 +189,18 @@ def test_every_pretext_trains_under_the_same_loop(workspace, pretext):
     totals = [e.values["total"] for e in seen if isinstance(e, Losses)]
     assert set(seen[-2].values if isinstance(seen[-2], Losses) else {}) <= {*pretext_named(pretext).loss_names, "total"}
     assert totals[-1] < totals[0]
+
+
+def test_a_pretext_of_ones_own_needs_no_change_of_hssl(workspace, monkeypatch):
+    monkeypatch.setattr(pretexts, "_registry", dict(pretexts._registry))
+
+    @pretexts.register("own")
+    class Own(pretext_named("simclr")):
+        """As in a script that is no part of HSSL."""
+
+    done = pretrain(pretraining(workspace, "run", 5, pretext="own"))
+    assert done.result.losses.keys() == {"image", "total"}
+    assert load_model(done.result.run).description.kind == "pretrained"
 
 
 @pytest.mark.parametrize(
