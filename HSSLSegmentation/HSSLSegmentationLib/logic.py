@@ -386,7 +386,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
             workspace: the workspace.
             task: whose labels are counted.
             start: what each training starts from, as for `fineTune`; no model that has learned from these labels.
-            caseCounts: numbers of labelled images; None: 1, 2, 4, … up to what the folds leave.
+            caseCounts: numbers of labelled images; None: 1, 2, 4, … up to what the folds leave, the largest five of them.
             folds: how many; each of them trains once for every number of labels.
             minutes, steps: when each training ends; neither: the engine's own short budget.
             options: further fields of `hssl.configuration.LearningCurveConfig`, and of the recipe's `FinetuneConfig`.

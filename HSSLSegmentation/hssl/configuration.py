@@ -370,7 +370,8 @@ class LearningCurveConfig(Configuration):
 
     Attributes:
         finetune: the recipe of each training.
-        case_counts: numbers of labelled images to learn from; empty means 1, 2, 4, … up to what the folds leave.
+        case_counts: numbers of labelled images to learn from; empty means 1, 2, 4, … up to what the folds leave, the largest
+            five of them.
         folds: number of folds; images of one patient are in one of them. Fewer where there are fewer patients.
         name: of the curve; one that was stopped goes on under its name. Empty goes on with the one that was stopped, as
             long as no label has changed since, or else takes the first free name.

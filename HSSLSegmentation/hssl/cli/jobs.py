@@ -228,7 +228,10 @@ def learning_curve(
     ] = None,
     case_count: Annotated[
         list[int] | None,
-        typer.Option(help="Number of labelled images; may be repeated. (default: 1, 2, 4, …)", show_default=False),
+        typer.Option(
+            help="Number of labelled images; may be repeated. (default: 1, 2, 4, …, the largest five)",
+            show_default=False,
+        ),
     ] = None,
     folds: Annotated[int | None, typer.Option(help="Number of folds. (default: 5)", show_default=False)] = None,
     exclude: Exclude = None,
