@@ -58,10 +58,9 @@ def learning_curve(
     """Fine-tunes on 1, 2, 4, … of the labels and tests on labelled images that the training has not seen, fold by fold.
 
     Of these numbers at most `POINTS` are tried, the largest ones. Within a fold a larger number of labels holds the smaller
-    one's, as when a user labels more. Every labelled image is
-    held out once. Intervals are Student's over the folds, since the images of a fold share their networks; folds share
-    images to learn from, so that they are somewhat narrow (Y. Bengio, Y. Grandvalet, JMLR 5, 2004). A curve of that name
-    goes on where it was stopped.
+    one's, as when a user labels more. Every labelled image is held out once. Intervals are Student's over the folds, since
+    the images of a fold share their networks; folds share images to learn from, so that they are somewhat narrow (Y. Bengio,
+    Y. Grandvalet, JMLR 5, 2004). A curve of that name goes on where it was stopped.
 
     Returns:
         The Done event with a `LearningCurveResult`.
