@@ -19,6 +19,7 @@ WayOut = Literal[
     "mixed",
     "nan_is_background",
     "patient",
+    "modality",
 ]
 """What a door of the program may offer as the way out of an error; each door has its own name for it."""
 

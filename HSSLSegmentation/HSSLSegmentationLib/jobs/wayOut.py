@@ -18,5 +18,6 @@ def hintOf(event) -> str:
         "mixed": _("mixed"),
         "nan_is_background": _("nan_is_background"),
         "patient": _("patients"),
+        "modality": _("modality"),
     }.get(event.way_out)
     return f"{event.hint} ({name})".strip() if name else event.hint

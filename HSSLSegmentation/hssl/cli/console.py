@@ -34,6 +34,7 @@ WAYS_OUT = {
     "mixed": "--mixed",
     "nan_is_background": "--nan-is-background",
     "patient": "--patient",
+    "modality": "--modality",
 }
 """What the command line calls the way out of an error."""
 

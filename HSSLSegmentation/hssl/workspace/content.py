@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ..imaging.voxel_data import AIR_HU
 from ..plural import shortened
 from ..spread import evenly
 
@@ -124,6 +125,11 @@ def not_hounsfield(content: Content) -> str:
     if content.suspicion or content.low < 0 or content.low == np.inf:
         return ""
     return f"it has no value below 0, and a CT in Hounsfield units has (its lowest is {content.low:g})"
+
+
+def like_hounsfield(content: Content) -> bool:
+    """Tells whether the values of a scan reach down to air in Hounsfield units, as hardly any but a CT's do."""
+    return not content.suspicion and -np.inf < content.low < AIR_HU
 
 
 def is_grainy(voxels: np.ndarray) -> bool:

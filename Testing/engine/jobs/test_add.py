@@ -345,6 +345,27 @@ def test_a_ct_that_is_not_in_hounsfield_units_is_in_doubt(workspace, tmp_path):
     assert "no value below 0" in (Catalogue.load(workspace).image("shifted").doubt or "")
 
 
+@pytest.mark.parametrize("says", ["nothing", "CT", "MR", "the task is CT"])
+def test_cts_that_nobody_calls_so_are_told_with_the_way_out(workspace, tmp_path, says):
+    """Without a name their values would be normalised as those of any scanner, and nobody would know."""
+    folder = tmp_path / "ct"
+    folder.mkdir()
+    for number, middle in enumerate((-700, -700, 300)):
+        values = np.random.default_rng(number).normal(middle, 100, SHAPE).astype(np.int16)
+        sitk.WriteImage(sitk.GetImageFromArray(values), str(folder / f"{number}.nii.gz"))
+    if says == "the task is CT":
+        write_series(tmp_path / "series", modality="CT")
+        add(AddConfig(workspace=workspace, source=tmp_path / "series", task="t"))
+    config = AddConfig(workspace=workspace, source=folder, task="t", modality=says if len(says) == 2 else "")
+    wanted = "the values of 2 of 3 images reach below -500, as those of CTs do" if says == "nothing" else ""
+    preview = add(config.model_copy(update={"dry_run": True})).result
+    events: list = []
+    add(config, events.append)
+    told = [e for e in events if isinstance(e, Message) and e.way_out == "modality"]
+    assert len(told) == len([note for note in preview.notes if "as those of CTs do" in note]) == bool(wanted)
+    assert wanted in preview.text and all(wanted in e.text and e.level == "warning" for e in told)
+
+
 def ringing(mask: sitk.Image) -> sitk.Image:
     """Returns a mask as it is after it was resampled by splines: below 0 and above 1 at its edges."""
     shift = sitk.TranslationTransform(3, (0.5, 0.5, 0.5))
