@@ -396,6 +396,8 @@ def test_a_task_is_renamed_its_structures_named_and_coloured_and_its_models_stil
 
     def change(dialog):
         dialog.nameEdit.text = "Brain"
+        assert choices.value(dialog.modalityCombo) == "MR"
+        dialog.modalityCombo.setCurrentIndex(dialog.modalityCombo.findText("CT"))
         segment = dialog._node.GetSegmentation().GetNthSegment(0)
         segment.SetName("ventricle")
         segment.SetColor(1.0, 0.0, 0.0)
@@ -405,6 +407,7 @@ def test_a_task_is_renamed_its_structures_named_and_coloured_and_its_models_stil
     section.editTaskAction.trigger()
     settle()
     task = Catalogue.load(workspace).task("Brain")
+    assert task.modality == "CT"
     assert task.classes[0].name == "ventricle" and task.classes[0].color == (1.0, 0.0, 0.0)
     assert Catalogue.load(workspace).image(id).task == "Brain"
     assert [c.name for c in modelClasses.classesOfModel(run)][0] == "ventricle", "its old name is still known"

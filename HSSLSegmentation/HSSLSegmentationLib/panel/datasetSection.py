@@ -30,7 +30,6 @@ COLUMNS = (
     (catalogueModel.SIZE, 95),
 )
 """Order and width, in pixels, of the columns of the table as it opens."""
-MODALITIES = ("", "CT", "MR", "PET", "US", "other")
 
 
 class DatasetSection:
@@ -170,7 +169,9 @@ class DatasetSection:
         groups = [g.name for g in catalogue.groups] if catalogue is not None else []
         choices.fillTexts(ui.taskCombo, tasks, parameters.addTask)
         choices.fillTexts(ui.groupCombo, groups, parameters.addGroup)
-        choices.fill(ui.modalityCombo, [(m, m or _("automatic")) for m in MODALITIES], parameters.addModality)
+        choices.fill(
+            ui.modalityCombo, [(m, m or _("automatic")) for m in taskDialog.MODALITIES], parameters.addModality
+        )
         self.panel.offer(
             ui.addButton, self._reasonNotToAdd(), _("Adds the scans to the workspace; the files stay where they are.")
         )
@@ -229,7 +230,7 @@ class DatasetSection:
     def _makeActions(self) -> None:
         menu = qt.QMenu(self.ui.actionsButton)
         self.taskAction = menu.addAction(_("Set the task of the chosen scans…"))
-        self.editTaskAction = menu.addAction(_("Rename, colour or delete their task…"))
+        self.editTaskAction = menu.addAction(_("Edit or delete their task…"))
         self.groupAction = menu.addAction(_("Set the group of their tasks…"))
         self.checkAction = menu.addAction(_("Check all scans"))
         self.suggestGroupsAction = menu.addAction(_("Suggest groups"))

@@ -1,14 +1,17 @@
-"""A task of the workspace as its user may want it: renamed, its structures named, coloured and coded, or deleted."""
+"""A task of the workspace as its user may want it: its name, its modality, its structures, or the task deleted."""
 
 import qt
 from slicer.i18n import tr as _
 
 import slicer
 
-from .. import wording
+from .. import choices, wording
 from ..scene import segmentations as sceneSegmentations
 from ..scene.segmentations import SegmentClass
 from ..workspace import edits as catalogueEdits
+
+MODALITIES = ("", "CT", "MR", "PET", "US", "other")
+"""What can be chosen; "" is what the files say, or unknown."""
 
 
 class TaskDialog(qt.QDialog):
@@ -30,6 +33,12 @@ class TaskDialog(qt.QDialog):
         layout.addLayout(form)
         self.nameEdit = qt.QLineEdit(task.name)
         form.addRow(_("Name:"), self.nameEdit)
+        self.modalityCombo = qt.QComboBox()
+        self.modalityCombo.toolTip = _("The kind of scanner. The values of CT are taken as Hounsfield units.")
+        known = "" if task.modality == "unknown" else task.modality
+        names = dict.fromkeys([*MODALITIES, known])
+        choices.fill(self.modalityCombo, [(name, name or _("unknown")) for name in names], known)
+        form.addRow(_("Modality:"), self.modalityCombo)
         self._node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSegmentationNode")
         self._node.UnRegister(None)
         self._node.SetName(_("Structures of {name}").format(name=task.name))
@@ -97,7 +106,8 @@ def edit(workspace: str, task, images: int, parent) -> bool:
         if dialog.deleted:
             catalogueEdits.removeTask(workspace, task.name)
         else:
-            catalogueEdits.editTask(workspace, task.name, dialog.nameEdit.text.strip(), dialog.classes())
+            modality = choices.value(dialog.modalityCombo) or "unknown"
+            catalogueEdits.editTask(workspace, task.name, dialog.nameEdit.text.strip(), modality, dialog.classes())
         return True
     finally:
         dialog.release()

@@ -43,8 +43,8 @@ def confirm(workspace: str | Path, ids: list[str]) -> None:
         catalogue.confirm_images(ids)
 
 
-def editTask(workspace: str | Path, task: str, name: str, classes: list) -> None:
-    """Renames a task, and gives its classes names, colours and terminology; values stay.
+def editTask(workspace: str | Path, task: str, name: str, modality: str, classes: list) -> None:
+    """Renames a task, says of which modality it is, and gives its classes names, colours and terminology; values stay.
 
     Args:
         classes: all of the task's classes, each with `value`, `name`, `color` and `terminology`.
@@ -58,7 +58,7 @@ def editTask(workspace: str | Path, task: str, name: str, classes: list) -> None
     from hssl.workspace.catalogue import Catalogue, Task
 
     with Catalogue.editing(workspace, SECONDS_TO_WAIT) as catalogue:
-        present = catalogue.task(task).model_dump()
+        present = catalogue.task(task).model_dump() | {"modality": modality}
         known = {c["value"]: c for c in present["classes"]}
         present["classes"] = [
             {
