@@ -60,7 +60,7 @@ class Spending:
 
 PRESETS = {
     "gpu": Spending(
-        (64, 128, 256, 512, 1024, 2048), 3, {"minutes": 2.4}, {"minutes": 0.25},
+        (64, 128, 256, 512, 1024, 2048), 3, {"minutes": 2.0}, {"minutes": 0.15},
         ("msd_hippocampus", "hn_ct_openkbp", "mouse_brain_mr"), 8,
     ),
     "smoke": Spending((2, 4), 0.1, {"steps": 2}, {"steps": 1}, ("cardiac_cine_scd",), 1),
