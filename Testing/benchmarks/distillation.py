@@ -3,7 +3,7 @@
     python Testing/benchmarks/distillation.py --data DIR --out FOLDER [--preset cpu] [--teacher medium]
 
 On the same labels and for as many steps: the larger network, the small one alone, and the small one that learns from the
-larger one too, on the images without a label as well. DIR holds one folder for each source and `splits.json`; what is in FOLDER
+larger one too, on the images without a label as well. DIR holds one folder for each source; what is in FOLDER
 is not done again. Without hssl installed, set PYTHONPATH=HSSLSegmentation.
 """
 

@@ -2,7 +2,7 @@
 
     python Testing/benchmarks/evidence.py --data DIR --preset cpu --out FOLDER [--only gain,time]
 
-DIR holds one folder for each source and `splits.json`. FOLDER keeps a workspace and a JSON file for each training that
+DIR holds one folder for each source (see docs/results.md). FOLDER keeps a workspace and a JSON file for each training that
 was tested; what is there is not done again, so a run that was interrupted is simply started again, and processes that do a part
 each (`--part 1/2`, `--part 2/2`) can share the work, once the workspace is there; a last run makes the figures. Test cases are
 never seen by a pretraining, nor are other images of their patients. Each experiment ends in

@@ -2,7 +2,7 @@
 
     python Testing/benchmarks/general_start.py --data DIR --out FOLDER [--without SOURCE] [--steps N] [--preset cpu]
 
-DIR holds one folder for each source and `splits.json`; FOLDER keeps the workspace, the run and the model file. A run that
+DIR holds one folder for each source; FOLDER keeps the workspace, the run and the model file. A run that
 was interrupted goes on exactly where it was when the same command is given again. Test cases are never seen, nor other
 images of their patients. `--without SOURCE` makes a general start that has never seen a source, on which it can then be
 measured. Without hssl installed, set PYTHONPATH=HSSLSegmentation.

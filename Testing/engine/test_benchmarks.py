@@ -15,7 +15,7 @@ if str(BENCHMARKS) not in sys.path:
     sys.path.insert(0, str(BENCHMARKS))
 
 from experiments import ablations  # noqa: E402
-from experiments.data import draw, patient_of  # noqa: E402
+from experiments.data import SOURCES, SPLITS, draw, patient_of  # noqa: E402
 from experiments.intervals import Differences, bootstrap  # noqa: E402
 from experiments.labelling import corrections  # noqa: E402
 from experiments.labelling import figures as labelling_figures  # noqa: E402
@@ -33,6 +33,15 @@ CARDIAC = ["scd1_ph07", "scd1_ph18", "scd4_ph06", "scd4_ph19", "scd5_ph06", "scd
 
 def heart(case):
     return patient_of("cardiac_cine_scd", case)
+
+
+def test_the_lists_of_cases_are_those_of_the_published_table_and_share_no_case():
+    lists = json.loads(SPLITS.read_text(encoding="utf-8"))
+    assert set(SOURCES) <= set(lists)
+    published = lists["msd_hippocampus"]
+    assert [len(set(published[name])) for name in ("train_10pct", "train_25pct", "test")] == [21, 52, 52]
+    assert not {*published["train_10pct"], *published["train_25pct"]} & {*published["test"]}
+    assert all(len(set(of["test"])) == len(of["test"]) > 0 for of in lists.values())
 
 
 def row(start, number, seed, dice, count=1, task="t"):

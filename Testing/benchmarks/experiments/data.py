@@ -31,6 +31,8 @@ _KINDS = {
 }
 """Modality and group of each source."""
 SOURCES = tuple(_KINDS)
+SPLITS = Path(__file__).parents[1] / "splits.json"
+"""Test cases of each source; the hippocampus's, and its 21 and 52 labelled cases, are those of a published table (`split`)."""
 
 
 def patient_of(task: str, case: str) -> str:
@@ -60,7 +62,7 @@ class Data:
     """The workspace of the five sources, with what may be trained on and what is tested on.
 
     Args:
-        folder: with one folder for each source, and `splits.json`.
+        folder: with one folder for each source.
         workspace: is made where it is not there yet.
     """
 
@@ -68,7 +70,7 @@ class Data:
         if not (workspace / "complete").exists():
             _build(folder, workspace)
             (workspace / "complete").touch()
-        self.splits: dict[str, Any] = read_json(folder / "splits.json")
+        self.splits: dict[str, Any] = read_json(SPLITS)
         self.catalogue = Catalogue.load(workspace)
         self.workspace = workspace
 
