@@ -136,7 +136,9 @@ def _enter(
         record.problem, record.label_problem = finding.problem, finding.label_problem
         record.label_values, record.label_stamp = finding.label_values, finding.label_stamp
         record.stamp, record.checked = finding.stamp, _checked(finding.stamp, finding.label_stamp)
-    _doubt(catalogue, {f.id: f.content for f in findings if f.content is not None})
+    contents = {f.id: f.content for f in findings if f.content is not None}
+    _doubt(catalogue, contents)
+    _tell_unnamed(catalogue, contents, on_event)
     chosen = [i for i in catalogue.images if task is None or i.task == task]
     if not stopped:
         report.classes = _fill_classes(catalogue, chosen)
@@ -173,6 +175,16 @@ def _doubt(catalogue: Catalogue, contents: dict[str, Content]) -> None:
     for record in catalogue.images:
         if record.id in contents:
             record.doubt = neighbours.doubt(str(catalogue.image_path(record)), record, contents[record.id])
+
+
+def _tell_unnamed(catalogue: Catalogue, contents: dict[str, Content], on_event: OnEvent) -> None:
+    from .content import unnamed_ct
+
+    for task in catalogue.tasks:
+        if task.modality in ("", "unknown"):
+            of_none = [i.id for i in catalogue.images if i.task == task.name and not i.modality]
+            if note := unnamed_ct([contents[id] for id in of_none if id in contents]):
+                on_event(Message(level="warning", text=f"task {task.name}: {note}", way_out="modality"))
 
 
 def _examine(catalogue: Catalogue, record: Image) -> Finding:

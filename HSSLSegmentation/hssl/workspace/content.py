@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ..imaging.voxel_data import AIR_HU
-from ..plural import shortened
+from ..plural import counted, shortened
 from ..spread import evenly
 
 if TYPE_CHECKING:
@@ -127,9 +127,18 @@ def not_hounsfield(content: Content) -> str:
     return f"it has no value below 0, and a CT in Hounsfield units has (its lowest is {content.low:g})"
 
 
-def like_hounsfield(content: Content) -> bool:
-    """Tells whether the values of a scan reach down to air in Hounsfield units, as hardly any but a CT's do."""
-    return not content.suspicion and -np.inf < content.low < AIR_HU
+def unnamed_ct(contents: Sequence[Content]) -> str:
+    """Returns what to say of images whose modality nobody has named and which mostly seem to be CTs, "" where they do not.
+
+    Their values would be normalised as those of any scanner. Hardly any but a CT's reach down to air in Hounsfield units.
+    """
+    like = sum(not seen.suspicion and -np.inf < seen.low < AIR_HU for seen in contents)
+    if 2 * like <= len(contents):
+        return ""
+    return (
+        f"the values of {like} of {counted(len(contents), 'image')} reach below {AIR_HU:g}, as those of CTs do, and nothing says "
+        "of which modality they are: name CT, and they are taken as Hounsfield units"
+    )
 
 
 def is_grainy(voxels: np.ndarray) -> bool:

@@ -14,7 +14,6 @@ from ..errors import ConfigurationError, InputError, encodable
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
 from ..imaging.formats import DETACHED, stem_of, suffix_of
 from ..names import safe_name
-from ..plural import counted
 from ..threads import in_threads
 from .candidates import Candidate, Source, modality_of
 from .catalogue import Catalogue, Image, LabelClass, LabelPart, Refused, Task
@@ -621,12 +620,16 @@ def examine_source(
         InputError: no file of the source can be used.
         ConfigurationError: modalities would be mixed, and `mixed` is not set.
     """
+    from .content import unnamed_ct
+
     there = next((t.modality for t in catalogue.tasks if t.name == task.name), "")
     said = next((m for m in (task.modality, there, source.modality) if m and m != "unknown"), "")
     examined = examine(catalogue, source.candidates, task.name, on_event, stop, task_is_new=True, modality=said)
     if not mixed:
         _judge_modality(catalogue, task, source, examined)
-    if not said and (note := _unnamed_ct(examined)):
+    of_none = [look for look in examined.looks if look.header is not None and not look.header.modality]
+    note = "" if said else unnamed_ct([look.content_seen for look in of_none if look.content_seen is not None])
+    if note:
         source.notes.append(note)
         on_event(Message(level="warning", text=note, way_out="modality"))
     _check_that_something_is_left(examined, source, [r for r in catalogue.refused if r.task == task.name])
@@ -682,22 +685,6 @@ def _judge_modality(catalogue: Catalogue, task: Task, source: Source, examined: 
         f"task {task.name} would mix modalities: {', '.join(listing)}",
         "Name the one to take as the modality, give each a task of its own, or allow the mixture.",
         "mixed",
-    )
-
-
-def _unnamed_ct(examined: Examination) -> str:
-    """Returns what to say of images that seem to be CTs, which nobody has called so: their values would be taken otherwise."""
-    from ..imaging.voxel_data import AIR_HU
-    from .content import like_hounsfield
-
-    of_none = [look for look in examined.looks if look.header is not None and not look.header.modality]
-    seen = [look.content_seen for look in of_none if look.content_seen is not None]
-    like = sum(map(like_hounsfield, seen))
-    if 2 * like <= len(seen):
-        return ""
-    return (
-        f"the values of {like} of {counted(len(seen), 'image')} reach below {AIR_HU:g}, as those of CTs do, and nothing says of "
-        "which modality they are: name CT, and they are taken as Hounsfield units"
     )
 
 

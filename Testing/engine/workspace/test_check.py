@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from hssl.events import Message
 from hssl.workspace import check as checking
 from hssl.workspace.catalogue import Catalogue, LabelClass, Task
 from hssl.workspace.check import check, check_workspace
@@ -44,6 +45,20 @@ def fill(catalogue: Catalogue, images: dict[str, np.ndarray], labels: dict[str, 
         write(root / "labels" / name, values)
     scan(catalogue, find(root).candidates, "t")
     return root
+
+
+@pytest.mark.parametrize("modality", ["unknown", "CT", "MR"])
+def test_what_looks_like_ct_is_told_where_nobody_says_the_modality(catalogue, modality):
+    """As of volumes that came from a scene. It is told once, when the voxels are read."""
+    catalogue.set_task(Task(name="t", modality=modality))
+    fill(catalogue, {f"{n}.nii.gz": 100 * noise(n) - level for n, level in enumerate((700, 700, 0))})
+    rounds = []
+    for _ in range(2):
+        events: list = []
+        check(catalogue, events.append)
+        rounds.append([e.text for e in events if isinstance(e, Message) and e.way_out == "modality"])
+    wanted = "task t: the values of 2 of 3 images reach below -500, as those of CTs do"
+    assert [[text[: len(wanted)] for text in told] for told in rounds] == [[wanted] * (modality == "unknown"), []]
 
 
 def test_nan_constant_and_missing_volumes_are_found(catalogue):
