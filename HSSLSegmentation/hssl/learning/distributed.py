@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -101,9 +102,25 @@ def all_gather(tensor: Tensor) -> Tensor:
     """
     if not _together() or dist.get_world_size() == 1:
         return tensor
-    from torch.distributed.nn import functional
+    return _Gathered.apply(tensor)
 
-    return torch.cat(functional.all_gather(tensor.contiguous()))
+
+class _Gathered(torch.autograd.Function):
+    """torch's own gathering with gradients, `torch.distributed.nn`, is deprecated, and nothing public takes its place."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        ctx.count = len(tensor)
+        every = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+        dist.all_gather(every, tensor.contiguous())
+        return torch.cat(every)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        first = dist.get_rank() * ctx.count
+        return total[first : first + ctx.count]
 
 
 def all_reduce(values: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
@@ -198,12 +199,16 @@ class Trainer:
     def _wrapped(self) -> nn.Module:
         if self.processes.world_size == 1:
             return self.learner.module
-        return nn.parallel.DistributedDataParallel(
-            self.learner.module,
-            find_unused_parameters=not self.learner.every_parameter,
-            gradient_as_bucket_view=True,
-            broadcast_buffers=False,  # none changes a buffer that another's step reads
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", ".*broadcast_buffers", FutureWarning
+            )  # older versions know this name only
+            return nn.parallel.DistributedDataParallel(
+                self.learner.module,
+                find_unused_parameters=not self.learner.every_parameter,
+                gradient_as_bucket_view=True,
+                broadcast_buffers=False,  # none changes a buffer that another's step reads
+            )
 
     def _train_step(self, module: nn.Module, batch: Any) -> tuple[dict[str, float], float]:
         """Takes one step of the optimizer; returns the losses, means over all processes, and the learning rate."""

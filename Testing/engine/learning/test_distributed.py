@@ -53,6 +53,7 @@ def test_a_killed_process_restarts_all_from_the_last_checkpoint(workspace, tmp_p
                 job.wait()
     said = output.read_text()
     assert "Resumed after step" in said, said
+    assert "FutureWarning" not in said, said
     assert run.finished and run.load_checkpoint()["state"]["step"] == STEPS, said
     assert [row["step"] for row in run.read_metrics()] == list(range(5, STEPS + 1, 5))
 
