@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
+
 import numpy as np
 import pytest
 from oddly_placed import orientation, volumeWith
@@ -79,7 +83,9 @@ def write(node, segmentId: str, volume, part: Part) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_part_is_kept_in_a_tag_and_comes_back_on_its_own_grid_and_on_another(seed):
+@pytest.mark.parametrize("voxels", [1, 64, 2**20])
+def test_a_part_is_kept_in_a_tag_and_comes_back_on_its_own_grid_and_on_another(monkeypatch, seed, voxels):
+    monkeypatch.setattr(sceneSegmentations, "CACHED_VOXELS", max(8, voxels))
     rng = np.random.default_rng(seed)
     volume = volumeWith(orientation(seed, True), values=np.zeros(SHAPE, np.int16))
     node = sceneSegmentations.newSegmentation("labels", volume)
@@ -95,6 +101,76 @@ def test_a_part_is_kept_in_a_tag_and_comes_back_on_its_own_grid_and_on_another(s
     assert np.array_equal(found, draft.on(SHAPE)[3:, 1:, 2:])
 
 
+def test_a_draft_that_was_kept_by_an_older_version_is_read_and_a_damaged_one_is_told():
+    volume = volumeWith(np.eye(4), values=np.zeros(SHAPE, np.int16))
+    node = sceneSegmentations.newSegmentation("labels", volume)
+    segmentId = node.GetSegmentation().AddEmptySegment("", "s")
+    draft = someParts(np.random.default_rng(0), 1)[0]
+    head = {"start": draft.start, "shape": draft.values.shape, "matrix": np.eye(4).tolist()}
+    packed = zlib.compress(np.packbits(draft.values).tobytes(), 1)
+    texts = [base64.b64encode(data).decode() for data in (json.dumps(head).encode(), packed, packed[:-9])]
+    segment = node.GetSegmentation().GetSegment(segmentId)
+    segment.SetTag(annotations.DRAFT, f"{texts[0]} {texts[1]}")
+    assert np.array_equal(annotations.read(node, segmentId, volume).draft.on(SHAPE), draft.on(SHAPE))
+    head["shape"] = [200, *draft.values.shape[1:]]
+    texts[0] = base64.b64encode(json.dumps(head).encode()).decode()
+    segment.SetTag(annotations.DRAFT, f"{texts[0]} {texts[2]}")
+    with pytest.raises(ValueError, match="ends too soon"):
+        annotations.read(node, segmentId, volume)
+
+
+def test_no_step_of_what_is_done_with_a_large_draft_is_longer_than_a_slab(monkeypatch):
+    """A body in a CT of 512 × 512 × 200 is fifty million voxels: whatever looks at all of them at once blocks the
+    window."""
+    monkeypatch.setattr(sceneSegmentations, "CACHED_VOXELS", SHAPE[1] * SHAPE[2])
+    volume = volumeWith(np.eye(4), values=np.zeros(SHAPE, np.int16))
+    node = sceneSegmentations.newSegmentation("labels", volume)
+    segmentId = node.GetSegmentation().AddEmptySegment("", "s")
+    there = np.random.default_rng(0).random(SHAPE) < 0.7
+    write(node, segmentId, volume, sceneSegmentations.cropped(there))
+    longest = _mostVoxelsOfAStep(monkeypatch)
+    assert longest(annotations.markedDraft(node, [segmentId], volume)) <= 2
+    assert longest(annotations.reading(node, segmentId, volume)) <= 2
+    there[4] ^= True
+    write(node, segmentId, volume, sceneSegmentations.cropped(there))
+    annotations.addPainted(node, segmentId, volume, (0, 4))
+    assert longest(annotations.knownOf(node, [segmentId], volume)) <= 2
+    learned, known = annotations.annotationOf(node, {segmentId: 1}, volume)
+    assert longest(annotations.gathered(node, {segmentId: 1}, volume)) <= 2
+    assert longest(annotations.applied(node, known, learned, volume)) <= 2
+    found = Part((2, 0, 0), np.ones((3, *SHAPE[1:]), np.uint8))
+    spans = {1: [(2, 5), (0, SHAPE[1]), (0, SHAPE[2])]}
+    assert longest(annotations.withDrafts(found, spans, node, {segmentId: 1}, volume)) <= 2
+
+
+def _mostVoxelsOfAStep(monkeypatch):
+    """Returns what tells the most slabs that any step of some steps computes with, by the parts that are asked for."""
+    asked = [0]
+    within = Part.within
+
+    def counted(part, slices):
+        asked[0] = max(asked[0], int(np.prod([s.stop - s.start for s in slices])))
+        return within(part, slices)
+
+    monkeypatch.setattr(Part, "within", counted)
+    cropped = sceneSegmentations.cropped
+
+    def countedCropped(values, start=(0, 0, 0)):
+        asked[0] = max(asked[0], values.size)
+        return cropped(values, start)
+
+    monkeypatch.setattr(sceneSegmentations, "cropped", countedCropped)
+
+    def longest(steps) -> float:
+        count, asked[0] = 0, 0
+        for _step in steps:
+            count += 1
+        assert count >= SHAPE[0] - 2, "one step for each slab, at least"
+        return asked[0] / (SHAPE[1] * SHAPE[2])
+
+    return longest
+
+
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("voxels", [1, 60, 2**20])
 def test_the_difference_of_two_label_maps_is_the_smallest_box_that_holds_it(monkeypatch, seed, voxels):
@@ -108,6 +184,41 @@ def test_the_difference_of_two_label_maps_is_the_smallest_box_that_holds_it(monk
     assert np.array_equal(found[0].values, before.on(SHAPE)[box.slices])
     assert np.array_equal(found[1].values, now.on(SHAPE)[box.slices])
     assert recorder._difference(now, now) is None
+
+
+def test_a_slice_is_marked_and_switched_without_a_look_at_drafts(monkeypatch):
+    volume = volumeWith(np.eye(4), values=np.zeros(SHAPE, np.int16))
+    node = sceneSegmentations.newSegmentation("labels", volume)
+    segmentId = node.GetSegmentation().AddEmptySegment("", "s")
+    draft, scribbles = someParts(np.random.default_rng(1), 2)
+    own = SegmentAnnotation(frozenset({(0, 1)}), frozenset({(1, 2)}), frozenset({(0, 3)}), draft, scribbles)
+    annotations.write(node, segmentId, volume, own)
+    with monkeypatch.context() as patched:
+        patched.delattr(annotations, "_readingText")
+        annotations.mark(node, [segmentId], volume, (0, 3))
+        annotations.switch(node, [segmentId], volume, (1, 2), False)
+        annotations.switch(node, [segmentId], volume, (0, 1), False)
+        annotations.switch(node, [segmentId], volume, (0, 1), True)
+    found = annotations.read(node, segmentId, volume)
+    assert (found.painted, found.marked, found.off) == ({(0, 1)}, {(0, 3)}, {(1, 2)})
+    assert np.array_equal(found.draft.on(SHAPE), draft.on(SHAPE))
+    assert np.array_equal(found.scribbles.on(SHAPE), scribbles.on(SHAPE))
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_slices_that_are_painted_with_gaps_are_told_from_whole_structures(axis):
+    volume = volumeWith(np.eye(4), values=np.zeros(SHAPE, np.int16))
+    node = sceneSegmentations.newSegmentation("labels", volume)
+    whole = np.zeros(SHAPE, bool)
+    whole[1:6, 1:6, 1:6] = True
+    apart, one = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    for index in (1, 3, 5):
+        np.moveaxis(apart, axis, 0)[index] = np.moveaxis(whole, axis, 0)[index]
+    np.moveaxis(one, axis, 0)[3] = np.moveaxis(whole, axis, 0)[3]
+    for name, where in {"whole": whole, "apart": apart, "one": one, "two lesions": whole & ~one}.items():
+        write(node, node.GetSegmentation().AddEmptySegment("", name), volume, sceneSegmentations.cropped(where))
+    node.GetSegmentation().AddEmptySegment("", "empty")
+    assert atOnce(annotations.paintedApart(node, volume)) == {"apart": 3}
 
 
 def test_what_was_recorded_while_a_round_was_gathered_stays():

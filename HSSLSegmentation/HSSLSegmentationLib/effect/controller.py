@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import qt
 from slicer.i18n import tr as _
@@ -264,10 +263,7 @@ class EffectController:
             node, volumeNode = self._watch.segmentation(), self._watch.volume()
             plane = sceneSlices.shownPlane(view.mrmlSliceNode(), volumeNode)
             self.scriptedEffect.saveStateForUndo()
-            for segmentId in sceneSegmentations.visibleSegments(node):
-                own = annotations.read(node, segmentId, volumeNode)
-                marked = replace(own, marked=own.marked | {plane}, off=own.off - {plane})
-                annotations.write(node, segmentId, volumeNode, marked)
+            annotations.mark(node, sceneSegmentations.visibleSegments(node), volumeNode, plane)
 
         self._try(mark)
 
@@ -417,7 +413,7 @@ class EffectController:
         def modify(segmentId, labelmap, isAdded):
             mode = modes.ModificationModeAdd if isAdded else modes.ModificationModeRemove
             onGrid = sceneSegmentations.onReferenceGrid(labelmap, effect.referenceGeometryImage())
-            with self._recorder.paused():
+            with self._recorder.paused(onGrid):
                 effect.modifySegmentByLabelmap(node, segmentId, onGrid, mode)
 
         session.apply(modify, self._protected(), self.parameters.scribblesOnly(), self._whenApplied)

@@ -24,11 +24,20 @@ STROKES = ("Paint", "Erase", "Draw", "Level tracing")
 
 @dataclass
 class _Layer:
-    """What a label map held when it was looked at last; several segments can share one."""
+    """What a label map held when it was looked at last; several segments can share one.
+
+    Attributes:
+        image: the label map.
+        time: when it was modified last.
+        part: what it held.
+        room: what the part is a view of: as large as the volume, so that nothing is copied where a stroke makes the label
+            map larger.
+    """
 
     image: Any
     time: int
     part: Part
+    room: Part
 
 
 class PaintingRecorder(VTKObservationMixin):
@@ -61,15 +70,19 @@ class PaintingRecorder(VTKObservationMixin):
             self.addObserver(segmentation, slicer.vtkSegmentation.SourceRepresentationModified, self._modified)
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Within it, changes are not the user's."""
+    def paused(self, labelmap=None) -> Iterator[None]:
+        """Within it, changes are not the user's.
+
+        Args:
+            labelmap: nothing changes but where it lies; None: anywhere.
+        """
         self.flush()
         self._isPaused = True
         try:
             yield
         finally:
             self._isPaused = False
-            self._remember()
+            self._remember(labelmap)
 
     @contextmanager
     def describing(self) -> Iterator[None]:
@@ -102,13 +115,15 @@ class PaintingRecorder(VTKObservationMixin):
 
     # What has changed --------------------------------------------------------------------------------------------
 
-    def _remember(self) -> None:
-        self._layers, self._segments = {}, {}
+    def _remember(self, labelmap=None) -> None:
+        known, self._layers, self._segments = self._layers, {}, {}
         self._isPending = False
         if self._segmentationNode is None or self._volumeNode is None:
             return
         for segmentId, segment, image in self._present():
-            self._layers.setdefault(_key(image), _looked(image))
+            key = _key(image)
+            if key not in self._layers:
+                self._layers[key] = self._lookedWithin(labelmap, image, known.get(key))
             self._segments[segmentId] = (image, segment.GetLabelValue(), annotations.revision(segment))
 
     def _lookAgain(self) -> None:
@@ -123,7 +138,7 @@ class PaintingRecorder(VTKObservationMixin):
                 continue
             layer = self._layers.get(_key(image))
             if layer is None or not _isUnchanged(layer, image):
-                self._layers[_key(image)] = _looked(image)
+                self._layers[_key(image)] = self._looked(image, layer)
             self._segments[segmentId] = (image, segment.GetLabelValue(), revision)
             isUndone |= known is not None
         keys = {_key(image) for _segmentId, _segment, image in present}
@@ -172,15 +187,37 @@ class PaintingRecorder(VTKObservationMixin):
 
     def _lookedAgain(self, image, differences: dict[tuple[str, str], tuple[Part, Part] | None]) -> _Layer:
         """What a label map holds now; where it is known in what it differs from before, only that is read."""
-        key = _key(image)
+        key, held = _key(image), _held(image)
         known = self._layers.get(key)
-        if known is None or (key, key) not in differences or known.part.slices != _held(image).slices:
-            return known if known is not None and _isUnchanged(known, image) else _looked(image)
-        found = differences[key, key]
-        if found is not None:
-            k, j, i = (slice(a.start - b, a.stop - b) for a, b in zip(found[1].slices, known.part.start, strict=True))
-            known.part.values[k, j, i] = found[1].values
-        return _Layer(image, image.GetMTime(), known.part)
+        if known is None or (key, key) not in differences or not _hasRoom(known.room, held):
+            return known if known is not None and _isUnchanged(known, image) else self._looked(image, known)
+        return _seen(image, held, known.room, differences[key, key])
+
+    def _lookedWithin(self, labelmap, image, known: _Layer | None) -> _Layer:
+        """What a label map holds now; where it has changed where another one lies alone, only that is read."""
+        if known is not None and _isUnchanged(known, image):
+            return known
+        held, match = _held(image), slicer.vtkOrientedImageDataResample.DoGeometriesMatch
+        if known is None or labelmap is None or not _hasRoom(known.room, held) or not match(labelmap, image):
+            return self._looked(image, known)
+        k, j, i = (
+            slice(max(a.start, b.start), max(a.start, b.start, min(a.stop, b.stop)))
+            for a, b in zip(known.room.slices, _held(labelmap).slices, strict=True)
+        )
+        return _seen(image, held, known.room, (known.part, Part((k.start, j.start, i.start), held.within((k, j, i)))))
+
+    def _looked(self, image, known: _Layer | None) -> _Layer:
+        """What a label map holds, all of it."""
+        held = _held(image)
+        if known is not None and _hasRoom(known.room, held):
+            known.part.values[...] = 0
+            return _seen(image, held, known.room, (known.part, held))
+        volume = self._volumeNode.GetImageData()
+        size = (0, 0, 0) if volume is None else sceneSegmentations.gridShape(self._volumeNode)
+        k, j, i = (min(0, part.start) for part in held.slices)
+        shape = [max(n, p.stop) - a for n, p, a in zip(size, held.slices, (k, j, i), strict=True)]
+        # Memory to which nothing is written costs nothing.
+        return _seen(image, held, Part((k, j, i), numpy.zeros(shape, held.values.dtype)), (held, held))
 
     def _recordSegment(self, segmentId, segment, image, start, was: numpy.ndarray, now: numpy.ndarray) -> bool:
         node, volumeNode = self._segmentationNode, self._volumeNode
@@ -243,9 +280,16 @@ def _held(image) -> Part:
     return Part((k, j, i), values)
 
 
-def _looked(image) -> _Layer:
-    part = _held(image)
-    return _Layer(image, image.GetMTime(), Part(part.start, part.values.copy()))
+def _seen(image, held: Part, room: Part, changed: tuple[Part, Part] | None) -> _Layer:
+    """What a label map holds, once what has changed (as of `_difference`) is brought into the room of what it held."""
+    if changed is not None and changed[1].values.size:
+        room.within(changed[1].slices)[...] = changed[1].values
+    return _Layer(image, image.GetMTime(), Part(held.start, room.within(held.slices)), room)
+
+
+def _hasRoom(room: Part, held: Part) -> bool:
+    isInside = all(a.start <= b.start and b.stop <= a.stop for a, b in zip(room.slices, held.slices, strict=True))
+    return isInside and room.values.dtype == held.values.dtype
 
 
 def _isUnchanged(layer: _Layer, image) -> bool:

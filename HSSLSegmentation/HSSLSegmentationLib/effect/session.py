@@ -300,8 +300,7 @@ class EffectSession:
         labels = yield from _withWhatWasPainted(proposal.labels, painted, list(values.values()))
         with sceneSegmentations.surfacesAtTheEnd(node):
             for number, (segmentId, value) in enumerate(values.items()):
-                wanted = sceneSegmentations.cropped(labels.values == value, labels.start)
-                yield
+                wanted = yield from sceneSegmentations.equalTo(value, labels)
                 yield from sceneSegmentations.changing(
                     node, segmentId, volumeNode, wanted, partial(modify, segmentId), parts
                 )
@@ -315,7 +314,10 @@ class EffectSession:
         try:
             return (yield from annotations.gathered(self.segmentationNode, values, self.volumeNode, scribblesOnly))
         except SceneVolumeError:  # nothing is painted, as before a prediction
-            return None, {i: annotations.read(self.segmentationNode, i, self.volumeNode) for i in values}
+            known: dict[str, SegmentAnnotation] = {}
+            for segmentId in values:
+                known[segmentId] = yield from annotations.reading(self.segmentationNode, segmentId, self.volumeNode)
+            return None, known
 
     def _applied(self, whenDone: Callable[[], None]) -> None:
         self.busy, self.proposal = False, None
@@ -337,9 +339,7 @@ class EffectSession:
 
     def stamp(self) -> tuple:
         """Returns what tells the volume, as it is now, from another or a changed one."""
-        image = self.volumeNode.GetImageData()
-        matrix = tuple(sceneVolumes.worldMatrix(self.volumeNode).ravel().round(9).tolist())
-        return image.GetMTime(), matrix, sceneVolumes.isNanBackground(self.volumeNode)
+        return sceneVolumes.stampOf(self.volumeNode)
 
     def _open(self, model: str | None) -> None:
         """Has the volume opened unless it is open as it is now; a `model` of None leaves the one that is there."""
@@ -516,13 +516,13 @@ def _withWhatWasPainted(labels: Part, painted: Annotation | None, values: list[i
         return labels
     box = sceneSegmentations.around([labels, painted.labels])
     start = sceneSegmentations.cornerOf(box)
-    found = labels.within(box).copy()
-    yield
-    for (axis, index), complete in painted.planes.items():
-        view = Part(start, found).plane(axis, index)
-        view[numpy.isin(view, complete)] = 0
+    found = numpy.empty([part.stop - part.start for part in box], labels.values.dtype)
     for slab in sceneSegmentations.inSlabs(box):
-        here = found[slab[0].start - box[0].start : slab[0].stop - box[0].start]
+        here = found[slab[0].start - start[0] : slab[0].stop - start[0]]
+        here[...] = labels.within(slab)
+        for (axis, index), complete in painted.planes.items():
+            view = Part(sceneSegmentations.cornerOf(slab), here).plane(axis, index)
+            view[numpy.isin(view, complete)] = 0
         known = painted.labels.within(slab)
         here[known == annotations.BACKGROUND] = 0
         isPainted = (known > 0) & (known != annotations.BACKGROUND)

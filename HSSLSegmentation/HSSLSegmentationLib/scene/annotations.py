@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy
 import vtk
@@ -24,7 +25,7 @@ from . import annotatedSlices
 from . import segmentations as sceneSegmentations
 from . import volumes as sceneVolumes
 from .annotatedSlices import Plane
-from .segmentations import Part
+from .segmentations import Part, PartInSlabs
 from .volumes import SceneVolumeError
 
 PAINTED, MARKED, OFF = "HSSL.painted", "HSSL.complete", "HSSL.off"
@@ -80,22 +81,24 @@ class Annotation:
 
 def read(segmentationNode, segmentId: str, volumeNode) -> SegmentAnnotation:
     """Returns what the segment's tags tell, brought onto the volume's grid; slices of no slice of it are left out."""
-    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-    toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
-    shape = sceneSegmentations.gridShape(volumeNode)
-    painted, marked, off = (_planesFrom(_tag(segment, name), toNode, shape) for name in (PAINTED, MARKED, OFF))
-    draft, scribbles = (_partFrom(_tag(segment, name), toNode, shape) for name in (DRAFT, SCRIBBLES))
-    return SegmentAnnotation(painted, marked, off, draft, scribbles, revision(segment))
+    return atOnce(reading(segmentationNode, segmentId, volumeNode))
+
+
+def reading(segmentationNode, segmentId: str, volumeNode) -> Generator[None, None, SegmentAnnotation]:
+    """Does what `read` does in steps, of the tags as they are when the steps begin."""
+    segment, toNode, (painted, marked, off) = _planesOf(segmentationNode, segmentId, volumeNode)
+    shape, told = sceneSegmentations.gridShape(volumeNode), revision(segment)
+    texts = [_tag(segment, name) for name in (DRAFT, SCRIBBLES)]
+    draft = yield from _readingText(texts[0], toNode, shape)
+    scribbles = yield from _readingText(texts[1], toNode, shape)
+    return SegmentAnnotation(painted, marked, off, draft, scribbles, told)
 
 
 def addPainted(segmentationNode, segmentId: str, volumeNode, plane: Plane) -> int:
     """Makes it known that a segment was painted on a slice; returns the revision of its tags."""
-    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-    toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
-    known = _planesFrom(_tag(segment, PAINTED), toNode, sceneSegmentations.gridShape(volumeNode))
+    segment, toNode, (painted, _marked, off) = _planesOf(segmentationNode, segmentId, volumeNode)
     # What is painted anew on a slice that was switched off, counts again.
-    off = _planesFrom(_tag(segment, OFF), toNode, sceneSegmentations.gridShape(volumeNode))
-    texts = {PAINTED: _planesText(known | {plane}, toNode), OFF: _planesText(off - {plane}, toNode)}
+    texts = {PAINTED: _planesText(painted | {plane}, toNode), OFF: _planesText(off - {plane}, toNode)}
     return _write(segment, texts)
 
 
@@ -110,17 +113,23 @@ def addScribbles(segmentationNode, segmentId: str, volumeNode, changed: Part) ->
     """Makes it known that voxels of a segment were painted, or erased, across slices."""
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
-    known = _partFrom(_tag(segment, SCRIBBLES), toNode, sceneSegmentations.gridShape(volumeNode))
-    _write(segment, {SCRIBBLES: _partText(sceneSegmentations.joined(known, changed), toNode)})
+    known = atOnce(_readingText(_tag(segment, SCRIBBLES), toNode, sceneSegmentations.gridShape(volumeNode)))
+    _write(segment, {SCRIBBLES: atOnce(_writingText(sceneSegmentations.joined(known, changed), toNode))})
 
 
 def switch(segmentationNode, segmentIds, volumeNode, plane: Plane, isOn: bool) -> None:
     """Switches a slice off or on for the segments that are complete on it; a mark that is switched off is taken back."""
     for segmentId in segmentIds:
-        own = read(segmentationNode, segmentId, volumeNode)
-        off = own.off - {plane} if isOn else own.off | {plane}
-        marked = own.marked if isOn else own.marked - {plane}
-        write(segmentationNode, segmentId, volumeNode, replace(own, off=off, marked=marked))
+        segment, toNode, (_painted, marked, off) = _planesOf(segmentationNode, segmentId, volumeNode)
+        found = {OFF: off - {plane} if isOn else off | {plane}, MARKED: marked if isOn else marked - {plane}}
+        _write(segment, {name: _planesText(planes, toNode) for name, planes in found.items()})
+
+
+def mark(segmentationNode, segmentIds, volumeNode, plane: Plane) -> None:
+    """Marks a slice as complete for segments, whether anything of them is on it or not."""
+    for segmentId in segmentIds:
+        segment, toNode, (_painted, marked, off) = _planesOf(segmentationNode, segmentId, volumeNode)
+        _write(segment, {MARKED: _planesText(marked | {plane}, toNode), OFF: _planesText(off - {plane}, toNode)})
 
 
 def stampOf(segmentationNode, segmentIds) -> tuple:
@@ -145,12 +154,16 @@ def hasDraft(segment) -> bool:
 
 def write(segmentationNode, segmentId: str, volumeNode, found: SegmentAnnotation) -> int:
     """Writes what is known of a segment into its tags; returns their revision."""
-    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    return atOnce(_writing(segmentationNode, segmentId, volumeNode, found))
+
+
+def _writing(segmentationNode, segmentId: str, volumeNode, found: SegmentAnnotation) -> Generator[None, None, int]:
     toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
     planes = {PAINTED: found.painted, MARKED: found.marked, OFF: found.off}
     texts = {name: _planesText(own, toNode) for name, own in planes.items()}
-    texts |= {name: _partText(part, toNode) for name, part in ((DRAFT, found.draft), (SCRIBBLES, found.scribbles))}
-    return _write(segment, texts)
+    for name, part in (DRAFT, found.draft), (SCRIBBLES, found.scribbles):
+        texts[name] = yield from _writingText(part, toNode)
+    return _write(sceneSegmentations.segmentOf(segmentationNode, segmentId), texts)
 
 
 def revision(segment) -> int:
@@ -182,18 +195,16 @@ def gathered(
     box = sceneSegmentations.around(
         [*present.values(), *(k.draft for k in known.values()), *(k.scribbles for k in known.values())]
     )
-    labels = numpy.zeros([part.stop - part.start for part in box], numpy.uint8)
+    labels = PartInSlabs(box, numpy.uint8)
     isAnything = False
-    for segmentId, value in values.items():
-        own = known[segmentId]
-        wanted = own.complete(scribblesOnly)
-        for slab in sceneSegmentations.inSlabs(box):
-            here = labels[slab[0].start - box[0].start : slab[0].stop - box[0].start]
-            isAnything |= _label(here, slab, value, present[segmentId], own, wanted)
+    for slab, here in labels.slabs():
+        for segmentId, value in values.items():
+            own = known[segmentId]
+            isAnything |= _label(here, slab, value, present[segmentId], own, own.complete(scribblesOnly))
             yield
     if not isAnything:
         raise SceneVolumeError(_nothingToLearnFrom(volumeNode, any(p.values.size for p in present.values())))
-    return Annotation(sceneSegmentations.cropped(labels, sceneSegmentations.cornerOf(box)), planes, off), known
+    return Annotation(labels.cropped(), planes, off), known
 
 
 def knownOf(segmentationNode, segmentIds, volumeNode) -> Generator[None, None, dict[str, SegmentAnnotation]]:
@@ -214,6 +225,23 @@ def completeSlices(
     return planes, off
 
 
+def paintedApart(segmentationNode, volumeNode) -> Generator[None, None, dict[str, int]]:
+    """Returns in steps the segments that are on single slices with nothing in between, with the number of slices, by
+    name: painted to be learned from, they are no label yet, which would teach that there is nothing in between."""
+    found = {}
+    for segmentId in segmentationNode.GetSegmentation().GetSegmentIDs():
+        part = yield from sceneSegmentations.readingPart(segmentationNode, segmentId, volumeNode)
+        filled = sceneSegmentations.Filled(part.values.shape)
+        for along in sceneVolumes.slabs(part.values.shape, sceneSegmentations.CACHED_VOXELS):
+            filled.add(along, part.values[along])
+            yield
+        for there in map(numpy.flatnonzero, filled.axes):
+            if len(there) > 1 and (numpy.diff(there) > 1).all():
+                segment = sceneSegmentations.segmentOf(segmentationNode, segmentId)
+                found[segment.GetName()] = len(there)
+    return found
+
+
 def _present(
     segmentationNode, segmentIds, volumeNode
 ) -> Generator[None, None, tuple[dict[str, Part], dict[str, SegmentAnnotation]]]:
@@ -223,8 +251,7 @@ def _present(
     known: dict[str, SegmentAnnotation] = {}
     for segmentId in segmentIds:
         present[segmentId] = yield from sceneSegmentations.readingPart(segmentationNode, segmentId, volumeNode)
-        own = read(segmentationNode, segmentId, volumeNode)
-        yield
+        own = yield from reading(segmentationNode, segmentId, volumeNode)
         known[segmentId] = yield from _told(own, present[segmentId], usual)
         yield
     return present, known
@@ -263,13 +290,9 @@ def applied(
     for segmentId, own in known.items():
         there = yield from sceneSegmentations.readingPart(segmentationNode, segmentId, volumeNode)
         yield
-        draft = there.values
-        if annotation is not None:
-            draft &= (annotation.labels.within(there.slices) == 0) | _offSlices(own, there)
-        yield
+        draft = there if annotation is None else (yield from _withoutPainted(there, annotation, own.off))
         toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
-        text = _partText(sceneSegmentations.cropped(draft, there.start), toNode)
-        yield
+        text = yield from _writingText(draft, toNode)
         with describing():
             segment = sceneSegmentations.segmentOf(segmentationNode, segmentId)
             painted = _paintedNow(segment, own, volumeNode, toNode)
@@ -293,19 +316,21 @@ def withDrafts(
         segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
         if value in spans and segment is not None and hasDraft(segment):
             present = yield from sceneSegmentations.readingPart(segmentationNode, segmentId, volumeNode)
-            draft = read(segmentationNode, segmentId, volumeNode).draft.within(present.slices) & present.values
-            yield
-            Part(present.start, draft).clear(spans[value])
-            drafts[value] = sceneSegmentations.cropped(draft, present.start)
-            yield
+            draft = (yield from reading(segmentationNode, segmentId, volumeNode)).draft
+            rest = PartInSlabs(present.slices)
+            for slab, here in rest.slabs():
+                numpy.logical_and(draft.within(slab), present.within(slab), out=here)
+                Part(sceneSegmentations.cornerOf(slab), here).clear(spans[value])
+                yield
+            drafts[value] = rest.cropped()
     if not any(part.values.size for part in drafts.values()):
         return labels
     box = sceneSegmentations.around([labels, *drafts.values()])
-    found = labels.within(box).copy()
-    yield
-    for value, part in drafts.items():
-        for slab in sceneSegmentations.inSlabs(box):
-            here = found[slab[0].start - box[0].start : slab[0].stop - box[0].start]
+    found = numpy.empty([part.stop - part.start for part in box], labels.values.dtype)
+    for slab in sceneSegmentations.inSlabs(box):
+        here = found[slab[0].start - box[0].start : slab[0].stop - box[0].start]
+        here[...] = labels.within(slab)
+        for value, part in drafts.items():
             here[part.within(slab) & (here == 0)] = value
             yield
     return Part(sceneSegmentations.cornerOf(box), found)
@@ -316,9 +341,7 @@ def markedDraft(segmentationNode, segmentIds: list[str], volumeNode) -> Iterator
     not."""
     for segmentId in segmentIds:
         there = yield from sceneSegmentations.readingPart(segmentationNode, segmentId, volumeNode)
-        yield
-        write(segmentationNode, segmentId, volumeNode, SegmentAnnotation(draft=there))
-        yield
+        yield from _writing(segmentationNode, segmentId, volumeNode, SegmentAnnotation(draft=there))
 
 
 def usualAxis(volumeNode) -> int:
@@ -346,7 +369,7 @@ def _told(own: SegmentAnnotation, there: Part, usual: int) -> Generator[None, No
         whole = numpy.zeros([part.stop - part.start for part in box], bool)
         for changed in changes:
             Part(sceneSegmentations.cornerOf(box), whole).within(changed.slices)[...] = changed.values
-        yield
+            yield
         axes = [axis for axis, _index in painted]
         axis = max(set(axes), key=axes.count) if axes else usual
         found = yield from annotatedSlices.findingSlices(whole, axis)
@@ -371,12 +394,16 @@ def _paintedNow(segment, found: SegmentAnnotation, volumeNode, toNode: numpy.nda
     return found.painted | _planesFrom(_tag(segment, PAINTED), toNode, sceneSegmentations.gridShape(volumeNode))
 
 
-def _offSlices(own: SegmentAnnotation, there: Part) -> numpy.ndarray:
-    off = numpy.zeros(there.values.shape, bool)
-    for axis, index in own.off:
-        if 0 <= index - there.start[axis] < off.shape[axis]:
-            numpy.moveaxis(off, axis, 0)[index - there.start[axis]] = True
-    return off
+def _withoutPainted(there: Part, annotation: Annotation, off: frozenset[Plane]) -> Generator[None, None, Part]:
+    """What of a segment nothing was learned from; slices that are switched off were not."""
+    found = PartInSlabs(there.slices)
+    for slab, here in found.slabs():
+        painted = annotation.labels.within(slab) != 0
+        for plane in off:
+            Part(sceneSegmentations.cornerOf(slab), painted).plane(*plane)[...] = False
+        numpy.logical_and(there.within(slab), ~painted, out=here)
+        yield
+    return found.cropped()
 
 
 def _nothingToLearnFrom(volumeNode, isDraft: bool) -> str:
@@ -404,6 +431,14 @@ def _write(segment, texts: dict[str, str]) -> int:
             else:
                 segment.RemoveTag(name)
     return revision(segment)
+
+
+def _planesOf(segmentationNode, segmentId: str, volumeNode) -> tuple[Any, numpy.ndarray, list[frozenset[Plane]]]:
+    """Returns a segment, the volume's matrix to it, and its slices: painted, marked, switched off."""
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
+    shape = sceneSegmentations.gridShape(volumeNode)
+    return segment, toNode, [_planesFrom(_tag(segment, name), toNode, shape) for name in (PAINTED, MARKED, OFF)]
 
 
 def _planesText(planes: frozenset[Plane], toNode: numpy.ndarray) -> str:
@@ -437,26 +472,44 @@ def _planesFrom(text: str, toNode: numpy.ndarray, shape: tuple[int, int, int]) -
     return frozenset(found)
 
 
-def _partText(part: Part, toNode: numpy.ndarray) -> str:
+def _writingText(part: Part, toNode: numpy.ndarray) -> Generator[None, None, str]:
+    """Makes of a part, in steps, the text that a tag keeps of it: eight voxels to a byte, compressed."""
     if not part.values.any():
         return ""
-    bits = base64.b64encode(zlib.compress(numpy.packbits(part.values).tobytes(), 1)).decode("ascii")
+    packer, packed, rest = zlib.compressobj(1), [], numpy.zeros(0, bool)
+    for slab in sceneSegmentations.inSlabs(part.slices):
+        voxels = numpy.concatenate([rest, part.within(slab).ravel()])
+        whole = len(voxels) - len(voxels) % 8
+        packed.append(packer.compress(numpy.packbits(voxels[:whole]).tobytes()))
+        rest = voxels[whole:]
+        yield
+    packed += [packer.compress(numpy.packbits(rest).tobytes()), packer.flush()]
+    bits = base64.b64encode(b"".join(packed)).decode("ascii")
     head = {"start": part.start, "shape": part.values.shape, "matrix": numpy.round(toNode, 6).tolist()}
     # Tags are kept as "name:value|name:value", so that neither sign may be in a value.
     return base64.b64encode(json.dumps(head).encode("ascii")).decode("ascii") + " " + bits
 
 
-def _partFrom(text: str, toNode: numpy.ndarray, shape: tuple[int, int, int]) -> Part:
+def _readingText(text: str, toNode: numpy.ndarray, shape: tuple[int, int, int]) -> Generator[None, None, Part]:
+    """Does the contrary, in steps, and brings what is found onto a grid."""
     if not text:
         return NOTHING
     head, bits = text.split(" ")
     place = json.loads(base64.b64decode(head))
-    count = int(numpy.prod(place["shape"]))
-    flat = numpy.unpackbits(numpy.frombuffer(zlib.decompress(base64.b64decode(bits)), numpy.uint8), count=count)
+    flat = numpy.empty(int(numpy.prod(place["shape"])), numpy.uint8)
+    unpacker, rest, done = zlib.decompressobj(), base64.b64decode(bits), 0
+    while done < len(flat):
+        found = numpy.frombuffer(unpacker.decompress(rest, sceneSegmentations.CACHED_VOXELS // 8), numpy.uint8)
+        if not len(found):
+            raise ValueError(_("What is known of a segment is damaged: its tag ends too soon."))
+        voxels = numpy.unpackbits(found, count=min(8 * len(found), len(flat) - done))
+        flat[done : done + len(voxels)] = voxels
+        rest, done = unpacker.unconsumed_tail, done + len(voxels)
+        yield
     values = flat.reshape(place["shape"])
     if numpy.abs(numpy.array(place["matrix"]) - toNode).max() < SAME_MATRIX:
         part = Part((place["start"][0], place["start"][1], place["start"][2]), values.view(bool))
         if all(a >= 0 and a + n <= size for a, n, size in zip(part.start, values.shape, shape, strict=True)):
             return part
     image = sceneSegmentations.orientedImage(values, numpy.array(place["matrix"]), tuple(place["start"]))
-    return sceneSegmentations.imagePart(image, 1, toNode, shape)
+    return (yield from sceneSegmentations.readingImage(image, 1, toNode, shape))

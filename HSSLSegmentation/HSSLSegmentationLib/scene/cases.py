@@ -1,6 +1,7 @@
 """Volumes of the scene, with segmentations as their labels, become images of a workspace."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import slicer
 
 from ..steps import inThread
 from ..workspace.edits import SECONDS_TO_WAIT
+from . import annotations
 from . import segmentations as sceneSegmentations
 from . import volumes as sceneVolumes
 from .segmentations import SegmentClass
@@ -40,12 +42,14 @@ def addingVolume(
     if segmentationNode is not None:
         labelPath = folder / f"{name}-label.nrrd"
         added = yield from _writtenLabel(segmentationNode, volumeNode, known, labelPath, classes or {})
-    yield from sceneVolumes.writtenVolume(volumeNode, imagePath)
+    files = [imagePath, *([] if labelPath is None else [labelPath])]
+    with _removedOnFailure(files):
+        yield from sceneVolumes.writtenVolume(volumeNode, imagePath)
     candidate = Candidate(str(imagePath), None if labelPath is None else str(labelPath), name=name)
     notAdded = _("{volume} is not added: {reason}")  # Qt translates on the main thread
 
     def entered() -> str:
-        with Catalogue.editing(workspace, SECONDS_TO_WAIT) as catalogue:
+        with _removedOnFailure(files), Catalogue.editing(workspace, SECONDS_TO_WAIT) as catalogue:
             present = _withClasses(next((t for t in catalogue.tasks if t.name == task), known), added)
             present.group = group or present.group
             present.modality = modality or present.modality
@@ -53,8 +57,6 @@ def addingVolume(
             report = scan(catalogue, [candidate], task)
             image = next((i for i in catalogue.images if i.image == catalogue.relative(imagePath)), None)
             if image is None and not report.changed:
-                for path in filter(None, (imagePath, labelPath)):
-                    path.unlink()
                 reasons = [r.reason for r in (*report.refused, *report.duplicates)]
                 raise SceneVolumeError(notAdded.format(volume=wanted, reason="; ".join(reasons)))
         if image is not None:
@@ -81,7 +83,8 @@ def settingLabel(
     notTaken = _("{segmentation} cannot be the label of {image}: {reason}")  # Qt translates on the main thread
 
     def entered() -> Path:
-        problem = relabel(workspace, id, path).label_problem
+        with _removedOnFailure([path]):
+            problem = relabel(workspace, id, path).label_problem
         if problem is not None:
             restore_label(workspace, image)
             path.unlink()
@@ -95,14 +98,37 @@ def settingLabel(
 
 
 def segmentedVolumes() -> list[tuple]:
-    """Returns the pairs of a volume and a segmentation drawn on it that are in the scene."""
+    """Returns the pairs of a volume and a segmentation drawn on it that are in the scene; a preview is no such."""
     pairs = []
     for segmentationNode in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
         volumeNode = segmentationNode.GetNodeReference(role)
-        if volumeNode is not None and segmentationNode.GetSegmentation().GetNumberOfSegments():
+        isShown = not segmentationNode.GetHideFromEditors()
+        if volumeNode is not None and isShown and segmentationNode.GetSegmentation().GetNumberOfSegments():
             pairs.append((volumeNode, segmentationNode))
     return pairs
+
+
+def reasonNotCases(pairs: list[tuple]) -> str:
+    """Returns why pairs of `segmentedVolumes` cannot all be cases, or "": a volume has one label."""
+    found: dict = {}
+    for volumeNode, segmentationNode in pairs:
+        found.setdefault(volumeNode, []).append(segmentationNode.GetName())
+    for volumeNode, names in found.items():
+        if len(names) > 1:
+            return _(
+                "{volume} has {count} segmentations ({names}), and only one can be its label. Add it in section 1 with "
+                "the one that is right, or remove the others from the scene."
+            ).format(volume=volumeNode.GetName(), count=len(names), names=", ".join(names))
+    return ""
+
+
+def stampOf(volumeNode, segmentationNode) -> tuple[tuple, tuple]:
+    """Returns what changes when the volume does, and what does when its label does."""
+    if segmentationNode is None:
+        return sceneVolumes.stampOf(volumeNode), ()
+    segmentIds = segmentationNode.GetSegmentation().GetSegmentIDs()
+    return sceneVolumes.stampOf(volumeNode), annotations.stampOf(segmentationNode, segmentIds)
 
 
 def withoutClass(segmentationNode, task, classes: dict[str, str] | None = None) -> list[str]:
@@ -180,6 +206,17 @@ def _withClasses(task, added: list[SegmentClass]):
 
     new = [LabelClass(value=c.value, name=c.name, color=c.color, terminology=c.terminology) for c in added]
     return task.model_copy(update={"classes": [*task.classes, *new]}, deep=True)
+
+
+@contextmanager
+def _removedOnFailure(files: list[Path]) -> Iterator[None]:
+    """Removes files of which nothing comes, as when the disk is full, somebody else edits, or nobody goes on."""
+    try:
+        yield
+    except BaseException:
+        for file in files:
+            file.unlink(missing_ok=True)
+        raise
 
 
 def _freeName(folder: Path, wish: str) -> str:

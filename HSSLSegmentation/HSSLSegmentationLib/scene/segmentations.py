@@ -92,21 +92,82 @@ def cornerOf(box: tuple[slice, slice, slice]) -> tuple[int, int, int]:
 
 def cropped(values: numpy.ndarray, start: tuple[int, int, int] = (0, 0, 0)) -> Part:
     """Returns the smallest part that holds all values but zeros; an empty one where there are none."""
-    return _within(values, _filled(values), start)
+    filled = Filled(values.shape)
+    filled.add(slice(None), values)
+    return filled.cropped(values, start)
 
 
-def _filled(values: numpy.ndarray) -> list[numpy.ndarray]:
-    """Returns for each axis at which of its indices there is anything but zeros."""
-    rows = numpy.asarray(values.any(2))
-    return [numpy.asarray(there) for there in (rows.any(1), rows.any(0), values.any((0, 1)))]
+class Filled:
+    """At which indices of each axis there is anything but zeros, told slab by slab.
+
+    Attributes:
+        axes: bool, of each axis.
+
+    Args:
+        shape: of the whole.
+    """
+
+    def __init__(self, shape: Sequence[int]):
+        self.axes = [numpy.zeros(n, bool) for n in shape]
+
+    def add(self, along: slice, values: numpy.ndarray) -> None:
+        """Takes the values of a slab into account, `along` the first axis."""
+        rows = numpy.asarray(values.any(2))
+        self.axes[0][along] = rows.any(1)
+        self.axes[1] |= rows.any(0)
+        self.axes[2] |= values.any((0, 1))
+
+    def cropped(self, values: numpy.ndarray, start: tuple[int, int, int]) -> Part:
+        """Returns the smallest part of the whole, which starts at a voxel, that holds all values but zeros."""
+        box = []
+        for there in map(numpy.flatnonzero, self.axes):
+            box.append(slice(int(there[0]), int(there[-1]) + 1) if len(there) else slice(0, 0))
+        k, j, i = (int(a + part.start) for a, part in zip(start, box, strict=True))
+        return Part((k, j, i), values[tuple(box)])
 
 
-def _within(values: numpy.ndarray, filled: list[numpy.ndarray], start: tuple[int, int, int]) -> Part:
-    box = []
-    for there in map(numpy.flatnonzero, filled):
-        box.append(slice(int(there[0]), int(there[-1]) + 1) if len(there) else slice(0, 0))
-    k, j, i = (int(a + part.start) for a, part in zip(start, box, strict=True))
-    return Part((k, j, i), values[tuple(box)])
+class PartInSlabs:
+    """The values of a box, set slab by slab: what each of its axes holds is looked up on the way, not in one look at all.
+
+    Args:
+        box: of a grid.
+        dtype: of the values, which are 0 to begin with.
+
+    Example::
+
+        found = PartInSlabs(box)
+        for slab, here in found.slabs():
+            here[...] = one.within(slab) & other.within(slab)
+            yield
+        part = found.cropped()
+    """
+
+    def __init__(self, box: tuple[slice, slice, slice], dtype: type = bool):
+        self._start = cornerOf(box)
+        self._box = box
+        self._values = numpy.zeros([part.stop - part.start for part in box], dtype)
+        self._filled = Filled(self._values.shape)
+
+    def slabs(self) -> Iterator[tuple[tuple[slice, slice, slice], numpy.ndarray]]:
+        """Yields the slabs of the box (`inSlabs`), each with its values, to be set before the next one is asked for."""
+        for slab in inSlabs(self._box):
+            along = slice(slab[0].start - self._start[0], slab[0].stop - self._start[0])
+            here = self._values[along]
+            yield slab, here
+            self._filled.add(along, here)
+
+    def cropped(self) -> Part:
+        """Returns what `cropped` does, when all slabs are done."""
+        return self._filled.cropped(self._values, self._start)
+
+
+def equalTo(value: int, labels: Part) -> Generator[None, None, Part]:
+    """Returns in steps where a label map has a value."""
+    found = PartInSlabs(labels.slices)
+    for slab, here in found.slabs():
+        numpy.equal(labels.within(slab), value, out=here)
+        yield
+    return found.cropped()
 
 
 def around(parts: list[Part]) -> tuple[slice, slice, slice]:
@@ -274,8 +335,7 @@ class SegmentWriter:
                 segmentId = into[number] if into is not None else segmentOfClass(segmentClass, segmentationNode)
                 segmentId = segmentId or addSegment(segmentClass, segmentationNode)
                 segmentIds.append(segmentId)
-                wanted = cropped(labels == segmentClass.value)
-                yield
+                wanted = yield from equalTo(segmentClass.value, Part((0, 0, 0), labels))
                 requireInScene(segmentationNode)
                 if editor is None:
                     whole = wanted.on(labels.shape).astype(numpy.uint8)
@@ -498,7 +558,7 @@ def readingPart(segmentationNode, segmentId: str, volumeNode) -> Generator[None,
         if image is None:
             return cropped(_converted(segmentationNode, segmentId, volumeNode))
         time, matrix = image.GetMTime(), matrixInNode(volumeNode, segmentationNode)
-        found = yield from _readingImage(image, segment.GetLabelValue(), matrix, gridShape(volumeNode))
+        found = yield from readingImage(image, segment.GetLabelValue(), matrix, gridShape(volumeNode))
         present = segmentationNode.GetSegmentation().GetSegment(segmentId)
         if present is segment and segment.GetRepresentation(_labelmapName()) is image and image.GetMTime() == time:
             return found
@@ -515,10 +575,10 @@ def imagePart(image, value: int, volumeToNode: numpy.ndarray, shape: tuple[int, 
         volumeToNode: 4 × 4 matrix from the grid's indices (i, j, k) to the image's coordinates.
         shape: of the grid (k, j, i).
     """
-    return atOnce(_readingImage(image, value, volumeToNode, shape))
+    return atOnce(readingImage(image, value, volumeToNode, shape))
 
 
-def _readingImage(
+def readingImage(
     image, value: int, volumeToNode: numpy.ndarray, shape: tuple[int, int, int]
 ) -> Generator[None, None, Part]:
     nothing = Part((0, 0, 0), numpy.zeros((0, 0, 0), bool))
@@ -539,26 +599,22 @@ def _readingImage(
         slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
             image, reference, resampled, False
         )
-        return (yield from _readingImage(resampled, value, volumeToNode, shape))
+        return (yield from readingImage(resampled, value, volumeToNode, shape))
     array = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(
         (extent[:, 1] - extent[:, 0] + 1)[::-1]
     )
-    start = (extent[:, 0] + offset).astype(int)[::-1]
-    box = [
-        slice(max(0, -int(a)), max(0, min(length, size - int(a))))
-        for a, length, size in zip(start, array.shape, shape, strict=True)
-    ]
-    k, j, i = (int(a) + part.start for a, part in zip(start, box, strict=True))
-    array = array[tuple(box)]
-    inside = numpy.empty(array.shape, bool)
-    filled = [numpy.zeros(n, bool) for n in array.shape]
-    for slab in sceneVolumes.slabs(array.shape, CACHED_VOXELS):
-        here = numpy.equal(array[slab], value, out=inside[slab])
-        filled[0][slab], rows, columns = _filled(here)
-        filled[1] |= rows
-        filled[2] |= columns
+    start = [int(n) for n in (extent[:, 0] + offset)[::-1]]
+    box = []
+    for a, length, size in zip(start, array.shape, shape, strict=True):
+        low = max(0, a)
+        box.append(slice(low, max(low, min(a + length, size))))
+    k, j, i = box
+    inside = PartInSlabs((k, j, i))
+    held = Part((start[0], start[1], start[2]), array)
+    for slab, here in inside.slabs():
+        numpy.equal(held.within(slab), value, out=here)
         yield
-    return _within(inside, filled, (k, j, i))
+    return inside.cropped()
 
 
 def _converted(segmentationNode, segmentId: str, volumeNode) -> numpy.ndarray:

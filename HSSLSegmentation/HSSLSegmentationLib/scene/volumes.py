@@ -95,6 +95,12 @@ def setNanBackground(volumeNode, isBackground: bool) -> None:
         volumeNode.RemoveAttribute(NAN_ATTRIBUTE)
 
 
+def stampOf(volumeNode) -> tuple:
+    """Returns what tells a volume, as it is now, from another or a changed one."""
+    matrix = tuple(worldMatrix(volumeNode).ravel().round(9).tolist())
+    return volumeNode.GetImageData().GetMTime(), matrix, isNanBackground(volumeNode)
+
+
 def localMatrix(volumeNode) -> numpy.ndarray:
     """Returns the 4×4 matrix from voxel indices (i, j, k) to RAS, without the parent transform."""
     matrix = vtk.vtkMatrix4x4()
