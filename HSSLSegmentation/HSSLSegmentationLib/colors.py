@@ -5,3 +5,9 @@ PROBLEM = "#c0392b"
 PROBLEM_STYLE = f"color: {PROBLEM}"
 HINT_STYLE = "background-color: rgba(46, 134, 193, 28); border-left: 3px solid #2e86c1; padding: 3px 6px;"
 """Of the sentence that says what to do next."""
+
+
+def square(color: tuple[float, float, float]) -> str:
+    """Returns a square of a colour (RGB in 0…1), as rich text for a legend."""
+    red, green, blue = (round(255 * part) for part in color)
+    return f'<span style="color: rgb({red}, {green}, {blue})">■</span>'

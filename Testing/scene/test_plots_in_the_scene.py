@@ -59,6 +59,19 @@ def test_the_chart_can_be_shown_in_a_layout_with_a_plot():
     assert selection.GetActivePlotChartID() == curves.chart.GetID()
 
 
+def test_a_legend_lies_beside_the_chart_of_a_panel_and_within_that_of_the_views():
+    curves = Curves("Losses", "Loss")
+    curves.add(1, {"image <1>": 1.0})
+    curves.show()
+    assert not curves.chart.GetLegendVisibility() and curves.legend() == "", "the title tells of a single one"
+    curves.add(2, {"image <1>": 1.0, "group": 2.0})
+    curves.show()
+    assert "image&nbsp;&lt;1&gt;" in curves.legend() and "group" in curves.legend()
+    assert "rgb(31, 120, 181)" in curves.legend()
+    curves.showInLayout()
+    assert curves.chart.GetLegendVisibility()
+
+
 def test_a_result_table_has_a_row_for_each_result_and_keeps_numbers_numbers():
     node = resultTable(
         "Comparison", [{"start": "scratch", "dice": 0.5}, {"start": "pretrain", "dice": None, "minutes": 2}]

@@ -49,7 +49,7 @@ class JobView:
         ui.resumeButton.connect("clicked(bool)", self.onResume)
         ui.logButton.connect("toggled(bool)", self.onLog)
         ui.layoutButton.connect("clicked(bool)", self.onLayout)
-        for widget in (ui.plotHolder, ui.layoutButton, ui.logEdit, self.widget):
+        for widget in (ui.plotHolder, ui.legendLabel, ui.layoutButton, ui.logEdit, self.widget):
             widget.setVisible(False)
 
     def show(self, job: Job) -> None:
@@ -194,12 +194,15 @@ class JobView:
             self._plotView.setMRMLScene(slicer.mrmlScene)
             self._plotView.setMRMLPlotViewNode(self._plotViewNode)
         self._plotViewNode.SetPlotChartNodeID(curves.chart.GetID())
+        self.ui.legendLabel.text = curves.legend()
+        self.ui.legendLabel.setVisible(bool(self.ui.legendLabel.text))
         self.ui.plotHolder.setVisible(True)
         self.ui.layoutButton.setVisible(True)
         self._plotView.fitToContent()
 
     def _releasePlot(self) -> None:
-        self.ui.plotHolder.setVisible(False)
+        for widget in (self.ui.plotHolder, self.ui.legendLabel):
+            widget.setVisible(False)
         self.ui.layoutButton.setVisible(False)
         if self._plotViewNode is not None:
             self._plotView.setMRMLPlotViewNode(None)

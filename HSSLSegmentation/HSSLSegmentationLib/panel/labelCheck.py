@@ -7,7 +7,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from .. import wording
+from .. import colors, wording
 from ..jobs.job import Job
 from ..scene import labelling
 from ..scene import pictures as scenePictures
@@ -189,15 +189,10 @@ class LabelCheck:
         )
         self.ui.legendLabel.text = _(
             "{first} the label &nbsp; {second} a network that has not seen it<br>Dice: {dice}"
-        ).format(first=_square(FIRST), second=_square(SECOND), dice=dice)
+        ).format(first=colors.square(FIRST), second=colors.square(SECOND), dice=dice)
         self.panel.refreshSoon()
 
     def _forgetJob(self) -> None:
         if self._job is not None:
             self._job.removeObserver(self._told)
             self._job = None
-
-
-def _square(color: tuple[float, float, float]) -> str:
-    red, green, blue = (round(255 * part) for part in color)
-    return f'<span style="color: rgb({red}, {green}, {blue})">■</span>'

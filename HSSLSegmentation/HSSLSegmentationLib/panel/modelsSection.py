@@ -9,6 +9,10 @@ import slicer
 
 from .. import wording
 
+MODEL, KIND, SEGMENTS, DICE = range(4)
+COLUMNS = ((MODEL, 130), (DICE, 48), (SEGMENTS, 100), (KIND, 140))
+"""Order and width, in pixels, of the columns of the table as it opens."""
+
 
 class ModelsSection:
     """Lists runs that can be passed on and imported models."""
@@ -25,7 +29,11 @@ class ModelsSection:
         # Names of runs differ at their end.
         ui.modelsTable.setTextElideMode(qt.Qt.ElideMiddle)
         ui.modelsTable.verticalHeader().setDefaultSectionSize(22)
-        ui.modelsTable.horizontalHeader().resizeSection(0, 140)
+        header = ui.modelsTable.horizontalHeader()
+        # What a model is chosen by is in sight in a panel of 300 pixels.
+        for visual, (column, width) in enumerate(COLUMNS):
+            header.moveSection(header.visualIndex(column), visual)
+            header.resizeSection(column, width)
         ui.modelsTable.selectionModel().connect("selectionChanged(QItemSelection,QItemSelection)", self.onSelection)
         ui.importButton.connect("clicked(bool)", self.onImport)
         ui.exportButton.connect("clicked(bool)", self.onExport)

@@ -1,12 +1,15 @@
 """Curves of a job as table, series and chart nodes, filled in batches; tables of results."""
 
+import html
 import math
+from typing import Any
 
 import vtk
 from slicer.i18n import tr as _
 
 import slicer
 
+from .. import colors
 from ..scene import layouts
 
 COLORS = (
@@ -36,13 +39,15 @@ class Curves:
         self.table.SetHideFromEditors(True)
         self.chart = _add("vtkMRMLPlotChartNode", title)
         self.chart.SetTitle(title)
-        # Slicer's own sizes are for a view that fills the window; the legend would lie over the curves.
+        # Slicer's own sizes are for a view that fills the window.
         self.chart.SetTitleFontSize(TITLE_SIZE)
         for set in (self.chart.SetLegendFontSize, self.chart.SetAxisTitleFontSize, self.chart.SetAxisLabelFontSize):
             set(TEXT_SIZE)
+        # In a panel it would lie over the curves, wherever it is; see `legend`.
+        self.chart.SetLegendVisibility(False)
         self.chart.SetXAxisTitle(xTitle or _("Step"))
         self.chart.SetYAxisTitle(yTitle)
-        self.series: dict[str, object] = {}
+        self.series: dict[str, Any] = {}
         self._hidden, self._marked = hidden, marked
         self._columns: list[str] = []
         self._waiting: list[tuple[float, dict[str, float]]] = []
@@ -86,8 +91,16 @@ class Curves:
         """Returns how many measurements the chart shows: one alone is no curve."""
         return self.table.GetTable().GetNumberOfRows() if self.isInScene() else 0
 
+    def legend(self) -> str:
+        """Returns what the colours mean, as rich text; "" of a single curve, of which the title tells it."""
+        if len(self.series) < 2:
+            return ""
+        entries = [(series.GetColor(), html.escape(name)) for name, series in self.series.items()]
+        return " &nbsp; ".join(f"{colors.square(color)}&nbsp;{name.replace(' ', '&nbsp;')}" for color, name in entries)
+
     def showInLayout(self) -> None:
-        """Shows the chart in the views, in a layout that has slice views too."""
+        """Shows the chart in the views, with its legend, in a layout that has slice views too."""
+        self.chart.SetLegendVisibility(True)
         slicer.modules.plots.logic().ShowChartInLayout(self.chart)
         layouts.withSlices(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView)
 
