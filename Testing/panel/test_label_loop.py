@@ -153,6 +153,28 @@ def test_a_label_is_kept_in_steps_and_is_not_lost_when_the_scene_closes_meanwhil
     assert status(workspace, waiting[0]) == "labelled" and loop.current == ("" if closes else waiting[1])
 
 
+@pytest.mark.parametrize("isWhole", [False, True])
+def test_slices_with_gaps_become_a_label_only_where_somebody_says_so(panel, loop, workspace, waiting, dialogs, isWhole):
+    loop.ui.nextButton.click()
+    settle()
+    draw(panel, waiting[0])
+    segmentation, volume = node(panel, waiting[0]), scenePictures.shown(panel.catalogue, waiting[0])
+    first = segmentation.GetSegmentation().GetNthSegmentID(0)
+    inside = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, first, volume)
+    inside[3] = 0  # slices 2 and 4 are left
+    slicer.util.updateSegmentBinaryLabelmapFromArray(inside, segmentation, first, volume)
+    name = segmentation.GetSegmentation().GetSegment(first).GetName()
+    panel.refresh()
+    with dialogs.interactive() as shown:
+        dialogs.answer(qt.QMessageBox.Yes if isWhole else qt.QMessageBox.No)
+        loop.ui.keepNextButton.click()
+        waitUntil(lambda: not panel.dataset.labelNext.keeping.id, 30, "the label")
+    settle()
+    assert len(shown) == 1 and f"{name} (2 slices)" in shown[0].text
+    assert status(workspace, waiting[0]) == ("labelled" if isWhole else "no label")
+    assert loop.current == waiting[int(isWhole)]
+
+
 def _segments(segmentationNode):
     segmentation = segmentationNode.GetSegmentation()
     return [segmentation.GetSegment(i) for i in segmentation.GetSegmentIDs()]

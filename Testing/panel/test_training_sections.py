@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 from panel_fixtures import configurationOf, fakeRun
 
 import slicer
-from harness.fixtures import settle
+from harness.fixtures import settle, waitUntil
+from hssl.errors import OutputError
 from hssl.workspace.catalogue import Catalogue
-from HSSLSegmentationLib import choices, settings
+from HSSLSegmentationLib import choices, settings, steps
+from HSSLSegmentationLib.scene import cases as sceneCases
+from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
+from HSSLSegmentationLib.scene import volumes as sceneVolumes
 from HSSLSegmentationLib.scene.volumes import SceneVolumeError
 
 
@@ -222,10 +228,89 @@ def test_volumes_with_a_segmentation_in_the_scene_become_cases(panel, processes)
     voxels[:] = voxels[:, :, ::-1].copy()
     slicer.util.arrayFromVolumeModified(volumeNode)
     before = len(panel.catalogue.images)
-    panel.fineTune.ui.startButton.click()
+    start(panel)
     added = panel.catalogue.images[before:]
     assert [i.label_problem for i in added] == [None]
     assert configurationOf(processes[-1])["cases"] == [i.id for i in added]
+    # Once more, as it is: it is the same case; and with another label it is the same case with that one.
+    finish(processes[-1], str(panel.workspace) + "/runs/one", steps=1, minutes=1, cases=[i.id for i in added])
+    start(panel)
+    assert len(processes) == 2 and configurationOf(processes[-1])["cases"] == [i.id for i in added]
+    assert panel.catalogue.images[before:] == added
+    finish(processes[-1], str(panel.workspace) + "/runs/two", steps=1, minutes=1, cases=[i.id for i in added])
+    (segmentation,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    segmentId = segmentation.GetSegmentation().GetNthSegmentID(0)
+    labels = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segmentId, volumeNode)
+    labels[0, 0, :3] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(labels, segmentation, segmentId, volumeNode)
+    start(panel)
+    assert configurationOf(processes[-1])["cases"] == [i.id for i in added]
+    (image,) = panel.catalogue.images[before:]
+    assert image.label != added[0].label
+    kept = sitk.GetArrayFromImage(sitk.ReadImage(str(panel.catalogue.label_path(image))))
+    assert np.array_equal(kept[0, 0, :3] > 0, [True] * 3)
+
+
+def start(panel) -> None:
+    """Presses Start, and waits until what is in the scene was added."""
+    panel.fineTune.ui.startButton.click()
+    waitUntil(lambda: not panel.adding.text, 30, "the volumes")
+    settle()
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_volumes_of_the_scene_are_added_in_steps_and_are_not_lost_when_it_closes_meanwhile(
+    panel, processes, workspace, monkeypatch, closes
+):
+    volumeNode = _drawn(panel)
+    voxels = slicer.util.arrayFromVolume(volumeNode)
+    voxels[:] = voxels[:, :, ::-1].copy()
+    slicer.util.arrayFromVolumeModified(volumeNode)
+    before = len(panel.catalogue.images)
+    monkeypatch.setattr(steps, "SECONDS_AT_ONCE", 0.0)
+    panel.fineTune.ui.startButton.click()
+    assert panel.adding.text == "drawn by me is being added…" and not processes
+    panel.refresh()
+    assert not panel.fineTune.ui.startButton.enabled and "is being added" in panel.fineTune.ui.startButton.toolTip
+    assert "drawn by me is being added" in panel.fineTune.ui.hintLabel.text
+    if closes:
+        slicer.mrmlScene.Clear(0)
+    waitUntil(lambda: processes, 30, "the job")
+    added = Catalogue.load(workspace).images[before:]
+    assert len(added) == 1 and configurationOf(processes[-1])["cases"] == [i.id for i in added]
+
+
+def test_a_preview_is_no_label_and_two_segmentations_of_one_volume_are_not_guessed_at(panel, processes):
+    volumeNode = _drawn(panel)
+    preview = slicer.vtkMRMLSegmentationNode()
+    preview.SetHideFromEditors(True)
+    slicer.mrmlScene.AddNode(preview)
+    preview.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    preview.GetSegmentation().AddEmptySegment("heart")
+    (mine,) = [s for v, s in sceneCases.segmentedVolumes() if v is volumeNode]
+    assert mine is not preview
+    panel.refresh()
+    assert panel.fineTune.ui.startButton.enabled
+    other = sceneSegmentations.newSegmentation("a second one", volumeNode)
+    other.GetSegmentation().AddEmptySegment("heart")
+    panel.refresh()
+    tip = panel.fineTune.ui.startButton.toolTip
+    assert (
+        not panel.fineTune.ui.startButton.enabled and "drawn by me has 2 segmentations" in tip and "a second one" in tip
+    )
+
+
+def test_nothing_is_left_of_a_volume_that_cannot_be_written(panel, workspace, monkeypatch):
+    volumeNode = _drawn(panel)
+    (segmentationNode,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+
+    def full(*_arguments):
+        raise OutputError("volume.nrrd", "cannot be written (disk full)")
+
+    monkeypatch.setattr(sceneVolumes, "writtenRaw", full)
+    with pytest.raises(OutputError, match="disk full"):
+        panel.logic.addVolume(str(workspace), volumeNode, "heart_mr", segmentationNode)
+    assert not list((workspace / "volumes").glob("*"))
 
 
 def test_a_scan_of_the_workspace_takes_what_was_drawn_on_it_in_the_scene(panel, processes, workspace):
@@ -235,7 +320,7 @@ def test_a_scan_of_the_workspace_takes_what_was_drawn_on_it_in_the_scene(panel, 
     panel.forget()
     settle()
     before = [i.id for i in panel.catalogue.images]
-    panel.fineTune.ui.startButton.click()
+    start(panel)
     assert [i.id for i in panel.catalogue.images] == before
     label = panel.catalogue.image("heart_mr_001").label
     assert label == "volumes/drawn_by_me-label.nrrd" and (workspace / label).is_file()
@@ -246,7 +331,7 @@ def test_a_scan_of_the_workspace_takes_what_was_drawn_on_it_in_the_scene(panel, 
 def test_a_scan_that_has_a_label_keeps_it_and_nothing_is_left_of_what_was_drawn(panel, processes, workspace, caplog):
     _drawn(panel)
     before = panel.catalogue.image("heart_mr_001").label
-    panel.fineTune.ui.startButton.click()
+    start(panel)
     assert "drawn by me is not added" in caplog.text and "has a label already" in caplog.text
     assert panel.catalogue.image("heart_mr_001").label == before and not processes
     assert not list((workspace / "volumes").glob("*.nrrd"))

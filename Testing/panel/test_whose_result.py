@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from panel_fixtures import answerPrediction, fakeRun
 
 import slicer
-from harness.fixtures import settle
+from harness.fixtures import settle, waitUntil
 from HSSLSegmentationLib import choices, settings
 from HSSLSegmentationLib.effect import models as effectModels
 from HSSLSegmentationLib.refusal import Refusal
@@ -233,6 +233,7 @@ def test_segments_that_name_no_class_are_asked_about_and_the_task_keeps_its_clas
 
     dialogs.answer(say)
     panel.dataset.ui.addButton.click()
+    waitUntil(lambda: not panel.adding.text, 30, "the volume")
     settle()
     assert "CT was added with its label" in panel.dataset.ui.addedLabel.text
     assert [c.name for c in panel.catalogue.task(TASK).classes] == before

@@ -1,6 +1,9 @@
-"""Asks for a line of text."""
+"""Asks for a line of text, and whether something is meant."""
 
 import qt
+from slicer.i18n import tr as _
+
+import slicer
 
 from .. import wording
 
@@ -18,3 +21,20 @@ def ask(parent, title: str, question: str, present: str = "") -> str | None:
     text = dialog.textValue().strip()
     dialog.deleteLater()
     return text if isAccepted else None
+
+
+def isWhole(apart: dict[str, int]) -> bool:
+    """Asks whether segments that are on single slices alone are whole, for a label; nothing is asked for none.
+
+    Args:
+        apart: of `annotations.paintedApart`.
+    """
+    if not apart:
+        return True
+    names = ", ".join(_("{name} ({count} slices)").format(name=name, count=count) for name, count in apart.items())
+    question = _(
+        "There is nothing between the slices on which these segments are painted: {names}. As a label, this says that "
+        "the structure is not there. The tool HSSL of the Segment Editor fills it in: Learn, and Apply.\n\n"
+        "Is the label whole as it is?"
+    ).format(names=names)
+    return slicer.util.confirmYesNoDisplay(wording.literal(question), windowTitle=_("Slices with gaps"))

@@ -18,6 +18,7 @@ from . import addOptions, asking, catalogueModel, classChoice, taskDialog
 from .addPreview import AddPreview
 from .catalogueModel import CatalogueModel
 from .labelNext import LabelNext
+from .sceneAdding import SceneCase
 from .telling import told
 
 COLUMNS = (
@@ -331,15 +332,18 @@ class DatasetSection:
         panel, parameters = self.panel, self.panel.parameterNode
         volume, segmentation = parameters.addVolume, parameters.addSegmentation
         known = next((t for t in panel.catalogue.tasks if t.name == task), None)
-        self.ui.addedLabel.text = ""
+        text = _("{id} was added with its label.") if segmentation else _("{id} was added, without a label.")
+        self._sayAdded("")
         with told(_("The volume could not be added.")):
             classes = classChoice.ask(segmentation, known, panel.widget)
             if classes is not None:
-                id = panel.logic.addVolume(panel.workspace, volume, task, segmentation, group, modality, classes)
-                text = _("{id} was added with its label.") if segmentation else _("{id} was added, without a label.")
-                self.ui.addedLabel.text = text.format(id=id)
-        self.ui.addedLabel.setVisible(bool(self.ui.addedLabel.text))
+                case = SceneCase(volume, segmentation, classes)
+                panel.adding.start([case], task, lambda ids: self._sayAdded(text.format(id=ids[0])), group, modality)
         panel.refresh()
+
+    def _sayAdded(self, text: str) -> None:
+        self.ui.addedLabel.text = text
+        self.ui.addedLabel.setVisible(bool(text))
 
     def _select(self, ids: list[str]) -> None:
         selection, proxy = self.ui.imagesTable.selectionModel(), self.model.proxy

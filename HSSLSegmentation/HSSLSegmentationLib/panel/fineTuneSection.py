@@ -1,6 +1,7 @@
 """Section Fine-tune: learning one task from a few labelled scans, and comparing with scratch."""
 
 import html
+from typing import Any
 
 from slicer.i18n import tr as _
 
@@ -11,7 +12,9 @@ from ..refusal import Refusal
 from ..scene import cases as sceneCases
 from ..workspace import contents as workspaceContents
 from . import classChoice, plots
+from .sceneAdding import SceneCase
 from .startChoices import startChoices
+from .telling import told
 
 
 class FineTuneSection:
@@ -94,6 +97,8 @@ class FineTuneSection:
         parameters = self.panel.parameterNode
         if busy:
             return _("<b>Now:</b> it learns. You may go on using Slicer, or close this section.")
+        if self.panel.adding.text:
+            return _("<b>Now:</b> {what}").format(what=html.escape(self.panel.adding.text))
         if not hasTasks:
             return _("<b>Next:</b> add scans in section 1.")
         if not count and parameters.fineTuneCases != "scene":
@@ -133,8 +138,11 @@ class FineTuneSection:
         if not parameters.fineTuneTask:
             return _("Add scans of a task first (section Dataset).")
         if parameters.fineTuneCases == "scene":
-            if not sceneCases.segmentedVolumes():
+            pairs = sceneCases.segmentedVolumes()
+            if not pairs:
                 return _("There is no volume with a segmentation in the scene.")
+            if reason := sceneCases.reasonNotCases(pairs):
+                return reason
         elif not count:
             return _("No scan of this task has a label yet.")
         elif parameters.fineTuneCases == "approved" and not self._approvedCases():
@@ -169,23 +177,32 @@ class FineTuneSection:
 
     def onStart(self) -> None:
         panel, parameters = self.panel, self.panel.parameterNode
+        # What was chosen now, also where volumes are added first.
+        chosen: dict[str, Any] = {
+            "workspace": panel.workspace,
+            "task": parameters.fineTuneTask,
+            "start": choices.value(self.ui.startCombo),
+            "minutes": parameters.fineTuneMinutes or None,
+            "steps": parameters.fineTuneSteps or None,
+            "options": self._options(),
+        }
 
-        def start():
-            cases, caseCount = self._cases()
-            return panel.logic.fineTune(
-                panel.workspace,
-                parameters.fineTuneTask,
-                choices.value(self.ui.startCombo),
-                cases,
-                caseCount,
-                minutes=parameters.fineTuneMinutes or None,
-                steps=parameters.fineTuneSteps or None,
-                options=self._options(),
-            )
+        def start(cases: list[str] | None, caseCount: int = 0) -> None:
+            job = panel.startJob(self.jobView, lambda: panel.logic.fineTune(cases=cases, caseCount=caseCount, **chosen))
+            if job is not None:
+                self.ui.resultLabel.setVisible(False)
 
-        job = panel.startJob(self.jobView, start)
-        if job is not None:
-            self.ui.resultLabel.setVisible(False)
+        if parameters.fineTuneCases == "scene":
+            with told(_("The volume could not be added.")):
+                panel.adding.start(self._sceneCases(), parameters.fineTuneTask, start)
+        elif parameters.fineTuneCases == "some":
+            start(None, parameters.fineTuneCaseCount)
+        elif parameters.fineTuneCases == "approved":
+            start(self._approvedCases())
+        elif parameters.fineTuneCases == "chosen":
+            start(self._chosenCases())
+        else:
+            start(None)
 
     def onCompare(self) -> None:
         panel, parameters = self.panel, self.panel.parameterNode
@@ -224,29 +241,16 @@ class FineTuneSection:
             options["network"] = {"size": parameters.networkSize}
         return options
 
-    def _cases(self) -> tuple[list[str] | None, int]:
-        panel, parameters = self.panel, self.panel.parameterNode
-        if parameters.fineTuneCases == "some":
-            return None, parameters.fineTuneCaseCount
-        if parameters.fineTuneCases == "approved":
-            return self._approvedCases(), 0
-        if parameters.fineTuneCases == "chosen":
-            return self._chosenCases(), 0
-        if parameters.fineTuneCases == "scene":
-            task = panel.catalogue.task(parameters.fineTuneTask)
-            chosen = [
-                (volume, segmentation, classChoice.ask(segmentation, task, panel.widget))
-                for volume, segmentation in sceneCases.segmentedVolumes()
-            ]
-            if any(classes is None for _volume, _segmentation, classes in chosen):
+    def _sceneCases(self) -> list[SceneCase]:
+        panel = self.panel
+        task = panel.catalogue.task(panel.parameterNode.fineTuneTask)
+        cases = []
+        for volume, segmentation in sceneCases.segmentedVolumes():
+            classes = classChoice.ask(segmentation, task, panel.widget)
+            if classes is None:
                 raise Refusal(_("It was not said which class each segment is."))
-            ids = [
-                panel.logic.addVolume(panel.workspace, volume, task.name, segmentation, classes=classes)
-                for volume, segmentation, classes in chosen
-            ]
-            panel.forget()
-            return ids, 0
-        return None, 0
+            cases.append(SceneCase(volume, segmentation, classes))
+        return cases
 
     def _approvedCases(self) -> list[str]:
         catalogue, task = self.panel.catalogue, self.panel.parameterNode.fineTuneTask

@@ -1,16 +1,15 @@
 """Keeps what was drawn of a scan as its label, while the window stays responsive."""
 
 from collections.abc import Callable, Generator
-from pathlib import Path
 
 from slicer.i18n import tr as _
 
 import slicer
 
-from ..scene import labelling
+from ..scene import annotations, labelling
 from ..scene import pictures as scenePictures
 from ..steps import atOnce, inSteps
-from . import classChoice
+from . import asking, classChoice
 from .telling import told
 
 
@@ -27,7 +26,7 @@ class LabelKeeping:
     def __init__(self, panel):
         self.panel = panel
         self.id = ""
-        self._steps: Generator[None, None, Path] | None = None
+        self._steps: Generator[None, None, None] | None = None
 
     def reasonNotTo(self, id: str) -> str:
         """Returns why what is drawn of a scan cannot be kept as its label now, or ""."""
@@ -48,9 +47,17 @@ class LabelKeeping:
             classes = classChoice.ask(drawn, catalogue.task(catalogue.image(id).task), self.panel.widget)
             if classes is None:
                 return
-            self.id, self._steps = id, (steps := labelling.keeping(catalogue, id, classes))
+            self.id, self._steps = id, (steps := self._keeping(catalogue, id, drawn, classes))
             inSteps(steps, lambda: self._kept(id, whenKept), self._failed, lambda: self._steps is steps)
         self.panel.refresh()
+
+    def _keeping(self, catalogue, id: str, drawn, classes: dict[str, str]) -> Generator[None, None, None]:
+        apart = yield from annotations.paintedApart(drawn, scenePictures.shown(catalogue, id))
+        # Nobody is asked while scene or application close.
+        if self.id and not asking.isWhole(apart):
+            self.id = ""
+            return
+        yield from labelling.keeping(catalogue, id, classes)
 
     def finish(self) -> None:
         """Does at once what is left to do, such as when scene or application close."""
@@ -61,10 +68,11 @@ class LabelKeeping:
                 atOnce(steps)
 
     def _kept(self, id: str, whenKept: Callable[[], None]) -> None:
-        self.id = ""
-        slicer.util.showStatusMessage(_("The label of {id} is kept.").format(id=id), 5000)
+        isKept, self.id = bool(self.id), ""
         self.panel.forget()
-        whenKept()
+        if isKept:
+            slicer.util.showStatusMessage(_("The label of {id} is kept.").format(id=id), 5000)
+            whenKept()
         self.panel.refresh()
 
     def _failed(self, problem: Exception) -> None:

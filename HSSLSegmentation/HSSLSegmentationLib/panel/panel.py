@@ -22,6 +22,7 @@ from .fineTuneSection import FineTuneSection
 from .jobView import JobView
 from .modelsSection import ModelsSection
 from .pretrainSection import PretrainSection
+from .sceneAdding import SceneAdding
 from .segmentSection import SegmentSection
 from .settingsSection import SettingsSection
 from .telling import told
@@ -54,6 +55,7 @@ class Panel:
         self._models: list | None = None
         self._found: dict[tuple[str, str], Any] = {}
         self._closeQuestion = CloseQuestion()
+        self.adding = SceneAdding(self)
         self._jobViews: list[JobView] = []
         self._refreshTimer = qt.QTimer()
         self._refreshTimer.setSingleShot(True)
@@ -140,6 +142,7 @@ class Panel:
         for view in self._jobViews:
             view.sceneCloses()
         self.segment.sceneCloses()
+        self.adding.sceneCloses()
         self.dataset.labelNext.sceneCloses()
         if self.job is not None and self.job.isRunning() and self.job.kind == "predict":
             self.job.stop()
@@ -163,6 +166,7 @@ class Panel:
                 job.endNow()
             else:
                 job.stop()
+        self.adding.finish()
         for view in self._jobViews:
             view.release()
         for section in self.sections:
@@ -282,7 +286,9 @@ class Panel:
         return self.reasonBusy()
 
     def reasonBusy(self) -> str:
-        """Returns that another job is running, or ""."""
+        """Returns that another job is running, or that something is being added, or ""."""
+        if self.adding.text:
+            return self.adding.text
         if self.job is not None and self.job.isRunning():
             return _("{job} is running; wait for its end, or stop it.").format(job=wording.job(self.job.kind))
         return ""
