@@ -51,7 +51,8 @@ class PaintingRecorder(VTKObservationMixin):
     def __init__(self, toolName: Callable[[], str], onChange: Callable[[bool], None]):
         VTKObservationMixin.__init__(self)
         self._toolName, self._onChange = toolName, onChange
-        self._segmentationNode = self._volumeNode = None
+        self._segmentationNode: Any = None
+        self._volumeNode: Any = None
         self._layers: dict[str, _Layer] = {}
         self._segments: dict[str, tuple[Any, int, int]] = {}
         self._tool = ""

@@ -145,7 +145,7 @@ class PartInSlabs:
     def __init__(self, box: tuple[slice, slice, slice], dtype: type = bool):
         self._start = cornerOf(box)
         self._box = box
-        self._values = numpy.zeros([part.stop - part.start for part in box], dtype)
+        self._values: numpy.ndarray = numpy.zeros([part.stop - part.start for part in box], dtype)
         self._filled = Filled(self._values.shape)
 
     def slabs(self) -> Iterator[tuple[tuple[slice, slice, slice], numpy.ndarray]]:
