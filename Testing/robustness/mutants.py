@@ -192,6 +192,7 @@ def main() -> None:
     parser.add_argument("--least", type=float, default=85, help="per cent that must be noticed")
     given = parser.parse_args()
     copy, log = given.out.resolve() / "copy", given.out.resolve() / "mutants.jsonl"
+    python = str(given.python.absolute())  # not resolved: the link is the environment's
     os.chdir(ROOT)
     chosen = sample(given.count, given.seed)
     copied(copy)  # anew: what was stopped may have left a mutant there
@@ -200,7 +201,7 @@ def main() -> None:
     os.chdir(copy)
     os.environ |= {"PYTHONPATH": str(copy / "HSSLSegmentation"), "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"}
     os.environ["COVERAGE_FILE"] = str(given.out.resolve() / "coverage")
-    pytest = Pytest(str(given.python.absolute()))
+    pytest = Pytest(python)
     tests = Tests.measured(pytest, given.out.resolve() / "tests.xml")
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     known = {row["mutant"] for row in rows}
