@@ -191,7 +191,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--least", type=float, default=85, help="per cent that must be noticed")
     given = parser.parse_args()
-    copy, log = given.out.resolve() / "copy", given.out.resolve() / "mutants.jsonl"
+    out = given.out.resolve()
+    copy, log = out / "copy", out / "mutants.jsonl"
     python = str(given.python.absolute())  # not resolved: the link is the environment's
     os.chdir(ROOT)
     chosen = sample(given.count, given.seed)
@@ -200,9 +201,9 @@ def main() -> None:
     compileall.compile_dir(copy / ENGINE, quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
     os.chdir(copy)
     os.environ |= {"PYTHONPATH": str(copy / "HSSLSegmentation"), "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"}
-    os.environ["COVERAGE_FILE"] = str(given.out.resolve() / "coverage")
+    os.environ["COVERAGE_FILE"] = str(out / "coverage")
     pytest = Pytest(python)
-    tests = Tests.measured(pytest, given.out.resolve() / "tests.xml")
+    tests = Tests.measured(pytest, out / "tests.xml")
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     known = {row["mutant"] for row in rows}
     for mutant, room in chosen:
