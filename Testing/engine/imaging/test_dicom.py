@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, RLELossless
 
 from hssl.errors import InputError
-from hssl.imaging.dicom import contents_of, series_in
+from hssl.imaging.dicom import contents_of, kind_of, series_in
 from hssl.imaging.dicom_labels import reference_of
 from hssl.imaging.volumes import read_header, read_volume
 
@@ -241,6 +241,36 @@ def test_doses_structures_and_reports_are_no_images(tmp_path):
     (tmp_path / "alone").mkdir()
     shutil.copy(tmp_path / "RD.dcm", tmp_path / "alone")
     assert "no DICOM series (of images, only RTDOSE)" in reason(tmp_path / "alone")
+
+
+CT, PDF, OWN = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.104.1", "1.2.826.0.1.3680043.2.1"
+
+
+@pytest.mark.parametrize(
+    ("sop", "modality", "pixels", "kind"),
+    [
+        (CT, "CT", True, "image"),
+        (CT, "", False, "image"),
+        (CT, "RTDOSE", True, "other"),
+        (CT, "SEG", True, "segmentation"),
+        (PDF, "CT", True, "other"),
+        (PDF, "DOC", False, "other"),
+        (OWN, "MR", True, "image"),
+        (OWN, "MR", False, "other"),
+        (OWN, "SR", True, "other"),
+        (OWN, "RTSTRUCT", False, "structures"),
+        ("", "MR", True, "image"),
+        ("", "", False, "other"),
+        ("1.2.840.10008.5.1.4.1.1.66.4", "CT", True, "segmentation"),
+        ("1.2.840.10008.5.1.4.1.1.481.3", "", False, "structures"),
+    ],
+)
+def test_what_an_object_is_is_told_by_its_class_or_its_modality(sop, modality, pixels, kind):
+    made = Dataset()
+    made.SOPClassUID, made.Modality = sop, modality
+    if pixels:
+        made.Rows = 3
+    assert kind_of(made) == kind
 
 
 def test_files_without_preamble_are_read(tmp_path):

@@ -423,6 +423,7 @@ def test_structures_are_filled_on_the_series_that_they_refer_to(tmp_path, study)
     path = files.write_structures(tmp_path / "RS.dcm", contours)
     assert reference_of(path).series == ("1.2.3.9",)
     assert [(s.name, s.value) for s in structures_in(path)] == [("Liver", 1), ("core", 2), ("BODY", 3)]
+    assert [s.color for s in structures_in(path)] == [(1, 0, 10 * n / 255) for n in (1, 2, 3)]
     label = read_label_map(path, image, structures=["Liver", "core"])
     assert meanings(path, ["Liver", "core"]) == {1: "Liver", 2: "core"}
     z, y, x = np.indices(SHAPE)
@@ -573,6 +574,11 @@ def test_a_label_all_of_which_lies_outside_its_image_is_refused_and_a_part_is_sa
     away = sitk.Image(image)
     away.SetOrigin(image.TransformIndexToPhysicalPoint((100, 0, 0)))
     assert "lies outside its image: none of the voxels of liver" in reason(path, away)
+    told.clear()
+    assert (values(read_label_map(path, image, say=told.append)) == LARGE).all() and told == []
+    away.SetOrigin(image.TransformIndexToPhysicalPoint((8, 0, 0)))
+    assert (values(read_label_map(path, away, say=told.append))[..., :8] == LARGE[..., 8:]).all()
+    assert told == [f"{LARGE[..., :8].sum()} labelled voxels lie outside the image, and left out"]
     array = LARGE.astype(np.uint8)
     path = segmentation(tmp_path / "c.seg.nrrd", array, [("liver", 1, 0)], origin=(104, -3, 10))
     assert "lies outside its image" in reason(path, scan(tmp_path / "a.nrrd"))

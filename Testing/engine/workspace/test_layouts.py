@@ -339,10 +339,12 @@ def test_the_whole_sequence_of_acdc_is_no_image_of_the_task(tmp_path):
     assert source.not_read == {".cfg": 2}
 
 
-def test_the_frames_of_mms_come_from_its_table(tmp_path):
-    (tmp_path / "211230_M&Ms_Dataset_information.csv").write_text(
-        ",External code,VendorName,ED,ES\n0,A0S9V9,Siemens,0,9\n1,B1,Philips,20,5\n2,C2,GE,3,\n", encoding="utf-8-sig"
-    )
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_the_frames_of_mms_come_from_its_table(tmp_path, separator):
+    table = ",External code,VendorName,ED,ES\n0,A0S9V9,Siemens,0,9\n1,B1,Philips,20,5\n2,C2,GE,3,\n"
+    (tmp_path / "211230_M&Ms_Dataset_information.csv").write_text(table.replace(",", separator), encoding="utf-8-sig")
+    (tmp_path / "1 no table.csv").mkdir()
+    (tmp_path / "2 another.csv").write_text("External code,age\nA0S9V9,40\n")
     for code in ("A0S9V9", "B1", "C2", "D3"):
         touch(tmp_path, f"Training/Labeled/{code}/{code}_sa.nii.gz", f"Training/Labeled/{code}/{code}_sa_gt.nii.gz")
     touch(tmp_path, "Training/Unlabeled/E4/E4_sa.nii.gz")
