@@ -32,9 +32,9 @@ WHITE = 255
 class CheckReport:
     """What a check found."""
 
-    read: int = 0
+    read: int
     """Images whose voxels were read."""
-    unchanged: int = 0
+    unchanged: int
     """Images that were checked before and have not changed."""
     problems: list[Unused] = field(default_factory=list)
     """Everything that cannot be used, found now or before."""

@@ -205,6 +205,24 @@ def test_an_intercept_that_leaves_the_first_slice_s_type_is_no_overflow(tmp_path
     np.testing.assert_array_equal(array(tmp_path)[1:], raw[1:].astype(int) - 1024)
 
 
+@pytest.mark.parametrize(
+    ("kind", "intercept", "expected"),
+    [
+        (np.int16, 0, "16-bit signed integer"),
+        (np.uint16, 0, "16-bit unsigned integer"),
+        (np.int16, 40_000, "32-bit unsigned integer"),
+        (np.int16, -40_000, "32-bit signed integer"),
+        (np.uint16, 0.5, "32-bit float"),
+    ],
+)
+def test_the_type_of_the_voxels_is_told_before_they_are_read(tmp_path, kind, intercept, expected):
+    def change(made: Dataset, number: int) -> None:
+        made.RescaleIntercept = str(intercept)
+
+    files.write_slices(tmp_path, values(3, kind), np.arange(3) * 2.0, change)
+    assert read_header(tmp_path).pixel_type == expected == read_volume(tmp_path).GetPixelIDTypeAsString()
+
+
 @pytest.mark.parametrize("step", [-4.0, 4.0])
 def test_a_spect_whose_slices_run_down_has_a_positive_spacing(tmp_path, step):
     truth, made, detector = values(5, np.uint16), files.dataset(files.NUCLEAR, "NM"), Dataset()

@@ -140,6 +140,21 @@ def test_points_of_one_generated_shape_are_told():
     assert len(numbers[0].unique()) == 3 and numbers[1, 0] == numbers[1, 1] != numbers[1, 2]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_points_of_other_windows_and_other_shapes_have_other_numbers(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.choice([0, 1, 2, 100, 255], (4, 3, 4, 4)).astype(np.float32)
+    labels[0] = -1
+    labels[2, 1] = labels[1, 1]
+    cells = rng.integers(0, 4, (4, 30, 2))
+    numbers = same_shape(torch.from_numpy(labels), torch.from_numpy((cells - 1.5) / 2).float()).numpy()
+    there = labels[np.arange(4)[:, None], 1, cells[..., 1], cells[..., 0]]
+    window = np.broadcast_to(np.arange(4)[:, None], there.shape)
+    alike = (there[..., None, None] == there) & (window[..., None, None] == window) & (there >= 0)
+    own = np.eye(there.size, dtype=bool).reshape(*there.shape, *there.shape)
+    np.testing.assert_array_equal(numbers[..., None, None] == numbers, alike | own)
+
+
 def test_a_curve_of_intensities_keeps_range_and_edges():
     images = torch.linspace(-1, 2, 64).reshape(1, 1, 8, 8).repeat(16, 1, 1, 1)
     changed = change_intensities(images, generators(0, np.arange(16), 0), Strength(intensity=0, remapped=1.0))
