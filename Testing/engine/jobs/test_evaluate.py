@@ -341,6 +341,14 @@ def test_the_mean_says_of_how_many_of_how_many_cases_it_is(folders):
     assert (result.cases.measured, result.cases.of) == (1, 3) and len(result.failed) == 1
 
 
+def test_a_link_to_nothing_is_a_case_that_cannot_be_read(folders):
+    (folders.predictions / "a.nii.gz").unlink()
+    (folders.predictions / "a.nii.gz").symlink_to(folders.predictions / "gone.nii.gz")
+    result = evaluate(folders).result
+    assert [(one.case, one.file.name) for one in result.failed] == [("a", "a.nii.gz")]
+    assert "No such file" in result.failed[0].reason and result.cases.measured == 1
+
+
 def test_references_that_are_compared_with_themselves_are_told(folders):
     events: list = []
     evaluate(folders.model_copy(update={"predictions": folders.references}), events.append)

@@ -132,6 +132,31 @@ def test_intensities_keep_their_place_in_space():
     assert np.allclose(centre, [19.5, (21.5 + 0.5) / 2 - 0.5, (49 - 11.5 + 0.5) / 2 - 0.5], atol=0.1)
 
 
+@pytest.mark.parametrize("axis", range(3))
+def test_what_a_coarser_grid_cannot_hold_is_smoothed_away_along_its_axis_and_nothing_else(axis):
+    def brought(values: np.ndarray, factor: float) -> np.ndarray:
+        shape = [3, 3, 3]
+        shape[axis] = len(values)
+        array = np.broadcast_to(np.expand_dims(values, [a for a in range(3) if a != axis]), shape)
+        spacing = [1.0, 1.0, 1.0]
+        spacing[axis] = factor
+        grid = working_grid(shape[::-1], (1, 1, 1), np.eye(3).ravel(), fingerprint(tuple(spacing), 0))
+        working = to_working(sitk.GetImageFromArray(array.astype(np.float32)), grid)
+        assert np.ptp(working, axis=tuple(a for a in range(3) if a != axis)).max() < 1e-5
+        return np.moveaxis(working, axis, 0)[:, 0, 0]
+
+    alternating = np.where(np.arange(80) % 2, 1.0, -1.0)
+    assert np.abs(brought(alternating, 2.5)[2:-2]).max() < 0.01
+    assert np.abs(brought(alternating, 1.15)).max() > 0.8  # hardly coarser: as it is
+    wave = np.cos(2 * np.pi * (np.arange(400) + 0.5) / 20)
+    for factor in (1.6, 2.5, 4.0):
+        sigma = 0.5 * (factor**2 - 1) ** 0.5
+        found = brought(wave, factor)[20:-20]
+        place = np.cos(2 * np.pi * (np.arange(20, 20 + len(found)) + 0.5) * 400 / round(400 / factor) / 20)
+        np.testing.assert_allclose(found, np.exp(-2 * (np.pi * sigma / 20) ** 2) * place, atol=0.02)
+    np.testing.assert_allclose(brought(np.array([1.0, 2.0, 6.0]), 3.0), [2.0])  # too few to be smoothed
+
+
 def test_the_working_label_map_does_not_share_memory_with_an_image_that_may_be_gone():
     source = sitk.GetImageFromArray(np.ones((8, 8, 8), np.uint8))
     grid = working_grid(source.GetSize(), source.GetSpacing(), source.GetDirection(), fingerprint((1.0, 1.0, 1.0), 0))

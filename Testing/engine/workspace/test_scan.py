@@ -259,6 +259,22 @@ def test_adding_a_source_makes_the_task_and_saves(catalogue, data):
     assert len(after.images) == 4
 
 
+@pytest.mark.parametrize(
+    "before", [{}, {"group": "old", "anatomy": "head", "modality": "MR", "nan_is_background": True}]
+)
+@pytest.mark.parametrize("said", [{}, {"group": "g", "anatomy": "chest", "modality": "CT", "nan_is_background": True}])
+@pytest.mark.parametrize("of_source", ["", "PET"])
+def test_a_task_keeps_what_it_has_and_takes_what_it_lacks(catalogue, data, before, said, of_source):
+    with Catalogue.editing(catalogue.workspace) as edited:
+        edited.set_task(Task(name="t", **before))
+    source = find(data)
+    source.modality = of_source
+    add(catalogue.workspace, source, Task(name="t", **said), mixed=True)
+    after = Catalogue.load(catalogue.workspace).task("t")
+    expected = {"group": "", "anatomy": "", "modality": of_source or "unknown", "nan_is_background": False}
+    assert {name: getattr(after, name) for name in expected} == expected | said | before
+
+
 def test_adding_again_changes_neither_the_task_nor_the_file(catalogue, data):
     add(catalogue.workspace, find(data), Task(name="t", modality="CT", classes=[LabelClass(value=1, name="a")]))
     file = catalogue.workspace / "dataset.json"
