@@ -394,6 +394,46 @@ def test_a_folder_that_cannot_be_read_hides_no_dataset_beside_it(tmp_path, monke
     assert descriptions_below(tmp_path) == [root / "dataset.json"]
 
 
+def test_a_folder_that_cannot_be_read_hides_no_table_above_it(tmp_path, monkeypatch):
+    (tmp_path / "frames.csv").write_text("External code,ED,ES\nB1,2,0\n")
+    touch(tmp_path, "Training/Labeled/B1_sa.nii.gz")
+    listed = Path.iterdir
+
+    def denied(folder: Path):
+        if folder.name == "Training":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    assert [c.frame for c in find(tmp_path / "Training" / "Labeled").candidates] == [0, 2]
+
+
+def test_masks_that_cannot_be_read_leave_the_others_their_names(tmp_path, monkeypatch):
+    for case in ("a", "b"):
+        touch(tmp_path, f"{case}/ct.nii.gz", *(f"{case}/segmentations/{n}.nii.gz" for n in ("spleen", "liver")))
+    listed = os.scandir
+    seen = []
+
+    def denied(folder: str):
+        if folder == str(tmp_path / "a" / "segmentations"):
+            seen.append(folder)
+            if len(seen) > 1:  # it was listed, and cannot be read any more
+                raise PermissionError(13, "Permission denied", folder)
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    source = find(tmp_path)
+    assert pairs(source, tmp_path) == {f"{case}/ct.nii.gz": f"{case}/segmentations" for case in "ab"}
+    assert len(seen) > 1 and source.times_named == {"liver": 1, "spleen": 1}
+
+
+def test_of_labels_of_one_name_the_one_at_the_top_is_that_of_a_single_file(tmp_path):
+    touch(tmp_path, "scans/a.nii.gz", "truth/a.nii.gz", "truth/another reader/a.nii.gz")
+    assert pairs(find(tmp_path / "scans" / "a.nii.gz", labels=tmp_path / "truth"), tmp_path) == {
+        "scans/a.nii.gz": "truth/a.nii.gz"
+    }
+
+
 def test_a_folder_above_several_datasets_or_with_other_volumes_says_so(tmp_path):
     msd(tmp_path / "Task09_Spleen")
     touch(tmp_path, "elsewhere/b.nii.gz")
