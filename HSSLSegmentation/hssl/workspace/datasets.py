@@ -129,7 +129,8 @@ def frames_of_cases(root: Path) -> dict[str, list[int]]:
             except OSError:
                 continue
             lines = text.splitlines()
-            rows = csv.DictReader(lines, delimiter=";" if lines and lines[0].count(";") > lines[0].count(",") else ",")
+            head = lines[0] if lines else ""
+            rows = csv.DictReader(lines, delimiter=";" if head.count(";") > head.count(",") else ",")
             if not {"External code", "ED", "ES"} <= {str(name).strip() for name in rows.fieldnames or []}:
                 continue
             frames = {}
