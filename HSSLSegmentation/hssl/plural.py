@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -29,3 +29,14 @@ def shortened(names: Iterable[object], most: int, between: str = ", ") -> str:
     """
     every = [str(name) for name in names]
     return between.join(every[:most] + ["…"] * (len(every) > most))
+
+
+def with_rest(names: Sequence[object], most: int) -> str:
+    """Returns the first of several names, and how many more there are.
+
+    Example:
+        >>> with_rest(["liver", "spleen"], 2), with_rest([3, 5, 7, 9], 2)
+        ('liver, spleen', '3, 5 and 2 more')
+    """
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + rest

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hssl.names import LONGEST, safe_name
-from hssl.plural import shortened
+from hssl.plural import shortened, with_rest
 from hssl.spread import evenly
 
 
@@ -61,3 +61,10 @@ def test_a_spread_holds_both_ends_at_even_distances(count, most):
 )
 def test_of_many_names_the_first_are_shown_and_that_there_are_more(count, most, shown):
     assert shortened((f"a{n}" for n in range(count)), most, "; ") == shown
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=3), max_size=6), st.integers(1, 4))
+def test_the_first_of_many_names_are_told_and_how_many_follow(names, most):
+    told, _, rest = with_rest(names, most).partition(" and ")
+    assert told == ", ".join(names[:most])
+    assert rest == (f"{len(names) - most} more" if len(names) > most else "")

@@ -25,7 +25,7 @@ from ..imaging.formats import stem_of
 from ..imaging.labels import named_values, read_label_map, structures_in, structures_of, turned
 from ..models.model_file import describe
 from ..outputs import PROBABILITY, UNCERTAINTY, ResultFolder, sources_of
-from ..plural import counted
+from ..plural import counted, with_rest
 from ..reporting.plots import dice_by_class
 from ..results import Absent, CaseCount, EvaluateResult, FailedCase, Row, Statistics, Summary
 from ..workspace.catalogue import LabelClass
@@ -247,7 +247,7 @@ def _tell_of(
     """Warns of cases that stand alone, and of those whose figures say nothing of new images."""
     for cases, what in ((without_prediction, "prediction"), (without_reference, "reference")):
         if cases:
-            text = f"{counted(len(cases), 'case has', 'cases have')} no {what}: {_listed(cases)}"
+            text = f"{counted(len(cases), 'case has', 'cases have')} no {what}: {with_rest(cases, 10)}"
             on_event(Message(level="warning", text=text))
     if all(_is_same(predicted, true) for predicted, true in pairs.values()):
         text = "The predictions are the references, byte for byte: they are compared with themselves"
@@ -256,7 +256,9 @@ def _tell_of(
         text = (
             f"The model, or what it started from, has seen the images of {len(seen)} of {counted(len(pairs), 'case')}"
         )
-        on_event(Message(level="warning", text=f"{text}: {_listed(seen)}; their figures say nothing of new images"))
+        on_event(
+            Message(level="warning", text=f"{text}: {with_rest(seen, 10)}; their figures say nothing of new images")
+        )
 
 
 def _is_same(one: Path, other: Path) -> bool:
@@ -399,7 +401,3 @@ def _write(config: EvaluateConfig, results: ResultFolder, result: EvaluateResult
     content = result.model_dump(mode="json", exclude={"csv_file", "json_file", "figure"})
     with results.writing(config.output / JSON) as temporary:
         write_json(temporary, {"schema": 1, **where, "rule": RULE, **content})
-
-
-def _listed(cases: list[str]) -> str:
-    return ", ".join(cases[:10]) + (f" and {len(cases) - 10} more" if len(cases) > 10 else "")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..imaging.formats import is_dicom, suffix_of
-from ..plural import counted, shortened
+from ..plural import counted, shortened, with_rest
 from .candidates import Candidate, Source
 from .labels import masks_in
 from .listing import listed
@@ -88,8 +88,7 @@ def _refuse_parts_of_series(source: Source, contents: dict[str, Contents]) -> li
         if len(many) < 2 or not are_one_volume([one.stacks[0] for _, one in many]):
             continue
         for path, one in many:
-            others = [source.shown(p) for p, _ in many if p != path]
-            shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+            shown = with_rest([source.shown(p) for p, _ in many if p != path], 3)
             has = counted(len(one.stacks[0].planes), "slice")
             contents[path].series.remove(one)
             refused.append((path, f"has {has} of series {uid}, whose others lie in {shown}: put them together"))

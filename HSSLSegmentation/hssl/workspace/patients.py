@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import ConfigurationError
+from ..plural import with_rest
 from .places import Place
 
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
@@ -198,13 +199,9 @@ class Whose:
         several = self.several
         if not several:
             return []
-        shown = [f"{patient} ({_shortened(names)})" for patient, names in list(several.items())[:3]]
+        shown = [f"{patient} ({with_rest(names, 4)})" for patient, names in list(several.items())[:3]]
         more = f", and {len(several) - 3} more" if len(several) > 3 else ""
         line = f"images of one patient stay together: {', '.join(shown)}{more}"
         if len(self.images) > 2 and self.count == 1 and self.images[0][2]:
             line += "; all have the same PatientID, as anonymised images often do: say whose they are, if it is wrong"
         return [line]
-
-
-def _shortened(names: Sequence[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

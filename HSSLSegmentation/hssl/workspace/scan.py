@@ -14,6 +14,7 @@ from ..errors import ConfigurationError, InputError, encodable
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
 from ..imaging.formats import DETACHED, stem_of, suffix_of
 from ..names import safe_name
+from ..plural import with_rest
 from ..threads import in_threads
 from .candidates import Candidate, Source, modality_of
 from .catalogue import Catalogue, Image, LabelClass, LabelPart, Refused, Task
@@ -677,9 +678,7 @@ def _judge_modality(catalogue: Catalogue, task: Task, source: Source, examined: 
         there.setdefault(named, "as it was asked for")
     if len({*new, *there}) < 2 or (set(new) <= set(there) and (not named or named == known)):
         return
-    listing = [
-        f"{kind} ({paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''})" for kind, paths in new.items()
-    ]
+    listing = [f"{kind} ({with_rest(paths, 1)})" for kind, paths in new.items()]
     listing += [f"{kind} ({path})" for kind, path in there.items() if kind not in new]
     raise ConfigurationError(
         f"task {task.name} would mix modalities: {', '.join(listing)}",

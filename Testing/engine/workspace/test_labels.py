@@ -13,6 +13,8 @@ from hssl.imaging.volumes import read_volume
 from hssl.workspace.catalogue import Catalogue, Image, LabelClass, LabelPart, Task
 from hssl.workspace.check import check
 from hssl.workspace.labels import masks_in, no_label_map, read_label
+from hssl.workspace.scan import add
+from hssl.workspace.sources import find
 
 SHAPE = (4, 6, 8)
 
@@ -153,3 +155,22 @@ def test_a_label_map_has_few_values_or_is_solid(count, grainy, scan):
     assert values_in(label) == list(range(1, count + 1))
     told = f"has {count} different values: an image, not a label map" if scan else None
     assert no_label_map(label, values_in(label)) == told
+
+
+def test_masks_of_further_structures_that_come_later_are_taken(tmp_path):
+    workspace, data = Catalogue.create(tmp_path / "w").workspace, tmp_path / "data"
+    write(data / "images" / "a.nii.gz", np.random.default_rng(0).normal(size=SHAPE).astype(np.float32))
+    structures = ["liver", "spleen", "aorta", "heart"]
+    for count in (1, 2, 4):
+        for number, name in enumerate(structures[:count]):
+            write(data / "labels" / f"a_{name}.nii.gz", box(2 * number))
+        source = find(data, pattern="images/{id}.nii.gz", label_pattern="labels/{id}_{structure}.nii.gz")
+        report = add(workspace, source, Task(name="t"))
+        assert (report.added, report.changed) == ((["a"], []) if count == 1 else ([], ["a"]))
+        record = Catalogue.load(workspace).image("a")
+        assert {part.structure for part in record.parts} == set(structures[:count])
+        assert add(workspace, source, Task(name="t")).unchanged == 1
+    (data / "labels" / "a_heart.nii.gz").unlink()
+    source = find(data, pattern="images/{id}.nii.gz", label_pattern="labels/{id}_{structure}.nii.gz")
+    add(workspace, source, Task(name="t"))
+    assert {part.structure for part in Catalogue.load(workspace).image("a").parts} == set(structures[:3])

@@ -275,6 +275,26 @@ def test_a_task_keeps_what_it_has_and_takes_what_it_lacks(catalogue, data, befor
     assert {name: getattr(after, name) for name in expected} == expected | said | before
 
 
+def test_what_a_source_refuses_is_told_and_listed_and_adding_again_changes_nothing(catalogue, data):
+    source = find(data)
+    source.refused = [(str(data / "x.nii.gz"), "is a label without an image of that name"), (str(data / "y"), "is odd")]
+    for unchanged in (0, 4):
+        events: list = []
+        report = add(catalogue.workspace, source, Task(name="t"), events.append)
+        assert [r.reason for r in report.refused] == [reason for _, reason in source.refused]
+        assert report.unchanged == unchanged
+        told = [e.text for e in events if isinstance(e, Message)]
+        expected = [f"{catalogue.relative(path)}: {reason}" for path, reason in source.refused]
+        assert told == ([] if unchanged else expected)
+        before = (catalogue.workspace / "dataset.json").stat().st_mtime_ns
+    assert [(r.path, r.reason) for r in Catalogue.load(catalogue.workspace).refused] == [
+        (catalogue.relative(path), reason) for path, reason in source.refused
+    ]
+    source.refused[1] = (str(data / "y"), "is odd in another way")
+    add(catalogue.workspace, source, Task(name="t"))
+    assert (catalogue.workspace / "dataset.json").stat().st_mtime_ns > before
+
+
 def test_adding_again_changes_neither_the_task_nor_the_file(catalogue, data):
     add(catalogue.workspace, find(data), Task(name="t", modality="CT", classes=[LabelClass(value=1, name="a")]))
     file = catalogue.workspace / "dataset.json"
