@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Limit = dict[str, float]
@@ -143,3 +143,5 @@ PRESETS = {
         threads=1,
     ),
 }
+PRESETS["cpu-long"] = replace(PRESETS["cpu"], name="cpu-long", split_finetuning={"steps": 8000}, split_seeds=1)
+"""More steps on the published split; all else as "cpu"."""
