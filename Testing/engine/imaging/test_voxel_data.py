@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hssl.errors import InputError
+from hssl.imaging.volumes import grid_difference, read_header
 from hssl.imaging.voxel_data import SLACK, Storage, inspect, verify
 
 TYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
@@ -131,6 +132,40 @@ def test_both_forms_of_a_nifti_put_the_voxels_where_itk_does(tmp_path_factory, a
         for index in itertools.product((0, 4), (0, 3), (0, 2)):
             left_posterior = (form @ [*index, 1])[:3] * (-1, -1, 1)
             assert left_posterior == pytest.approx(image.TransformIndexToPhysicalPoint(index), abs=0.05)
+
+
+def placed(seed: int) -> sitk.Image:
+    rng = np.random.default_rng(seed)
+    image = sitk.Image(5, 4, 3, sitk.sitkInt16)
+    direction = np.array(sitk.VersorTransform(rng.normal(size=3), rng.uniform(0.5, 2.5)).GetMatrix()).reshape(3, 3)
+    direction[:, 2] *= rng.choice([-1, 1])
+    image.SetDirection(direction.ravel().tolist())
+    image.SetSpacing((0.5, 1.25, 3.0))
+    image.SetOrigin(rng.uniform(-200, 200, 3).tolist())
+    return image
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_of_two_forms_that_contradict_each_other_the_other_one_is_known(tmp_path, seed):
+    mixed = []
+    for number in range(2):
+        sitk.WriteImage(placed(2 * seed + number), str(tmp_path / f"{number}.nii"))
+        mixed.append(bytearray((tmp_path / f"{number}.nii").read_bytes()))
+    data, other = mixed
+    data[76:80], data[256:280] = other[76:80], other[256:280]  # the second one's quaternion and offset
+    (tmp_path / "both.nii").write_bytes(data)
+    header = read_header(tmp_path / "both.nii")
+    assert "sform and qform contradict each other" in header.remarks[0]
+    alone = []
+    for name, code in (("qform", 254), ("sform", 252)):
+        only = bytearray(data)
+        only[code : code + 2] = bytes(2)
+        (tmp_path / f"{name}.nii").write_bytes(only)
+        alone.append(read_header(tmp_path / f"{name}.nii"))
+        assert alone[-1].other_form is None and alone[-1].remarks == ()
+    assert sorted(grid_difference(header, one) is None for one in alone) == [False, True]
+    assert sorted(grid_difference(header.by_other_form(), one) is None for one in alone) == [False, True]
+    assert grid_difference(header, header.by_other_form())
 
 
 @pytest.mark.parametrize(
