@@ -237,3 +237,15 @@ def test_a_check_looks_again_at_what_has_changed(catalogue, tmp_path):
     write(tmp_path / "data" / "b.nrrd", scan_of(2).astype(np.int16))
     check(catalogue)
     assert catalogue.image("b").doubt is None
+
+
+def test_what_was_checked_before_is_what_a_new_mask_is_one_of_unless_it_is_in_doubt_itself(catalogue, tmp_path):
+    for seed, name in enumerate(("a", "b", "bb")):
+        write(tmp_path / "data" / f"{name}.nrrd", scan_of(seed).astype(np.int16))
+    write(tmp_path / "data" / "bc.nrrd", ball(7))
+    scan(catalogue, find(tmp_path / "data").candidates, "t")
+    assert check(catalogue).read == 4
+    write(tmp_path / "data" / "bd.nrrd", ball(8))
+    scan(catalogue, find(tmp_path / "data").candidates, "t")
+    assert check(catalogue).read == 1
+    assert catalogue.image("bd").doubt == "looks like a mask of b.nrrd: it has two values only, 0 and 1"
