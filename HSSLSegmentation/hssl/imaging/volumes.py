@@ -455,15 +455,17 @@ def _is_sheared(stored: storage.Storage) -> bool:
 @contextmanager
 def _sheared_forms(allowed: bool) -> Iterator[None]:
     """Lets ITK make a NIfTI's direction orthonormal; the environment is the only way to ask SimpleITK for it."""
+    if not allowed:
+        yield
+        return
     before = os.environ.get(_PERMISSIVE)
-    if allowed:
-        os.environ[_PERMISSIVE] = "1"
+    os.environ[_PERMISSIVE] = "1"
     try:
         yield
     finally:
-        if allowed and before is None:
+        if before is None:
             del os.environ[_PERMISSIVE]
-        elif allowed and before is not None:
+        else:
             os.environ[_PERMISSIVE] = before
 
 

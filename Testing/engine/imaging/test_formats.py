@@ -92,10 +92,14 @@ def sheared(path: Path, shear: float, qform: int = 0) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.parametrize("before", [None, "0"])
 @pytest.mark.parametrize("shear", [1e-6, 1e-5, 1e-4, 9e-4])
-def test_a_direction_that_is_sheared_by_rounding_is_made_orthonormal(tmp_path, shear):
+def test_a_direction_that_is_sheared_by_rounding_is_made_orthonormal(tmp_path, monkeypatch, shear, before):
     sheared(tmp_path / "a.nii", shear)
-    before = os.environ.get("ITK_NIFTI_SFORM_PERMISSIVE")
+    if before is None:
+        monkeypatch.delenv("ITK_NIFTI_SFORM_PERMISSIVE", raising=False)
+    else:
+        monkeypatch.setenv("ITK_NIFTI_SFORM_PERMISSIVE", before)
     for read in (read_header(tmp_path / "a.nii").direction, read_volume(tmp_path / "a.nii").GetDirection()):
         axes = np.array(read).reshape(3, 3)
         np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-7)

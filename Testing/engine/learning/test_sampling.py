@@ -183,5 +183,6 @@ def test_healthy_cases_are_drawn_too_but_not_where_a_class_is_wanted(tmp_path):
     drawn = np.concatenate([sampler.batch(step).volumes for step in range(5)]).reshape(-1, 3)
     assert (drawn[:, 1:] == 0).all()
     assert set(drawn[:, 0]) == {0, 1, 2, 3}
+    assert Sampler(volumes, (3, 3), 30, 0).batch(0).labels is None, "unless they are asked for"
     healthy = Sampler(volumes[1:], (3, 3), 30, 0, labelled=True)
     assert set(healthy.batch(0).volumes) == {0, 1, 2}
