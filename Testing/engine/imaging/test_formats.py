@@ -140,6 +140,40 @@ def test_a_file_is_inspected_once_a_read(tmp_path, suffix, monkeypatch):
     assert seen == [path] and made == [1]
 
 
+ELEMENT = b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100" + bytes(300)
+IMPLICIT = b"\x08\x00\x05\x00%s\x00\x00ISO_IR 100" + bytes(300)
+
+
+@pytest.mark.parametrize(
+    ("content", "is_one"),
+    [
+        (ELEMENT[:15], False),
+        (ELEMENT[:16], True),
+        (ELEMENT[:17], True),
+        (b"\x02" + ELEMENT[1:], True),
+        (b"\x04" + ELEMENT[1:], False),
+        (ELEMENT[:2] + b"\x20\x00" + ELEMENT[4:], True),
+        (ELEMENT[:2] + b"\x21\x00" + ELEMENT[4:], False),
+        (ELEMENT[:4] + b"XX\xff\xff" + ELEMENT[8:], False),
+        (IMPLICIT % b"\x0a\x00", True),
+        (IMPLICIT % b"\x00\x01", True),
+        (IMPLICIT % b"\x01\x01", False),
+        (IMPLICIT % b"\x00\x00", False),
+        ((IMPLICIT % b"\x20\x00")[:32], True),
+        ((IMPLICIT % b"\x21\x00")[:32], False),
+        (bytes(128) + b"DICM", True),
+        (bytes(127) + b"DICM", False),
+        (b"", False),
+    ],
+)
+def test_dicom_is_told_by_its_preamble_or_its_first_element(tmp_path, content, is_one):
+    (tmp_path / "a").write_bytes(content)
+    assert is_dicom(tmp_path / "a") is is_one
+    (tmp_path / "a.dcm").write_bytes(b"")
+    (tmp_path / "dicomdir").write_bytes(ELEMENT)
+    assert is_dicom(tmp_path / "a.dcm") and not is_dicom(tmp_path / "dicomdir") and not is_dicom(tmp_path / "gone")
+
+
 def test_text_that_begins_like_dicom_is_none(tmp_path):
     for name, content in (("a", b"\x08\x00 no DICOM at all, only text"), ("b", bytes(200)), ("c", b"\x08\x00\x05\x00")):
         (tmp_path / name).write_bytes(content)
