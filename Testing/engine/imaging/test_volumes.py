@@ -225,6 +225,20 @@ def test_a_header_of_10_to_the_12_voxels_is_refused_before_anything_is_allocated
     assert "announces" in reason(read_header, path)
 
 
+@pytest.mark.parametrize(("slices", "fits"), [(2048, True), (2049, False)])
+def test_more_than_2048_slices_of_2048_by_2048_voxels_cannot_be_meant(tmp_path, slices, fits):
+    path = tmp_path / "a.nhdr"
+    path.write_text(
+        f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 2048 2048 {slices}\nencoding: raw\ndata file: a.raw\n\n"
+    )
+    (tmp_path / "a.raw").touch()
+    os.truncate(tmp_path / "a.raw", 2048 * 2048 * slices)  # no byte of it is on the disk
+    if fits:
+        assert read_header(path).size == (2048, 2048, 2048)
+    else:
+        assert "announces 2048×2048×2049 voxels, more than can be meant" in reason(read_header, path)
+
+
 def test_a_gzip_bomb_is_not_unpacked_beyond_what_its_header_announces(tmp_path):
     path = tmp_path / "bomb.nii.gz"
     head = bytes(plain_nifti(tmp_path / "a.nii"))
