@@ -145,6 +145,22 @@ def test_runs_of_their_own_distance_are_volumes_unless_they_are_many_or_short(ru
         assert all(s.name.endswith(" mm") and " to " in s.name for s in found)
 
 
+@pytest.mark.parametrize("length", [2, 3])
+def test_runs_that_a_mark_tells_apart_are_called_by_it(length):
+    made = [
+        plane(10.4 * run + n * (1 + 0.3 * run), marks={"AcquisitionNumber": run})
+        for run in (1, 0)
+        for n in range(length)
+    ]
+    found = stacks_of(made)
+    assert [(s.name, s.problem) for s in found] == [("acquisition 0", None), ("acquisition 1", None)]
+    assert places(found[1]) == [round(10.4 + 1.3 * n, 3) for n in range(length)]
+    # One slice of its own is no volume, and slices of two marks that interlock are one with a gap.
+    assert [s.problem is None for s in stacks_of(made[1:])] == ([False] if length == 2 else [True, True])
+    (stack,) = stacks_of([plane(n, marks={"AcquisitionNumber": n % 2}) for n in (0, 1, 2, 4, 5, 6)])
+    assert "1 slice is missing" in stack.problem and stack.name == ""
+
+
 @pytest.mark.parametrize("step", [4.0, 5.0])
 @pytest.mark.parametrize("offset", [0.7, 1.1])
 def test_interleaved_passes_are_volumes(step, offset):
