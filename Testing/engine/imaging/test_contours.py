@@ -208,8 +208,10 @@ def test_between_two_slices_that_are_full_everything_is(size):
 
 def test_contours_outside_the_image_and_none_at_all_give_nothing():
     image = grid()
-    assert not filled([], image).any()
-    assert not filled([circle(image, 100, (30, 35), 10)], image).any()
+    across = Contour(np.array([[9e3, 0, 0], [9.1e3, 0, 0], [9.1e3, 0, 90], [9e3, 0, 90]]))
+    for contours in ([], [circle(image, 100, (30, 35), 10)], [across]):
+        nothing = filled(contours, image)
+        assert nothing.shape == image.GetSize()[::-1] and nothing.dtype == bool and not nothing.any()
     partly = filled([circle(image, 7, (0, 35), 10)], image)
     assert volume(partly, image) == pytest.approx(np.pi * 50 * 2, rel=0.1)
 

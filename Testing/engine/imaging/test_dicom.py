@@ -223,6 +223,19 @@ def test_the_type_of_the_voxels_is_told_before_they_are_read(tmp_path, kind, int
     assert read_header(tmp_path).pixel_type == expected == read_volume(tmp_path).GetPixelIDTypeAsString()
 
 
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [(12, "16-bit signed integer"), (15, "16-bit signed integer"), (16, "32-bit signed integer")]
+    + [(damaged, "32-bit signed integer") for damaged in (0, 17)],
+)
+def test_a_type_holds_what_the_bits_that_are_stored_can_hold(tmp_path, stored, expected):
+    def change(made: Dataset, number: int) -> None:
+        made.BitsStored, made.HighBit, made.RescaleIntercept = stored, max(stored, 1) - 1, "-1024"
+
+    files.write_slices(tmp_path, values(3, np.uint16), np.arange(3) * 2.0, change)
+    assert read_header(tmp_path).pixel_type == expected
+
+
 @pytest.mark.parametrize("step", [-4.0, 4.0])
 def test_a_spect_whose_slices_run_down_has_a_positive_spacing(tmp_path, step):
     truth, made, detector = values(5, np.uint16), files.dataset(files.NUCLEAR, "NM"), Dataset()

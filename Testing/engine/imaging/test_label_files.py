@@ -161,6 +161,19 @@ def test_layers_that_do_not_overlap_need_no_choice_and_values_may_repeat(tmp_pat
     np.testing.assert_array_equal(values(read_label_map(path, image)), np.where(SMALL, 2, LARGE))
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_segments_that_say_no_value_are_numbered_or_each_a_layer(tmp_path, layers):
+    image = scan(tmp_path / "a.nrrd")
+    array = np.where(SMALL, 2, LARGE).astype(np.uint8) if layers == 1 else np.stack([LARGE, ~LARGE], 3).astype(np.uint8)
+    path = segmentation(tmp_path / "a.seg.nrrd", array, [("liver", 1, 0), ("tumour", 2, 1)])
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join(line for line in lines if b"_LabelValue:" not in line and b"_Layer:" not in line))
+    assert [(s.value, s.layer) for s in structures_in(path)] == ([(1, 0), (2, 0)] if layers == 1 else [(1, 0), (1, 1)])
+    expected = np.where(SMALL, 2, LARGE) if layers == 1 else np.where(LARGE, 1, 2)
+    label = read_label_map(path, image, classes=[Class(1, "liver"), Class(2, "tumour")])
+    np.testing.assert_array_equal(values(label), expected)
+
+
 def test_two_segments_of_one_name_are_an_error(tmp_path):
     image = scan(tmp_path / "a.nrrd")
     path = segmentation(tmp_path / "a.seg.nrrd", TRUTH.astype(np.uint8), [("liver", 1, 0), ("liver", 5, 0)])

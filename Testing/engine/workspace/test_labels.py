@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dicom_files
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -9,10 +10,10 @@ import SimpleITK as sitk
 from hssl.errors import InputError
 from hssl.events import Message
 from hssl.imaging.labels import values_in
-from hssl.imaging.volumes import read_volume
+from hssl.imaging.volumes import read_header, read_volume
 from hssl.workspace.catalogue import Catalogue, Image, LabelClass, LabelPart, Task
 from hssl.workspace.check import check
-from hssl.workspace.labels import masks_in, no_label_map, read_label
+from hssl.workspace.labels import file_problem, masks_in, no_label_map, read_label
 from hssl.workspace.scan import add
 from hssl.workspace.sources import find
 
@@ -174,3 +175,11 @@ def test_masks_of_further_structures_that_come_later_are_taken(tmp_path):
     source = find(data, pattern="images/{id}.nii.gz", label_pattern="labels/{id}_{structure}.nii.gz")
     add(workspace, source, Task(name="t"))
     assert {part.structure for part in Catalogue.load(workspace).image("a").parts} == set(structures[:3])
+
+
+def test_a_dicom_label_is_judged_by_what_it_names_before_its_image_is_read(catalogue, tmp_path):
+    header = read_header(catalogue.image_path(catalogue.image("a")))
+    empty = dicom_files.write_structures(tmp_path / "RS.dcm", {})
+    assert file_problem(str(empty), header, None) == "holds no segment or closed contour"
+    square = np.array([[0.0, 0, 0], [5, 0, 0], [5, 5, 0], [0, 5, 0]])
+    assert file_problem(str(dicom_files.write_structures(tmp_path / "R2.dcm", {"x": [square]})), header, None) is None
