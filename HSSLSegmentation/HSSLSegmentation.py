@@ -2,6 +2,7 @@
 
 import sys
 
+import qt
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -79,6 +80,8 @@ class HSSLSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self):
         """Called when the user opens the module."""
+        # Slicer holds its panel as wide as the module that it opens would like to be; this one can do with less.
+        self.parent.setSizePolicy(qt.QSizePolicy.Preferred, self.parent.sizePolicy.verticalPolicy())
         self.panel.useParameterNode(self.logic.getParameterNode())
 
     def exit(self):

@@ -136,7 +136,7 @@ def test_the_curve_over_the_number_of_labels_is_drawn_and_said_again_in_the_next
     assert processes[-1].arguments[2] == "learning-curve"
     rows = [
         FoldTrial(count=n, fold=f, dice=d, minutes=1.0, steps=9)
-        for n, of in {1: (0.6, 0.7, 0.65), 2: (0.7, 0.8, 0.76)}.items()
+        for n, of in {1: (0.05, 0.7, 0.65), 2: (0.7, 0.8, 0.76)}.items()
         for f, d in enumerate(of)
     ]
     result = LearningCurveResult(task=TASK, folder="f", rows=rows, **dict(conclusion(rows))).model_dump(mode="json")
@@ -145,8 +145,13 @@ def test_the_curve_over_the_number_of_labels_is_drawn_and_said_again_in_the_next
     processes[-1].end(0)
     settle()
     view = panel.dataset.jobView
-    assert not view.ui.plotHolder.isHidden() and view.curves["learning"].points() == 2
-    assert "More labels still help" in ui.curveLabel.text and not ui.curveLabel.isHidden()
+    curves = view.curves["learning"]
+    assert not view.ui.plotHolder.isHidden() and curves.points() == 2
+    assert "From 1 to 2 labelled scans" in ui.curveLabel.text and not ui.curveLabel.isHidden()
+    values = slicer.util.arrayFromTableColumn(curves.table, "95 % interval, lower end")
+    assert values[0] == 0 and values[1] > 0.6, "no Dice is less than 0"
+    assert curves.chart.GetXAxisRange()[1] > 2, "the last mark is not cut"
+    assert "lower&nbsp;end" in view.ui.legendLabel.text and not view.ui.legendLabel.isHidden()
 
 
 def test_labels_of_too_few_patients_are_not_checked_and_the_button_says_why(panel, check, workspace):

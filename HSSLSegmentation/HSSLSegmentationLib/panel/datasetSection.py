@@ -23,8 +23,8 @@ from .telling import told
 
 COLUMNS = (
     (catalogueModel.IMAGE, 100),
-    (catalogueModel.LABEL, 75),
-    (catalogueModel.HEALTH, 60),
+    (catalogueModel.LABEL, 82),
+    (catalogueModel.HEALTH, 55),
     (catalogueModel.TASK, 80),
     (catalogueModel.GROUP, 80),
     (catalogueModel.MODALITY, 70),

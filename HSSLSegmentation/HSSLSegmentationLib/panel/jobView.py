@@ -155,9 +155,11 @@ class JobView:
 
     def _addLearningCurve(self, points: "list[CurvePoint]") -> None:
         curves = Curves(_("Do more labels help?"), _("Dice of unseen scans"), _("Labelled scans"), marked=True)
+        low, high = _("95 % interval, lower end"), _("upper end")
         for point in points:
-            dice = point.dice
-            limits = {} if dice.low is None or dice.high is None else {_("from"): dice.low, _("to"): dice.high}
+            dice, limits = point.dice, {}
+            if dice.low is not None and dice.high is not None:
+                limits = {low: max(0.0, dice.low), high: min(1.0, dice.high)}  # no Dice lies beyond
             curves.add(point.count, {_("mean of the folds"): dice.mean, **limits})
         self.curves["learning"] = curves
 

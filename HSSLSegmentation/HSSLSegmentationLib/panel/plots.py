@@ -23,6 +23,8 @@ COLORS = (
 )
 TITLE_SIZE, TEXT_SIZE = 13, 11
 """Points, of a chart in the panel."""
+MARGIN = 1.1
+"""Length of an axis whose points are marked, by the last of them."""
 
 
 class Curves:
@@ -85,6 +87,10 @@ class Curves:
                 table.GetColumnByName(name).SetValue(row, values.get(name, math.nan))
         table.Modified()
         self.table.EndModify(wasModified)
+        if self._marked:
+            # A mark on the edge of the chart would be cut.
+            self.chart.SetXAxisRangeAuto(False)
+            self.chart.SetXAxisRange(0.0, self._lastStep * MARGIN)
         return True
 
     def points(self) -> int:

@@ -29,7 +29,7 @@ from ..events import Done, Event, Failed, Message, OnEvent, Phase, Stop, Stopped
 from ..files import sha256
 from ..imaging.labels import read_label_map
 from ..imaging.volumes import background_for_nan, check_format, check_values, read_volume, write_volume
-from ..models.device import chosen_device, out_of_memory, use_threads
+from ..models.device import chosen_device, give_back_freed_memory, out_of_memory, use_threads
 from ..models.find import find_model
 from ..models.inference import Segmenter
 from ..models.model import Model
@@ -423,6 +423,9 @@ def serve(lines: Iterable[str], on_event: OnEvent) -> None:
             return cancellations > when
 
         tell(_outcome(worker, command, tell, stop))
+        if waiting.empty():
+            # Who paints the next slice, or has closed the volume, needs the memory elsewhere.
+            give_back_freed_memory()
 
 
 def _outcome(worker: InteractiveWorker, command: Command, on_event: OnEvent, stop: Stop) -> Done[Any] | Failed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from typing import Any
 
 import torch
 
@@ -61,10 +62,19 @@ def keep_freed_memory() -> None:
     Paging it in anew costs up to half the time of a network on the CPU (malloc's manual, mallopt(3)). Elsewhere than
     with glibc nothing happens.
     """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _of_glibc("mallopt")
     if mallopt is not None:
         trim_threshold, mmap_max = -1, -4  # names of mallopt's parameters, from malloc.h
         mallopt(mmap_max, 0)
         mallopt(trim_threshold, -1)
+
+
+def give_back_freed_memory() -> None:
+    """Gives what `keep_freed_memory` has kept back to the system, where work is over for now."""
+    malloc_trim = _of_glibc("malloc_trim")
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
+def _of_glibc(name: str) -> Any:
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

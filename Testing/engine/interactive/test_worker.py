@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import queue
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import SimpleITK as sitk
+import torch
 
 from hssl.cli.interactive import worker
 from hssl.configuration import NetworkConfig
@@ -328,6 +332,34 @@ def test_a_closed_volume_is_let_go(client, scan, tmp_path):
     client.ask(id=1, command="open", volume=str(volume), device="cpu")
     assert client.ask(id=2, command="close")["event"] == "done"
     assert client.ask(**learning(3, annotation, tmp_path))["message"] == "no volume is open"
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="memory is kept with glibc alone"
+)
+def test_memory_that_a_round_has_left_is_given_back_when_nothing_waits():
+    from hssl.interactive.worker import serve
+    from hssl.models.device import chosen_device
+
+    def megabytes() -> float:
+        return psutil.Process().memory_info().rss / 1e6
+
+    chosen_device("cpu")
+    before = megabytes()
+    large = torch.ones(64_000_000)
+    del large
+    assert megabytes() > before + 200, "within a round it is kept: the next step needs it again"
+
+    def lines():
+        yield '{"id": 1, "command": "close"}'
+        until = time.monotonic() + 20
+        while megabytes() > before + 50 and time.monotonic() < until:
+            time.sleep(0.01)
+        seen.append(megabytes())
+
+    seen: list[float] = []
+    serve(lines(), lambda event: None)
+    assert seen[0] < before + 50
 
 
 def test_the_worker_ends_when_nobody_talks_to_it_any_more(client, scan, tmp_path):

@@ -72,6 +72,13 @@ class HSSLPanelTest(unittest.TestCase):
         for section in self.panel.sections:
             with self.subTest(type(section).__name__):
                 self.assertLessEqual(section.widget.minimumSizeHint.width(), NARROWEST)
+        window = slicer.util.mainWindow()
+        dock = window.findChild(qt.QDockWidget, "PanelDockWidget")
+        for name in ("dataset", "pretrain", "fineTune", "segment", "models", "settings"):
+            self.open(getattr(self.panel.ui, f"{name}Button"))
+            window.resizeDocks([dock], [NARROWEST], qt.Qt.Horizontal)
+            settle()
+            self.assertLessEqual(dock.width, NARROWEST, name)
 
     def test_2_typing_a_name_never_blocks(self):
         edit = self.panel.dataset.ui.taskCombo
