@@ -72,6 +72,18 @@ def test_a_legend_lies_beside_the_chart_of_a_panel_and_within_that_of_the_views(
     assert curves.chart.GetLegendVisibility()
 
 
+def test_marks_lie_beside_the_legend_of_the_views_and_names_in_it_are_plain():
+    for _time in range(2):  # the second chart of a session
+        curves = Curves("Do more labels help?", "Dice", marked=True)
+        for count, dice in (1, 0.4), (2, 0.6):
+            curves.add(count, {"mean": dice, "low": dice - 0.1})
+        curves.show()
+    assert [series.GetName() for series in curves.series.values()] == ["mean", "low"]
+    curves.showInLayout()
+    low, high = curves.chart.GetYAxisRange()
+    assert round(low, 6) == 0.3 and high > 0.6 + 0.1
+
+
 def test_a_result_table_has_a_row_for_each_result_and_keeps_numbers_numbers():
     node = resultTable(
         "Comparison", [{"start": "scratch", "dice": 0.5}, {"start": "pretrain", "dice": None, "minutes": 2}]

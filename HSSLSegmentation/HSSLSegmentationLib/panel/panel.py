@@ -80,6 +80,10 @@ class Panel:
                 if type(edit) is ctk.ctkPathLineEdit:
                     executable = edit is self.settings.ui.pythonEdit
                     edit.filters = ctk.ctkPathLineEdit.Files if executable else ctk.ctkPathLineEdit.Dirs
+        for name in ("dataset", "pretrain", "fineTune", "segment", "models", "settings"):
+            # A collapsible button would be as wide as what it holds would like to be.
+            button = getattr(self.ui, f"{name}Button")
+            button.setSizePolicy(qt.QSizePolicy.Preferred, button.sizePolicy.verticalPolicy())
         self.ui.packagesButton.connect("clicked(bool)", self.onInstall)
         slicer.app.connect("paletteChanged(QPalette)", self.onPalette)
 

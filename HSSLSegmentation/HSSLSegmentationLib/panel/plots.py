@@ -25,6 +25,8 @@ TITLE_SIZE, TEXT_SIZE = 13, 11
 """Points, of a chart in the panel."""
 MARGIN = 1.1
 """Length of an axis whose points are marked, by the last of them."""
+LEGEND = 0.5
+"""Height that a legend in the views needs, by that of the curves."""
 
 
 class Curves:
@@ -107,8 +109,18 @@ class Curves:
     def showInLayout(self) -> None:
         """Shows the chart in the views, with its legend, in a layout that has slice views too."""
         self.chart.SetLegendVisibility(True)
+        if self._marked:
+            # Marks that rise to the right would lie below the legend.
+            found = [value for series in self.series.values() for value in self._values(series.GetYColumnName())]
+            self.chart.SetYAxisRangeAuto(False)
+            self.chart.SetYAxisRange(min(found), max(found) + LEGEND * (max(found) - min(found)))
         slicer.modules.plots.logic().ShowChartInLayout(self.chart)
         layouts.withSlices(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView)
+
+    def _values(self, column: str) -> list[float]:
+        array = self.table.GetTable().GetColumnByName(column)
+        values = [array.GetValue(row) for row in range(array.GetNumberOfValues())]
+        return [value for value in values if math.isfinite(value)]
 
     def _addColumn(self, name: str) -> None:
         self._columns.append(name)
@@ -123,6 +135,7 @@ class Curves:
         if name in self._hidden:
             return
         series = _add("vtkMRMLPlotSeriesNode", name)
+        series.SetName(name)  # the legend shows it, whatever other series are called so
         series.SetAndObserveTableNodeID(self.table.GetID())
         series.SetXColumnName("step")
         series.SetYColumnName(name)
