@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-SECONDS_AT_ONCE = 0.05
+SECONDS_AT_ONCE = 0.03
 SECONDS_FOR_A_THREAD = 0.005
 """Python's other threads get on only while the main thread sleeps: Qt's event loop keeps the interpreter's lock."""
 

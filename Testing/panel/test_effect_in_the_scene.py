@@ -18,10 +18,12 @@ from harness import segment_editor
 from harness.fixtures import settle, waitUntil
 from HSSLSegmentationLib import installation, steps
 from HSSLSegmentationLib.effect import models as effectModels
+from HSSLSegmentationLib.effect import previewNode
 from HSSLSegmentationLib.effect import session as effectSession
 from HSSLSegmentationLib.scene import annotations
 from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
 from HSSLSegmentationLib.scene import volumes as sceneVolumes
+from HSSLSegmentationLib.scene.segmentations import Part, SegmentClass
 
 
 def previewed(played) -> None:
@@ -457,6 +459,37 @@ def test_a_large_result_is_written_in_steps(played, monkeypatch):
     assert (played.where("liver") == played.liver).all() and played.previewNode() is None
     played.editor.undo()
     assert (played.where("liver") == on(COMPLETE, played.liver)).all()
+
+
+@pytest.mark.parametrize("voxels", [2**20, 20**3, 10**3])
+def test_a_preview_is_in_3d_where_its_labels_are_and_what_is_thin_is_in_one_piece(bench, monkeypatch, voxels):
+    monkeypatch.setattr(previewNode, "VOXELS_OF_SURFACES", voxels)
+    values = np.zeros((40, 40, 40), np.uint8)
+    values[4:30, 3:20, 5:21] = 1
+    values[2:38, 31, 33] = 2  # a vessel of one voxel's width
+    volume = slicer.util.addVolumeFromArray(np.zeros((50, 50, 50), np.int16), name="large")
+    matrix = np.array([[0, -0.9, 0, 20], [0.8, 0, 0, -3], [0, 0, 1.5, 7], [0, 0, 0, 1.0]])
+    volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    classes = [SegmentClass(1, "organ", (1, 0, 0)), SegmentClass(2, "vessel"), SegmentClass(3, "nothing")]
+    shown = previewNode.PreviewNode(
+        previewNode.Proposal(Part((3, 2, 1), values), classes, ["", "", ""], None), volume, 0.5, in3D=True
+    )
+    name = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    step = round((values.size / voxels) ** (1 / 3)) if voxels < values.size else 1
+    segmentation = shown.node.GetSegmentation()
+    for segmentClass, segmentId in zip(classes[:2], segmentation.GetSegmentIDs(), strict=False):
+        surface = segmentation.GetSegment(segmentId).GetRepresentation(name)
+        there = np.argwhere(values == segmentClass.value) + (3, 2, 1)
+        world = (matrix @ np.c_[there[:, ::-1], np.ones(len(there))].T)[:3]
+        low, high = np.array(surface.GetBounds()).reshape(3, 2).T
+        assert (np.abs(low - world.min(1)) <= 1.5 * (step + 0.5)).all()
+        assert (np.abs(high - world.max(1)) <= 1.5 * (step + 0.5)).all()
+        pieces = vtk.vtkConnectivityFilter()
+        pieces.SetInputData(surface)
+        pieces.SetExtractionModeToAllRegions()
+        pieces.Update()
+        assert pieces.GetNumberOfExtractedRegions() == 1
+    shown.remove()
 
 
 def test_where_segments_are_shown_in_3d_their_surfaces_are_made_once_for_a_result(played, monkeypatch):

@@ -1,7 +1,10 @@
 """A result that is not applied yet, shown over the views as a segmentation of its own."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
+import numpy
 import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
@@ -10,6 +13,9 @@ import slicer
 
 from ..scene import segmentations as sceneSegmentations
 from ..scene.segmentations import Part, SegmentClass
+
+VOXELS_OF_SURFACES = 2**20
+"""From which the surfaces of a preview are made, about."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +91,9 @@ class PreviewNode(VTKObservationMixin):
         if proposal.labels.values.size:
             # All segments share one label map, as segments of an editor do.
             name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-            image = sceneSegmentations.orientedImage(
-                proposal.labels.values, sceneSegmentations.matrixInNode(volumeNode, node), proposal.labels.start
-            )
+            matrix = sceneSegmentations.matrixInNode(volumeNode, node)
+            image = sceneSegmentations.orientedImage(proposal.labels.values, matrix, proposal.labels.start)
+            surfaces = _surfaces(proposal, matrix) if in3D else {}
             for segmentClass in proposal.classes:
                 segment = slicer.vtkSegment()
                 segment.SetName(segmentClass.name)
@@ -95,9 +101,9 @@ class PreviewNode(VTKObservationMixin):
                     segment.SetColor(*segmentClass.color)
                 segment.SetLabelValue(segmentClass.value)
                 segment.AddRepresentation(name, image)
+                if segmentClass.value in surfaces:
+                    segment.AddRepresentation(_surfaceName(), surfaces[segmentClass.value])
                 segmentation.AddSegment(segment)
-            if in3D:
-                node.CreateClosedSurfaceRepresentation()
         node.GetDisplayNode().SetVisibility3D(in3D)
         self._tellViews()
 
@@ -128,3 +134,42 @@ class PreviewNode(VTKObservationMixin):
 
     def _tellViews(self) -> None:
         self.node.InvokeEvent(vtk.vtkCommand.ModifiedEvent)
+
+
+def _surfaceName() -> str:
+    return slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+
+
+def _surfaces(proposal: Proposal, matrix: numpy.ndarray) -> dict[int, Any]:
+    """Returns the surface of each class, by its value: of a large structure from blocks of voxels, since Slicer makes
+    surfaces while the window waits, and a preview is looked at, not measured."""
+    labels = proposal.labels
+    step = max(1, math.ceil((labels.values.size / VOXELS_OF_SURFACES) ** (1 / 3)))
+    coarse = labels.values
+    for axis in range(3):
+        coarse = _highest(coarse, axis, step)
+    middle = [a + (step - 1) / 2 for a in labels.start]
+    toNode = matrix.copy()
+    toNode[:3, 3] = (matrix @ [*middle[::-1], 1])[:3]
+    toNode[:3, :3] *= step
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    image, segmentation = sceneSegmentations.orientedImage(coarse, toNode), slicer.vtkSegmentation()
+    segmentation.SetSourceRepresentationName(name)
+    for segmentClass in proposal.classes:
+        segment = slicer.vtkSegment()
+        segment.SetLabelValue(segmentClass.value)
+        segment.AddRepresentation(name, image)
+        segmentation.AddSegment(segment, str(segmentClass.value))
+    segmentation.CreateRepresentation(_surfaceName())
+    found = {c.value: segmentation.GetSegment(str(c.value)).GetRepresentation(_surfaceName()) for c in proposal.classes}
+    return {value: surface for value, surface in found.items() if surface is not None}
+
+
+def _highest(values: numpy.ndarray, axis: int, step: int) -> numpy.ndarray:
+    """Returns the highest value of each so many voxels along an axis: what is thin stays in one piece."""
+    along = numpy.moveaxis(values, axis, 0)
+    found = along[::step].copy()
+    for first in range(1, step):
+        part = along[first::step]
+        numpy.maximum(found[: len(part)], part, out=found[: len(part)])
+    return numpy.moveaxis(found, 0, axis)
