@@ -31,6 +31,8 @@ COLUMNS = (
     (catalogueModel.SIZE, 95),
 )
 """Order and width, in pixels, of the columns of the table as it opens."""
+LABEL_MARGIN = 4
+"""Pixels of a label beside its text."""
 
 
 class DatasetSection:
@@ -190,6 +192,7 @@ class DatasetSection:
                     getattr(ui, widget).setVisible(shown and not scene)
             anyShown = anyShown or shown
         ui.moreWidget.setVisible(anyShown and not scene)
+        self._alignLabels()
         ui.allOptionsCheck.setVisible(not scene)
         ui.previewHolder.setVisible(not scene)
         if self.panel.reasonBusy():
@@ -200,6 +203,17 @@ class DatasetSection:
             with suppress(Refusal):  # it is told when the scans are added
                 values = self._values()
         self.preview.want(values)
+
+    def _alignLabels(self) -> None:
+        """What is seen of the options begins where the fields above begin."""
+        grids = (self.ui.addGroup.layout(), self.ui.moreWidget.layout())
+        labels = [grid.itemAtPosition(row, 0) for grid in grids for row in range(grid.rowCount())]
+        seen = [item.widget() for item in labels if item is not None]
+        texts = [label for label in seen if isinstance(label, qt.QLabel) and not label.isHidden()]
+        # Of a form that is collapsed, nothing is seen.
+        widths = [label.fontMetrics().boundingRect(label.text).width() for label in texts]
+        for grid in grids:
+            grid.setColumnMinimumWidth(0, max(widths, default=0) + LABEL_MARGIN)
 
     def _values(self, **options) -> dict:
         """Returns the arguments of `logic.addFolder`, the workspace excepted."""

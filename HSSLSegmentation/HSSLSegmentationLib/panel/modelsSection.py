@@ -10,7 +10,7 @@ import slicer
 from .. import wording
 
 MODEL, KIND, SEGMENTS, DICE = range(4)
-COLUMNS = ((MODEL, 130), (DICE, 48), (SEGMENTS, 100), (KIND, 140))
+COLUMNS = ((MODEL, 112), (DICE, 48), (SEGMENTS, 100), (KIND, 128))
 """Order and width, in pixels, of the columns of the table as it opens."""
 
 

@@ -48,6 +48,7 @@ class Tour:
     def panel(self) -> None:
         slicer.mrmlScene.Clear(0)
         slicer.util.selectModule("HSSLSegmentation")
+        self.window.resize(1320, 920)  # what is below a curve is seen too
         settle(1.0)
         widget = slicer.util.getModuleWidget("HSSLSegmentation")
         panel = self._panel = widget.panel
