@@ -11,10 +11,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from ..errors import ConfigurationError, LockedError, OutputError, WorkspaceError
-from ..files import read_json, remove_unfinished, sha256_of, write_text
+from ..files import read_json, remove_unfinished, sha256_of, whole_file
 from ..locks import FolderLock
 
 SCHEMA = 1
@@ -164,6 +164,10 @@ class _Document(_Record):
     refused: list[Refused] = []
 
 
+_JSON = TypeAdapter(_Document)
+"""Gives bytes: as text, thousands of images would be in memory twice while they are written."""
+
+
 class Catalogue:
     """Reads, edits and writes a workspace's `dataset.json`; every edit keeps it valid or raises and changes nothing.
 
@@ -268,11 +272,12 @@ class Catalogue:
         self._check_references()
         path = self.workspace / FILE_NAME
         try:
-            text = self._document.model_dump_json(by_alias=True, indent=1)
-            text += "\n"  # at once: a sum as an argument would be a second copy of megabytes
+            content = _JSON.dump_json(self._document, by_alias=True, indent=1)
         except ValueError as error:
             raise OutputError(path, f"cannot be written: {error}") from error
-        write_text(path, text)
+        with whole_file(path) as temporary, open(temporary, "wb") as file:
+            file.write(content)
+            file.write(b"\n")
 
     # What it holds ---------------------------------------------------------------------------------------------
 
