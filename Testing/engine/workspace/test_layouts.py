@@ -380,31 +380,29 @@ def test_a_dataset_is_found_from_a_folder_above_it_and_without_its_hidden_files(
     assert source.not_read == {"hidden": 2, "volumes that dataset.json does not list": 1}
 
 
-def test_a_folder_that_cannot_be_read_hides_no_dataset_beside_it(tmp_path, monkeypatch):
-    root = msd(tmp_path / "download" / "Task09_Spleen")
-    (tmp_path / "a").mkdir()
+def forbid(monkeypatch, name: str) -> None:
+    """Folders of that name cannot be listed."""
     listed = Path.iterdir
 
     def denied(folder: Path):
-        if folder.name == "a":
+        if folder.name == name:
             raise PermissionError(13, "Permission denied", str(folder))
         return listed(folder)
 
     monkeypatch.setattr(Path, "iterdir", denied)
+
+
+def test_a_folder_that_cannot_be_read_hides_no_dataset_beside_it(tmp_path, monkeypatch):
+    root = msd(tmp_path / "download" / "Task09_Spleen")
+    (tmp_path / "a").mkdir()
+    forbid(monkeypatch, "a")
     assert descriptions_below(tmp_path) == [root / "dataset.json"]
 
 
 def test_a_folder_that_cannot_be_read_hides_no_table_above_it(tmp_path, monkeypatch):
     (tmp_path / "frames.csv").write_text("External code,ED,ES\nB1,2,0\n")
     touch(tmp_path, "Training/Labeled/B1_sa.nii.gz")
-    listed = Path.iterdir
-
-    def denied(folder: Path):
-        if folder.name == "Training":
-            raise PermissionError(13, "Permission denied", str(folder))
-        return listed(folder)
-
-    monkeypatch.setattr(Path, "iterdir", denied)
+    forbid(monkeypatch, "Training")
     assert [c.frame for c in find(tmp_path / "Training" / "Labeled").candidates] == [0, 2]
 
 
