@@ -19,11 +19,13 @@ from hssl.workspace.review import status_of
 from HSSLSegmentationLib import choices, steps
 from HSSLSegmentationLib.effect import registration as effectRegistration
 from HSSLSegmentationLib.effect.controller import EffectController
+from HSSLSegmentationLib.effect.previewNode import PreviewNode, Proposal
 from HSSLSegmentationLib.panel import catalogueModel
 from HSSLSegmentationLib.refusal import Refusal
 from HSSLSegmentationLib.scene import labelling
 from HSSLSegmentationLib.scene import pictures as scenePictures
 from HSSLSegmentationLib.scene import results as sceneResults
+from HSSLSegmentationLib.scene.segmentations import Part, SegmentClass
 
 TASK = "brain_mr"
 
@@ -151,6 +153,24 @@ def test_a_label_is_kept_in_steps_and_is_not_lost_when_the_scene_closes_meanwhil
     waitUntil(lambda: not panel.dataset.labelNext.keeping.id, 30, "the label")
     settle()
     assert status(workspace, waiting[0]) == "labelled" and loop.current == ("" if closes else waiting[1])
+
+
+def test_a_label_is_not_kept_while_a_preview_is_shown_that_is_not_in_it(panel, loop, workspace, waiting, caplog):
+    loop.ui.nextButton.click()
+    settle()
+    draw(panel, waiting[0])
+    panel.refresh()
+    volume = scenePictures.shown(panel.catalogue, waiting[0])
+    proposal = Proposal(Part((0, 0, 0), np.ones((2, 2, 2), np.uint8)), [SegmentClass(1, "found")], [""], None)
+    preview = PreviewNode(proposal, volume, 0.5)
+    loop.ui.keepNextButton.click()
+    settle()
+    assert "apply it or discard it first" in caplog.text
+    assert status(workspace, waiting[0]) == "no label" and loop.current == waiting[0]
+    preview.remove()
+    loop.ui.keepNextButton.click()
+    waitUntil(lambda: not panel.dataset.labelNext.keeping.id, 30, "the label")
+    assert status(workspace, waiting[0]) == "labelled"
 
 
 @pytest.mark.parametrize("isWhole", [False, True])

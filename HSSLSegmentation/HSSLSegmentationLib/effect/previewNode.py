@@ -11,6 +11,7 @@ from slicer.util import VTKObservationMixin
 
 import slicer
 
+from ..scene import results
 from ..scene import segmentations as sceneSegmentations
 from ..scene.segmentations import Part, SegmentClass
 
@@ -88,6 +89,10 @@ class PreviewNode(VTKObservationMixin):
         segmentation.RemoveAllSegments()
         node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
         node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        if proposal.isEmpty:
+            node.RemoveNodeReferenceIDs(results.PREVIEW)  # there is nothing to decide on
+        else:
+            results.setOwner(node, volumeNode, results.PREVIEW)
         if proposal.labels.values.size:
             # All segments share one label map, as segments of an editor do.
             name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()

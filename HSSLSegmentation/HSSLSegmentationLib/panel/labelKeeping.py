@@ -6,7 +6,8 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from ..scene import annotations, labelling
+from ..refusal import Refusal
+from ..scene import annotations, labelling, results
 from ..scene import pictures as scenePictures
 from ..steps import atOnce, inSteps
 from . import asking, classChoice
@@ -43,7 +44,10 @@ class LabelKeeping:
         """
         catalogue = self.panel.catalogue
         with told(_("The label could not be kept.")):
-            drawn = labelling.drawn(scenePictures.shown(catalogue, id))
+            volumeNode = scenePictures.shown(catalogue, id)
+            if results.of(volumeNode, results.PREVIEW) is not None:
+                raise Refusal(_("A preview is shown, which is not in the segments: apply it or discard it first."))
+            drawn = labelling.drawn(volumeNode)
             classes = classChoice.ask(drawn, catalogue.task(catalogue.image(id).task), self.panel.widget)
             if classes is None:
                 return

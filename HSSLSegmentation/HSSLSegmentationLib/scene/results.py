@@ -7,7 +7,7 @@ import slicer
 
 from . import volumes as sceneVolumes
 
-SEGMENTATION, UNCERTAINTY = "HSSL.segmentationOf", "HSSL.uncertaintyOf"
+SEGMENTATION, UNCERTAINTY, PREVIEW = "HSSL.segmentationOf", "HSSL.uncertaintyOf", "HSSL.previewOf"
 """Roles of the reference from a result to its volume."""
 
 
@@ -20,7 +20,7 @@ def of(volumeNode, role: str):
     """Returns the latest result of a volume, or None."""
     if volumeNode is None:
         return None
-    kind = "vtkMRMLSegmentationNode" if role == SEGMENTATION else "vtkMRMLScalarVolumeNode"
+    kind = "vtkMRMLScalarVolumeNode" if role == UNCERTAINTY else "vtkMRMLSegmentationNode"
     found = [n for n in slicer.util.getNodesByClass(kind) if n.GetNodeReference(role) is volumeNode]
     return found[-1] if found else None
 
