@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 from drawn import STRUCTURES, along, evenly, on, scribbled
 
+from HSSLSegmentationLib.scene import annotatedSlices
 from HSSLSegmentationLib.scene.annotatedSlices import paintedSlices
 
 
@@ -84,3 +85,22 @@ def test_scribbles_within_a_painted_frame_fill_the_structure_and_nothing_that_lo
     dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
     assert dice > least, dice
     assert not found[4:7, 4:7, 4:7].any()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_slices_are_found_in_slabs_of_any_size_as_at_once(monkeypatch, seed):
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in rng.integers(2, 10, 3))
+    structure, painted = rng.random(shape) < 0.8, np.zeros(shape, bool)
+    for axis in rng.integers(0, 3, 4):
+        index = int(rng.integers(shape[axis]))
+        np.moveaxis(painted, axis, 0)[index] = np.moveaxis(structure, axis, 0)[index]
+    painted[: shape[0] // 2] |= structure[: shape[0] // 2] & bool(seed % 2)
+    found = []
+    for voxels in (1, 30, 2**20):
+        monkeypatch.setattr(annotatedSlices, "VOXELS_AT_ONCE", voxels)
+        found.append(paintedSlices(painted, seed % 3))
+    assert found[0] == found[1] == found[2]
+    for axis, index in found[0]:
+        np.moveaxis(painted, axis, 0)[index] = False
+    assert not painted.any(), "they explain everything"

@@ -1,6 +1,6 @@
 """On which slices somebody has painted, when nobody has watched: told from the painted voxels alone."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import numpy
 
@@ -14,6 +14,8 @@ ALL = 0.99
 """Share of the voxels that the slices of one orientation must hold to explain everything."""
 GAPS = 0.7
 """Share of the slices from the first to the last up to which they are taken for several stacks with gaps in between."""
+VOXELS_AT_ONCE = 2**20
+"""Looked at in one step."""
 SHARPER = 1.25
 """How much sharper the ends along one axis must be than along the usual one, for a block to be a stack along it."""
 
@@ -38,26 +40,27 @@ def findingSlices(painted: numpy.ndarray, usualAxis: int = 0) -> Generator[None,
     rest = numpy.array(painted, bool)
     alone = []
     for axis in range(3):
-        alone.append(_alone(rest, axis))
-        yield
+        alone.append((yield from _alone(rest, axis)))
     planes: set[Plane] = set()
     first = None
     while rest.any():
-        found = []
+        counts, found = [], []
         for axis in range(3):
-            found.append(_slices(rest, alone[axis], axis))
-            yield
-        total = numpy.count_nonzero(rest)
-        whole = [axis for axis in range(3) if found[axis] and _held(rest, axis, found[axis]) >= ALL * total]
+            counts.append((yield from _counts(rest, axis)))
+            single = yield from _counts(rest, axis, alone[axis])
+            found.append(numpy.flatnonzero((counts[axis] > 0) & (single >= ALONE * counts[axis])).tolist())
+        total = counts[0].sum()
+        held = [int(counts[axis][found[axis]].sum()) for axis in range(3)]
+        whole = [axis for axis in range(3) if found[axis] and held[axis] >= ALL * total]
         if whole:
             axis = min(whole, key=lambda a: (round(_density(found[a]), 2), a != usualAxis))
         elif any(found):
-            axis = max(range(3), key=lambda a: (_held(rest, a, found[a]), a == usualAxis))
+            axis = max(range(3), key=lambda a: (held[a], a == usualAxis))
         else:
-            there = [numpy.flatnonzero(rest.any(_others(a))).tolist() for a in range(3)]
+            there = [numpy.flatnonzero(own).tolist() for own in counts]
             sparsest = min(range(3), key=lambda a: _density(there[a]))
             withGaps = _density(there[sparsest]) <= GAPS
-            axis = sparsest if withGaps else _stackAxis(rest, usualAxis if first is None else first)
+            axis = sparsest if withGaps else _stackAxis(counts, usualAxis if first is None else first)
             found[axis] = there[axis]
         first = axis if first is None else first
         planes.update((axis, index) for index in found[axis])
@@ -66,40 +69,48 @@ def findingSlices(painted: numpy.ndarray, usualAxis: int = 0) -> Generator[None,
     return sorted(planes)
 
 
-def _others(axis: int) -> tuple[int, int]:
-    first, second = (a for a in range(3) if a != axis)
-    return first, second
+def _slabs(shape: tuple[int, ...]) -> Iterator[slice]:
+    step = max(1, VOXELS_AT_ONCE // max(1, shape[1] * shape[2]))
+    for low in range(0, shape[0], step):
+        yield slice(low, min(low + step, shape[0]))
 
 
-def _alone(painted: numpy.ndarray, axis: int) -> numpy.ndarray:
+def _alone(painted: numpy.ndarray, axis: int) -> Generator[None, None, numpy.ndarray]:
     """Where a voxel is painted, and neither the one before nor the one behind it along the axis."""
-    along = numpy.moveaxis(painted, axis, 0)
-    found = along.copy()
-    found[1:] &= ~along[:-1]
-    found[:-1] &= ~along[1:]
-    return numpy.moveaxis(found, 0, axis)
+    found = painted.copy()
+    yield
+    for slab in _slabs(painted.shape):
+        # Along the first axis, a neighbour can lie in another slab.
+        start, stop = (slab.start, slab.stop) if axis == 0 else (0, painted.shape[axis])
+        for shift in (-1, 1):
+            low, high = max(start, -shift), min(stop, painted.shape[axis] - shift)
+            here, there = ([slab, slice(None), slice(None)] for _side in range(2))
+            here[axis], there[axis] = slice(low, high), slice(low + shift, high + shift)
+            found[tuple(here)] &= ~painted[tuple(there)]
+        yield
+    return found
 
 
-def _slices(rest: numpy.ndarray, alone: numpy.ndarray, axis: int) -> list[int]:
-    counts = numpy.count_nonzero(rest, _others(axis))
-    single = numpy.count_nonzero(rest & alone, _others(axis))
-    return numpy.flatnonzero((counts > 0) & (single >= ALONE * counts)).tolist()
-
-
-def _held(rest: numpy.ndarray, axis: int, indices: list[int]) -> int:
-    return int(numpy.count_nonzero(numpy.moveaxis(rest, axis, 0)[indices]))
+def _counts(rest: numpy.ndarray, axis: int, alone: numpy.ndarray | None = None) -> Generator[None, None, numpy.ndarray]:
+    """How many voxels each slice across an axis has; those that are `alone` only, where it is given."""
+    found = numpy.zeros(rest.shape[axis], int)
+    others = tuple(a for a in range(3) if a != axis)
+    for slab in _slabs(rest.shape):
+        here = rest[slab] if alone is None else rest[slab] & alone[slab]
+        found[slab if axis == 0 else slice(None)] += numpy.count_nonzero(here, others)
+        yield
+    return found
 
 
 def _density(indices: list[int]) -> float:
     return len(indices) / (indices[-1] - indices[0] + 1)
 
 
-def _stackAxis(rest: numpy.ndarray, usualAxis: int) -> int:
+def _stackAxis(counts: list[numpy.ndarray], usualAxis: int) -> int:
     """The axis along which a block ends most sharply: its outermost slices are as large as those in the middle."""
     sharpness = []
-    for axis in range(3):
-        counts = numpy.count_nonzero(rest, _others(axis))
-        there = counts[counts > 0]
+    for own in counts:
+        there = own[own > 0]
         sharpness.append(min(there[0], there[-1]) / there.max())
     best = max(range(3), key=lambda a: sharpness[a])
     return best if sharpness[best] > SHARPER * sharpness[usualAxis] else usualAxis
