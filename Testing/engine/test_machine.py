@@ -81,8 +81,8 @@ def test_a_volume_that_the_container_has_no_room_for_is_refused_before_it_is_rea
     from hssl.errors import InputError
     from hssl.imaging.volumes import read_volume
 
-    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((20, 20, 20), np.uint8)), str(tmp_path / "a.nii"))
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((130, 130, 130), np.uint8)), str(tmp_path / "a.nii"))
     group.own("0::/\n")
-    group("", memory__max=1000, memory__current=900)
+    group("", memory__max=18_000_000, memory__current=1_000_000)
     with pytest.raises(InputError, match="of memory"):
         read_volume(tmp_path / "a.nii")
