@@ -572,6 +572,12 @@ def test_a_mirrored_label_is_another_grid(tmp_path):
     assert "is on another grid" in (header_problem(tmp_path / "b.nii.gz", read_header(tmp_path / "a.nrrd")) or "")
 
 
+def test_a_label_that_cannot_be_read_is_a_problem_with_its_reason(tmp_path):
+    scan(tmp_path / "a.nrrd")
+    (tmp_path / "b.nii.gz").write_bytes(b"no volume")
+    assert header_problem(tmp_path / "b.nii.gz", read_header(tmp_path / "a.nrrd")) == reason(tmp_path / "b.nii.gz")
+
+
 def test_a_label_all_of_which_lies_outside_its_image_is_refused_and_a_part_is_said(tmp_path, study):
     _, sources, image = study
     beyond = {"Liver": [ring(image, z, 3) for z in (20, 21, 22)]}

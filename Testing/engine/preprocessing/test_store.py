@@ -174,6 +174,7 @@ def test_values_become_channels_and_what_nobody_labelled_stays_unlabelled(tmp_pa
     assert found.GetSpacing() == (1, 2, 3)
     with pytest.raises(InputError, match=r"label values \[250\] are no classes of task 't' \(they are \[3, 7\]\)"):
         channels_of(image, task.model_copy(update={"ignore_value": None}), tmp_path)
-    many = [LabelClass(value=n, name=f"c{n}") for n in range(1, UNLABELLED + 1)]
-    with pytest.raises(InputError, match="254 can be learned"):
-        channels_of(image, Task(name="t", classes=many), tmp_path)
+    for count in (UNLABELLED, UNLABELLED + 45):
+        many = [LabelClass(value=n, name=f"c{n}") for n in range(1, count + 1)]
+        with pytest.raises(InputError, match="254 can be learned"):
+            channels_of(image, Task(name="t", classes=many), tmp_path)

@@ -489,7 +489,8 @@ def test_nnu_net_in_folders_is_paired_by_the_whole_path(tmp_path):
 
 def datastore(root: Path) -> Path:
     touch(root, "a.nii.gz", "b.nii.gz", "labels/final/a.nii.gz", "labels/original/b.nii.gz", "labels/final/old.nii.gz")
-    said = {"ext": ".nii.gz", "info": {"label_info": [{"name": "spleen", "idx": 1}]}}
+    info = {"label_info": [{"name": "background", "idx": 0}, {"name": "spleen", "idx": 1}]}
+    said = {"ext": ".nii.gz", "info": info}
     objects = {
         "a": {"image": {"ext": ".nii.gz"}, "labels": {"final": said}},
         "b": {"image": {"ext": ".nii.gz"}, "labels": {"original": said}},

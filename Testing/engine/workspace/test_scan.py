@@ -324,3 +324,18 @@ def test_the_modality_of_dicom_files_becomes_the_task_s(catalogue, tmp_path):
     write_series(tmp_path / "d", modality="MR")
     add(catalogue.workspace, find(tmp_path / "d"), Task(name="t"))
     assert Catalogue.load(catalogue.workspace).task("t").modality == "MR"
+
+
+def test_an_image_in_another_format_is_a_copy_and_others_are_not(tmp_path):
+    one = write(tmp_path / "data" / "a.nii.gz", 0)
+    shutil.copy(one, tmp_path / "data" / "b.nii.gz")
+    write(tmp_path / "data" / "c.nrrd", 0)
+    write(tmp_path / "data" / "d.nrrd", 1)
+    catalogue = Catalogue.create(tmp_path / "workspace")
+    catalogue.set_task(Task(name="t"))
+    report = scan(catalogue, find(tmp_path / "data").candidates, "t")
+    assert [Path(i.image).name for i in catalogue.images] == ["a.nii.gz", "d.nrrd"]
+    assert {Path(r.path).name: r.reason.partition(" as ")[0] for r in report.duplicates} == {
+        "b.nii.gz": "is the same image",
+        "c.nrrd": "has the same voxels",
+    }
