@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_series
@@ -339,3 +340,15 @@ def test_an_image_in_another_format_is_a_copy_and_others_are_not(tmp_path):
         "b.nii.gz": "is the same image",
         "c.nrrd": "has the same voxels",
     }
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_a_series_that_calls_itself_ct_has_to_be_in_hounsfield_units(tmp_path, modality):
+    for file in write_series(tmp_path / "series", modality=modality):
+        dataset = pydicom.dcmread(file)
+        dataset.RescaleIntercept, dataset.RescaleSlope = 1000, 1
+        dataset.save_as(file)
+    catalogue = Catalogue.create(tmp_path / "workspace")
+    catalogue.set_task(Task(name="t"))
+    scan(catalogue, find(tmp_path / "series").candidates, "t")
+    assert ("no value below 0" in (catalogue.images[0].doubt or "")) == (modality == "CT")
