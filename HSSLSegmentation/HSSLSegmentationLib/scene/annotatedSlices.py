@@ -1,10 +1,11 @@
 """On which slices somebody has painted, when nobody has watched: told from the painted voxels alone."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
 import numpy
 
 from ..steps import atOnce
+from . import volumes as sceneVolumes
 
 Plane = tuple[int, int]
 """A slice: axis of the array (k, j, i → 0, 1, 2) and index along it."""
@@ -69,17 +70,11 @@ def findingSlices(painted: numpy.ndarray, usualAxis: int = 0) -> Generator[None,
     return sorted(planes)
 
 
-def _slabs(shape: tuple[int, ...]) -> Iterator[slice]:
-    step = max(1, VOXELS_AT_ONCE // max(1, shape[1] * shape[2]))
-    for low in range(0, shape[0], step):
-        yield slice(low, min(low + step, shape[0]))
-
-
 def _alone(painted: numpy.ndarray, axis: int) -> Generator[None, None, numpy.ndarray]:
     """Where a voxel is painted, and neither the one before nor the one behind it along the axis."""
     found = painted.copy()
     yield
-    for slab in _slabs(painted.shape):
+    for slab in sceneVolumes.slabs(painted.shape, VOXELS_AT_ONCE):
         # Along the first axis, a neighbour can lie in another slab.
         start, stop = (slab.start, slab.stop) if axis == 0 else (0, painted.shape[axis])
         for shift in (-1, 1):
@@ -95,7 +90,7 @@ def _counts(rest: numpy.ndarray, axis: int, alone: numpy.ndarray | None = None) 
     """How many voxels each slice across an axis has; those that are `alone` only, where it is given."""
     found = numpy.zeros(rest.shape[axis], int)
     others = tuple(a for a in range(3) if a != axis)
-    for slab in _slabs(rest.shape):
+    for slab in sceneVolumes.slabs(rest.shape, VOXELS_AT_ONCE):
         here = rest[slab] if alone is None else rest[slab] & alone[slab]
         found[slab if axis == 0 else slice(None)] += numpy.count_nonzero(here, others)
         yield

@@ -200,9 +200,8 @@ class Trainer:
         if self.processes.world_size == 1:
             return self.learner.module
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", ".*broadcast_buffers", FutureWarning
-            )  # older versions know this name only
+            # Older versions know this name only.
+            warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
             return nn.parallel.DistributedDataParallel(
                 self.learner.module,
                 find_unused_parameters=not self.learner.every_parameter,
