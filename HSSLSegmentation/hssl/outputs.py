@@ -60,6 +60,7 @@ def check_outputs(
     given = {identity: Path(path) for path in inputs if (identity := _identity(path)) is not None}
     taken: dict[object, Path] = {}
     for path in map(Path, outputs):
+        place = _place(path)
         if len(os.fsencode(path.name)) > LONGEST_NAME:
             raise OutputError(path, "has too long a name", "Choose a shorter one.")
         key = _key(path)
@@ -72,9 +73,9 @@ def check_outputs(
             raise OutputError(
                 path, f"is one of the inputs{same}; a result never replaces them", "Choose another place."
             )
-        if path.is_dir():
+        if place.is_dir():
             raise OutputError(path, "is a folder, and a file is to be written there", "Choose another name.")
-        if os.path.lexists(path) and not overwrite and not (own is not None and path.is_file() and own(path)):
+        if os.path.lexists(place) and not overwrite and not (own is not None and path.is_file() and own(path)):
             raise OutputError(
                 path,
                 "is there already, and is not the unchanged result of the same work",
@@ -82,7 +83,7 @@ def check_outputs(
                 "overwrite",
             )
     for path in taken.values():
-        twin = _twin(path)
+        twin = _twin(_place(path))
         if twin is not None and (os.path.lexists(twin) or _key(twin) in taken):
             raise OutputError(
                 path, f"would be mixed up with {twin.name}: readers of NIfTI show one's voxels as the other's",
@@ -229,9 +230,14 @@ def _twin(path: Path) -> Path | None:
     return path.with_name(f"{path.name}.gz") if name.endswith(".nii") else None
 
 
+def _place(path: Path) -> Path:
+    """Returns where a file will lie, which may be asked before the folders on the way to it are made."""
+    return Path(os.path.realpath(path.parent)) / path.name
+
+
 def _identity(path: str | Path) -> Identity | None:
     try:
-        status = os.stat(path)
+        status = os.stat(os.path.realpath(path))  # `scans/new/..` is `scans` before `new` is made, too
     except (OSError, ValueError):
         return None
     return (status.st_dev, status.st_ino) if status.st_ino else None

@@ -31,6 +31,7 @@ def ways_to(scan: Path) -> dict[str, Path]:
     return {
         "itself": scan,
         "up and down": root / "x" / ".." / "scans" / "a.nii.gz",
+        "down into a folder that is not there yet, and up": scan.parent / "new" / "folder" / ".." / ".." / "a.nii.gz",
         "through a link to its folder": root / "link to folder" / "a.nii.gz",
         "a link": root / "link.nii.gz",
         "a link to a link": root / "link to link.nii.gz",
@@ -49,7 +50,8 @@ def test_an_output_is_never_an_input_by_whatever_path(scan, overwrite):
 
 def test_the_folder_of_outputs_is_none_that_is_read_from_by_whatever_path(scan, tmp_path):
     os.symlink(scan.parent, tmp_path / "link")
-    for folder in (scan.parent, tmp_path / "scans" / ".." / "scans", tmp_path / "link", tmp_path / "link" / "."):
+    ways = (scan.parent, tmp_path / "scans" / ".." / "scans", tmp_path / "link", tmp_path / "link" / ".")
+    for folder in (*ways, scan.parent / "new" / ".."):
         with pytest.raises(OutputError, match="is the folder that is read from"):
             check_folder(folder, [scan.parent])
     check_folder(scan.parent / "results", [scan.parent])
@@ -69,6 +71,8 @@ def test_what_is_there_stays_unless_it_may_be_replaced(scan):
         check_outputs([scan], [])
     assert caught.value.way_out == "overwrite"
     check_outputs([scan], [], overwrite=True)
+    with pytest.raises(OutputError, match="is there already"):
+        check_outputs([scan.parent / "new" / ".." / "a.nii.gz"], [])
     with pytest.raises(OutputError, match="is a folder"):
         check_outputs([scan.parent], [], overwrite=True)
     os.symlink("nowhere", scan.parent / "dangling")

@@ -75,6 +75,7 @@ def hashes(root: Path) -> dict[str, str]:
         (["scans"], "scans"),
         (["scans"], "./scans/"),
         (["scans"], "x/../scans"),
+        (["scans"], "scans/new/.."),
         (["x/../scans"], "scans"),
         (["scans"], "link"),
         (["link"], "scans"),
