@@ -19,6 +19,7 @@ from ..learning.distributed import Processes
 from ..learning.finetuning import FinetuneLearner
 from ..learning.start import Start, loaded_text
 from ..learning.training_run import in_run, main_process_first, train_in_memory
+from ..models.description import ModelDescription
 from ..models.find import find_model
 from ..models.model import Model
 from ..models.model_file import load_model
@@ -109,6 +110,50 @@ def drawn_by_patient(catalogue: Catalogue, ids: Sequence[str], seed: int) -> lis
     return [id for patient in patients for id in of_patient[str(patient)]]
 
 
+def _begun(run: RunFolder, task: Task) -> ModelDescription | None:
+    """Returns what a run that goes on was when it was stopped; None where it has not begun.
+
+    Raises:
+        ConfigurationError: the task has other classes now.
+    """
+    if not run.can_resume:
+        return None
+    begun = load_model(run.path).description
+    if [c.value for c in begun.tasks[0].classes] != [c.value for c in task.classes]:
+        raise ConfigurationError(
+            f"the classes of task {task.name!r} have changed since this run began",
+            "Begin another run, with this one as its start.",
+        )
+    return begun
+
+
+def _with_the_cases_of(
+    begun: ModelDescription, config: FinetuneConfig, catalogue: Catalogue, on_event: OnEvent
+) -> FinetuneConfig:
+    """Returns the configuration with the cases that a run began with, as far as they are still there.
+
+    What was labelled since would give another draw, in which it would be validated on what it has learned.
+
+    Raises:
+        ConfigurationError: none of them is left.
+    """
+    known = begun.provenance
+    if config.cases or "validation" not in known:  # an earlier version did not write it
+        return config
+    labelled = {i.id for i in catalogue.usable(config.task, labelled=True)}
+    cases, validation = ([id for id in known[what] if id in labelled] for what in ("cases", "validation"))
+    if not cases:
+        raise ConfigurationError(
+            f"none of the cases that this run began with has a label now: {shortened(known['cases'], 5)}",
+            "Begin another run, with this one as its start.",
+        )
+    later = sorted(labelled - {*cases, *validation} - catalogue.with_patients([*validation, *config.exclude]))
+    if later and not config.case_count:
+        text = f"This run began without the labels of {shortened(later, 5)} and goes on without"
+        on_event(Message(level="warning", text=f"{text}; another run, with this one as its start, takes all"))
+    return config.model_copy(update={"cases": cases, "validation": validation})
+
+
 def _teacher(config: FinetuneConfig, task: Task, dims: int) -> Model | None:
     """Reads the teacher, where one is named.
 
@@ -151,7 +196,9 @@ def _finetuned(
     config = config.model_copy(update={"task": task.name})  # it may have been renamed since the run began
     if not task.classes:
         raise ConfigurationError(f"task {task.name!r} has no classes", "A check finds them in the labels.", "check")
-    cases, validation = choose_cases(catalogue, config)
+    begun = _begun(run, task)
+    choice = config if begun is None else _with_the_cases_of(begun, config, catalogue, on_event)
+    cases, validation = choose_cases(catalogue, choice)
     start = Start.named(config.start, config.workspace)
     dims = start.network(config.network).spatial_dims
     teacher = _teacher(config, task, dims)
@@ -160,7 +207,7 @@ def _finetuned(
     def build_store() -> _Stored:
         if processes.is_main:
             clean(config.workspace)
-        return _stored(config, catalogue, start, teacher, cases, validation, on_event, stop)
+        return _stored(config, catalogue, start, teacher, begun, cases, validation, on_event, stop)
 
     stored = main_process_first(build_store, processes)
     if stored is None:
@@ -212,6 +259,7 @@ def _stored(
     catalogue: Catalogue,
     start: Start,
     teacher: Model | None,
+    begun: ModelDescription | None,
     cases: Sequence[Image],
     validation: Sequence[Image],
     on_event: OnEvent,
@@ -227,9 +275,9 @@ def _stored(
         on_event(Message(level="warning", text=text))
     own = {i.id for i in cases}
     extra = [i for i in catalogue.usable(task.name) if teacher and i.id not in excluded and i.id not in own]
-    fingerprint = start.fingerprint(task)
-    if teacher is not None:
-        fingerprint = teacher.description.fingerprints[teacher.description.tasks[0].name]
+    # A run that goes on stays on its working grid, whatever images came since.
+    same = begun if begun is not None or teacher is None else teacher.description
+    fingerprint = start.fingerprint(task) if same is None else same.fingerprints[same.tasks[0].name]
     fingerprint = fingerprint or task_fingerprint(catalogue, task, sorted(left_out), on_event, stop)
     known = {task.name: fingerprint}
     return _Stored(

@@ -15,6 +15,7 @@ from ..learning.pretraining import PretrainLearner
 from ..learning.start import Start, loaded_text
 from ..learning.training import State
 from ..learning.training_run import in_run, main_process_first, train_in_memory
+from ..models.description import ModelDescription
 from ..models.model_file import load_model
 from ..models.run_folder import RunFolder
 from ..plural import counted
@@ -56,7 +57,8 @@ def _pretrained(
     # A task may have been renamed since the run began.
     wanted = [catalogue.task(name).name for name in config.tasks]
     names = wanted or [t.name for t in catalogue.tasks if catalogue.usable(t.name)]
-    begun = _tasks_of(run, catalogue) if run.can_resume else []
+    known = load_model(run.path).description if run.can_resume else None
+    begun = _tasks_of(known, catalogue, config.with_labels) if known is not None else []
     if begun:
         later = [name for name in names if name not in {t.name for t in begun}]
         if later:
@@ -70,13 +72,18 @@ def _pretrained(
         raise ConfigurationError(f"{config.workspace}: there is no usable image to pretrain on")
     start = Start.named(config.start, config.workspace)
     config = config.model_copy(update={"network": start.network(config.network)})
+    # A run that goes on stays on its working grids, whatever images came since.
+    grids = (
+        {now.name: known.fingerprints[then.name] for then, now in zip(known.tasks, begun, strict=True)} if known else {}
+    )
     on_event(Phase(name="store", index=1, count=2))
 
     def build_store() -> tuple[dict[str, Fingerprint], list[StoredVolume]]:
         if processes.is_main:
             clean(config.workspace)
         fingerprints = {
-            name: start.fingerprint(catalogue.task(name))
+            name: grids.get(name)
+            or start.fingerprint(catalogue.task(name))
             or task_fingerprint(catalogue, catalogue.task(name), sorted(excluded), on_event, stop)
             for name in names
             if any(i.task == name for i in images)
@@ -115,17 +122,22 @@ def _pretrained(
     return Done(stopped=stopped, result=result)
 
 
-def _tasks_of(run: RunFolder, catalogue: Catalogue) -> list[Task]:
+def _tasks_of(description: ModelDescription, catalogue: Catalogue, with_labels: bool) -> list[Task]:
     """Returns the tasks of a run that goes on, in the order of its heads, in the groups in which it began.
 
     They bear the names that they have now: neither a new name nor another group may give one task the head of another.
 
     Raises:
-        ConfigurationError: one of them is no longer in the workspace.
+        ConfigurationError: one of them is no longer in the workspace, or has other classes, where labels are learned.
     """
     begun = []
-    for known in load_model(run.path).description.tasks:
+    for known in description.tasks:
         present = catalogue.task(known.name)
+        if with_labels and [c.value for c in known.classes] != [c.value for c in present.classes]:
+            raise ConfigurationError(
+                f"the classes of task {present.name!r} have changed since this run began",
+                "Begin another run, with this one as its start.",
+            )
         # A task without a group is one of its own, of the name that it had.
         group = known.group or ("" if present.name == known.name else known.name)
         begun.append(present.model_copy(update={"group": group}))

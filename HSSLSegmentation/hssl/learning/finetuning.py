@@ -28,7 +28,7 @@ from ..preprocessing.planes import Planes, planes_of
 from ..preprocessing.store import UNLABELLED, Reader, StoredVolume
 from ..provenance import versions
 from ..workspace.catalogue import Catalogue
-from ..workspace.seen import SEEN, seen_images
+from ..workspace.seen import SEEN, also_seen, seen_images
 from .augmentation import FINETUNING, Strength, change_intensities, draw_warp, generators
 from .averaging import AveragedNetwork
 from .distributed import rank_offset
@@ -157,6 +157,7 @@ class FinetuneLearner:
                 "pretraining": start.description.provenance if start.description else None,
                 "teacher": teacher.description.provenance if teacher is not None else None,
                 "cases": [v.id for v in self.kinds[0].labelled.volumes],
+                "validation": [v.id for v in self.held],
                 SEEN: seen_images(catalogue, {v.id for v in read}),
                 "tensors_loaded": len(self.report.loaded) if self.report else 0,
                 "configuration": config.model_dump(mode="json", exclude={"workspace"}),
@@ -250,6 +251,7 @@ class FinetuneLearner:
         self.average.network.load_state_dict(state["network"])
         self.module.load_state_dict(state["module"])
         self.average.steps, self.fraction = state["learner_steps"], state["learner_fraction"]
+        also_seen(self.description.provenance, state["description"]["provenance"])
 
     def measure_at(self) -> tuple[float, ...]:
         return MEASURED_AT if self.held else ()
@@ -292,7 +294,9 @@ def _middle(images: Tensor, slices: int) -> Tensor:
 
 def _dice(found: np.ndarray, truth: np.ndarray, channel: int) -> float:
     a, b = found == channel, truth == channel
-    return 2 * float((a & b).sum()) / float(a.sum() + b.sum())
+    both = float(a.sum() + b.sum())
+    # Where an island was all that was found of a class that is not there, nothing is left without it.
+    return 2 * float((a & b).sum()) / both if both else 1.0
 
 
 def _one_piece(volumes: Sequence[StoredVolume], classes: int) -> list[int]:

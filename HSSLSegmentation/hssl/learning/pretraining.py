@@ -18,7 +18,7 @@ from ..preprocessing.planes import Planes, planes_of
 from ..preprocessing.store import UNLABELLED, StoredVolume
 from ..provenance import versions
 from ..workspace.catalogue import Catalogue, Task
-from ..workspace.seen import SEEN, seen_images
+from ..workspace.seen import SEEN, also_seen, seen_images
 from .augmentation import PRETRAINING, change_intensities, draw_warp, generators
 from .averaging import AveragedNetwork
 from .generated import label_maps, painted
@@ -211,6 +211,7 @@ class PretrainLearner:
         self.module.load_state_dict(state["module"])
         self.average.network.load_state_dict(state["network"])
         self.average.steps = state["learner_steps"]
+        also_seen(self.description.provenance, state["description"]["provenance"])
 
     def measure(self) -> dict[str, float]:
         return {}

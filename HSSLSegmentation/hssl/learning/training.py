@@ -77,7 +77,7 @@ class Learner(Protocol):
         """Returns what a checkpoint must hold besides the optimiser; "network" is what predictions use."""
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Takes over what `state` returned."""
+        """Takes over what `state` returned, and from its "description" what else must not be forgotten."""
 
     def measure(self) -> dict[str, float]:
         """Returns measurements such as "validation_dice"; empty when there is nothing to measure on."""
@@ -147,6 +147,8 @@ class Trainer:
         state, processes = self.state, self.processes
         if self.run_folder.can_resume:
             state = self._resume()
+            # Of a budget that has grown since, more of the measurements lie ahead.
+            state.measured = min(state.measured, self._due)
         state.device = processes.device.type
         if state.bf16 is None:
             state.bf16 = _choose_bf16(self.learner, self.config, processes, self.on_event)
@@ -178,6 +180,11 @@ class Trainer:
         if self.minutes:
             share = max(share, self.state.seconds / (60 * self.minutes))
         return min(share, 1.0)
+
+    @property
+    def _due(self) -> int:
+        """Returns how many of the learner's measurements should have been made by now."""
+        return sum(f <= self.fraction for f in self.learner.measure_at())
 
     def _resume(self) -> State:
         content = self.run_folder.load_checkpoint()
@@ -263,10 +270,9 @@ class Trainer:
             self.state.rows.append(row)
 
     def _validate_when_due(self, module: nn.Module) -> None:
-        due = sum(f <= self.fraction for f in self.learner.measure_at())
-        if due <= self.state.measured:
+        if self._due <= self.state.measured:
             return
-        self.state.measured = due
+        self.state.measured = self._due
         if self.processes.is_main:
             self._validate()
         module.train()

@@ -27,6 +27,12 @@ def seen_images(catalogue: Catalogue, ids: Iterable[str]) -> dict[str, list[str]
     }
 
 
+def also_seen(provenance: dict[str, Any], before: Mapping[str, Any]) -> None:
+    """Adds to a provenance what a run had seen before it was stopped: images may have left the workspace since."""
+    own, earlier = provenance[SEEN], before.get(SEEN, {})
+    provenance[SEEN] = {kind: sorted({*own[kind], *earlier.get(kind, [])}) for kind in own}
+
+
 def seen_by(provenance: Mapping[str, Any] | None, images: Iterable[Image]) -> list[Image]:
     """Returns those of the images that a training, or any that it started from, has seen, or whose patient it has.
 

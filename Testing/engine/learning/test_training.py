@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -131,16 +132,51 @@ def test_a_run_goes_on_with_the_tasks_that_it_began_with_or_says_why_not(workspa
         pretrain(config)
 
 
-def test_a_run_whose_tasks_have_other_classes_now_is_not_gone_on_with(workspace):
-    config = pretraining(workspace, "run", 20, with_labels=True)
-    pretrain(config, *reversed(stopping_at(8)))
+@pytest.mark.parametrize("job", ["pretrain", "finetune"])
+@pytest.mark.parametrize("change", ["another class", "another value", "another order"])
+def test_a_run_whose_tasks_have_other_classes_now_is_not_gone_on_with(workspace, job, change):
+    make, run = (pretraining, pretrain) if job == "pretrain" else (finetuning, finetune)
+    config = make(workspace, "run", 20, **({"with_labels": True} if job == "pretrain" else {}))
+    run(config, *reversed(stopping_at(8)))
     with Catalogue.editing(workspace) as catalogue:
         task = catalogue.tasks[0]
+        first, *rest = task.classes
         free = max(c.value for c in task.classes) + 1
-        catalogue.set_task(task.model_copy(update={"classes": [*task.classes, LabelClass(value=free, name="other")]}))
+        changed = {
+            "another class": [first, *rest, LabelClass(value=free, name="other")],
+            "another value": [first.model_copy(update={"value": free}), *rest],
+            "another order": [*rest, first],
+        }
+        catalogue.set_task(task.model_copy(update={"classes": changed[change]}))
     with pytest.raises(ConfigurationError, match="have changed since this run began") as caught:
-        pretrain(config)
+        run(config)
     assert "as its start" in caught.value.hint
+
+
+@pytest.mark.parametrize("job", ["pretrain", "finetune"])
+def test_a_run_that_goes_on_stays_on_its_grid_and_remembers_what_it_has_seen(workspace, job):
+    make, run = (pretraining, pretrain) if job == "pretrain" else (finetuning, finetune)
+    catalogue = Catalogue.load(workspace)
+    task = catalogue.tasks[0].name
+    done = run(make(workspace, "run", 20), *reversed(stopping_at(8)))
+    before = load_model(done.result.run).description
+    images = catalogue.usable(task)
+    gone = (catalogue.usable(task, labelled=True) if job == "finetune" else images)[-1]
+    coarser = []
+    for image in images:
+        volume = sitk.ReadImage(str(catalogue.image_path(image)))
+        volume.SetSpacing([2 * s for s in volume.GetSpacing()])
+        path = workspace / f"coarser-{image.id}.nii.gz"
+        sitk.WriteImage(volume, str(path))
+        values = {"id": f"coarser-{image.id}", "image": path.name, "label": None, "content": path.name}
+        coarser.append(image.model_copy(update=values))
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.remove_images([gone.id])
+        catalogue.add_images(coarser)
+    done = run(make(workspace, "run", 20))
+    after = RunFolder(done.result.run).load_checkpoint()["description"]
+    assert {name: f.model_dump(mode="json") for name, f in before.fingerprints.items()} == after["fingerprints"]
+    assert gone.content and set(before.provenance["seen"]["images"]) <= set(after["provenance"]["seen"]["images"])
 
 
 def test_a_start_knows_a_task_by_its_former_name(workspace):
@@ -438,6 +474,67 @@ def test_named_validation_cases_give_a_dice_and_the_best_weights(workspace):
     assert done.result.validation_dice == pytest.approx(max(r["validation_dice"] for r in rows), abs=1e-5)
     description, _ = load_model(done.result.run)
     assert description.figures == {"validation_dice": done.result.validation_dice}
+
+
+def test_a_larger_budget_is_validated_on_to_its_own_end(workspace):
+    ids = [i.id for i in Catalogue.load(workspace).usable(Catalogue.load(workspace).tasks[0].name, labelled=True)]
+    cases = {"cases": ids[:1], "validation": ids[1:2]}
+    finetune(finetuning(workspace, "v", 10, **cases))
+    first = [r["step"] for r in losses(workspace, "v") if "validation_dice" in r]
+    done = finetune(finetuning(workspace, "v", 20, **cases))
+    rows = [r for r in losses(workspace, "v") if "validation_dice" in r]
+    assert [r["step"] for r in rows] == [*first, 14, 17, 20]
+    assert done.result.validation_dice == pytest.approx(max(r["validation_dice"] for r in rows), abs=1e-5)
+
+
+def test_a_run_goes_on_with_the_cases_that_it_began_with(workspace):
+    """Whoever labels more while it stands must not have it validated on what it has learned."""
+    catalogue = Catalogue.load(workspace)
+    task = catalogue.tasks[0].name
+    aside = catalogue.usable(task, labelled=True)[:1]
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.remove_images([i.id for i in aside])
+    whole = finetune(finetuning(workspace, "whole", 20)).result
+    stop, watch = stopping_at(8)
+    finetune(finetuning(workspace, "parts", 20), watch, stop)
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.add_images(aside)
+    assert {i.id for i in choose_cases(catalogue, finetuning(workspace, "x", 1))[0]} > set(whole.cases)
+    seen = []
+    done = finetune(finetuning(workspace, "parts", 20), seen.append)
+    assert (done.result.cases, done.result.validation) == (whole.cases, whole.validation)
+    assert losses(workspace, "whole") == losses(workspace, "parts")
+    told = [e.text for e in seen if isinstance(e, Message) and e.level == "warning"]
+    assert len(told) == 1 and "began" in told[0]
+
+
+def test_a_class_that_is_only_found_where_nobody_labelled_is_no_error_in_validation(workspace, monkeypatch):
+    """An island in what is labelled goes, and what it hung on to lies where nothing is known."""
+    catalogue = Catalogue.load(workspace)
+    task = catalogue.tasks[0]
+    ids = [i.id for i in catalogue.usable(task.name, labelled=True)]
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.set_task(task.model_copy(update={"ignore_value": 200}))
+    path = catalogue.label_path(catalogue.image(ids[1]))
+    image = sitk.ReadImage(str(path))
+    array = np.zeros_like(sitk.GetArrayFromImage(image))
+    array[:, array.shape[1] // 2 :] = 200
+    label = sitk.GetImageFromArray(array)
+    label.CopyInformation(image)
+    sitk.WriteImage(label, str(path))
+
+    @contextmanager
+    def found(segmenter, array, low):
+        shares = torch.zeros(1 + len(task.classes), *array.shape)
+        shares[0] = 0.5
+        shares[1, :, 0, 0] = 1
+        shares[1, :, array.shape[1] // 2 + 1 :] = 1
+        yield lambda first, last: shares[:, first:last]
+
+    monkeypatch.setattr(hssl.learning.finetuning, "plane_mean", found)
+    finetune(finetuning(workspace, "v", 1, cases=ids[:1], validation=ids[1:2]))
+    description, _ = load_model(run_path(workspace, "v"))
+    assert 1 in description.one_piece_channels and description.figures == {"validation_dice": 1.0}
 
 
 @pytest.mark.parametrize("broken", [False, True])
