@@ -1,5 +1,6 @@
 """Volumes of the scene, with segmentations as their labels, become images of a workspace."""
 
+import itertools
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,7 +11,6 @@ from slicer.i18n import tr as _
 import slicer
 
 from ..steps import inThread
-from ..workspace.edits import SECONDS_TO_WAIT
 from . import annotations
 from . import segmentations as sceneSegmentations
 from . import volumes as sceneVolumes
@@ -35,24 +35,27 @@ def addingVolume(
     sceneVolumes.check(volumeNode)
     catalogue = Catalogue.load(workspace)
     known = next((t for t in catalogue.tasks if t.name == task), Task(name=task))
-    folder, wanted = catalogue.workspace / "volumes", volumeNode.GetName()
-    name = _freeName(folder, wanted)
-    imagePath, labelPath = folder / f"{name}.nrrd", None
+    wanted, stamp = volumeNode.GetName(), sceneVolumes.stampOf(volumeNode)
+    files = _newFiles(catalogue.workspace, wanted, [""] if segmentationNode is None else ["", "-label"])
+    imagePath, labelPath = files[0], None if segmentationNode is None else files[1]
     added: list[SegmentClass] = []
-    if segmentationNode is not None:
-        labelPath = folder / f"{name}-label.nrrd"
-        added = yield from _writtenLabel(segmentationNode, volumeNode, known, labelPath, classes or {})
-    files = [imagePath, *([] if labelPath is None else [labelPath])]
     with _removedOnFailure(files):
+        if labelPath is not None:
+            added = yield from _writtenLabel(segmentationNode, volumeNode, known, labelPath, classes or {})
         yield from sceneVolumes.writtenVolume(volumeNode, imagePath)
-    candidate = Candidate(str(imagePath), None if labelPath is None else str(labelPath), name=name)
-    notAdded = _("{volume} is not added: {reason}")  # Qt translates on the main thread
+        if sceneVolumes.stampOf(volumeNode) != stamp:
+            raise SceneVolumeError(_("{volume} was changed or moved meanwhile; add it again.").format(volume=wanted))
+    label, isNan = None if labelPath is None else str(labelPath), sceneVolumes.isNanBackground(volumeNode)
+    candidate = Candidate(str(imagePath), label, name=imagePath.stem, nan_is_background=isNan)
+    # Qt translates on the main thread
+    notAdded, notClasses = _("{volume} is not added: {reason}"), _notClasses(task)
 
     def entered() -> str:
-        with _removedOnFailure(files), Catalogue.editing(workspace, SECONDS_TO_WAIT) as catalogue:
-            present = _withClasses(next((t for t in catalogue.tasks if t.name == task), known), added)
+        with _removedOnFailure(files), Catalogue.editing(workspace) as catalogue:
+            present = _withClasses(next((t for t in catalogue.tasks if t.name == task), known), added, notClasses)
             present.group = group or present.group
             present.modality = modality or present.modality
+            present.nan_is_background = present.nan_is_background or isNan
             catalogue.set_task(present)
             report = scan(catalogue, [candidate], task)
             image = next((i for i in catalogue.images if i.image == catalogue.relative(imagePath)), None)
@@ -77,21 +80,25 @@ def settingLabel(
     sceneVolumes.check(volumeNode)
     catalogue = Catalogue.load(workspace)
     image, name = catalogue.image(id), segmentationNode.GetName()
-    folder = catalogue.workspace / "volumes"
-    path = folder / f"{_freeName(folder, f'{id}-label')}.nrrd"
-    added = yield from _writtenLabel(segmentationNode, volumeNode, catalogue.task(image.task), path, classes or {})
-    notTaken = _("{segmentation} cannot be the label of {image}: {reason}")  # Qt translates on the main thread
+    (path,) = _newFiles(catalogue.workspace, f"{id}-label", [""])
+    with _removedOnFailure([path]):
+        added = yield from _writtenLabel(segmentationNode, volumeNode, catalogue.task(image.task), path, classes or {})
+    # Qt translates on the main thread
+    notTaken, notClasses = _("{segmentation} cannot be the label of {image}: {reason}"), _notClasses(image.task)
 
     def entered() -> Path:
         with _removedOnFailure([path]):
+            present = Catalogue.load(workspace)
+            before = present.image(id)
+            _withClasses(present.task(before.task), added, notClasses)
             problem = relabel(workspace, id, path).label_problem
         if problem is not None:
-            restore_label(workspace, image)
+            restore_label(workspace, before)
             path.unlink()
             raise SceneVolumeError(notTaken.format(segmentation=name, image=id, reason=problem))
         if added:
-            with Catalogue.editing(workspace, SECONDS_TO_WAIT) as catalogue:
-                catalogue.set_task(_withClasses(catalogue.task(image.task), added))
+            with Catalogue.editing(workspace) as catalogue:
+                catalogue.set_task(_withClasses(catalogue.task(before.task), added, notClasses))
         return path
 
     return (yield from inThread(entered))
@@ -201,11 +208,19 @@ def _names(segmentationNode) -> dict[str, str]:
     return {i: segmentation.GetSegment(i).GetName() for i in segmentation.GetSegmentIDs()}
 
 
-def _withClasses(task, added: list[SegmentClass]):
+def _withClasses(task, added: list[SegmentClass], problem: str):
+    """Returns a task with further classes; SceneVolumeError with the problem where it has others of their values by now."""
     from hssl.workspace.catalogue import LabelClass
 
+    values, names = {c.value for c in task.classes}, {c.name.casefold() for c in task.classes}
+    if any(c.value in values or c.name.casefold() in names for c in added):
+        raise SceneVolumeError(problem)
     new = [LabelClass(value=c.value, name=c.name, color=c.color, terminology=c.terminology) for c in added]
     return task.model_copy(update={"classes": [*task.classes, *new]}, deep=True)
+
+
+def _notClasses(task: str) -> str:
+    return _("The task {task} was given other classes meanwhile; start again.").format(task=task)
 
 
 @contextmanager
@@ -219,12 +234,30 @@ def _removedOnFailure(files: list[Path]) -> Iterator[None]:
         raise
 
 
-def _freeName(folder: Path, wish: str) -> str:
+def _newFiles(workspace: Path, wish: str, endings: list[str]) -> list[Path]:
+    """Makes files in the workspace's `volumes/`, one for each ending, empty until they are written: nobody else, such as
+    another Slicer, writes its own of the same name then.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    from hssl.errors import OutputError
     from hssl.names import safe_name
 
-    wish = safe_name(wish, _("volume"))
-    number, name = 1, wish
-    while any(folder.glob(f"{name}.*")):
-        number += 1
-        name = f"{wish}_{number}"
-    return name
+    folder, wish = workspace / "volumes", safe_name(wish, _("volume"))
+    for name in itertools.chain([wish], (f"{wish}_{number}" for number in itertools.count(2))):
+        files: list[Path] = []
+        try:
+            folder.mkdir(exist_ok=True)
+            if any(folder.glob(f"{name}.*")):
+                continue
+            with _removedOnFailure(files):
+                for ending in endings:
+                    (file := folder / f"{name}{ending}.nrrd").touch(exist_ok=False)
+                    files.append(file)
+            break
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise OutputError(folder, f"cannot be written to: {error.strerror or error}") from error
+    return files

@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from ..refusal import Refusal
 from . import cases as sceneCases
 from . import layouts
 from . import pictures as scenePictures
@@ -63,5 +64,8 @@ def reasonNotToKeep(catalogue, id: str) -> str:
 
 def keeping(catalogue, id: str, classes: dict[str, str] | None = None) -> Generator[None, None, Path]:
     """Makes what was drawn the image's label, in steps; `classes` as for `HSSLSegmentationLogic.setLabel`."""
+    reason = reasonNotToKeep(catalogue, id)
+    if reason:  # somebody has removed it meanwhile
+        raise Refusal(reason)
     volumeNode = scenePictures.shown(catalogue, id)
     return sceneCases.settingLabel(catalogue.workspace, id, volumeNode, drawn(volumeNode), classes)
