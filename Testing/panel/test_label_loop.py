@@ -112,7 +112,7 @@ def test_scan_after_scan_is_opened_drawn_and_kept_until_the_last(panel, loop, pr
         draw(panel, id)
         panel.refresh()
         ui.keepNextButton.click()
-        waitUntil(lambda: not panel.dataset.labelNext.keeping.id, 30, "the label")
+        waitUntil(lambda: not panel.dataset.labelNext.keeping.text, 30, "the label")
         settle()
         assert status(workspace, id) == "labelled"
         assert f"{labelled + n + 1} of {labelled + len(waiting)} labelled" in ui.loopLabel.text
@@ -145,12 +145,15 @@ def test_a_label_is_kept_in_steps_and_is_not_lost_when_the_scene_closes_meanwhil
     panel.refresh()
     monkeypatch.setattr(steps, "SECONDS_AT_ONCE", 0.0)
     loop.ui.keepNextButton.click()
-    assert panel.dataset.labelNext.keeping.id == waiting[0] and status(workspace, waiting[0]) == "no label"
+    assert (
+        panel.dataset.labelNext.keeping.text == f"The label of {waiting[0]} is being kept."
+        and status(workspace, waiting[0]) == "no label"
+    )
     panel.refresh()
     assert not loop.ui.keepNextButton.enabled and "is being kept" in loop.ui.keepNextButton.toolTip
     if closes:
         slicer.mrmlScene.Clear(0)
-    waitUntil(lambda: not panel.dataset.labelNext.keeping.id, 30, "the label")
+    waitUntil(lambda: not panel.dataset.labelNext.keeping.text, 30, "the label")
     settle()
     assert status(workspace, waiting[0]) == "labelled" and loop.current == ("" if closes else waiting[1])
 
@@ -169,7 +172,7 @@ def test_a_label_is_not_kept_while_a_preview_is_shown_that_is_not_in_it(panel, l
     assert status(workspace, waiting[0]) == "no label" and loop.current == waiting[0]
     preview.remove()
     loop.ui.keepNextButton.click()
-    waitUntil(lambda: not panel.dataset.labelNext.keeping.id, 30, "the label")
+    waitUntil(lambda: not panel.dataset.labelNext.keeping.text, 30, "the label")
     assert status(workspace, waiting[0]) == "labelled"
 
 
@@ -188,7 +191,7 @@ def test_slices_with_gaps_become_a_label_only_where_somebody_says_so(panel, loop
     with dialogs.interactive() as shown:
         dialogs.answer(qt.QMessageBox.Yes if isWhole else qt.QMessageBox.No)
         loop.ui.keepNextButton.click()
-        waitUntil(lambda: not panel.dataset.labelNext.keeping.id, 30, "the label")
+        waitUntil(lambda: not panel.dataset.labelNext.keeping.text, 30, "the label")
     settle()
     assert len(shown) == 1 and f"{name} (2 slices)" in shown[0].text
     assert status(workspace, waiting[0]) == ("labelled" if isWhole else "no label")
@@ -213,7 +216,7 @@ def test_with_a_model_the_scan_comes_with_a_draft_as_a_preview_to_be_accepted(
     assert preview() is None and not labelling.isEmpty(drafted)
     assert status(workspace, waiting[0]) == "draft" and loop.ui.discardButton.isHidden()
     loop.ui.keepNextButton.click()
-    waitUntil(lambda: not panel.dataset.labelNext.keeping.id, 30, "the label")
+    waitUntil(lambda: not panel.dataset.labelNext.keeping.text, 30, "the label")
     settle()
     assert status(workspace, waiting[0]) == "labelled" and loop.current == waiting[1]
 

@@ -150,7 +150,7 @@ def test_what_was_drawn_becomes_the_label_and_the_scan_leaves_the_list(suggested
     draw(node, volume)
     node.GetSegmentation().AddEmptySegment("", "Tumour")
     suggested.ui.keepButton.click()
-    waitUntil(lambda: not suggested.keeping.id, 30, "the label")
+    waitUntil(lambda: not suggested.keeping.text, 30, "the label")
     settle()
     catalogue = Catalogue.load(workspace)
     assert waiting[0] in [i.id for i in catalogue.usable(TASK, labelled=True)]
@@ -167,7 +167,7 @@ def test_an_empty_drawing_is_refused_with_the_reason_and_nothing_changes(suggest
     suggested.ui.openButton.click()
     before = (workspace / "dataset.json").read_bytes()
     suggested.ui.keepButton.click()
-    waitUntil(lambda: not suggested.keeping.id, 30, "the refusal")
+    waitUntil(lambda: not suggested.keeping.text, 30, "the refusal")
     assert "has a voxel on" in caplog.text
     assert (workspace / "dataset.json").read_bytes() == before
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import qt
 import SimpleITK as sitk
 from panel_fixtures import configurationOf, fakeRun
 
@@ -269,7 +270,8 @@ def test_volumes_of_the_scene_are_added_in_steps_and_are_not_lost_when_it_closes
     before = len(panel.catalogue.images)
     monkeypatch.setattr(steps, "SECONDS_AT_ONCE", 0.0)
     panel.fineTune.ui.startButton.click()
-    assert panel.adding.text == "drawn by me is being added…" and not processes
+    waitUntil(lambda: panel.adding.text == "drawn by me is being added…", 30, "the adding")
+    assert not processes and panel.fineTune.ui.addingWidget.isHidden(), "of one there is nothing to stop"
     panel.refresh()
     assert not panel.fineTune.ui.startButton.enabled and "is being added" in panel.fineTune.ui.startButton.toolTip
     assert "drawn by me is being added" in panel.fineTune.ui.hintLabel.text
@@ -278,6 +280,149 @@ def test_volumes_of_the_scene_are_added_in_steps_and_are_not_lost_when_it_closes
     waitUntil(lambda: processes, 30, "the job")
     added = Catalogue.load(workspace).images[before:]
     assert len(added) == 1 and configurationOf(processes[-1])["cases"] == [i.id for i in added]
+
+
+@pytest.fixture
+def several(panel, processes, monkeypatch) -> list:
+    """Three volumes of the scene with their segmentations, chosen as cases; each step of the work is one of its own."""
+    name = panel.catalogue.task("heart_mr").classes[0].name
+    made = []
+    for n in range(3):
+        array = np.random.default_rng(n).normal(100, 20, (8, 9, 10)).astype(np.int16)
+        volumeNode = slicer.util.addVolumeFromArray(array, name=f"scan {n}")
+        segmentationNode = sceneSegmentations.newSegmentation(f"label {n}", volumeNode)
+        segmentationNode.GetSegmentation().AddEmptySegment("one", name)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(
+            (array > 110).astype("uint8"), segmentationNode, "one", volumeNode
+        )
+        made.append((volumeNode, segmentationNode))
+    panel.parameterNode.fineTuneTask = "heart_mr"
+    panel.parameterNode.fineTuneCases = "scene"
+    settle()
+    monkeypatch.setattr(steps, "SECONDS_AT_ONCE", 0.0)
+    return made
+
+
+def _begun(panel, place: int = 1) -> list[str]:
+    """Starts, and waits until so many volumes were added and the next one is on the way; returns what there was before."""
+    before = [i.id for i in panel.catalogue.images]
+    panel.fineTune.ui.startButton.click()
+    waitUntil(lambda: f"is being added ({place + 1} of 3)" in panel.adding.text, 30, "the next volume")
+    panel.refresh()
+    return before
+
+
+def _ended(panel) -> None:
+    waitUntil(lambda: not panel.adding.text, 30, "the end")
+    settle()
+
+
+def test_adding_many_volumes_can_be_stopped_and_what_was_added_stays_and_is_told(panel, several, processes, workspace):
+    ui = panel.fineTune.ui
+    before = _begun(panel)
+    assert not ui.addingWidget.isHidden() and (ui.addingBar.value, ui.addingBar.maximum) == (1, 3)
+    ui.stopAddingButton.click()
+    assert not ui.stopAddingButton.enabled and ui.stopAddingButton.text == "Stopping…"
+    _ended(panel)
+    catalogue = Catalogue.load(workspace)
+    added = [i for i in catalogue.images if i.id not in before]
+    assert len(added) == 2 and all(i.label is not None and i.label_problem is None for i in added)
+    assert ui.addedLabel.text == "Added 2 of 3 volumes. Start again to add the others." and not processes
+    assert ui.addingWidget.isHidden() and ui.startButton.enabled
+    files = {*(workspace / "volumes").iterdir()}
+    assert files == {catalogue.image_path(i) for i in added} | {catalogue.label_path(i) for i in added}
+    ui.startButton.click()
+    waitUntil(lambda: processes, 30, "the job")
+    settle()
+    ids = [i.id for i in Catalogue.load(workspace).images if i.id not in before]
+    assert len(ids) == 3 and configurationOf(processes[-1])["cases"] == ids and ui.addedLabel.isHidden()
+
+
+def test_a_volume_that_is_removed_or_moved_meanwhile_is_not_added_and_the_others_are_counted(
+    panel, several, processes, workspace, caplog
+):
+    before = _begun(panel)
+    slicer.mrmlScene.RemoveNode(several[2][0])
+    _ended(panel)
+    assert "scan 2 was removed from the scene meanwhile" in caplog.text and not processes
+    assert panel.fineTune.ui.addedLabel.text.startswith("Added 2 of 3 volumes.")
+    assert len(Catalogue.load(workspace).images) == len(before) + 2
+
+
+def test_nothing_is_left_of_a_volume_that_is_moved_while_it_is_written(panel, several, workspace):
+    volumeNode, segmentationNode = several[0]
+    work = sceneCases.addingVolume(workspace, volumeNode, "heart_mr", segmentationNode, "", "")
+    next(work)
+    volumeNode.SetOrigin(5, 0, 0)
+    with pytest.raises(SceneVolumeError, match="scan 0 was changed or moved meanwhile"):
+        steps.atOnce(work)
+    assert not [*(workspace / "volumes").iterdir()]
+
+
+def test_two_that_are_written_at_once_under_one_name_do_not_meet(panel, several, workspace):
+    (one, label), (other, theirs) = several[0], several[1]
+    other.SetName("scan 0")
+    work = sceneCases.addingVolume(workspace, one, "heart_mr", label, "", "")
+    next(work)
+    second = panel.logic.addVolume(workspace, other, "heart_mr", theirs)
+    first = steps.atOnce(work)
+    catalogue = Catalogue.load(workspace)
+    for id, node in ((first, one), (second, other)):
+        kept = sitk.GetArrayFromImage(sitk.ReadImage(str(catalogue.image_path(catalogue.image(id)))))
+        assert np.array_equal(kept, slicer.util.arrayFromVolume(node))
+    assert len({catalogue.image(id).label for id in (first, second)}) == 2
+
+
+def test_two_new_classes_never_get_one_value(panel, several, workspace):
+    """Labels that are written at the same time, such as one that is kept and one that is added."""
+    works = []
+    for (volumeNode, segmentationNode), name in zip(several, ("tumour", "cyst"), strict=False):
+        segmentationNode.GetSegmentation().GetSegment("one").SetName(name)
+        chosen = {name: name}
+        works.append(sceneCases.addingVolume(workspace, volumeNode, "heart_mr", segmentationNode, "", "", chosen))
+        next(works[-1])
+    steps.atOnce(works[0])
+    with pytest.raises(SceneVolumeError, match="other classes meanwhile"):
+        steps.atOnce(works[1])
+    assert [c.name for c in Catalogue.load(workspace).task("heart_mr").classes][-1] == "tumour"
+
+
+@pytest.mark.parametrize("isWhole", [False, True])
+def test_gaps_of_several_labels_are_asked_about_once_before_anything_is_added(
+    panel, several, processes, workspace, dialogs, isWhole
+):
+    name = panel.catalogue.task("heart_mr").classes[0].name
+    for volumeNode, segmentationNode in several[:2]:
+        inside = np.zeros((8, 9, 10), np.uint8)
+        inside[[2, 5]] = 1
+        slicer.util.updateSegmentBinaryLabelmapFromArray(inside, segmentationNode, "one", volumeNode)
+    before = [i.id for i in panel.catalogue.images]
+    with dialogs.interactive() as shown:
+        dialogs.answer(qt.QMessageBox.Yes if isWhole else qt.QMessageBox.No)
+        start(panel)
+        assert len(shown) == 1
+        assert all(f"label {n}: {name} (2 slices)" in shown[0].text for n in (0, 1)) and "label 2" not in shown[0].text
+        added = [i.id for i in Catalogue.load(workspace).images if i.id not in before]
+        assert len(added) == 3 * isWhole and len(processes) == isWhole
+        if isWhole:
+            finish(processes[-1], f"{workspace}/runs/one", steps=1, minutes=1, cases=added)
+            start(panel)
+            assert len(shown) == 1 and len(processes) == 2, "what was added as it is, is not asked about again"
+
+
+def test_an_application_that_closes_while_volumes_are_added_asks_and_adds_the_present_one(
+    panel, several, processes, workspace, dialogs
+):
+    before = _begun(panel)
+    for answer in (qt.QMessageBox.No, qt.QMessageBox.Yes):
+        dialogs.answer(answer)
+        with dialogs.interactive() as shown:
+            event = qt.QEvent(qt.QEvent.Close)
+            kept = panel._closeQuestion.eventFilter(slicer.util.mainWindow(), event)
+        assert kept == (answer == qt.QMessageBox.No) and "Adding scans is still running" in shown[-1].text
+    panel.adding.release()
+    added = [i for i in Catalogue.load(workspace).images if i.id not in before]
+    assert len(added) == 2 and not processes
 
 
 def test_a_preview_is_no_label_and_two_segmentations_of_one_volume_are_not_guessed_at(panel, processes):
@@ -335,6 +480,30 @@ def test_a_scan_that_has_a_label_keeps_it_and_nothing_is_left_of_what_was_drawn(
     assert "drawn by me is not added" in caplog.text and "has a label already" in caplog.text
     assert panel.catalogue.image("heart_mr_001").label == before and not processes
     assert not list((workspace / "volumes").glob("*.nrrd"))
+
+
+@pytest.mark.parametrize("isAnother", [False, True])
+def test_a_kept_label_is_not_touched_when_a_volume_of_the_scans_name_is_added(panel, workspace, isAnother):
+    volumeNode = _drawn(panel)
+    volumeNode.SetName("heart_mr_001")  # as it is called when it is opened from the table
+    (segmentationNode,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    kept = panel.logic.setLabel(workspace, "heart_mr_001", volumeNode, segmentationNode)
+    before = kept.read_bytes()
+    if isAnother:
+        voxels = slicer.util.arrayFromVolume(volumeNode)
+        voxels[:] = voxels[:, :, ::-1].copy()
+        slicer.util.arrayFromVolumeModified(volumeNode)
+        other = sceneSegmentations.newSegmentation("another", volumeNode)
+        name = segmentationNode.GetSegmentation().GetNthSegment(0).GetName()
+        other.GetSegmentation().AddEmptySegment("one", name)
+        slicer.util.updateSegmentBinaryLabelmapFromArray((voxels > 0).astype("uint8"), other, "one", volumeNode)
+        id = panel.logic.addVolume(workspace, volumeNode, "heart_mr", other)
+        assert Catalogue.load(workspace).image(id).label_problem is None
+    else:
+        with pytest.raises(SceneVolumeError, match="has a label already"):
+            panel.logic.addVolume(workspace, volumeNode, "heart_mr", segmentationNode)
+    assert kept.read_bytes() == before
+    assert Catalogue.load(workspace).image("heart_mr_001").label == f"volumes/{kept.name}"
 
 
 def test_nothing_of_a_volume_that_is_not_added_comes_into_the_catalogue(panel, workspace):

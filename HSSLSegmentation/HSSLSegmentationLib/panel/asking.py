@@ -7,6 +7,9 @@ import slicer
 
 from .. import wording
 
+MOST_NAMED = 8
+"""Segments in a question, which must not be higher than the screen."""
+
 
 def ask(parent, title: str, question: str, present: str = "") -> str | None:
     """Returns what was typed, without blanks at its ends; None when the question was cancelled.
@@ -31,10 +34,12 @@ def isWhole(apart: dict[str, int]) -> bool:
     """
     if not apart:
         return True
-    names = ", ".join(_("{name} ({count} slices)").format(name=name, count=count) for name, count in apart.items())
+    names = [_("{name} ({count} slices)").format(name=name, count=count) for name, count in apart.items()]
+    if len(names) > MOST_NAMED:
+        names[MOST_NAMED:] = [_("{count} more").format(count=len(names) - MOST_NAMED)]
     question = _(
         "There is nothing between the slices on which these segments are painted: {names}. As a label, this says that "
         "the structure is not there. The tool HSSL of the Segment Editor fills it in: Learn, and Apply.\n\n"
         "Is the label whole as it is?"
-    ).format(names=names)
+    ).format(names=", ".join(names))
     return slicer.util.confirmYesNoDisplay(wording.literal(question), windowTitle=_("Slices with gaps"))

@@ -32,6 +32,7 @@ class FineTuneSection:
         ui.startButton.connect("clicked(bool)", self.onStart)
         ui.compareButton.connect("clicked(bool)", self.onCompare)
         ui.resumeRunButton.connect("clicked(bool)", self.onResumeRun)
+        ui.stopAddingButton.connect("clicked(bool)", self.onStopAdding)
         ui.resultLabel.setVisible(False)
 
     def release(self) -> None:
@@ -91,6 +92,7 @@ class FineTuneSection:
         )
         panel.offer(ui.resumeRunButton, panel.reasonNotReady(), _("Goes on from the last saved state."))
         ui.optionsWidget.enabled = not busy
+        self._showAdding()
         ui.hintLabel.text = self._hint(bool(names), count, busy, any(r.state == "finished" for r in own))
 
     def _hint(self, hasTasks: bool, count: int, busy: bool, hasModel: bool) -> str:
@@ -109,6 +111,17 @@ class FineTuneSection:
         if hasModel:
             return _("<b>Next:</b> open section 4 and segment a scan with the model.")
         return _("<b>Next:</b> choose what to segment and where to start from, and start.")
+
+    def _showAdding(self) -> None:
+        """Shows how many volumes of the scene have been added, while that can be stopped, and when it was."""
+        ui, adding = self.ui, self.panel.adding
+        ui.addingWidget.setVisible(bool(adding.text) and adding.count > 1)
+        ui.addingBar.setRange(0, adding.count)
+        ui.addingBar.setValue(adding.place)
+        ui.stopAddingButton.enabled = not adding.isStopping
+        ui.stopAddingButton.text = _("Stopping…") if adding.isStopping else _("Stop")
+        ui.addedLabel.setVisible(bool(adding.outcome))
+        ui.addedLabel.text = _("{outcome} Start again to add the others.").format(outcome=adding.outcome)
 
     def _fillStart(self) -> None:
         panel, parameters = self.panel, self.panel.parameterNode
@@ -226,6 +239,9 @@ class FineTuneSection:
         if job is not None:
             self.ui.resultLabel.setVisible(False)
 
+    def onStopAdding(self) -> None:
+        self.panel.adding.stop()
+
     def onResumeRun(self) -> None:
         panel, name = self.panel, choices.value(self.ui.unfinishedCombo)
         run = next(r for r in panel.runs if r.name == name)
@@ -246,7 +262,9 @@ class FineTuneSection:
         task = panel.catalogue.task(panel.parameterNode.fineTuneTask)
         cases = []
         for volume, segmentation in sceneCases.segmentedVolumes():
-            classes = classChoice.ask(segmentation, task, panel.widget)
+            # Of what is there already, nothing is asked again.
+            isAdded = panel.adding.hasAdded(volume, segmentation, task.name)
+            classes = {} if isAdded else classChoice.ask(segmentation, task, panel.widget)
             if classes is None:
                 raise Refusal(_("It was not said which class each segment is."))
             cases.append(SceneCase(volume, segmentation, classes))

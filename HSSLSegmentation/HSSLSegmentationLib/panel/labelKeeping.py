@@ -9,31 +9,24 @@ import slicer
 from ..refusal import Refusal
 from ..scene import annotations, labelling, results
 from ..scene import pictures as scenePictures
-from ..steps import atOnce, inSteps
 from . import asking, classChoice
 from .telling import told
+from .work import Work
 
 
-class LabelKeeping:
-    """One label at a time, wherever in the panel it is asked for.
-
-    Attributes:
-        id: of the scan whose label is being kept, "" when none is.
+class LabelKeeping(Work):
+    """One label at a time.
 
     Args:
         panel: the panel.
     """
 
     def __init__(self, panel):
-        self.panel = panel
-        self.id = ""
-        self._steps: Generator[None, None, None] | None = None
+        Work.__init__(self, panel, _("The label could not be kept."))
 
     def reasonNotTo(self, id: str) -> str:
         """Returns why what is drawn of a scan cannot be kept as its label now, or ""."""
-        if self.id:
-            return _("The label of {id} is being kept.").format(id=self.id)
-        return labelling.reasonNotToKeep(self.panel.catalogue, id)
+        return self.text or labelling.reasonNotToKeep(self.panel.catalogue, id)
 
     def start(self, id: str, whenKept: Callable[[], None]) -> None:
         """Asks which class each segment is, where that is not known, and keeps what is drawn.
@@ -43,44 +36,24 @@ class LabelKeeping:
             whenKept: called at the end, not when it fails.
         """
         catalogue = self.panel.catalogue
-        with told(_("The label could not be kept.")):
+
+        def kept() -> None:
+            slicer.util.showStatusMessage(_("The label of {id} is kept.").format(id=id), 5000)
+            whenKept()
+
+        with told(self._failure):
             volumeNode = scenePictures.shown(catalogue, id)
             if results.of(volumeNode, results.PREVIEW) is not None:
                 raise Refusal(_("A preview is shown, which is not in the segments: apply it or discard it first."))
             drawn = labelling.drawn(volumeNode)
             classes = classChoice.ask(drawn, catalogue.task(catalogue.image(id).task), self.panel.widget)
-            if classes is None:
-                return
-            self.id, self._steps = id, (steps := self._keeping(catalogue, id, drawn, classes))
-            inSteps(steps, lambda: self._kept(id, whenKept), self._failed, lambda: self._steps is steps)
-        self.panel.refresh()
+            if classes is not None:
+                text = _("The label of {id} is being kept.").format(id=id)
+                self._begin(text, self._keeping(catalogue, id, drawn, classes), kept)
 
-    def _keeping(self, catalogue, id: str, drawn, classes: dict[str, str]) -> Generator[None, None, None]:
+    def _keeping(self, catalogue, id: str, drawn, classes: dict[str, str]) -> Generator[None, None, bool]:
         apart = yield from annotations.paintedApart(drawn, scenePictures.shown(catalogue, id))
-        # Nobody is asked while scene or application close.
-        if self.id and not asking.isWhole(apart):
-            self.id = ""
-            return
+        if self._mayAsk() and not asking.isWhole(apart):
+            return False
         yield from labelling.keeping(catalogue, id, classes)
-
-    def finish(self) -> None:
-        """Does at once what is left to do, such as when scene or application close."""
-        if self.id:
-            self.id, steps, self._steps = "", self._steps, None
-            assert steps is not None
-            with told(_("The label could not be kept.")):
-                atOnce(steps)
-
-    def _kept(self, id: str, whenKept: Callable[[], None]) -> None:
-        isKept, self.id = bool(self.id), ""
-        self.panel.forget()
-        if isKept:
-            slicer.util.showStatusMessage(_("The label of {id} is kept.").format(id=id), 5000)
-            whenKept()
-        self.panel.refresh()
-
-    def _failed(self, problem: Exception) -> None:
-        self.id = ""
-        with told(_("The label could not be kept.")):
-            raise problem
-        self.panel.refresh()
+        return True

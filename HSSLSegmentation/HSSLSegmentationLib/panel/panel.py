@@ -54,8 +54,8 @@ class Panel:
         self._runs: list | None = None
         self._models: list | None = None
         self._found: dict[tuple[str, str], Any] = {}
-        self._closeQuestion = CloseQuestion()
         self.adding = SceneAdding(self)
+        self._closeQuestion = CloseQuestion(lambda: bool(self.adding.text))
         self._jobViews: list[JobView] = []
         self._refreshTimer = qt.QTimer()
         self._refreshTimer.setSingleShot(True)
@@ -162,7 +162,7 @@ class Panel:
         slicer.app.disconnect("paletteChanged(QPalette)", self.onPalette)
         self._refreshTimer.stop()
         self._refreshTimer.disconnect("timeout()", self.refresh)
-        self._closeQuestion.watch(False)
+        self._closeQuestion.release()
         if self.job is not None:
             self.job.removeObserver(self._jobTold)
         for job in runningJobs():
@@ -170,7 +170,7 @@ class Panel:
                 job.endNow()
             else:
                 job.stop()
-        self.adding.finish()
+        self.adding.release()
         for view in self._jobViews:
             view.release()
         for section in self.sections:
@@ -254,6 +254,7 @@ class Panel:
         """Brings all sections up to date."""
         if self.parameterNode is None:
             return
+        self._closeQuestion.watch()
         advice = self._adviceOnPackages()
         self.ui.packagesFrame.setVisible(bool(advice))
         self.ui.packagesLabel.text = advice
@@ -334,13 +335,13 @@ class Panel:
         view.show(job)
         job.addObserver(view.told)
         job.addObserver(self._jobTold)
-        self._closeQuestion.watch(job.isRunning())
+        self._closeQuestion.watch()
         self.refresh()
 
     def _jobTold(self, job: Job, event) -> None:
         if job.isRunning():
             return
-        self._closeQuestion.watch(bool(runningJobs()))
+        self._closeQuestion.watch()
         if job.state == "failed":
             logging.warning("HSSL: %s failed: %s", job.kind, job.error)
             if job.failure in ("ImportError", "ModuleNotFoundError", "OSError", "AttributeError") and not job.phase:

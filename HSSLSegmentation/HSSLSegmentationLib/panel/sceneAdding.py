@@ -9,9 +9,9 @@ from slicer.i18n import tr as _
 
 from ..scene import annotations
 from ..scene import cases as sceneCases
-from ..steps import atOnce, inSteps
+from ..scene import volumes as sceneVolumes
 from . import asking
-from .telling import told
+from .work import Work
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,25 @@ class SceneCase:
     classes: dict[str, str]
 
 
-class SceneAdding:
-    """One addition at a time, wherever in the panel it is asked for.
+class SceneAdding(Work):
+    """One addition at a time.
 
     Attributes:
-        text: what is being added, "" when nothing is.
+        outcome: how many volumes were added of an addition that came to no end, "" of any other.
+        count, place: how many volumes are being added, and how far that is.
+        isStopping: whether it ends after the present volume.
 
     Args:
         panel: the panel.
     """
 
     def __init__(self, panel):
-        self.panel = panel
-        self.text = ""
-        self._steps: Generator[None, None, None] | None = None
+        Work.__init__(self, panel, _("The volume could not be added."))
+        self.outcome = ""
+        self.count = self.place = 0
+        self.isStopping = False
         self._whenAdded: Callable[[], None] = lambda: None
-        self._known: dict[tuple, tuple[tuple, tuple, str]] = {}
+        self._known: dict[tuple, tuple[tuple, str]] = {}
 
     def start(
         self,
@@ -59,26 +62,19 @@ class SceneAdding:
         Args:
             cases: the volumes, with their labels.
             task, group, modality: as for `HSSLSegmentationLogic.addVolume`.
-            whenAdded: called at the end with the ids of the images, not when one cannot be added.
+            whenAdded: called at the end with the ids of the images, not when one cannot be added or it was stopped.
         """
         ids: list[str] = []
-        self._steps = steps = self._added(self.panel.workspace, cases, task, group, modality, ids)
         self._whenAdded = lambda: whenAdded(ids)
-        inSteps(steps, self._ended, self._failed, lambda: self._steps is steps)
+        self.outcome, self.count, self.place, self.isStopping = "", len(cases), 0, False
+        steps = self._adding(self.panel.workspace, cases, task, group, modality, ids)
+        self._begin(_("Looking at the volumes…"), steps, self._whenAdded)
 
-    def finish(self) -> bool:
-        """Does at once what is left to do, as when the application closes; returns whether that was something.
-
-        Nobody is told.
-        """
-        steps, self._steps = self._steps, None
-        isLeft, self.text = bool(self.text), ""
-        if isLeft and steps is not None:
-            with told(_("The volume could not be added.")):
-                atOnce(steps)
-                self.text = ""
-                return True
-        return False
+    def stop(self) -> None:
+        """Ends after the volume that is being added; what was added stays."""
+        if self.text and not self.isStopping:
+            self.isStopping, self.text = True, _("It is stopped after this volume…")
+            self.panel.refresh()
 
     def sceneCloses(self) -> None:
         """Adds what is left while it is there, and forgets it."""
@@ -86,56 +82,92 @@ class SceneAdding:
             qt.QTimer.singleShot(0, self._whenAdded)
         self._known.clear()
 
-    def _added(
+    def release(self) -> None:
+        """Ends what is under way, as when the application closes: the present volume is added."""
+        self.isStopping = True
+        self.finish()
+
+    def hasAdded(self, volumeNode, segmentationNode, task: str) -> bool:
+        """Tells whether this panel has added a volume as it is now, with the label as it is now."""
+        return self._added(self.panel.workspace, volumeNode, segmentationNode, task) == (True, True)
+
+    def _adding(
         self, workspace: str, cases: list[SceneCase], task: str, group: str, modality: str, ids: list[str]
-    ) -> Generator[None, None, None]:
-        for number, case in enumerate(cases, 1):
-            self.text = _("{volume} is being added…").format(volume=case.volumeNode.GetName())
-            if len(cases) > 1:
-                self.text = _("{volume} is being added ({number} of {count})…").format(
-                    volume=case.volumeNode.GetName(), number=number, count=len(cases)
-                )
-            self.panel.refreshSoon()
+    ) -> Generator[None, None, bool]:
+        try:
+            if not (yield from self._areWhole(workspace, cases, task)):
+                return False
+            for case in cases:
+                if self.isStopping:
+                    return False
+                self._say(_("{volume} is being added"), case)
+                yield
+                ids.append((yield from self._entered(workspace, case, task, group, modality)))
+                self.place = len(ids)
+        finally:
+            if 1 < len(cases) > len(ids):
+                self.outcome = _("Added {place} of {count} volumes.").format(place=len(ids), count=len(cases))
+        return True
+
+    def _areWhole(self, workspace: str, cases: list[SceneCase], task: str) -> Generator[None, None, bool]:
+        """Asks once, before anything is written, whether labels with gaps are whole."""
+        apart: dict[str, int] = {}
+        for self.place, case in enumerate(cases):
+            if case.segmentationNode is None or self.hasAdded(case.volumeNode, case.segmentationNode, task):
+                continue
+            self._say(_("The label of {volume} is being looked at"), case)
             yield
-            if case.segmentationNode is not None:
-                apart = yield from annotations.paintedApart(case.segmentationNode, case.volumeNode)
-                # Nobody is asked while scene or application close.
-                if self._steps is not None and not asking.isWhole(apart):
-                    self._whenAdded = lambda: None
-                    return
-            key = (
-                workspace,
-                task,
-                *(None if n is None else n.GetID() for n in (case.volumeNode, case.segmentationNode)),
+            found = yield from annotations.paintedApart(case.segmentationNode, case.volumeNode)
+            of = case.segmentationNode.GetName()
+            apart |= found if len(cases) == 1 else {f"{of}: {name}": count for name, count in found.items()}
+            if self.isStopping:
+                return False
+        self.place = 0
+        return not self._mayAsk() or asking.isWhole(apart)
+
+    def _entered(
+        self, workspace: str, case: SceneCase, task: str, group: str, modality: str
+    ) -> Generator[None, None, str]:
+        volumeNode, segmentationNode = case.volumeNode, case.segmentationNode
+        gone = _("{name} was removed from the scene meanwhile.")
+        for node in filter(None, (volumeNode, segmentationNode)):
+            sceneVolumes.requireInScene(node, gone.format(name=node.GetName()))
+        isImage, isLabel = self._added(workspace, volumeNode, segmentationNode, task)
+        key, stamp = (
+            _key(workspace, task, volumeNode, segmentationNode),
+            sceneCases.stampOf(volumeNode, segmentationNode),
+        )
+        if not isImage:
+            id = yield from sceneCases.addingVolume(
+                workspace, volumeNode, task, segmentationNode, group, modality, case.classes
             )
-            image, label = sceneCases.stampOf(case.volumeNode, case.segmentationNode)
-            known = self._known.get(key)
-            if known is None or known[0] != image or not _isIn(workspace, known[2]):
-                id = yield from sceneCases.addingVolume(
-                    workspace, case.volumeNode, task, case.segmentationNode, group, modality, case.classes
-                )
-            else:
-                # It was added as it is now, by this panel: it is no further scan.
-                id = known[2]
-                if known[1] != label:
-                    yield from sceneCases.settingLabel(
-                        workspace, id, case.volumeNode, case.segmentationNode, case.classes
-                    )
-            self._known[key] = (image, label, id)
-            ids.append(id)
+        else:
+            # It was added as it is now, by this panel: it is no further scan.
+            id = self._known[key][1]
+            if not isLabel:
+                yield from sceneCases.settingLabel(workspace, id, volumeNode, segmentationNode, case.classes)
+        self._known[key] = (stamp, id)
+        return id
 
-    def _ended(self) -> None:
-        self.text, self._steps = "", None
-        self.panel.forget()
-        self._whenAdded()
-        self.panel.refresh()
+    def _added(self, workspace: str, volumeNode, segmentationNode, task: str) -> tuple[bool, bool]:
+        """Tells whether a volume and its label are in the workspace as they are now, since this panel has added them."""
+        known = self._known.get(_key(workspace, task, volumeNode, segmentationNode))
+        if known is None or not _isIn(workspace, known[1]):
+            return False, False
+        image, label = sceneCases.stampOf(volumeNode, segmentationNode)
+        return known[0][0] == image, known[0] == (image, label)
 
-    def _failed(self, problem: Exception) -> None:
-        self.text, self._steps = "", None
-        self.panel.forget()
-        with told(_("The volume could not be added.")):
-            raise problem
-        self.panel.refresh()
+    def _say(self, what: str, case: SceneCase) -> None:
+        text = what.format(volume=case.volumeNode.GetName())
+        if self.count > 1:
+            text += " " + _("({number} of {count})").format(number=self.place + 1, count=self.count)
+        if not self.isStopping:
+            self.text = f"{text}…"
+        self.panel.refreshSoon()
+
+
+def _key(workspace: str, task: str, *nodes) -> tuple:
+    return (workspace, task, *(None if node is None else node.GetID() for node in nodes))
 
 
 def _isIn(workspace: str, id: str) -> bool:
