@@ -158,6 +158,7 @@ class PretrainLearner:
         volumes = torch.from_numpy(batch.volumes).to(self.device)
         if shown is not None:
             # Generated windows are of no volume: numbers that no other window of any process has.
+            volumes = volumes.clone()  # on the CPU it is the batch's own memory
             volumes[shown[0]] = -1 - torch.from_numpy(batch.samples % self.sampler.batch_size).to(self.device)[shown[0]]
         return Views(
             clean=(clean[0], clean[1]),

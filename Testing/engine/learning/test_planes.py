@@ -140,6 +140,31 @@ def test_points_of_one_generated_shape_are_told():
     assert len(numbers[0].unique()) == 3 and numbers[1, 0] == numbers[1, 1] != numbers[1, 2]
 
 
+@pytest.mark.parametrize("generated", [0.0, 0.5, 1.0])
+def test_a_batch_still_says_where_it_came_from_when_shapes_were_shown_instead(workspace, monkeypatch, generated):
+    told = []
+    whole = PretrainLearner.prepared
+
+    def watched(self, batch):
+        before = batch.volumes.copy()
+        views = whole(self, batch)
+        told.append((before, batch.volumes, self.ids(batch), views))
+        return views
+
+    monkeypatch.setattr(PretrainLearner, "prepared", watched)
+    done = pretrain(pretraining(workspace, "run", 3, generated=generated))
+    sums = RunFolder(done.result.run).load_checkpoint()["state"]["sums"]
+    for name in ("task", "group", "position"):
+        assert (sums[name] == 0) == (generated == 1), "what is generated is of no task, no group and no place"
+    for before, after, ids, views in told:
+        np.testing.assert_array_equal(before, after)
+        assert ids
+        shown = ~views.real.numpy()
+        np.testing.assert_array_equal(views.volumes[~shown], before[~shown])
+        numbers = views.volumes[shown].tolist()
+        assert all(n < 0 for n in numbers) and len(set(numbers)) == len(numbers)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_points_of_other_windows_and_other_shapes_have_other_numbers(seed):
     rng = np.random.default_rng(seed)

@@ -48,7 +48,7 @@ class Views:
         """Returns which windows show an image: B, bool."""
         if self.shapes is None:
             return torch.ones_like(self.tasks, dtype=torch.bool)
-        return self.shapes.flatten(1)[:, 0] >= 0
+        return self.shapes.flatten(1)[:, 0] < 0
 
 
 @dataclass(frozen=True)
