@@ -36,6 +36,7 @@ from ..models.model import Model
 from ..models.model_file import load_model
 from ..models.prediction import predict_volume
 from ..outputs import check_outputs
+from ..preprocessing.grid import orientation
 from ..results import OpenResult, Result, RoundResult
 from .session import InteractiveSession
 from .slice_priors import Plane
@@ -252,7 +253,9 @@ class InteractiveWorker:
             volume, self._segmenters[key], command.largest_component, uncertainty=True, on_event=on_event, stop=stop
         )
         assert prediction.uncertainty is not None
-        axis = description.fingerprints[task.name].slice_axis
+        # The model's slices run along one of the patient's axes, wherever that lies in the array.
+        axes, _ = orientation(volume.GetDirection())
+        axis = axes[description.fingerprints[task.name].slice_axis]
         doubt = sitk.GetArrayViewFromImage(prediction.uncertainty)
         index = int(doubt.sum(tuple(a for a in range(3) if a != axis)).argmax())
         place = [int(i) for i in np.unravel_index(int(doubt.take(index, axis).argmax()), doubt.take(index, axis).shape)]

@@ -189,20 +189,22 @@ def comparable(recipe: FinetuneConfig) -> dict[str, Any]:
 
 
 def refuse_to_judge_what_was_learned(recipe: FinetuneConfig, catalogue: Catalogue, ids: Sequence[str]) -> None:
-    """Refuses a start that has learned from labels that are to be held out: it would know the answers.
+    """Refuses a start or a teacher that has learned from labels that are to be held out: it would know the answers.
 
     Raises:
         ConfigurationError: with some of these images.
     """
-    start = Start.named(recipe.start, recipe.workspace)
-    provenance = None if start.description is None else start.description.provenance
-    known = [image.id for image in labels_seen_by(provenance, map(catalogue.image, ids))]
-    if known:
-        raise ConfigurationError(
-            f"{recipe.start} has learned from labels of {len(known)} of the {len(ids)} images "
-            f"({shortened(known, 3)}), and would not be tested on unknown ones",
-            "Start from a pretraining, or from scratch.",
-        )
+    way_out = {recipe.start: "Start from a pretraining, or from scratch.", recipe.teacher: "Leave the teacher out."}
+    for name in (recipe.start, recipe.teacher):
+        description = Start.named(name, recipe.workspace).description if name else None
+        provenance = None if description is None else description.provenance
+        known = [image.id for image in labels_seen_by(provenance, map(catalogue.image, ids))]
+        if known:
+            raise ConfigurationError(
+                f"{name} has learned from labels of {len(known)} of the {len(ids)} images "
+                f"({shortened(known, 3)}), and would not be tested on unknown ones",
+                way_out[name],
+            )
 
 
 def tested_on_fold(

@@ -22,6 +22,7 @@ from .. import __version__
 from ..files import read_json, write_text
 from ..imaging.labels import read_label_map, structures_of
 from ..imaging.volumes import read_volume
+from ..models.model_file import describe
 from ..models.run_folder import CONFIG, METRICS, RESULT, RunFolder
 from ..outputs import check_outputs
 from ..plural import counted
@@ -141,7 +142,9 @@ def _figures(catalogue: Catalogue, pretraining: Path | None, parts: Sequence[dic
     ]
     if pretraining is not None:
         _, minutes = _extent(RunFolder(pretraining))
-        figures.append({"value": f"{minutes:.1f} min", "what": "of pretraining without labels"})
+        config = RunFolder(pretraining).read_config()
+        labels = "with" if config.kind == "pretrain" and config.with_labels else "without"
+        figures.append({"value": f"{minutes:.1f} min", "what": f"of pretraining {labels} labels"})
     for part in parts:
         if part["headline"] and part["gain"] is not None:
             figures.append(
@@ -187,12 +190,18 @@ def _pretraining(run: RunFolder, catalogue: Catalogue) -> dict[str, Any]:
     assert config.kind == "pretrain"
     losses = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in NOT_LOSSES]
     tasks = config.tasks or [task.name for task in catalogue.tasks]
-    images = [i for task in tasks for i in catalogue.usable(task) if i.id not in config.exclude]
-    network = config.network
+    excluded = catalogue.with_patients(config.exclude)
+    images = [i for task in tasks for i in catalogue.usable(task) if i.id not in excluded]
+    # A start brings a network of its own.
+    network = describe(run.path).description.network if run.can_resume else config.network
+    labels = "the labels were not read"
+    if config.with_labels:
+        known = {i.id for i in catalogue.usable(labelled=True)}
+        labels = f"the labels of {sum(i.id in known for i in images)} of them were learned too"
     steps, minutes = _extent(run)
     sentence = (
         f"{steps:,} steps in {minutes:.1f} minutes by the pretext “{config.pretext}” on "
-        f"{counted(len(images), 'volume')} of {counted(len(tasks), 'task')}; the labels were not read. "
+        f"{counted(len(images), 'volume')} of {counted(len(tasks), 'task')}; {labels}. "
         f"{network.size.capitalize()} {network.spatial_dims}D network, {network.in_slices} neighbouring "
         f"slices in, {network.norm} norm."
     )

@@ -47,13 +47,15 @@ def seen_by(provenance: Mapping[str, Any] | None, images: Iterable[Image]) -> li
 
 def labels_seen_by(provenance: Mapping[str, Any] | None, images: Iterable[Image]) -> list[Image]:
     """As `seen_by`, of trainings that learned from labels alone: a pretraining that looked at images does not count."""
-    learned, level = [], provenance
-    while isinstance(level, Mapping):
+    learned, levels = [], [provenance]
+    for level in levels:
+        if not isinstance(level, Mapping):
+            continue
         configuration = level.get("configuration")
         made = configuration if isinstance(configuration, Mapping) else {}
         if made.get("kind") == "finetune" or made.get("with_labels"):
             learned.append({SEEN: level.get(SEEN)})
-        level = level.get("pretraining") or level.get("started_from")
+        levels += [level.get("pretraining"), level.get("started_from"), level.get("teacher")]
     return seen_by({str(number): one for number, one in enumerate(learned)}, images)
 
 

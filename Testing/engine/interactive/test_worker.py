@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 import os
 import queue
@@ -19,6 +20,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+import hssl.interactive.worker
 from hssl.cli.interactive import worker
 from hssl.configuration import NetworkConfig
 from hssl.errors import ConfigurationError, InputError
@@ -27,6 +29,7 @@ from hssl.interactive.worker import InteractiveWorker, LearnCommand, OpenCommand
 from hssl.models import model_file as modelfile
 from hssl.models.description import ModelDescription
 from hssl.models.network import build_network
+from hssl.models.prediction import Prediction
 from hssl.preprocessing.fingerprint import Fingerprint
 from hssl.workspace.catalogue import Catalogue, LabelClass, Task
 
@@ -229,6 +232,34 @@ def test_a_fine_tuned_model_predicts_the_open_volume_on_its_grid(client, scan, t
     assert labels.GetSize() == truth.GetSize() and set(np.unique(sitk.GetArrayFromImage(labels))) <= {0, 3}
     assert done["result"]["uncertainty"] is None
     assert client.ask(id=3, **asked)["event"] == "done"
+
+
+@pytest.mark.parametrize("stored", list(itertools.permutations(range(3))))
+def test_the_slice_to_look_at_lies_across_the_models_slices_however_the_volume_is_stored(tmp_path, monkeypatch, stored):
+    """The model's slices run along the patient's axis z; of a sagittal series that is no first axis of the array."""
+    volume = sitk.GetImageFromArray(np.random.default_rng(0).normal(0, 9, (5, 9, 8)).astype(np.float32))
+    volume.SetSpacing((6.0, 6.0, 6.0))
+    direction = np.zeros((3, 3))
+    for index, axis in enumerate(stored):  # the patient's axis x, y, z of the image's i, j, k
+        direction[axis, index] = 1
+    volume.SetDirection(direction.ravel().tolist())
+    sitk.WriteImage(volume, str(tmp_path / "volume.nii"))
+    doubt = np.zeros((5, 9, 8), np.float32)
+    doubt[3, 6, 2] = 1
+
+    def predicted(volume, *given, **more):
+        found = [sitk.GetImageFromArray(array) for array in (doubt.astype(np.uint8), doubt)]
+        for one in found:
+            one.CopyInformation(volume)
+        return Prediction(*found)
+
+    monkeypatch.setattr(hssl.interactive.worker, "predict_volume", predicted)
+    warm = InteractiveWorker()
+    warm.do(OpenCommand(id=1, volume=tmp_path / "volume.nii", device="cpu"))
+    asked = PredictCommand(id=2, model=str(model_file(tmp_path / "brain.zip")), label_map=tmp_path / "p.nii")
+    result = warm.do(asked).result
+    across = 2 - stored.index(2)
+    assert result.next_slice == (across, (3, 6, 2)[across]) and result.place == (3, 6, 2)
 
 
 @pytest.mark.parametrize(("spacing", "warned"), [(11.0, False), (13.0, True)])

@@ -39,9 +39,17 @@ def workspace(tmp_path_factory):
     return folder / "workspace"
 
 
-def asked(workspace, name: str, start: str = "scratch", steps: int = 6, **values) -> LearningCurveConfig:
+def asked(
+    workspace, name: str, start: str = "scratch", steps: int = 6, teacher: str = "", **values
+) -> LearningCurveConfig:
     recipe = FinetuneConfig(
-        workspace=workspace, task=TASK, start=start, budget={"steps": steps}, device="cpu", patch_size=32
+        workspace=workspace,
+        task=TASK,
+        start=start,
+        budget={"steps": steps},
+        device="cpu",
+        patch_size=32,
+        teacher=teacher,
     )
     return LearningCurveConfig(finetune=recipe, name=name, **values)
 
@@ -86,15 +94,16 @@ def test_every_image_is_held_out_once_and_fewer_labels_lie_within_more(workspace
         learning_curve(asked(workspace, "one", folds=2, steps=7))
 
 
-def test_a_start_that_has_learned_from_the_labels_is_refused(workspace):
+@pytest.mark.parametrize("what", ["start", "teacher"])
+def test_a_start_or_teacher_that_has_learned_from_the_labels_is_refused(workspace, what):
     recipe = FinetuneConfig(
         workspace=workspace, task=TASK, case_count=1, budget={"steps": 1}, device="cpu", patch_size=32, run="known"
     )
     case = finetune(recipe).result.cases[0]
     with pytest.raises(ConfigurationError, match=f"known has learned from labels of 1 of the {COUNT} images \\({case}"):
-        learning_curve(asked(workspace, "cheat", start="known"))
+        learning_curve(asked(workspace, "cheat", **{what: "known"}))
     with pytest.raises(ConfigurationError, match="known has learned"):
-        check_labels(CheckLabelsConfig(finetune=asked(workspace, "", start="known").finetune, folds=2))
+        check_labels(CheckLabelsConfig(finetune=asked(workspace, "", **{what: "known"}).finetune, folds=2))
     assert not (workspace / "curves" / "cheat").exists()
 
 

@@ -115,6 +115,8 @@ def test_labels_were_seen_by_trainings_that_learned_from_labels_alone(tmp_path):
     assert [i.id for i in labels_seen_by(provenance, images)] == [
         i.id for i in images if i.patient in {images[0].patient, images[4].patient}
     ]
+    taught = {"configuration": {"kind": "pretrain"}, "seen": seen[3], "started_from": {"teacher": provenance}}
+    assert labels_seen_by(taught, images) == labels_seen_by(provenance, images)
     assert len(seen_by(provenance, images)) > len(labels_seen_by(provenance, images))
     assert labels_seen_by(None, images) == [] == labels_seen_by({"configuration": "unknown"}, images)
 

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from hssl.configuration import EvaluateConfig, PretrainConfig
+from hssl.configuration import EvaluateConfig, NetworkConfig, PretrainConfig
 from hssl.demo import scans as demo
 from hssl.errors import InputError
 from hssl.jobs.evaluate import evaluate
+from hssl.models.description import ModelDescription
+from hssl.models.run_folder import RunFolder
+from hssl.preprocessing.fingerprint import Fingerprint
 from hssl.reporting.report import Downstream, Picture, write_report
 from hssl.workspace.catalogue import Catalogue, Image, Refused
 
@@ -171,6 +174,33 @@ def test_a_pretraining_alone_makes_a_report(made, tmp_path):
     text = (tmp_path / "alone.html").read_text()
     assert "300 steps in 2.0 minutes" in text and "few labels" not in text
     assert "Kept out as test volumes: 1." in text
+
+
+@pytest.mark.parametrize("with_labels", [False, True])
+def test_the_page_says_whether_labels_were_learned_and_names_the_network_that_there_is(made, tmp_path, with_labels):
+    run = tmp_path / "run"
+    run.mkdir()
+    config = json.loads((made["pretraining"] / "config.json").read_text())
+    config |= {"with_labels": with_labels, "tasks": [TASK], "exclude": [], "start": "medium one"}
+    (run / "config.json").write_text(json.dumps(config))
+    (run / "metrics.csv").write_text((made["pretraining"] / "metrics.csv").read_text())
+    description = ModelDescription(
+        kind="pretrained",
+        name="run",
+        network=NetworkConfig(size="medium"),  # which its start brought
+        patch_size=(32, 32),
+        tasks=[task for task in demo.tasks() if task.name == TASK],
+        fingerprints={
+            TASK: Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="percentiles", median_size=(9, 9, 9))
+        },
+        out_channels=3,
+    )
+    RunFolder(run).save_checkpoint({"description": description.model_dump(mode="json"), "network": {}})
+    write_report(tmp_path / "r.html", "R", made["workspace"], pretraining=run)
+    text = (tmp_path / "r.html").read_text()
+    assert ("the labels of 3 of them were learned too" in text) == with_labels == ("of pretraining with labels" in text)
+    assert ("the labels were not read" in text) != with_labels != ("of pretraining without labels" in text)
+    assert "Medium 2D network" in text
 
 
 def test_a_pretraining_of_too_few_steps_for_a_curve_makes_a_report_without_it(made, tmp_path):
