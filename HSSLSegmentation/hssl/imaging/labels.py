@@ -92,19 +92,52 @@ def read_label_map(
     label = _whole_numbers(volumes.voxels_of(opened, number), path, say)
     if like is None:
         return label
-    difference = grid_difference(label, like)
-    if difference and grid_difference(along := turned(label, like), like) is None:
-        say(_TURNED)
-        label, difference = along, None
-    of_image = other_form() if difference else None
-    if difference and _fits_the_other_form(opened.header, label, like, of_image):
-        say("fits the image by the other of its two forms (sform, qform) and was taken so")
-        difference = None
-    if difference:
+    laid = laid_on(label, opened.header, like, other_form, say)
+    if laid is None:
+        of_image = other_form()
         contradicted = next((h for h in (of_image, opened.header) if h is not None and h.other_form), None)
         forms = f"; {contradicted.path.name}: {contradicted.remarks[-1]}" if contradicted else ""
         raise InputError(path, _other_grid(label, like, forms))
-    return _placed(label, like)
+    return laid
+
+
+def laid_on(
+    label: sitk.Image,
+    header: Header,
+    like: sitk.Image | Header,
+    other_form: Callable[[], Header | None] = lambda: None,
+    say: Say = lambda text: None,
+) -> sitk.Image | None:
+    """Returns a label map on exactly the grid of its image; None where it is on another one.
+
+    Where grids differ, the label may have been placed by the other of the two forms that a NIfTI has (voxel by voxel it
+    is as the image), or its axes may run in another order (`turned`). The former goes first: of an image whose forms are
+    mirror images of each other, both would do, and only a program that had read the other form writes it.
+
+    Args:
+        label: the voxels.
+        header: what the label's file says of where they lie.
+        like: the image.
+        other_form: as in `read_label_map`.
+        say: told which of them it was.
+    """
+    if grid_difference(label, like) is None:
+        return _placed(label, like)
+    if _fits_the_other_form(header, label, like, other_form()):
+        say("fits the image by the other of its two forms (sform, qform) and was taken so")
+        return _placed(label, like)
+    along = turned(label, like)
+    if grid_difference(along, like) is None:
+        say(_TURNED)
+        return _placed(along, like)
+    return None
+
+
+def other_form_of(image: str | Path) -> Callable[[], Header | None]:
+    """Returns what `read_label_map` asks for the header of the image in a file: a NIfTI may say twice where it lies."""
+    path = Path(image)
+    is_nifti = suffix_of(path) in (".nii", ".nii.gz", ".hdr")
+    return lambda: volumes.read_header(path) if is_nifti else None
 
 
 def header_problem(path: str | Path, like: Header, frame: int | None = None) -> str | None:

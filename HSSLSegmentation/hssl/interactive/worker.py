@@ -27,7 +27,7 @@ from ..configuration import Configuration
 from ..errors import ConfigurationError, HSSLError, InputError, MemoryExhaustedError, ModelFileError
 from ..events import Done, Event, Failed, Message, OnEvent, Phase, Stop, Stopped, ignore, never
 from ..files import sha256
-from ..imaging.labels import read_label_map
+from ..imaging.labels import other_form_of, read_label_map, values_in
 from ..imaging.volumes import background_for_nan, check_format, check_values, read_volume, write_volume
 from ..models.device import chosen_device, give_back_freed_memory, out_of_memory, use_threads
 from ..models.find import find_model
@@ -38,6 +38,7 @@ from ..models.prediction import predict_volume
 from ..outputs import check_outputs
 from ..preprocessing.grid import orientation
 from ..results import OpenResult, Result, RoundResult
+from ..workspace.labels import no_label_map
 from .session import InteractiveSession
 from .slice_priors import Plane
 
@@ -147,6 +148,7 @@ class InteractiveWorker:
     def __init__(self, warms_up: bool = False) -> None:
         self._volume: sitk.Image | None = None
         self._sources: list[Path] = []
+        self._frame: int | None = None
         self._own: dict[Path, str] = {}
         self._model: Model | None = None
         self._session: InteractiveSession | None = None
@@ -196,6 +198,7 @@ class InteractiveWorker:
         go_on()
         session = InteractiveSession(volume, model, device)
         self._volume, self._model, self._device, self._session = volume, model, device, session
+        self._frame = command.frame
         self._sources = [command.volume, *([find_model(command.model)] if command.model else [])]
         if self._warms_up:
             _warm_up(device)
@@ -205,7 +208,7 @@ class InteractiveWorker:
     def _learn(self, command: LearnCommand, on_event: OnEvent, stop: Stop) -> Done[RoundResult]:
         volume = self._opened()
         self._check_outputs(command, command.annotation)
-        annotation = _annotation(command, volume)
+        annotation = self._annotation(command, volume, on_event)
         planes = [_plane(numbers, volume) for numbers in command.planes]
         if self._session is None:
             self._session = InteractiveSession(volume, self._model, self._device)
@@ -305,6 +308,19 @@ class InteractiveWorker:
         self._own |= {file: sha256(file) for file in (command.label_map, command.uncertainty) if file is not None}
         return None
 
+    def _annotation(self, command: LearnCommand, volume: sitk.Image, on_event: OnEvent) -> sitk.Image:
+        path = command.annotation
+        if path.suffix == ARRAY:
+            return _placed_array(command, volume)
+
+        def say(text: str) -> None:
+            on_event(Message(level="warning", text=f"{path}: {text}"))
+
+        annotation = read_label_map(path, volume, self._frame, other_form=other_form_of(self._sources[0]), say=say)
+        if reason := no_label_map(annotation, values_in(annotation)):
+            raise InputError(path, reason)
+        return annotation
+
     def _opened(self) -> sitk.Image:
         if self._volume is None:
             raise ConfigurationError("no volume is open")
@@ -340,9 +356,7 @@ def _array(path: Path) -> np.ndarray:
         raise InputError(path, f"is not a whole array ({error})") from error
 
 
-def _annotation(command: LearnCommand, volume: sitk.Image) -> sitk.Image:
-    if command.annotation.suffix != ARRAY:
-        return read_label_map(command.annotation, like=volume)
+def _placed_array(command: LearnCommand, volume: sitk.Image) -> sitk.Image:
     part, size = _array(command.annotation), volume.GetSize()[::-1]
     stop = [a + n for a, n in zip(command.start, part.shape, strict=True)]
     if any(s > n for s, n in zip(stop, size, strict=True)):

@@ -10,7 +10,8 @@ import os
 import statistics
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +22,26 @@ from ..errors import ConfigurationError, InputError
 from ..events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop, ignore, never
 from ..files import write_json
 from ..imaging import volumes
+from ..imaging.dicom import find_series
 from ..imaging.formats import stem_of
-from ..imaging.labels import named_values, read_label_map, structures_in, structures_of, turned
+from ..imaging.labels import (
+    laid_on,
+    named_values,
+    other_form_of,
+    read_label_map,
+    structures_in,
+    structures_of,
+    values_in,
+)
+from ..imaging.structures import Say
 from ..models.model_file import describe
 from ..outputs import PROBABILITY, UNCERTAINTY, ResultFolder, sources_of
-from ..plural import counted, with_rest
+from ..plural import counted, shortened, with_rest
 from ..reporting.plots import dice_by_class
 from ..results import Absent, CaseCount, EvaluateResult, FailedCase, Row, Statistics, Summary
 from ..workspace.catalogue import LabelClass
 from ..workspace.identity import content_of
+from ..workspace.labels import no_label_map
 from ..workspace.seen import contents_seen
 
 RULE = (
@@ -196,9 +208,10 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
     ignore_value = config.ignore_value if config.ignore_value is not None else ignore_value
     pairs, without_prediction, without_reference = _pairs(config.predictions, config.references)
     results = _planned(config, pairs)
-    known = _seen(config, pairs)
+    images = _images(config, pairs)
+    known = _seen(config, images)
     _tell_of(pairs, without_prediction, without_reference, known, on_event)
-    rows: list[Row] = []
+    found: list[_Measured] = []
     failed: list[FailedCase] = []
     meter = ProgressMeter(on_event, "evaluation", len(pairs))
     for done, (case, (predicted, true)) in enumerate(pairs.items()):
@@ -206,21 +219,23 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
             return Done(stopped=True, result=EvaluateResult())
         meter.update(done, detail=case)
         try:
-            measured, unknown = _measured(predicted, true, classes, case, ignore_value)
+            measured = _measured(predicted, true, classes, case, ignore_value, images.get(case, ()), on_event)
         except InputError as error:
             failed.append(FailedCase(case=case, file=error.path, reason=error.reason))
             on_event(Message(level="error", text=str(error)))
             continue
-        if unknown:
-            on_event(Message(level="warning", text=f"{case}: the values {unknown} belong to no class of the model"))
-        rows += measured
-        dice = [r.dice for r in measured if r.dice is not None]
+        if measured.unknown:
+            text = f"{case}: the values {measured.unknown} belong to no class of the model"
+            on_event(Message(level="warning", text=text))
+        found.append(measured)
+        dice = [r.dice for r in measured.rows if r.dice is not None]
         if dice:
             on_event(Metrics(step=done + 1, values={"dice": statistics.fmean(dice)}))
     meter.update(len(pairs), force=True)
     if len(failed) == len(pairs):
         raise InputError(failed[0].file, failed[0].reason)
-    rows = _with_absent(rows)
+    _tell_of_values(found, on_event)
+    rows = _with_absent([row for measured in found for row in measured.rows])
     result = EvaluateResult(
         rows=rows,
         summary=summary_of(rows),
@@ -261,6 +276,21 @@ def _tell_of(
         )
 
 
+def _tell_of_values(found: Sequence[_Measured], on_event: OnEvent) -> None:
+    """Warns where it is doubtful that a value means the same on both sides."""
+    by_number = [one for one in found if one.by_number]
+    if by_number:
+        meant = shortened((f"{value} as {name}" for value, name in by_number[0].by_number.items()), 5)
+        text = f"Of {counted(len(by_number), 'case')} only one side names its values; the other's are taken by number"
+        text = f"{text}, {meant}, unless the model is named that they are of"
+        on_event(Message(level="warning", text=text))
+    predicted, true = (set().union(*(one.values[side] for one in found)) for side in (0, 1))
+    if predicted and true and not predicted & true:
+        have, against = (shortened(sorted(values), 6) for values in (predicted, true))
+        text = f"No value is on both sides: the predictions have {have}, the references {against}"
+        on_event(Message(level="warning", text=f"{text}; are they the same classes?"))
+
+
 def _is_same(one: Path, other: Path) -> bool:
     try:
         return os.path.samefile(one, other) or filecmp.cmp(one, other, shallow=False)
@@ -275,18 +305,28 @@ def _classes_of(model: Path | None) -> tuple[list[LabelClass], int | None]:
     return task.classes, task.ignore_value
 
 
-def _seen(config: EvaluateConfig, pairs: dict[str, tuple[Path, Path]]) -> list[str]:
-    """Returns the cases whose image the model has seen; the folder's record of results tells which image that is."""
-    if config.model is None or not config.predictions.is_dir():
+def _images(config: EvaluateConfig, pairs: dict[str, tuple[Path, Path]]) -> dict[str, Sequence[Path]]:
+    """Returns the files of each case's image, as far as the predictions' record of results tells which that is."""
+    of_file = not config.predictions.is_dir()
+    sources = sources_of(config.predictions.parent if of_file else config.predictions)
+    images: dict[str, Sequence[Path]] = {}
+    for case, (predicted, _) in pairs.items():
+        source = sources.get(predicted.name, "")
+        folder, _, uid = source.rpartition(" ")
+        if os.path.isfile(source):
+            images[case] = [Path(source)]
+        elif os.path.isdir(folder):
+            with suppress(InputError):  # the series is no longer there
+                images[case] = find_series(folder, uid).files
+    return images
+
+
+def _seen(config: EvaluateConfig, images: dict[str, Sequence[Path]]) -> list[str]:
+    """Returns the cases whose image the model has seen."""
+    if config.model is None:
         return []
     provenance = describe(config.model).description.provenance
-    sources = sources_of(config.predictions)
-    known = []
-    for case, (predicted, _) in pairs.items():
-        source = Path(sources.get(predicted.name, ""))
-        if source.is_file() and contents_seen(provenance, [content_of([source])]):
-            known.append(case)
-    return known
+    return [case for case, files in images.items() if contents_seen(provenance, [content_of(files)])]
 
 
 def _pairs(predictions: Path, references: Path) -> tuple[dict[str, tuple[Path, Path]], list[str], list[str]]:
@@ -323,25 +363,55 @@ def _files(folder: Path) -> dict[str, Path]:
     return {case: path for case, path in files.items() if case not in beside}
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """What was found of a pair."""
+
+    rows: list[Row]
+    unknown: list[int]
+    """Values that belong to no class of the model."""
+    values: tuple[set[int], set[int]]
+    """Of the prediction, and of the reference."""
+    by_number: dict[int, str]
+    """Classes by their value, where only one side names them."""
+
+
 def _measured(
-    predicted: Path, true: Path, classes: list[LabelClass], case: str, ignore_value: int | None
-) -> tuple[list[Row], list[int]]:
-    classes = classes or _common_classes(true, predicted)
+    predicted: Path,
+    true: Path,
+    of_model: list[LabelClass],
+    case: str,
+    ignore_value: int | None,
+    image: Sequence[Path],
+    on_event: OnEvent,
+) -> _Measured:
+    def say(text: str) -> None:
+        on_event(Message(level="warning", text=f"{case}: {text}"))
+
+    classes = of_model or _common_classes(true, predicted)
     if structures_in(predicted):  # which may need the other's grid
-        reference = _label_map(true, classes)
-        prediction = _label_map(predicted, classes, reference)
+        reference = _label_map(true, classes, say)
+        prediction = _label_map(predicted, classes, say, reference)
     else:
-        prediction = _label_map(predicted, classes)
-        reference = _label_map(true, classes, prediction)
-    reference = turned(reference, prediction)
+        prediction = _label_map(predicted, classes, say)
+        reference = _label_map(true, classes, say, prediction)
     difference = volumes.grid_difference(prediction, reference)
     if difference:
-        raise InputError(predicted, f"is on another grid than {true}: {difference}")
-    values = sorted((_extents(prediction).keys() | _extents(reference).keys()) - {0, ignore_value})
+        of_image = other_form_of(image[0]) if len(image) == 1 else lambda: None
+        laid = laid_on(reference, volumes.read_header(true), prediction, of_image, say)
+        if laid is None:
+            raise InputError(predicted, f"is on another grid than {true}: {difference}")
+        reference = laid
+    values = (_extents(prediction).keys() - {0, ignore_value}, _extents(reference).keys() - {0, ignore_value})
     names = {} if classes else named_values(true) or named_values(predicted)
-    known = classes or [LabelClass(value=v, name=names[v].name if v in names else str(v)) for v in values]
-    unknown = sorted(set(values) - {c.value for c in known})
-    return measure(prediction, reference, known, case, ignore_value), unknown
+    every = sorted(values[0] | values[1])
+    known = classes or [LabelClass(value=v, name=names[v].name if v in names else str(v)) for v in every]
+    return _Measured(
+        measure(prediction, reference, known, case, ignore_value),
+        sorted(set(every) - {c.value for c in known}),
+        values,
+        {value: one.name for value, one in names.items()},
+    )
 
 
 def _common_classes(true: Path, predicted: Path) -> list[LabelClass]:
@@ -355,11 +425,14 @@ def _common_classes(true: Path, predicted: Path) -> list[LabelClass]:
     return [LabelClass(value=number, name=name) for number, name in enumerate(spelled.values(), 1)]
 
 
-def _label_map(path: Path, classes: list[LabelClass], like: sitk.Image | None = None) -> sitk.Image:
+def _label_map(path: Path, classes: list[LabelClass], say: Say, like: sitk.Image | None = None) -> sitk.Image:
     """Reads a label map; of a file that names its segments those that are classes, on the other side's grid."""
-    if not structures_in(path):
-        return read_label_map(path)
-    return read_label_map(path, like, classes=classes, structures=structures_of(path, classes))
+    if structures_in(path):
+        return read_label_map(path, like, classes=classes, structures=structures_of(path, classes), say=say)
+    label = read_label_map(path, say=say)
+    if reason := no_label_map(label, values_in(label)):
+        raise InputError(path, reason)
+    return label
 
 
 def _with_absent(rows: list[Row]) -> list[Row]:

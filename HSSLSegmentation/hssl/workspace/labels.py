@@ -52,19 +52,12 @@ def read_label(catalogue: Catalogue, image: Image, like: sitk.Image, say: Say = 
         >>> volume = read_volume(catalogue.image_path(image), image.series, image.frame)  # doctest: +SKIP
         >>> label_map = read_label(catalogue, image, volume)  # doctest: +SKIP
     """
-    from ..imaging.labels import read_label_map
-    from ..imaging.volumes import read_header
+    from ..imaging.labels import other_form_of, read_label_map
 
     path = catalogue.label_path(image)
     if path is None:
         raise InputError(image.image, "has no label")
-    source = catalogue.image_path(image)
-    # A NIfTI may say twice where it lies, and its label may have been placed by the other of the two.
-    is_nifti = suffix_of(source) in (".nii", ".nii.gz", ".hdr")
-
-    def header() -> Header | None:
-        return read_header(source) if is_nifti else None
-
+    header = other_form_of(catalogue.image_path(image))
     classes = catalogue.task(image.task).classes
     parts = [(catalogue.absolute(part.path), part.structure) for part in image.parts]
     if path.is_dir() and not parts:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hssl.errors import InputError
 from hssl.imaging.dicom_labels import masks_of, reference_of
-from hssl.imaging.labels import header_problem, named_values, read_label_map, structures_in
+from hssl.imaging.labels import header_problem, named_values, other_form_of, read_label_map, structures_in
 from hssl.imaging.volumes import read_header, read_volume
 
 TISSUE = (
@@ -306,12 +306,24 @@ def test_the_label_of_a_frame_is_that_frame(tmp_path, suffix):
     np.testing.assert_array_equal(values(read_label_map(tmp_path / f"one{suffix}", frame=2)), LARGE * 2)
 
 
-def contradicting(path: Path, array: np.ndarray) -> None:
-    """Writes a NIfTI whose qform is the identity and whose sform is mirrored and 15 mm off."""
+MIRRORED_ELSEWHERE = (-1, 0, 0, 15, 0, 1, 0, 0, 0, 0, 1, 0)
+MIRRORED_IN_PLACE = (1, 0, 0, -15, 0, -1, 0, 0, 0, 0, 1, 0)
+
+
+def contradicting(path: Path, array: np.ndarray, sform: Sequence[float] = MIRRORED_ELSEWHERE) -> None:
+    """Writes a NIfTI whose qform is the identity (in LPS) and whose sform (in RAS) is another one."""
     sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
     data = bytearray(path.read_bytes())
     data[252:256] = np.array([1, 2], "<i2").tobytes()
-    data[280:328] = np.array([-1, 0, 0, 15, 0, 1, 0, 0, 0, 0, 1, 0], "<f4").tobytes()
+    data[280:328] = np.array(sform, "<f4").tobytes()
+    path.write_bytes(data)
+
+
+def with_the_sform_only(path: Path, array: np.ndarray, sform: Sequence[float]) -> None:
+    """Writes what nibabel writes of an array and the affine of such an image."""
+    contradicting(path, array, sform)
+    data = bytearray(path.read_bytes())
+    data[252:254] = b"\0\0"
     path.write_bytes(data)
 
 
@@ -319,10 +331,7 @@ def test_forms_that_contradict_are_named_and_a_label_by_the_other_form_fits(tmp_
     contradicting(tmp_path / "a.nii", np.random.default_rng(0).normal(0, 9, SHAPE).astype(np.float32))
     header, image = read_header(tmp_path / "a.nii"), read_volume(tmp_path / "a.nii")
     assert "sform and qform contradict each other" in header.remarks[0] and "qform was taken" in header.remarks[0]
-    contradicting(tmp_path / "b.nii", TRUTH.astype(np.uint8))
-    data = bytearray((tmp_path / "b.nii").read_bytes())
-    data[252:254] = b"\0\0"  # what nibabel writes: only the sform
-    (tmp_path / "b.nii").write_bytes(data)
+    with_the_sform_only(tmp_path / "b.nii", TRUTH.astype(np.uint8), MIRRORED_ELSEWHERE)
     why = reason(tmp_path / "b.nii", image)
     assert "another grid" in why
     told: list[str] = []
@@ -334,6 +343,24 @@ def test_forms_that_contradict_are_named_and_a_label_by_the_other_form_fits(tmp_
     moved.SetOrigin((3, 0, 0))
     sitk.WriteImage(moved, str(tmp_path / "c.nii"))
     assert "a.nii: its sform and qform contradict" in reason(tmp_path / "c.nii", image, other_form=lambda: header)
+
+
+def test_a_label_by_the_other_form_is_not_mirrored_where_the_forms_are_mirror_images_in_one_place(tmp_path):
+    contradicting(
+        tmp_path / "a.nii", np.random.default_rng(0).normal(0, 9, SHAPE).astype(np.float32), MIRRORED_IN_PLACE
+    )
+    image = read_volume(tmp_path / "a.nii")
+    truth = np.roll(TRUTH, 3, 2).astype(np.uint8)
+    with_the_sform_only(tmp_path / "b.nii", truth, MIRRORED_IN_PLACE)
+    told: list[str] = []
+    label = read_label_map(tmp_path / "b.nii", image, other_form=other_form_of(tmp_path / "a.nii"), say=told.append)
+    np.testing.assert_array_equal(values(label), truth)
+    assert "the other of its two forms" in told[0] and len(told) == 1
+    # Of an image that says only once where it lies, such a label runs the other way.
+    sitk.WriteImage(image, str(tmp_path / "c.nii"))
+    label = read_label_map(tmp_path / "b.nii", image, other_form=other_form_of(tmp_path / "c.nii"), say=told.append)
+    np.testing.assert_array_equal(values(label), truth[:, :, ::-1])
+    assert "another order or direction" in told[1]
 
 
 # DICOM ---------------------------------------------------------------------------------------------------------

@@ -435,3 +435,16 @@ def test_nan_in_an_array_is_an_error_unless_it_is_background(tmp_path):
         id=2, annotation=tmp_path / "painted.npy", planes=[(0, 1), (0, 4)], label_map=tmp_path / "labels.npy"
     )
     assert worker.do(learning).result.label_map.exists()
+
+
+def test_an_annotation_is_that_of_the_frame_and_a_scan_is_none(tmp_path):
+    scans = np.random.default_rng(0).integers(0, 900, (2, 6, 16, 16)).astype(np.int16)
+    painted = np.zeros((6, 16, 16), np.int16)
+    painted[:, 4:9, 4:9] = 1
+    for name, frames in (("cine", scans), ("annotation", (painted, scans[1]))):
+        sitk.WriteImage(sitk.JoinSeries([sitk.GetImageFromArray(f) for f in frames]), str(tmp_path / f"{name}.nii.gz"))
+    worker = InteractiveWorker()
+    worker.do(OpenCommand(id=1, volume=tmp_path / "cine.nii.gz", frame=1, device="cpu"))
+    command = LearnCommand(id=2, annotation=tmp_path / "annotation.nii.gz", label_map=tmp_path / "out.npy")
+    with pytest.raises(InputError, match="an image, not a label map"):
+        worker.do(command)

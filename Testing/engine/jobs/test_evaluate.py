@@ -15,6 +15,7 @@ from hssl.configuration import EvaluateConfig
 from hssl.errors import ConfigurationError, InputError
 from hssl.events import Message
 from hssl.jobs.evaluate import evaluate, measure, summary_of
+from hssl.outputs import RECORD
 from hssl.workspace.catalogue import LabelClass
 
 ONE = [LabelClass(value=1, name="box")]
@@ -223,8 +224,11 @@ def test_files_that_name_their_segments_are_compared_by_the_names(tmp_path):
     assert {r.class_name: r.dice for r in rows} == {"liver": 1, "tumor": 1, "vein": 0, "cyst": 0}
     write(tmp_path / "found", "x.nii.gz", liver + 2 * tumor)
     (tmp_path / "found" / "x.seg.nrrd").unlink()
-    rows = evaluate(config.model_copy(update={"output": tmp_path / "by number"})).result.rows
+    events: list = []
+    rows = evaluate(config.model_copy(update={"output": tmp_path / "by number"}), events.append).result.rows
     assert {r.class_name: r.dice for r in rows} == {"liver": 1, "tumor": 1, "vein": 0}
+    (told,) = [e for e in events if isinstance(e, Message)]
+    assert "taken by number, 1 as liver, 2 as tumor, 3 as vein, unless the model is named" in told.text
 
 
 @pytest.mark.parametrize("cropped", ["found", "truth"])
@@ -363,4 +367,49 @@ def test_label_maps_whose_axes_run_in_another_order_are_compared_voxel_by_voxel(
         (tmp_path / name).mkdir()
         sitk.WriteImage(image, str(tmp_path / name / "a.nii.gz"))
     config = EvaluateConfig(predictions=tmp_path / "p", references=tmp_path / "t", output=tmp_path / "out")
+    assert evaluate(config).result.summary.mean_dice == 1
+
+
+def test_a_scan_is_no_reference(folders):
+    write(folders.references, "a.nii.gz", np.random.default_rng(0).integers(0, 200, (8, 8, 8)))
+    result = evaluate(folders).result
+    assert [(one.case, one.file.parent.name) for one in result.failed] == [("a", "truth")]
+    assert "an image, not a label map" in result.failed[0].reason
+
+
+def test_values_that_only_one_side_has_and_values_that_were_rounded_are_told(tmp_path):
+    mask = box((6, 7, 8), (1, 1, 1), (3, 4, 5))
+    write(tmp_path / "truth", "a.nii.gz", mask * 255)
+    (tmp_path / "found").mkdir()
+    sitk.WriteImage(sitk.GetImageFromArray(mask * np.float32(0.9999)), str(tmp_path / "found" / "a.nii.gz"))
+    events: list = []
+    config = EvaluateConfig(predictions=tmp_path / "found", references=tmp_path / "truth", output=tmp_path / "out")
+    assert evaluate(config, events.append).result.summary.mean_dice == 0
+    told = [e.text for e in events if isinstance(e, Message)]
+    assert "a: label values were rounded" in told[0]
+    assert "the predictions have 1, the references 255; are they the same classes?" in told[1] and len(told) == 2
+    write(tmp_path / "truth", "a.nii.gz", mask + box((6, 7, 8), (0, 0, 0), (1, 1, 1), 2))
+    events.clear()
+    evaluate(config.model_copy(update={"overwrite": True}), events.append)
+    assert len([e for e in events if isinstance(e, Message)]) == 1
+
+
+def test_a_reference_by_the_other_form_of_its_image_is_not_compared_with_its_mirror_image(tmp_path):
+    """The image says twice where it lies (NIfTI): what is predicted has one of the two forms, and the reference the other."""
+    truth = box((4, 6, 8), (1, 1, 0), (2, 3, 4))
+    image = sitk.GetImageFromArray(np.random.default_rng(0).normal(0, 9, truth.shape).astype(np.float32))
+    sitk.WriteImage(image, str(tmp_path / "scan.nii"))
+    write(tmp_path / "truth", "a.nii", truth)
+    for path, codes in ((tmp_path / "scan.nii", (1, 2)), (tmp_path / "truth" / "a.nii", (0, 2))):
+        data = bytearray(path.read_bytes())
+        data[252:256] = np.array(codes, "<i2").tobytes()
+        data[280:328] = np.array([1, 0, 0, -7, 0, -1, 0, 0, 0, 0, 1, 0], "<f4").tobytes()  # x backwards, in one place
+        path.write_bytes(data)
+    write(tmp_path / "found", "a.nii", truth)
+    config = EvaluateConfig(predictions=tmp_path / "found", references=tmp_path / "truth", output=tmp_path / "out")
+    events: list = []
+    assert evaluate(config, events.append).result.summary.mean_dice == 0
+    assert "another order or direction" in next(e.text for e in events if isinstance(e, Message))
+    record = {"file": "a.nii", "input": str(tmp_path / "scan.nii"), "work": "", "sha256": ""}
+    (tmp_path / "found" / RECORD).write_text(json.dumps(record) + "\n")
     assert evaluate(config).result.summary.mean_dice == 1
