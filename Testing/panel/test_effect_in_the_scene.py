@@ -235,6 +235,26 @@ def test_a_volume_that_is_changed_during_a_round_makes_the_result_void(played):
     assert "was changed or moved meanwhile" in played.options.statusLabel.text and played.previewNode() is None
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_a_preview_of_a_volume_that_was_moved_since_is_applied_only_where_the_segments_moved_too(played, together):
+    previewed(played)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = vtk.vtkTransform()
+    matrix.Translate(played.volume.GetSpacing()[0] * 3, 0, 0)
+    transform.SetMatrixTransformToParent(matrix.GetMatrix())
+    for node in [played.volume, *([played.segmentation] if together else [])]:
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    settle()
+    before = slicer.util.arrayFromSegmentInternalBinaryLabelmap(played.segmentation, "liver").copy()
+    played.options.applyButton.click()
+    settle()
+    if together:
+        assert (played.where("liver") == played.liver).all()
+    else:
+        assert "CT was moved since the preview was made" in played.options.statusLabel.text
+        assert (slicer.util.arrayFromSegmentInternalBinaryLabelmap(played.segmentation, "liver") == before).all()
+
+
 def test_another_transform_of_the_segmentation_is_told_before_the_round(played):
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     matrix = vtk.vtkTransform()
@@ -459,6 +479,31 @@ def test_a_large_result_is_written_in_steps(played, monkeypatch):
     assert (played.where("liver") == played.liver).all() and played.previewNode() is None
     played.editor.undo()
     assert (played.where("liver") == on(COMPLETE, played.liver)).all()
+
+
+@pytest.mark.parametrize("how", ["tool", "volume", "segmentation"])
+def test_a_result_that_is_being_written_is_written_whole_when_the_tool_is_left(played, monkeypatch, how):
+    previewed(played)
+    monkeypatch.setattr(steps, "SECONDS_AT_ONCE", 0.0)
+    monkeypatch.setattr(sceneVolumes, "VOXELS_AT_ONCE", 1)
+    played.options.applyButton.click()
+    assert played.effect.session.busy and not (played.where("liver") == played.liver).all()
+    if how == "tool":
+        played.editor.setActiveEffect(None)
+    elif how == "volume":
+        played.editor.setSourceVolumeNode(slicer.util.addVolumeFromArray(np.zeros((2, 2, 2)), name="other"))
+    else:
+        other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "other")
+        other.SetReferenceImageGeometryParameterFromVolumeNode(
+            slicer.util.addVolumeFromArray(np.zeros((2, 2, 2)), name="small")
+        )
+        played.editor.setSegmentationNode(other)
+    settle()
+    assert played.effect.session is None and played.previewNode() is None
+    assert (played.where("liver") == played.liver).all()
+    known = annotations.read(played.segmentation, "liver", played.volume)
+    assert known.painted == {(0, index) for index in COMPLETE}
+    assert (known.draft.on(played.liver.shape) == (played.liver & ~on(COMPLETE, played.liver))).all()
 
 
 @pytest.mark.parametrize("voxels", [2**20, 20**3, 10**3])

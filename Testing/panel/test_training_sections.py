@@ -359,6 +359,12 @@ def test_nothing_is_left_of_a_volume_that_is_moved_while_it_is_written(panel, se
     assert not [*(workspace / "volumes").iterdir()]
 
 
+def test_volumes_that_cannot_lie_in_the_workspace_are_refused(panel, several, workspace):
+    (workspace / "volumes").write_text("a file where the folder should be")
+    with pytest.raises(OutputError, match="cannot be written to"):
+        panel.logic.addVolume(workspace, several[0][0], "heart_mr")
+
+
 def test_two_that_are_written_at_once_under_one_name_do_not_meet(panel, several, workspace):
     (one, label), (other, theirs) = several[0], several[1]
     other.SetName("scan 0")

@@ -409,10 +409,12 @@ class EffectController:
             node.SetReferenceImageGeometryParameterFromVolumeNode(session.volumeNode)
         effect.saveStateForUndo()
         modes = slicer.qSlicerSegmentEditorAbstractEffect
+        # The editor can have gone on to another segmentation before all is written.
+        reference = sceneSegmentations.geometryOf(effect.referenceGeometryImage())
 
         def modify(segmentId, labelmap, isAdded):
             mode = modes.ModificationModeAdd if isAdded else modes.ModificationModeRemove
-            onGrid = sceneSegmentations.onReferenceGrid(labelmap, effect.referenceGeometryImage())
+            onGrid = sceneSegmentations.onReferenceGrid(labelmap, reference)
             with self._recorder.paused(onGrid):
                 effect.modifySegmentByLabelmap(node, segmentId, onGrid, mode)
 

@@ -23,7 +23,7 @@ from ..scene.annotations import Annotation, SegmentAnnotation
 from ..scene.modelClasses import classesOfModel
 from ..scene.segmentations import Part, SegmentClass
 from ..scene.volumes import SceneVolumeError
-from ..steps import inSteps
+from ..steps import atOnce, inSteps
 from . import models as effectModels
 from .previewNode import Proposal
 from .worker import WorkerClient, endSharedWorker, sharedWorker
@@ -74,6 +74,9 @@ class EffectSession:
         self._makeProcess, self._onChange = makeProcess, onChange
         self._describing = describing
         self._gathering: object | None = None
+        self._applying: Generator[None, None, None] | None = None
+        self._whenApplied: Callable[[], None] = lambda: None
+        self._proposedAt = numpy.eye(4)
         self._taken: tuple = ()
         self._values: dict[str, int] = {}
         self._round = self._opened = 0
@@ -210,9 +213,11 @@ class EffectSession:
         self._onChange()
 
     def end(self) -> None:
-        """Lets go of the volume and removes the files; the worker stays for the next one."""
+        """Lets go of the volume and removes the files; the worker stays for the next one. A result that is being written
+        is written first: half of one would be taken for painting."""
         if self._ended:
             return
+        self._finishApplying()
         wasBusy, self.busy, self._ended, self._gathering = self.busy, False, True, None
         worker = self._shared
         if worker is not None and worker.isAlive() and worker.opened is not None and worker.opened[0] is self:
@@ -269,6 +274,14 @@ class EffectSession:
         """
         proposal = self.proposal
         assert proposal is not None
+        if not numpy.allclose(
+            self._proposedAt, sceneSegmentations.matrixInNode(self.volumeNode, self.segmentationNode)
+        ):
+            raise SceneVolumeError(
+                _("{name} was moved since the preview was made; discard it and start again.").format(
+                    name=self.volumeNode.GetName()
+                )
+            )
         self.busy, self.phase, self.progress, self.etaSeconds = True, "apply", 0.0, None
         for number, segmentId in enumerate(proposal.segmentIds):
             if segmentId and self.segmentationNode.GetSegmentation().GetSegment(segmentId) is None:
@@ -278,14 +291,25 @@ class EffectSession:
                         name=proposal.classes[number].name
                     )
                 )
-        inSteps(
-            self._written(proposal, modify, protected, scribblesOnly),
-            lambda: self._applied(whenDone),
-            self._stepFailed,
-            lambda: not self._ended,
-        )
+        self._whenApplied = whenDone
+        self._applying = work = self._written(proposal, modify, protected, scribblesOnly)
+        inSteps(work, self._applied, self._notApplied, lambda: self._applying is work)
 
-    def _written(self, proposal, modify, protected, scribblesOnly) -> Iterator[None]:
+    def _finishApplying(self) -> None:
+        work, self._applying = self._applying, None
+        if work is not None and self.isAbout(self.volumeNode, self.segmentationNode):
+            try:
+                atOnce(work)
+            except Exception as error:
+                self._notApplied(error)
+            else:
+                self._applied()
+
+    def _notApplied(self, error: Exception) -> None:
+        self._applying = None
+        self._stepFailed(error)
+
+    def _written(self, proposal, modify, protected, scribblesOnly) -> Generator[None, None, None]:
         node, volumeNode = self.segmentationNode, self.volumeNode
         parts = []
         for segmentId in protected:
@@ -319,9 +343,9 @@ class EffectSession:
                 known[segmentId] = yield from annotations.reading(self.segmentationNode, segmentId, self.volumeNode)
             return None, known
 
-    def _applied(self, whenDone: Callable[[], None]) -> None:
-        self.busy, self.proposal = False, None
-        whenDone()
+    def _applied(self) -> None:
+        self.busy, self.proposal, self._applying = False, None, None
+        self._whenApplied()
         self._onChange()
 
     # The worker --------------------------------------------------------------------------------------------------
@@ -486,6 +510,7 @@ class EffectSession:
         found = yield from annotations.withDrafts(
             Part(told.start, labels), told.spans, self.segmentationNode, values, self.volumeNode
         )
+        self._proposedAt = sceneSegmentations.matrixInNode(self.volumeNode, self.segmentationNode)
         self.proposal = Proposal(found, classes, segmentIds, told.place, isPrediction)
 
     def _died(self, reason: str) -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -245,19 +245,17 @@ def _newFiles(workspace: Path, wish: str, endings: list[str]) -> list[Path]:
     from hssl.names import safe_name
 
     folder, wish = workspace / "volumes", safe_name(wish, _("volume"))
-    for name in itertools.chain([wish], (f"{wish}_{number}" for number in itertools.count(2))):
-        files: list[Path] = []
-        try:
-            folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+        for name in itertools.chain([wish], (f"{wish}_{number}" for number in itertools.count(2))):
+            files: list[Path] = []
             if any(folder.glob(f"{name}.*")):
                 continue
-            with _removedOnFailure(files):
+            with suppress(FileExistsError), _removedOnFailure(files):
                 for ending in endings:
                     (file := folder / f"{name}{ending}.nrrd").touch(exist_ok=False)
                     files.append(file)
-            break
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise OutputError(folder, f"cannot be written to: {error.strerror or error}") from error
+                break
+    except OSError as error:
+        raise OutputError(folder, f"cannot be written to: {error.strerror or error}") from error
     return files

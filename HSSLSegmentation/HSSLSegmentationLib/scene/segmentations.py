@@ -648,6 +648,16 @@ def imageMatrix(image) -> numpy.ndarray:
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
+def geometryOf(image):
+    """Returns an oriented image without voxels where another one lies; None for None."""
+    if image is None:
+        return None
+    found = slicer.vtkOrientedImageData()
+    found.SetExtent(image.GetExtent())
+    found.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(imageMatrix(image)))
+    return found
+
+
 def _emptyImage(ijkToNode: numpy.ndarray, low: numpy.ndarray, high: numpy.ndarray):
     image = slicer.vtkOrientedImageData()
     image.SetExtent(*(int(n) for pair in zip(low, high, strict=True) for n in pair))
