@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from HSSLSegmentationLib.scene import labelling
 from HSSLSegmentationLib.scene import pictures as scenePictures
 from HSSLSegmentationLib.scene import results as sceneResults
 from HSSLSegmentationLib.scene.segmentations import Part, SegmentClass
+from HSSLSegmentationLib.workspace import edits as catalogueEdits
 
 TASK = "brain_mr"
 
@@ -219,6 +221,48 @@ def test_with_a_model_the_scan_comes_with_a_draft_as_a_preview_to_be_accepted(
     waitUntil(lambda: not panel.dataset.labelNext.keeping.text, 30, "the label")
     settle()
     assert status(workspace, waiting[0]) == "labelled" and loop.current == waiting[1]
+
+
+@pytest.mark.parametrize("button", ["applyButton", "discardButton"])
+def test_what_becomes_of_a_draft_is_not_said_of_a_scan_of_that_name_in_another_workspace(
+    panel, loop, drafted, workspace, waiting, tmp_path, button
+):
+    other = Path(shutil.copytree(workspace, tmp_path / "other"))
+    before = (other / "dataset.json").read_bytes()
+    panel.dataset.ui.workspaceEdit.setCurrentPath(str(other))
+    settle()
+    panel.parameterNode.labelNextTask = TASK
+    settle()
+    assert loop.current == "" and not loop.ui.skipButton.enabled
+    getattr(effect().options, button).click()
+    settle()
+    assert (other / "dataset.json").read_bytes() == before
+
+
+def test_a_draft_of_a_scan_that_is_taken_out_of_the_workspace_is_discarded_like_any_other(
+    panel, loop, drafted, waiting
+):
+    catalogueEdits.remove(panel.workspace, [waiting[0]])
+    panel.forget()
+    effect().options.discardButton.click()
+    panel.refresh()
+    assert preview() is None and loop.current == ""
+
+
+def test_scans_that_could_not_be_opened_are_told_at_the_end_and_tried_again(panel, loop, processes, workspace, waiting):
+    files = [panel.catalogue.image_path(panel.catalogue.image(id)) for id in waiting]
+    contents = [file.read_bytes() for file in files]
+    for file in files:
+        file.write_bytes(b"the network is away")
+    loop.ui.nextButton.click()
+    settle()
+    text = loop.ui.loopLabel.text
+    assert "That was the last one." in text and all(f"{id} was left out" in text for id in waiting)
+    for file, content in zip(files, contents, strict=True):
+        file.write_bytes(content)
+    loop.ui.nextButton.click()
+    settle()
+    assert loop.current == waiting[0]
 
 
 def test_a_model_that_finds_nothing_makes_no_draft_and_the_scan_is_labelled_by_hand(

@@ -46,6 +46,8 @@ class DatasetSection:
         self.preview = AddPreview(panel, self.ui)
         self.model = CatalogueModel(self.onEdited)
         self._shown = None
+        self._groupsOf = ""
+        """The workspace that groups are being suggested for; another may be chosen meanwhile."""
         ui = self.ui
         ui.addedLabel.setVisible(False)
         ui.imagesTable.setModel(self.model.proxy)
@@ -405,6 +407,7 @@ class DatasetSection:
 
     def onSuggestGroups(self) -> None:
         panel = self.panel
+        self._groupsOf = panel.workspace
         panel.startJob(self.jobView, lambda: panel.logic.suggestGroups(panel.workspace, waitForCompletion=False))
 
     def onCheck(self) -> None:
@@ -430,7 +433,7 @@ class DatasetSection:
         question = _("Put the tasks into these groups?\n\n{lines}").format(lines=lines)
         if slicer.util.confirmOkCancelDisplay(wording.literal(question), windowTitle=_("Suggested groups")):
             with told(_("The change could not be saved.")):
-                catalogueEdits.setGroups(self.panel.workspace, groups)
+                catalogueEdits.setGroups(self._groupsOf, groups)
         self._showAgain()
 
     def onRemove(self) -> None:

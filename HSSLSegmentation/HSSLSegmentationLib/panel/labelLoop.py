@@ -1,5 +1,7 @@
 """Labelling one scan after the other: the next one opens with a draft of the best model, is corrected, kept, or skipped."""
 
+from typing import Any
+
 import qt
 from slicer.i18n import tr as _
 
@@ -39,7 +41,8 @@ class LabelLoop:
         self._keeping = keeping
         self._unreadable: dict[str, str] = {}
         self._draft: Draft | None = None
-        self._said, self._saidOf = "", ""
+        self._said = ""
+        self._saidOf: tuple[Any, str] = (None, "")
         self._shortcuts: list = []
         for name, slot in (
             ("nextButton", self.onNext),
@@ -76,10 +79,12 @@ class LabelLoop:
         panel, ui, catalogue = self.panel, self.ui, self.panel.catalogue
         if catalogue is None or not self._task():
             return
+        if catalogue.workspace != self._saidOf[0]:
+            self.current, self._unreadable = "", {}
         if self.current and self.current not in {image.id for image in catalogue.images}:
             self.current = ""
-        if self._task() != self._saidOf:
-            self._said, self._saidOf = "", self._task()
+        if (catalogue.workspace, self._task()) != self._saidOf:
+            self._said, self._saidOf = "", (catalogue.workspace, self._task())
         labelled, images = progress(catalogue, self._task())
         ui.loopLabel.text = " ".join(
             text
@@ -134,13 +139,14 @@ class LabelLoop:
                 left = {*self._unreadable, self.current}
                 id = next_image(panel.catalogue, self._task(), left)
                 if id is None:
-                    self._said = _("That was the last one.")
+                    self._said = " ".join([_("That was the last one."), *self._unreadable.values()])
+                    self._unreadable = {}  # with the next click they are tried again
                     break
                 try:
                     labelling.open(panel.catalogue, id)
                 except (HSSLError, Refusal) as error:
-                    self._unreadable[id] = str(error)
                     self._said = _("{id} was left out: {reason}").format(id=id, reason=error)
+                    self._unreadable[id] = self._said
                     continue
                 self.current = id
                 self._startDraft()
@@ -198,12 +204,18 @@ class LabelLoop:
         if model is None or not labelling.isEmpty(labelling.drawn(scenePictures.shown(panel.catalogue, id))):
             return
         self._said = _("A draft by {model} is being made…").format(model=model.stem)
-        self._draft = effectRegistration.activate().startDraft(str(model), lambda: self._draftTold(id))
-        self._draftTold(id)
+        catalogue = panel.catalogue
+        self._draft = effectRegistration.activate().startDraft(str(model), lambda: self._draftTold(catalogue, id))
+        self._draftTold(catalogue, id)
 
-    def _draftTold(self, id: str) -> None:
+    def _draftTold(self, catalogue, id: str) -> None:
         draft, panel = self._draft, self.panel
-        if draft is None or panel.catalogue is None:
+        present = panel.catalogue
+        # Another workspace can have been chosen meanwhile, or the scan taken out of it.
+        if draft is None or present is None or present.workspace != catalogue.workspace:
+            return
+        image = next((image for image in present.images if image.id == id), None)
+        if image is None:
             return
         if draft.state == "shown":
             self._said = _("This is a draft: apply it, or paint on it, or discard it.")
@@ -214,7 +226,7 @@ class LabelLoop:
             self._said = _("There is no draft: {reason}").format(reason=draft.reason)
         elif draft.state == "discarded":
             self._said = _("The draft was discarded.")
-            if panel.catalogue.image(id).review == "draft":
+            if image.review == "draft":
                 self._review(id, "")
         panel.forget()
         panel.refreshSoon()
