@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,6 +166,22 @@ def test_a_double_click_shows_the_scan_with_its_label_and_the_second_one_does_no
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 1
 
 
+def test_of_a_scan_whose_label_cannot_be_read_nothing_stays_in_the_scene(panel, caplog):
+    """Opened once more, it would come without its label, and an empty drawing would take the label's place."""
+    section, image = panel.dataset, panel.catalogue.image("brain_mr_001")
+    label = panel.catalogue.label_path(image)
+    content = label.read_bytes()
+    label.write_bytes(b"no label")
+    index = section.model.proxy.index(rowOf(section, "brain_mr_001"), catalogueModel.IMAGE)
+    for _click in range(2):
+        section.ui.imagesTable.doubleClicked.emit(index)
+        assert "could not be shown" in caplog.text and not slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        caplog.clear()
+    label.write_bytes(content)
+    section.ui.imagesTable.doubleClicked.emit(index)
+    assert slicer.util.getNode("brain_mr_001 label").GetSegmentation().GetNumberOfSegments() == 3
+
+
 def test_adding_says_what_is_missing_and_starts_the_engine_with_what_was_entered(panel, processes, tmp_path):
     ui, parameters = panel.dataset.ui, panel.parameterNode
     assert ui.addButton.toolTip == "Choose a folder that exists."
@@ -224,6 +242,21 @@ def test_suggested_groups_are_asked_about_before_they_are_written(panel, process
     assert Catalogue.load(workspace).group_of("heart_mr") == "Heads"
 
 
+def test_groups_go_into_the_workspace_that_they_were_suggested_for(panel, processes, workspace, dialogs, tmp_path):
+    other = Path(shutil.copytree(workspace, tmp_path / "other"))
+    before = (other / "dataset.json").read_bytes()
+    panel.dataset.suggestGroupsAction.trigger()
+    panel.dataset.ui.workspaceEdit.setCurrentPath(str(other))
+    settle()
+    processes[-1].say({"event": "done", "result": {"groups": {"brain_mr": "Heads"}}})
+    dialogs.answer(qt.QMessageBox.Ok)
+    with dialogs.interactive():
+        processes[-1].end(0)
+    settle()
+    assert Catalogue.load(workspace).group_of("brain_mr") == "Heads"
+    assert (other / "dataset.json").read_bytes() == before
+
+
 def test_a_damaged_workspace_is_told_where_it_is_used(panel, workspace):
     (workspace / "dataset.json").write_text('{"schema": 1, "images": [3]}')
     panel.refresh()
@@ -239,8 +272,6 @@ def test_a_workspace_that_vanishes_is_no_error(panel, workspace):
 
 @pytest.fixture
 def manyImages() -> Catalogue:
-    from pathlib import Path
-
     from hssl.workspace.catalogue import _Document
 
     images = [Image(id=f"scan {n:05}", task="Liver", image=f"{n}.nii", size=(n % 50 + 1, 9, 9)) for n in range(5000)]

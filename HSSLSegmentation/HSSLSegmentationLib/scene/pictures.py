@@ -1,5 +1,6 @@
 """An image of the catalogue in Slicer's views, with its label as segments."""
 
+import numpy
 from slicer.i18n import tr as _
 
 import slicer
@@ -31,11 +32,15 @@ def show(catalogue, id: str):
     if volumeNode is None:
         # Not Slicer's own reader: it mirrors left-handed volumes, and takes the first series that it meets in a folder.
         picture = read_image(catalogue, image)
+        # Before anything is in the scene: a scan without its label would be taken for one that has none.
+        labels = None
+        if image.label is not None and image.label_problem is None:
+            labels = _labelOf(catalogue, image, picture)
         volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", image.id)
         sceneVolumes.updateFromImage(volumeNode, picture)
         volumeNode.SetAttribute(ATTRIBUTE, _key(catalogue, id))
-        if image.label is not None and image.label_problem is None:
-            _loadLabel(catalogue, image, picture, volumeNode)
+        if labels is not None:
+            _addLabel(catalogue, image, labels, volumeNode)
     slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
     _hideWhatIsOfOthers(volumeNode)
     return volumeNode
@@ -86,13 +91,16 @@ def _key(catalogue, id: str) -> str:
     return f"{catalogue.workspace}|{id}"
 
 
-def _loadLabel(catalogue, image, picture, volumeNode) -> None:
+def _labelOf(catalogue, image, picture) -> numpy.ndarray:
+    """Returns the label as the engine reads it: by the names in the file, of several files, or of contours."""
     import SimpleITK
 
     from hssl.workspace.labels import read_label
 
-    # As the engine reads it: by the names in the file, of several files, or of a structure set's contours.
-    labels = SimpleITK.GetArrayFromImage(read_label(catalogue, image, picture))
+    return SimpleITK.GetArrayFromImage(read_label(catalogue, image, picture))
+
+
+def _addLabel(catalogue, image, labels: numpy.ndarray, volumeNode) -> None:
     classes = [SegmentClass(c.value, c.name, c.color, c.terminology) for c in catalogue.task(image.task).classes]
     if not classes:
         classes = [

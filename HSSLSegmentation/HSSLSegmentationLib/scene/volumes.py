@@ -327,7 +327,7 @@ def addedOverlay(path: str | Path, volumeNode, name: str) -> Generator[None, Non
     overlay = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     try:
         yield from filledOverlay(overlay, path, volumeNode)
-    except SceneVolumeError:
+    except BaseException:  # also where nobody goes on
         slicer.mrmlScene.RemoveNode(overlay)
         raise
     legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(overlay)
