@@ -55,6 +55,8 @@ def test_a_doubtful_label_opens_with_its_outline_and_that_of_a_network_that_has_
     ui = check.ui
     assert not ui.doubtsHolder.isHidden() and ui.doubtsList.count == len(labelled), "what is gone is not listed"
     assert ui.doubtsList.item(0).text() == f"0.10   {labelled[0]}"
+    panel.parameterNode.inputVolume = scenePictures.show(panel.catalogue, labelled[1])
+    settle()
     ui.compareButton.click()
     assert configurationOf(processes[-1])["model"] == str(run)
     answerPrediction(processes[-1])
@@ -66,6 +68,9 @@ def test_a_doubtful_label_opens_with_its_outline_and_that_of_a_network_that_has_
     assert other.GetDisplayNode().GetSegmentOverrideColor(second) == pytest.approx(SECOND)
     assert "a network that has not seen it" in ui.legendLabel.text and f"{name} 0.10" in ui.legendLabel.text
     assert not ui.legendLabel.isHidden()
+    panel.parameterNode.inputVolume = scenePictures.shown(panel.catalogue, labelled[0])
+    settle()
+    assert panel.parameterNode.outputSegmentation is not other, "a result in it would go with the comparison"
     ui.endCompareButton.click()
     settle()
     assert not slicer.mrmlScene.IsNodePresent(other) and ui.legendLabel.isHidden()

@@ -9,7 +9,7 @@ import slicer
 
 from .. import colors, wording
 from ..jobs.job import Job
-from ..scene import labelling
+from ..scene import labelling, results
 from ..scene import pictures as scenePictures
 from ..scene.comparison import FIRST, SECOND, Comparison
 from ..workspace import contents as workspaceContents
@@ -182,6 +182,9 @@ class LabelCheck:
         network = job.segmentationNode
         network.SetName(_("{name} by a network that has not seen it").format(name=job.volumeNode.GetName()))
         network.SetSaveWithScene(False)
+        network.RemoveNodeReferenceIDs(
+            results.SEGMENTATION
+        )  # it goes with the comparison: nobody's result is to lie in it
         with slicer.util.tryWithErrorDisplay(_("The outlines could not be compared.")):
             self._comparison = Comparison(job.volumeNode, label, network)
         dice = ", ".join(
