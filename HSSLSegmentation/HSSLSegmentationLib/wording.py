@@ -108,6 +108,12 @@ def count(number: int, one: str, many: str) -> str:
     return one if number == 1 else many.format(count=number)
 
 
+def learned(result) -> str:
+    """Returns how long a training was, such as "500 steps in 12 min"."""
+    steps = count(result.steps, _("1 step"), _("{count} steps"))
+    return _("{steps} in {time}").format(steps=steps, time=duration(60 * result.minutes))
+
+
 def size(count: float) -> str:
     """Returns a number of bytes such as "12 MB" or "3.4 GB"."""
     if count < 1e9:
@@ -121,7 +127,7 @@ def state(job) -> str:
         return "\n".join(text for text in (job.error, job.hint) if text)
     if job.state == "stopped":
         kept = _("Stopped. What was learned so far is kept.") if job.isResumable() else _("Stopped.")
-        return job.detail or kept
+        return " ".join(text for text in (job.detail or kept, getattr(job.result, "text", "")) if text)
     if job.state == "done":
         return " ".join(
             text for text in (outcome(job), _("Done in {time}.").format(time=duration(job.seconds))) if text

@@ -73,6 +73,11 @@ def test_hidden_and_completed_segments_are_protected_and_what_visible_ones_lose_
     played.options.protectCheck.click()
     assert f"{hidden.sum()} voxels from hidden" in played.options.takesLabel.text
     played.options.protectCheck.click()
+    one = np.zeros_like(visible)
+    one[tuple(np.argwhere(visible)[0])] = True
+    played.paint("visible", one)
+    assert "takes 1 voxel from visible." in played.options.takesLabel.text
+    played.paint("visible", visible)
     played.options.applyButton.click()
     settle()
     assert (played.where("hidden") == hidden).all() and (played.where("completed") == completed).all()

@@ -132,6 +132,17 @@ def test_a_program_that_cannot_be_started_is_a_failed_job(process, job):
     assert "Settings" in job.hint
 
 
+def test_a_stopped_job_says_that_it_is_stopped_and_not_what_it_was_at(process, job):
+    process.say(
+        {"event": "progress", "phase": "training", "step": 5, "total": 10, "fraction": 0.5, "detail": "scan_07"}
+    )
+    assert "scan_07" in wording.state(job)
+    job.stop()
+    process.say({"event": "done", "stopped": True, "result": {"run": "/w/runs/a"}})
+    process.end(10)
+    assert job.state == "stopped" and wording.state(job) == "Stopped."
+
+
 def test_silence_is_noticed(process, job):
     job.silenceSeconds = 0.0
     waitUntil(lambda: job.silentFor > 0.3, 5)

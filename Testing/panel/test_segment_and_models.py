@@ -11,8 +11,12 @@ from panel_fixtures import answerPrediction, configurationOf, fakeRun
 
 import slicer
 from harness.fixtures import settle, waitUntil
+from hssl.workspace.catalogue import Catalogue
 from HSSLSegmentationLib import settings
+from HSSLSegmentationLib.scene import annotations
 from HSSLSegmentationLib.scene import pictures as scenePictures
+from HSSLSegmentationLib.scene import volumes as sceneVolumes
+from HSSLSegmentationLib.scene.volumes import SceneVolumeError
 
 
 @pytest.fixture
@@ -172,6 +176,59 @@ def test_a_folder_is_segmented_and_failures_are_listed(ready, processes, tmp_pat
     processes[-1].say({"event": "done", "result": {"outputs": [{"input": "a", "label_map": "a"}], "failed": failed}})
     processes[-1].end(0)
     assert "1 volume was segmented" in ui.resultLabel.text and "b.nii: is empty" in ui.resultLabel.text
+
+
+def test_what_was_segmented_of_a_folder_before_it_was_stopped_is_counted(ready, processes, tmp_path):
+    ui = ready.segment.ui
+    (tmp_path / "in").mkdir()
+    ui.whatCombo.setCurrentIndex(1)
+    ui.folderEdit.setCurrentPath(str(tmp_path / "in"))
+    settle()
+    ui.startButton.click()
+    ready.segment.jobView.ui.stopButton.click()
+    outputs = [{"input": name, "label_map": name} for name in ("a", "b")]
+    processes[-1].say({"event": "done", "stopped": True, "result": {"outputs": outputs, "failed": []}})
+    processes[-1].end(10)
+    assert ui.resultLabel.text == "2 volumes were segmented." and not ui.resultLabel.isHidden()
+
+
+def test_nothing_of_a_result_that_cannot_be_taken_over_stays_in_the_scene_or_in_memory(ready, processes, monkeypatch):
+    """The editor that writes it holds all segments as they were, for an undo."""
+
+    def broken(*_arguments):
+        raise SceneVolumeError("something went wrong after the writing")
+
+    monkeypatch.setattr(annotations, "markedDraft", broken)
+    ready.segment.ui.startButton.click()
+    answerPrediction(processes[-1])
+    assert ready.job.state == "failed" and not ready.job.writer.canUndo()
+    assert not [n for n in slicer.util.getNodesByClass("vtkMRMLSegmentEditorNode") if n.GetName() == "HSSL"]
+
+
+def test_what_was_said_of_nan_in_a_volume_holds_when_it_is_segmented_and_added(ready, processes, workspace):
+    volume = slicer.util.addVolumeFromArray(np.random.default_rng(0).normal(100, 20, (8, 9, 10)), name="masked")
+    slicer.util.arrayFromVolume(volume)[0] = np.nan
+    sceneVolumes.setNanBackground(volume, True)
+    ready.parameterNode.inputVolume = volume
+    settle()
+    ready.segment.ui.startButton.click()
+    assert configurationOf(processes[-1])["nan_is_background"]
+    catalogue = Catalogue.load(workspace)
+    id = ready.logic.addVolume(workspace, volume, "new task")
+    catalogue = Catalogue.load(workspace)
+    assert catalogue.image(id).problem is None and catalogue.task("new task").nan_is_background
+
+
+def test_the_chosen_model_stays_chosen_when_another_comes(ready, workspace):
+    fakeRun(workspace, "other", {"validation_dice": 0.7}, task="brain_mr", start="scratch")
+    ready.forget()
+    ready.refresh()
+    chosen = next(e for e in ready.models._entries if e.name == "brain")
+    ready.models.ui.modelsTable.selectRow(ready.models._entries.index(chosen))
+    fakeRun(workspace, "third", {"validation_dice": 0.7}, task="brain_mr", start="scratch")
+    ready.forget()
+    ready.refresh()
+    assert ready.models.chosen().name == "brain" and ready.models._entries[0].name != "brain"
 
 
 def test_a_model_is_exported_and_imported_by_the_engine(ready, processes, tmp_path, dialogs):

@@ -159,6 +159,28 @@ def test_a_missing_python_is_told_in_words_and_nothing_starts(panel, caplog):
     assert panel.job is None
 
 
+def test_with_a_missing_python_the_memory_is_not_estimated_and_nothing_else_happens(panel, processes):
+    panel.pretrain.memory._timer.setInterval(0)
+    chosen = settings.value("python")
+    settings.setValue("python", "/no/python")
+    panel.ui.pretrainButton.collapsed = False
+    panel.refresh()
+    settle()
+    assert panel.pretrain.ui.memoryLabel.isHidden() and not processes
+    settings.setValue("python", chosen)
+    panel.refresh()
+    waitUntil(lambda: processes, 5, "the estimate")
+
+
+@pytest.mark.parametrize(("steps", "text"), [(1, "1 step in 2 min."), (10, "10 steps in 2 min.")])
+def test_how_long_a_training_was_has_the_nouns_of_its_numbers(panel, workspace, steps, text):
+    fakeRun(workspace, "night", {"steps": steps, "minutes": 2.0})
+    panel.forget()
+    panel.refresh()
+    assert panel.pretrain.ui.runLabel.text == text
+    assert f"Learned: {text[:-1]}" in panel.models.ui.informationLabel.text
+
+
 def test_fine_tuning_is_started_with_task_cases_and_start(panel, processes, workspace):
     fakeRun(workspace, "pretrain", {"steps": 9, "minutes": 1})
     for name, task in (("large", "heart_mr"), ("other", "brain_mr")):

@@ -4,6 +4,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from .. import wording
 from ..scene import segmentations as sceneSegmentations
 
 EDIT_INSIDE_SEGMENT = slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment
@@ -31,5 +32,8 @@ def whatApplyTakes(editorNode, session, protected: list[str]) -> str:
         [i for i in segmentation.GetSegmentIDs() if i not in protected],
         visibleOnly=editorNode.GetOverwriteMode() == editorNode.OverwriteVisibleSegments,
     )
-    parts = [_("{count} voxels from {name}").format(count=count, name=name) for name, count in taken.items()]
+    parts = [
+        _("{voxels} from {name}").format(voxels=wording.count(count, _("1 voxel"), _("{count} voxels")), name=name)
+        for name, count in taken.items()
+    ]
     return _("Apply takes {parts}.").format(parts=", ".join(parts)) if parts else ""

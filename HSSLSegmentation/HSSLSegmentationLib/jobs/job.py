@@ -319,7 +319,7 @@ class Job:
         )
 
     def _finished(self, exitCode: int, crashed: bool) -> None:
-        outcome = self._outcome
+        outcome, self.detail = self._outcome, ""
         if outcome is not None and outcome.event == "done":
             self._end("stopped" if outcome.stopped else "done")
         elif outcome is not None:
@@ -384,6 +384,8 @@ class Job:
         self.state, self.error, self.hint = state, error, hint
         if state == "done":
             self.progress, self.etaSeconds = 1.0, 0.0
+        elif self.writer is not None:
+            self.writer.release()  # there is no result to be undone
         self._tell(None)
         self._observers.clear()
 

@@ -37,6 +37,8 @@ def segment(
     source = folder / "volume.nrrd"
     values = {**values, "model": str(model), "inputs": [str(source)], "output": str(folder / "output")}
     values["compressed"] = False
+    if sceneVolumes.isNanBackground(volumeNode):
+        values["nan_is_background"] = True
 
     def takenOver(job: Job) -> Iterator[None]:
         if job.result.failed:

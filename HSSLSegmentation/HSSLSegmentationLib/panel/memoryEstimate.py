@@ -6,9 +6,11 @@ import qt
 from slicer.i18n import tr as _
 
 import slicer
+from hssl.errors import HSSLError
 
 from .. import colors, wording
 from ..jobs.job import Job
+from ..refusal import Refusal
 
 if TYPE_CHECKING:
     from hssl.results import EstimateResult
@@ -58,7 +60,12 @@ class MemoryEstimate:
         self._asked = self._options
         workspace, _count, networkSize, start, _device = self._options
         options = {"network": {"size": networkSize}, "start": start}
-        self._job = self._logic.estimateMemory(workspace, options=options)
+        try:
+            self._job = self._logic.estimateMemory(workspace, options=options)
+        except (Refusal, HSSLError):  # a click on Start says why
+            self._asked = ()
+            self._label.setVisible(False)
+            return
         self._job.addObserver(self._told)
 
     def _told(self, job: Job, event) -> None:

@@ -51,12 +51,14 @@ class ModelsSection:
         own, legs = [r for r in runs if not r.comparison], [r for r in runs if r.comparison]
         entries = [*own, *panel.modelFiles, *legs]
         if entries != self._entries:
+            chosen = self.chosen()
             self._entries = entries
             self.model.setRowCount(0)
             for entry in entries:
                 self.model.appendRow([self._item(text) for text in self._cells(entry)])
             if entries:
-                ui.modelsTable.selectRow(0)
+                paths = [entry.path for entry in entries]
+                ui.modelsTable.selectRow(paths.index(chosen.path) if chosen is not None and chosen.path in paths else 0)
         ui.modelsTable.setVisible(bool(entries))
         self._updateChosen()
         panel.offer(
@@ -152,11 +154,7 @@ class ModelsSection:
             lines.append(_("Structures: {names}").format(names=", ".join(c.name for c in classes)))
             lines.append(_("Started from: {start}").format(start=Path(entry.start).name))
         if entry.result is not None:
-            lines.append(
-                _("Learned {steps} steps in {time}").format(
-                    steps=entry.result.steps, time=wording.duration(60 * entry.result.minutes)
-                )
-            )
+            lines.append(_("Learned: {what}").format(what=wording.learned(entry.result)))
         lines.append(str(entry.path))
         return "\n".join(lines)
 

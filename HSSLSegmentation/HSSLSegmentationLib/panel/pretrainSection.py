@@ -118,9 +118,7 @@ class PretrainSection:
             return _("This pretraining was stopped before its end; resume it, or start a new one.")
         if run.result is None:
             return ""
-        return _("{steps} steps in {time}.").format(
-            steps=run.result.steps, time=wording.duration(60 * run.result.minutes)
-        )
+        return wording.learned(run.result) + "."
 
     def onNetwork(self, index: int) -> None:
         self.panel.parameterNode.networkSize = choices.value(self.ui.networkCombo)

@@ -232,9 +232,7 @@ class SegmentSection:
         editor.setSourceVolumeNode(parameters.inputVolume)
 
     def _told(self, job, event) -> None:
-        if job.state != "done":
-            return
-        if job.segmentationNode is not None:
+        if job.state == "done" and job.segmentationNode is not None:
             self._releaseWriter()
             self._last = job
             parameters = self.panel.parameterNode
@@ -243,10 +241,11 @@ class SegmentSection:
             if job.uncertaintyNode is not None and _isInTheViews(job.volumeNode):
                 slicer.util.setSliceViewerLayers(foreground=job.uncertaintyNode, foregroundOpacity=0.5)
             return
+        outputs = getattr(job.result, "outputs", None)
+        if job.state not in ("done", "stopped") or outputs is None or job.volumeNode is not None:
+            return
         failed = job.result.failed
-        text = wording.count(
-            len(job.result.outputs), _("1 volume was segmented."), _("{count} volumes were segmented.")
-        )
+        text = wording.count(len(outputs), _("1 volume was segmented."), _("{count} volumes were segmented."))
         if failed:
             text += "\n" + _("{count} could not be:").format(count=len(failed))
             text += "".join(f"\n{item.input.name}: {item.reason}" for item in failed[:10])
