@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +11,15 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, encodable
-from ..plural import counted
+from ..plural import counted, shortened
 from . import volumes
-from .dicom import understood
 from .dicom_labels import masks_of, reference_of
 from .formats import is_dicom, suffix_of
 from .structures import LARGEST_VALUE, NamedClass, Say, Structure, chosen_structures, class_values
+from .value_names import named_in_nifti, named_in_nrrd
 from .volumes import Header, chosen_frame, grid_difference
 
+_NRRD, _NIFTI = (".nrrd", ".nhdr"), (".nii", ".nii.gz")
 ROUNDED = 1e-2
 """Label values that are off a whole number by less were saved through a scale, and are rounded."""
 
@@ -26,7 +27,8 @@ ROUNDED = 1e-2
 def structures_in(path: str | Path) -> list[Structure]:
     """Returns the segments that a label file names, in its order; [] for a file that has values only.
 
-    Names are in Slicer's segmentations (`.seg.nrrd`), DICOM SEG, and DICOM RTSTRUCT.
+    Names are in segmentations of Slicer (`.seg.nrrd`) and MITK, in NIfTI files with a table of names, in DICOM SEG, and
+    in DICOM RTSTRUCT.
 
     Example:
         >>> structures_in("study/RS.dcm")
@@ -38,9 +40,9 @@ def structures_in(path: str | Path) -> list[Structure]:
     path = Path(path)
     if not suffix_of(path) and is_dicom(path):
         return list(reference_of(path).structures)
-    if suffix_of(path) not in (".nrrd", ".nhdr"):
-        return []
-    return _segments(volumes.open_volume(path))
+    if suffix_of(path) in _NRRD:
+        return named_in_nrrd(volumes.open_volume(path))
+    return named_in_nifti(path) if suffix_of(path) in _NIFTI else []
 
 
 def read_label_map(
@@ -55,11 +57,12 @@ def read_label_map(
     """Reads a label map; where the file names its segments, the names decide which class they are.
 
     Args:
-        path: a label map, a Slicer segmentation (`.seg.nrrd`), a DICOM SEG, or a DICOM RTSTRUCT.
+        path: a label map, a segmentation of Slicer (`.seg.nrrd`) or MITK, a DICOM SEG, or a DICOM RTSTRUCT.
         like: the image that it labels; a label map on another grid is refused. A structure set needs it.
         frame: which volume of a label map that has several, counted from 0: that of the image.
         classes: the task's classes. Named segments get the value of the class of the same name (or, where no name
-            fits, of the same terminology) and must all be classes; without classes they keep their own values.
+            fits, of the same terminology) and must all be classes; without classes they keep their own values. Of a
+            NIfTI's table of names, none of which is a class, nothing is taken: such tables outlive what they were for.
         structures: names of the segments to take; the others are left out. Where they overlap, the last of these has
             the voxel, as in a scene; without this choice, segments that overlap are refused.
         other_form: returns the image's header, whose second form is tried where the label does not fit `like` (NIfTI).
@@ -79,17 +82,17 @@ def read_label_map(
         there = masks_of(path, like, structures, say)
         return _placed(_merged(path, there, like.GetSize()[::-1], classes, structures), like)
     opened = volumes.open_volume(path, None if like is None else volumes.geometry_of(like)[1])
-    segments = _segments(opened) if suffix_of(path) in (".nrrd", ".nhdr") else []
+    segments = named_in_nrrd(opened) if suffix_of(path) in _NRRD else []
     if segments:
-        layers = [_whole_numbers(volumes.voxels_of(opened, n), path, say) for n in range(opened.header.frames)]
-        there = [(s, sitk.GetArrayViewFromImage(layers[s.layer]) == s.value) for s in segments]
-        label = _merged(path, there, opened.header.size[::-1], classes, structures)
-        label.CopyInformation(layers[0])
+        label = _of_segments(path, opened, segments, classes, structures, say)
         return label if like is None else _onto(label, like, path, say)
-    if structures:
+    table = _of_the_task(named_in_nifti(path), classes, say) if suffix_of(path) in _NIFTI else []
+    if structures and not table:
         raise InputError(path, f"does not name its values, so no structure can be chosen ({', '.join(structures)})")
     number = _chosen_label(opened.header, frame)
     label = _whole_numbers(volumes.voxels_of(opened, number), path, say)
+    if table:
+        label = _renumbered(path, label, table, classes, structures)
     if like is None:
         return label
     laid = laid_on(label, opened.header, like, other_form, say)
@@ -154,7 +157,7 @@ def header_problem(path: str | Path, like: Header, frame: int | None = None) -> 
             return None if reference_of(path).structures else "holds no segment or closed contour"
         opened = volumes.open_volume(path, like.spacing)
         along = turned_header(opened.header, like)
-        if suffix_of(path) in (".nrrd", ".nhdr") and _segments(opened):
+        if suffix_of(path) in _NRRD and named_in_nrrd(opened):
             return None if _lattice(along, like)[1] else _other_grid(opened.header, like)
         _chosen_label(opened.header, frame)
     except InputError as error:
@@ -278,34 +281,71 @@ def structures_of(path: str | Path, classes: Sequence[NamedClass]) -> list[str]:
     return [there[key] for key in keys if key in there]
 
 
-def _segments(opened: volumes.OpenVolume) -> list[Structure]:
-    """Returns what Slicer writes of its segments into the header of a NRRD file."""
-    found = []
-    reader = opened.reader
-    several = reader.GetNumberOfComponents() > 1 or reader.GetDimension() == 4
-    for number in range(LARGEST_VALUE):
-        keys = {k: f"Segment{number}_{k}" for k in ("ID", "Name", "LabelValue", "Layer", "Color", "Tags")}
-        said = {k: encodable(reader.GetMetaData(key)) for k, key in keys.items() if reader.HasMetaDataKey(key)}
-        if not said:
-            break
-        tags = dict(part.partition(":")[::2] for part in said.get("Tags", "").split("|"))
-        with understood(opened.header.path):
-            color = [float(part) for part in said.get("Color", "").split()]
-            value = int(said.get("LabelValue", 1 if several else number + 1))
-            layer = int(said.get("Layer", number if several else 0))
-        if not 0 <= layer < opened.header.frames:
-            layers = counted(opened.header.frames, "layer")
-            raise InputError(opened.header.path, f"has {layers}, and its segment {number} is in layer {layer}")
-        found.append(
-            Structure(
-                said.get("Name") or said.get("ID") or f"Segment {number + 1}",
-                value,
-                (color[0], color[1], color[2]) if len(color) == 3 else None,
-                tags.get("TerminologyEntry") or tags.get("Segmentation.TerminologyEntry") or None,
-                layer,
-            )
+def _of_the_task(table: list[Structure], classes: Sequence[NamedClass], say: Say) -> list[Structure]:
+    """Returns a NIfTI's table of names, or [] where none of them is a class."""
+    known = {c.name.strip().casefold() for c in classes}
+    if not table or not known or known & {s.name.strip().casefold() for s in table}:
+        return table
+    names, theirs = (shortened(many, 3) for many in ([s.name for s in table], [c.name for c in classes]))
+    say(f"the names in its header ({names}) are none of the task's ({theirs}); its values are taken by number")
+    return []
+
+
+def _of_segments(
+    path: Path,
+    opened: volumes.OpenVolume,
+    segments: Sequence[Structure],
+    classes: Sequence[NamedClass],
+    structures: Sequence[str],
+    say: Say,
+) -> sitk.Image:
+    layers = [_whole_numbers(volumes.voxels_of(opened, n), path, say) for n in range(opened.header.frames)]
+    if len(layers) == 1 and len({s.value for s in segments}) == len(segments):
+        return _renumbered(path, layers[0], segments, classes, structures)
+    there = [(s, sitk.GetArrayViewFromImage(layers[s.layer]) == s.value) for s in segments]
+    label = _merged(path, there, opened.header.size[::-1], classes, structures)
+    label.CopyInformation(layers[0])
+    return label
+
+
+def _renumbered(
+    path: Path,
+    label: sitk.Image,
+    named: Sequence[Structure],
+    classes: Sequence[NamedClass],
+    structures: Sequence[str],
+) -> sitk.Image:
+    """Gives the values of one label map, each of which has a name, those of the classes; there may be a hundred.
+
+    Raises:
+        InputError: as `_merged`; also a value that is there and has no name, where none were chosen.
+    """
+    wanted = chosen_structures(path, named, structures)
+    twice = {name for name, count in Counter(s.name for s in named).items() if count > 1}
+    if twice & {s.name for s in wanted}:
+        raise _one_name(path, twice)
+    present = values_in(label)
+    unnamed = [v for v in present if v not in {s.value for s in named}]
+    if unnamed and not structures:
+        shown = shortened(unnamed, 6)
+        raise InputError(
+            path,
+            f"names its values, and not all of them: {shown}",
+            "Name them too, or choose the structures to take.",
+            "structures",
         )
-    return found
+    drawn = [s for s in wanted if s.value in present]
+    values = class_values(path, drawn, classes) if classes else class_values(path, wanted, ())
+    value_of = np.zeros(LARGEST_VALUE + 1, np.uint8 if max(values.values(), default=0) < 256 else np.uint16)
+    for one in drawn:
+        value_of[one.value] = values[one.name]
+    result = sitk.GetImageFromArray(value_of[sitk.GetArrayViewFromImage(label)])
+    result.CopyInformation(label)
+    return result
+
+
+def _one_name(path: Path, names: Iterable[str]) -> InputError:
+    return InputError(path, f"has two segments of one name: {', '.join(sorted(names))}", "Rename one of them.")
 
 
 def _merged(
@@ -319,7 +359,7 @@ def _merged(
     twice = [name for name, count in Counter(s.name for s, _ in there).items() if count > 1]
     wanted = chosen_structures(path, [s for s, _ in there], structures)
     if set(twice) & {s.name for s in wanted}:
-        raise InputError(path, f"has two segments of one name: {', '.join(sorted(twice))}", "Rename one of them.")
+        raise _one_name(path, twice)
     masks = {s.name: mask for s, mask in there}
     drawn = [s for s in wanted if masks[s.name].any()]
     values = class_values(path, drawn, classes) if classes else class_values(path, wanted, ())

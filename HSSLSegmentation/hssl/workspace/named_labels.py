@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..imaging.formats import is_dicom, suffix_of
 from ..plural import counted, shortened, with_rest
 from .candidates import Candidate, Source
 from .labels import masks_in
@@ -321,7 +320,7 @@ def _has_none(structures: Sequence[Structure]) -> str:
 
 
 def _names(label: str | None) -> list[Structure]:
-    if label is None or os.path.isdir(label) or not (suffix_of(label) in (".nrrd", ".nhdr") or is_dicom(label)):
+    if label is None or os.path.isdir(label):
         return []
     from ..imaging.labels import structures_in
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -261,6 +263,117 @@ def test_damaged_fields_of_segments_are_refused(tmp_path, segment, color, expect
     with pytest.raises(InputError, match="a.seg.nrrd") as caught:
         structures_in(path)
     assert expected in caught.value.reason and expected in reason(path, scan(tmp_path / "a.nrrd"))
+
+
+def test_a_value_without_a_name_among_named_ones_is_told(tmp_path):
+    path = segmentation(tmp_path / "a.seg.nrrd", TRUTH.astype(np.uint8), [("liver", 1, 0)])
+    assert "names its values, and not all of them: 5" in reason(path)
+    label = read_label_map(path, structures=["liver"])
+    np.testing.assert_array_equal(values(label), TRUTH == 1)
+
+
+# Segmentations of MITK, and tables of names in NIfTI -----------------------------------------------------------
+
+
+def on_the_scan(array: np.ndarray) -> sitk.Image:
+    image = sitk.GetImageFromArray(array)
+    image.SetOrigin((4, -3, 10))
+    image.SetSpacing((1, 1, 2))
+    return image
+
+
+def of_mitk(path: Path, names: Sequence[str], array: np.ndarray) -> None:
+    """Writes what MITK has written since 2023."""
+    image = on_the_scan(array.astype(np.uint16))
+    color = {"type": "ColorProperty", "value": [0.5, 0.25, 1]}
+    labels = [{"name": name, "value": value, "color": color} for value, name in enumerate(names, 1)]
+    image.SetMetaData("modality", "org.mitk.multilabel.segmentation")
+    image.SetMetaData("org.mitk.multilabel.segmentation.labelgroups", json.dumps([{"labels": labels}]))
+    sitk.WriteImage(image, str(path))
+
+
+def of_mitk_before_2023(path: Path, names: Sequence[str], array: np.ndarray) -> None:
+    image = on_the_scan(array.astype(np.uint16))
+    image.SetMetaData("modality", "org.mitk.image.multilabel")
+    image.SetMetaData("layers", "1")
+    image.SetMetaData("layer_000", str(len(names) + 1))
+    for value, name in enumerate(["exterior", *names]):
+        text = f"""<property key="name" type="StringProperty"><string value="{name}"/></property>"""
+        text += f"""<property key="value" type="UIntProperty"><uint value="{value}"/></property>"""
+        image.SetMetaData(f"label_000_{value:05d}", f"<Label>{text}</Label>")
+    sitk.WriteImage(image, str(path))
+
+
+def with_a_table(path: Path, names: Sequence[str], array: np.ndarray) -> None:
+    """Writes what TotalSegmentator writes with `--ml`."""
+    sitk.WriteImage(on_the_scan(array.astype(np.uint8)), str(path).removesuffix(".gz"))
+    data = bytearray(Path(str(path).removesuffix(".gz")).read_bytes())
+    labels = "".join(
+        f"""<Label Key="{value}" Red="0.5" Green="0.25" Blue="1" Alpha="1"><![CDATA[{name}]]></Label>"""
+        for value, name in enumerate(["background", *names])
+    )
+    xml = f"""<?xml version="1.0" encoding="UTF-8"?> <CaretExtension><VolumeInformation Index="0"><LabelTable>{labels}
+        </LabelTable></VolumeInformation></CaretExtension>""".encode()
+    xml += b"\0" * (-(len(xml) + 8) % 16)
+    data[108:112] = np.array(352 + 8 + len(xml), "<f4").tobytes()
+    data[348] = 1
+    data[352:352] = np.array([8 + len(xml), 0], "<i4").tobytes() + xml
+    Path(str(path).removesuffix(".gz")).unlink()
+    path.write_bytes(gzip.compress(data) if path.name.endswith(".gz") else data)
+
+
+NAMED = [("a.nrrd", of_mitk), ("a.nrrd", of_mitk_before_2023), ("a.nii.gz", with_a_table), ("a.nii", with_a_table)]
+
+
+@pytest.mark.parametrize(("name", "written"), NAMED)
+def test_the_names_that_other_programs_give_to_values_tell_the_classes(tmp_path, name, written):
+    image = scan(tmp_path / "scan.nrrd")
+    for names in (["liver", "tumour"], ["Tumour ", "liver"]):
+        value = {n.strip().casefold(): v for v, n in enumerate(names, 1)}
+        path = tmp_path / name
+        written(path, names, np.where(SMALL, value["tumour"], LARGE * value["liver"]))
+        found = {s.name.strip().casefold(): s.value for s in structures_in(path)}
+        assert found == value
+        label = read_label_map(path, image, classes=CLASSES)
+        np.testing.assert_array_equal(values(label), TRUTH)
+        assert header_problem(path, read_header(tmp_path / "scan.nrrd")) is None
+        np.testing.assert_array_equal(values(read_label_map(path, image, structures=["liver"])) > 0, LARGE > SMALL)
+    assert "'spleen' is no class" in reason(written_as(written, path, ["liver", "spleen"]), image, classes=CLASSES)
+
+
+def written_as(written, path: Path, names: Sequence[str]) -> Path:
+    written(path, names, np.where(SMALL, 2, LARGE))
+    return path
+
+
+def test_a_table_of_names_none_of_which_is_a_class_is_left_aside_and_that_is_said(tmp_path):
+    """Programs that renumber a label map keep its header."""
+    path = written_as(with_a_table, tmp_path / "a.nii.gz", ["spleen", "kidney"])
+    told: list[str] = []
+    label = read_label_map(path, classes=[Class(1, "liver"), Class(2, "tumour")], say=told.append)
+    np.testing.assert_array_equal(values(label), np.where(SMALL, 2, LARGE))
+    assert told == [
+        "the names in its header (spleen, kidney) are none of the task's (liver, tumour); its values are taken by number"
+    ]
+
+
+@pytest.mark.parametrize("cut", [0, 340, 350, 356, 370, 400])
+def test_a_damaged_table_of_names_names_nothing(tmp_path, cut):
+    path = written_as(with_a_table, tmp_path / "a.nii", ["liver", "tumour"])
+    data = path.read_bytes()
+    path.write_bytes(data[:cut])
+    assert structures_in(path) == []
+    path.write_bytes(data.replace(b"</Label>", b"</Lebal>", 1))
+    assert structures_in(path) == []
+    np.testing.assert_array_equal(values(read_label_map(path)), np.where(SMALL, 2, LARGE))
+
+
+@pytest.mark.parametrize("said", ["{", "[1]", '[{"labels": [{"name": "a"}]}]', '[{"labels": [{"value": "x"}]}]'])
+def test_damaged_labels_of_mitk_are_refused(tmp_path, said):
+    image = sitk.GetImageFromArray(TRUTH.astype(np.uint16))
+    image.SetMetaData("org.mitk.multilabel.segmentation.labelgroups", said)
+    sitk.WriteImage(image, str(tmp_path / "a.nrrd"))
+    assert "damaged header" in reason(tmp_path / "a.nrrd")
 
 
 # Plain label maps ----------------------------------------------------------------------------------------------
