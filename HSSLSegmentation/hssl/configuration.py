@@ -251,7 +251,7 @@ class FinetuneConfig(RunConfig):
     network: NetworkConfig = NetworkConfig()
     teacher: str = ""
     mirror: bool = False
-    """Mirror the last axis at random; only for structures that have no left and right of their own."""
+    """Mirror left and right at random; only for structures that have no left and right of their own."""
     pretrained_rate: float = Field(default=1.0, gt=0, le=1)
     """Learning rate of loaded tensors, as a share of the new head's."""
     ema_decay: float = Field(default=0.99, ge=0, lt=1)

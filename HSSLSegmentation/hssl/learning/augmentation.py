@@ -6,6 +6,7 @@ nor on the number of processes. Geometry is drawn first (`Warp`), so that losses
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ class Strength:
     """Zoom by a factor between 1 − scale and 1 + scale, per axis half of it independently."""
     shift: float = 0.08
     flip: float = 0.0
-    """Probability of mirroring the last axis; 0 keeps left and right apart."""
+    """Probability of mirroring left and right; 0 keeps them apart."""
     elastic: float = 0.03
     intensity: float = 1.0
     """Scales contrast, brightness, gamma, bias field, noise, blur and low resolution together; 0 switches them off."""
@@ -48,18 +49,22 @@ class Warp:
     Attributes:
         matrix: B × d × (d + 1), axes in grid_sample's order (x first).
         grid: B × spatial × d, the same for each voxel of the patch, elastic deformation included.
+        reversed: B, bool, windows whose neighbouring slices come in the opposite order: mirrored across the slices.
     """
 
     matrix: Tensor
     grid: Tensor
+    reversed: Tensor
 
     def __call__(self, windows: Tensor, mode: str = "bilinear") -> Tensor:
         """Samples windows (B × C × spatial) at the patch's voxels; beyond the window its border goes on."""
+        if bool(self.reversed.any()):
+            windows = torch.where(self.reversed.view(-1, *[1] * (windows.ndim - 1)), windows.flip(1), windows)
         return F.grid_sample(windows, self.grid, mode=mode, padding_mode="border", align_corners=False)
 
     def of(self, chosen: Tensor) -> Warp:
         """Returns the warp of some windows of the batch, by their indices."""
-        return Warp(self.matrix[chosen], self.grid[chosen])
+        return Warp(self.matrix[chosen], self.grid[chosen], self.reversed[chosen])
 
 
 def generators(seed: int, samples: np.ndarray, view: int) -> list[np.random.Generator]:
@@ -73,22 +78,30 @@ def draw_warp(
     patch: tuple[int, ...],
     strength: Strength,
     device: torch.device,
+    left_right: Sequence[int] | None = None,
 ) -> Warp:
     """Draws a random similarity with anisotropic zoom, and an elastic deformation, for each window.
 
     Args:
         window, patch: sizes in voxels, rows and columns last.
+        left_right: of each window, along which axis of slices, rows and columns (0, 1, 2) left and right lie (see
+            `preprocessing.planes.left_right_of`); None: along the columns.
     """
     dims = len(patch)
     # From patch to window, both in −1…1: the patch is a part of the window.
     share = np.array([p / w for p, w in zip(patch, window, strict=True)][::-1])
     aspect = np.array(patch[::-1], float)
     matrices = np.empty((len(rngs), dims, dims + 1), np.float32)
-    for matrix, rng in zip(matrices, rngs, strict=True):
+    across = np.zeros(len(rngs), bool)
+    sides = [2] * len(rngs) if left_right is None else left_right
+    for number, (matrix, rng, side) in enumerate(zip(matrices, rngs, sides, strict=True)):
         zoom = 1 + strength.scale * rng.uniform(-1, 1) + strength.scale / 2 * rng.uniform(-1, 1, dims)
         linear = _rotation(rng, dims, strength.rotation) @ np.diag(1 / zoom)
         if rng.random() < strength.flip:
-            linear = linear @ np.diag([-1.0] + [1.0] * (dims - 1))
+            mirror = np.ones(3)
+            mirror[2 - side] = -1  # x comes first
+            linear = linear @ np.diag(mirror[:dims])
+            across[number] = dims == 2 and side == 0
         # Rotation happens in voxels, so the aspect of the patch is taken out and put back.
         matrix[:, :dims] = np.diag(share / aspect) @ linear @ np.diag(aspect)
         matrix[:, dims] = share * strength.shift * rng.uniform(-2, 2, dims)
@@ -98,7 +111,7 @@ def draw_warp(
         nodes = np.stack([rng.standard_normal((dims,) + (CONTROL_POINTS,) * dims) for rng in rngs])
         field = _smooth_field(nodes * 2 * strength.elastic, patch, device)
         grid = grid + field.movedim(1, -1) * torch.from_numpy(share.astype(np.float32)).to(device)
-    return Warp(theta, grid)
+    return Warp(theta, grid, torch.from_numpy(across).to(device))
 
 
 def change_intensities(images: Tensor, rngs: list[np.random.Generator], strength: Strength) -> Tensor:

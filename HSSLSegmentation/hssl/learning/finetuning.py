@@ -24,7 +24,7 @@ from ..models.model import Model
 from ..models.network import build_network
 from ..models.plane_mean import plane_mean
 from ..preprocessing.fingerprint import Fingerprint
-from ..preprocessing.planes import Planes, planes_of
+from ..preprocessing.planes import Planes, left_right_of, planes_of
 from ..preprocessing.store import UNLABELLED, Reader, StoredVolume
 from ..provenance import versions
 from ..workspace.catalogue import Catalogue
@@ -194,7 +194,9 @@ class FinetuneLearner:
 
     def _augmented(self, kind: PatchKind, batch: Batch) -> tuple[Tensor, Tensor | None]:
         rngs = generators(self.config.seed, batch.samples, 0 if batch.labels is not None else 2)
-        warp = draw_warp(rngs, kind.labelled.window, kind.patch, self.strength, self.device)
+        fingerprint = self.description.fingerprints[self.description.tasks[0].name]
+        sides = [left_right_of(fingerprint, axis) for axis in batch.axes.tolist()]
+        warp = draw_warp(rngs, kind.labelled.window, kind.patch, self.strength, self.device, sides)
         images = change_intensities(warp(torch.from_numpy(batch.images).to(self.device)), rngs, self.strength)
         if batch.labels is None:
             return images, None

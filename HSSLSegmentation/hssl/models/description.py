@@ -37,7 +37,7 @@ class ModelDescription(BaseModel):
     """Values of the classes of a segmentation that are one piece in the labels it was trained on: of those, predictions
     keep the largest component alone unless told otherwise."""
     mirrored: bool = False
-    """Whether training mirrored the last axis (left and right in axial slices), so that test-time flips make sense."""
+    """Whether training mirrored left and right, so that test-time flips make sense."""
     provenance: dict[str, Any] = {}
     """Catalogue hash, losses, steps, seeds, start, tensors loaded, versions of packages."""
     figures: dict[str, float] = {}

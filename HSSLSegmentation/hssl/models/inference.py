@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
 from ..preprocessing.grid import WorkingGrid, slices_first
-from ..preprocessing.planes import Planes
+from ..preprocessing.planes import Planes, left_right_of
 from .description import ModelDescription
 from .device import computes_bf16
 from .model import Model
@@ -66,21 +67,23 @@ class Segmenter:
         self.bf16 = computes_bf16(device)
 
     @torch.inference_mode()
-    def probabilities(self, array: np.ndarray, low: float, first: int, last: int) -> Tensor:
+    def probabilities(self, array: np.ndarray, low: float, first: int, last: int, axis: int = 0) -> Tensor:
         """Returns the class probabilities of slices `first` to `last` (exclusive), as they are found in this plane.
 
         Args:
             array: normalised volume on the working grid, slices × rows × columns.
             low: value beyond the volume.
+            axis: of the working array, that these slices lie along.
 
         Returns:
             float32 tensor on the CPU: classes × slices × rows × columns.
         """
         if self.description.network.spatial_dims == 3:
-            return self._by_windows(array, low, first, last)
+            return self._by_windows(array, low, first, last, axis)
         step = self.slices_at_once(array.shape[1:])
         parts = [
-            self._of_slices(array, low, np.arange(begin, min(begin + step, last))) for begin in range(first, last, step)
+            self._of_slices(array, low, np.arange(begin, min(begin + step, last)), axis)
+            for begin in range(first, last, step)
         ]
         return torch.cat(parts, 1)
 
@@ -88,7 +91,7 @@ class Segmenter:
         """Returns how many slices or windows of this size (rows, columns) a 2D network takes at once."""
         return max(1, int(min(self.batch_size, self._pixels // math.prod(size))))
 
-    def _of_slices(self, array: np.ndarray, low: float, slices: np.ndarray) -> Tensor:
+    def _of_slices(self, array: np.ndarray, low: float, slices: np.ndarray, axis: int) -> Tensor:
         half = self.description.network.in_slices // 2
         neighbours = np.clip(slices[:, None] + np.arange(-half, half + 1), 0, len(array) - 1)
         # Each slice is read and converted once, however many neighbours it serves.
@@ -98,11 +101,11 @@ class Segmenter:
         pads = padding(size, (MULTIPLE, MULTIPLE), (SMALLEST, SMALLEST))
         images = F.pad(images, pads, value=low)
         stacked = images[torch.from_numpy(index.reshape(neighbours.shape)).to(self.device)]
-        result = self._in_windows(stacked)
+        result = self._in_windows(stacked, axis)
         top, left = pads[2], pads[0]
         return result[:, :, top : top + size[0], left : left + size[1]].transpose(0, 1).cpu()
 
-    def _by_windows(self, array: np.ndarray, low: float, first: int, last: int) -> Tensor:
+    def _by_windows(self, array: np.ndarray, low: float, first: int, last: int, axis: int) -> Tensor:
         patch = self.description.patch_size
         margin = patch[0] // 2
         begin, end = max(0, first - margin), min(len(array), last + margin)
@@ -114,7 +117,7 @@ class Segmenter:
             volume,
             patch,
             self.batch_size,
-            self.of_images,
+            partial(self.of_images, axis=axis),
             OVERLAP[3],
             mode="gaussian",
             sw_device=self.device,
@@ -124,23 +127,32 @@ class Segmenter:
         result = result[0][(slice(None), *(slice(c, c + n) for c, n in zip(corner, size, strict=True)))]
         return result[:, first - begin : last - begin]
 
-    def _in_windows(self, images: Tensor) -> Tensor:
+    def _in_windows(self, images: Tensor, axis: int) -> Tensor:
         size = tuple(images.shape[2:])
         most = (MULTIPLE * math.ceil(WHOLE * p / MULTIPLE) for p in self.description.patch_size)
         window = tuple(min(pair) for pair in zip(size, most, strict=True))
         if window == size:
-            return self.of_images(images)
+            return self.of_images(images, axis)
+        predictor = partial(self.of_images, axis=axis)
         return sliding_window_inference(
-            images, window, self.slices_at_once(window), self.of_images, OVERLAP[2], mode="gaussian"
+            images, window, self.slices_at_once(window), predictor, OVERLAP[2], mode="gaussian"
         )
 
     @torch.no_grad()
-    def of_images(self, images: Tensor) -> Tensor:
-        """Returns the class probabilities of images as the network takes them: B × channels × spatial, float32."""
+    def of_images(self, images: Tensor, axis: int = 0) -> Tensor:
+        """Returns the class probabilities of images as the network takes them: B × channels × spatial, float32.
+
+        Args:
+            axis: of the working array, that they are slices along.
+        """
         images = images.to(self.device)
         result = self._softmax(images)
         if self.flips:
-            result = (result + self._softmax(images.flip(-1)).flip(-1)) / 2
+            task = self.description.tasks[0].name
+            side = left_right_of(self.description.fingerprints[task], axis) + images.ndim - 3
+            other = self._softmax(images.flip(side))
+            # Across a slice its neighbours change places, and it stays where it is.
+            result = (result + (other if side == 1 else other.flip(side))) / 2
         return result
 
     def _softmax(self, images: Tensor) -> Tensor:

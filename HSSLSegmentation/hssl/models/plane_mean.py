@@ -47,7 +47,7 @@ def plane_mean(
     """
     done = 0
 
-    def parts(view: np.ndarray, first: int, last: int) -> Iterator[Tensor]:
+    def parts(view: np.ndarray, first: int, last: int, axis: int = 0) -> Iterator[Tensor]:
         nonlocal done
         # A 3D network computes a margin around what it is asked for, so it is asked for a whole slab.
         volumes = segmenter.description.network.spatial_dims == 3
@@ -55,7 +55,7 @@ def plane_mean(
         for begin in range(first, last, step):
             if stop():
                 raise Stopped
-            yield segmenter.probabilities(view, low, begin, min(begin + step, last))
+            yield segmenter.probabilities(view, low, begin, min(begin + step, last), axis)
             done += min(begin + step, last) - begin
             if tell is not None:
                 tell(done)
@@ -69,7 +69,7 @@ def plane_mean(
             view = slices_along(array, axis)
             count, rows, columns = view.shape
             shape = (count, segmenter.description.out_channels, rows, columns)
-            stored = _kept(file, parts(view, 0, count), shape)
+            stored = _kept(file, parts(view, 0, count, axis), shape)
             kept.append(np.moveaxis(stored.transpose(1, 0, 2, 3), 1, 1 + axis))
 
         def of_slices(first: int, last: int) -> Tensor:

@@ -40,3 +40,15 @@ def in_plane(shape: tuple[int, int, int], axis: int) -> tuple[int, int, int]:
 def slices_along(array: np.ndarray, axis: int) -> np.ndarray:
     """Returns a view of a working array with `axis` first and the other two in their order."""
     return np.moveaxis(array, axis, 0)
+
+
+def left_right_of(fingerprint: Fingerprint, axis: int) -> int:
+    """Returns along which axis of slices, rows and columns (0, 1, 2) left and right lie in slices along a working axis.
+
+    Example:
+        >>> of = Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="percentiles", median_size=(9, 9, 9))
+        >>> left_right_of(of, 0), left_right_of(of, 2)  # axial slices; sagittal ones, where they lie across
+        (2, 0)
+    """
+    x = slices_first(fingerprint.slice_axis).index(2)
+    return 0 if x == axis else 1 + [a for a in range(3) if a != axis].index(x)

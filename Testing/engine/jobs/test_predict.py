@@ -112,7 +112,7 @@ def test_slices_much_larger_than_patches_are_seen_in_windows(trained, size, patc
     segmenter = Segmenter(description.model_copy(update={"patch_size": patch}), state, torch.device("cpu"))
     array = np.random.default_rng(0).normal(size=(3, *size)).astype(np.float32)
     seen, usual = [], segmenter.of_images
-    segmenter.of_images = lambda images: (seen.append(tuple(images.shape[2:])), usual(images))[1]
+    segmenter.of_images = lambda images, axis: (seen.append(tuple(images.shape[2:])), usual(images, axis))[1]
     shares = segmenter.probabilities(array, 0.0, 0, 3)
     assert shares.shape[1:] == (3, *size) and set(seen) == {window}
     assert torch.allclose(shares.sum(0), torch.ones(3, *size), atol=1e-4)

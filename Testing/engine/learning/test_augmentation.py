@@ -53,6 +53,19 @@ def test_mirroring_happens_as_often_as_asked():
     assert 0.35 < mirrored < 0.65
 
 
+@pytest.mark.parametrize("size", [(3, 16, 32), (1, 16, 24, 32)])
+@pytest.mark.parametrize("side", [0, 1, 2])
+def test_left_and_right_are_mirrored_wherever_they_lie_in_a_window(size, side):
+    mirror = Strength(rotation=0, scale=0, shift=0, flip=1.0, elastic=0, intensity=0)
+    windows, patch = torch.randn(2, *size), size[1:]
+    warp = draw_warp(generators(0, np.arange(2), 0), patch, patch, mirror, CPU, [side, 2])
+    expected = torch.stack([windows[0].flip(side + len(size) - 3), windows[1].flip(-1)])
+    assert torch.allclose(warp(windows), expected, atol=1e-4)
+    assert torch.allclose(warp.of(torch.tensor([1]))(windows[1:]), expected[1:], atol=1e-4)
+    if len(size) == 3 and side == 0:  # the slice itself stays, and so does its label
+        assert torch.allclose(warp(windows[:, :1])[0], windows[0, :1], atol=1e-4)
+
+
 def test_labels_and_images_move_together():
     windows = torch.zeros(4, 1, 40, 40)
     windows[:, :, 12:24, 15:30] = 1

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from hssl.configuration import Budget, PretrainConfig
+import hssl.learning.finetuning
+import hssl.preprocessing.store
+from hssl.configuration import Budget, FinetuneConfig, PretrainConfig
 from hssl.errors import ConfigurationError
 from hssl.events import Losses, Message
 from hssl.jobs.estimate import estimate
+from hssl.jobs.finetune import finetune
 from hssl.jobs.pretrain import pretrain
 from hssl.learning.augmentation import PRETRAINING, Strength, change_intensities, draw_warp, generators
+from hssl.learning.finetuning import FinetuneLearner
 from hssl.learning.generated import MOST_LABELS, label_maps, painted
 from hssl.learning.losses.dense import same_shape
 from hssl.learning.losses.position import points_in_volume
@@ -22,8 +26,11 @@ from hssl.learning.sampling import UNLABELLED, Sampler
 from hssl.models.model_file import load_model
 from hssl.models.run_folder import RunFolder
 from hssl.preprocessing.fingerprint import Fingerprint
-from hssl.preprocessing.planes import in_plane, planes_of, slices_along
+from hssl.preprocessing.grid import slices_first
+from hssl.preprocessing.normalisation import fingerprint_of
+from hssl.preprocessing.planes import in_plane, left_right_of, planes_of, slices_along
 from hssl.preprocessing.store import Reader, SliceContents, StoredVolume
+from hssl.workspace.catalogue import Catalogue
 
 QUICK = {"patch_size": 32, "batch_size": 4, "precision": "float32", "device": "cpu", "threads": 1}
 SHAPE = (20, 24, 28)
@@ -114,6 +121,50 @@ def test_a_point_has_one_place_in_whatever_plane_it_is_seen():
         found.append(places[0, 0])
     expected = torch.tensor(2 * point / size - 1).flip(0).float()
     assert all(torch.allclose(place, expected, atol=1e-5) for place in found)
+
+
+@pytest.mark.parametrize("slice_axis", [0, 1, 2])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_left_and_right_lie_where_it_is_said_in_every_plane_of_every_stack(slice_axis, axis):
+    values = {"spacing": (1, 1, 1), "normalisation": "percentiles", "median_size": (9, 9, 9)}
+    x = np.broadcast_to(np.arange(4), (2, 3, 4)).transpose(slices_first(slice_axis))  # z, y, x on the working grid
+    slices = slices_along(x, axis)
+    lies = left_right_of(Fingerprint(slice_axis=slice_axis, **values), axis)
+    assert [bool(np.diff(slices, axis=a).any()) for a in range(3)] == [a == lies for a in range(3)]
+
+
+@pytest.mark.parametrize("slice_axis", [0, 2])
+def test_training_mirrors_left_and_right_in_every_plane(workspace, monkeypatch, slice_axis):
+    """The sampled windows of each axis, and what becomes of them."""
+    seen = []
+
+    def watched(rngs, window, patch, strength, device, left_right=None):
+        seen.append((strength.flip, left_right))
+        return draw_warp(rngs, window, patch, strength, device, left_right)
+
+    whole = FinetuneLearner.read
+    axes = []
+
+    def read(self, *given):
+        batch = whole(self, *given)
+        axes.append(batch.labelled.axes.tolist())
+        return batch
+
+    made = fingerprint_of
+
+    def along(measures, modality):
+        return made(measures, modality).model_copy(update={"slice_axis": slice_axis, "spacing": (6.0, 6.0, 6.0)})
+
+    monkeypatch.setattr(hssl.learning.finetuning, "draw_warp", watched)
+    monkeypatch.setattr(FinetuneLearner, "read", read)
+    monkeypatch.setattr(hssl.preprocessing.store, "fingerprint_of", along)
+    task = Catalogue.load(workspace).tasks[0].name
+    config = {"workspace": workspace, "task": task, "run": "run", "budget": Budget(steps=2), "mirror": True, **QUICK}
+    finetune(FinetuneConfig.checked(config))
+    drawn = {0: [2, 2, 0], 2: [0, 1, 1]}[slice_axis]
+    assert {axis for own in axes for axis in own} == {0, 1, 2}
+    told = [[drawn[axis] for axis in own] for own in axes]
+    assert all(flip == 0.5 for flip, _ in seen) and [sides for _, sides in seen] == told[: len(seen)]
 
 
 @pytest.mark.parametrize("size", [(3, 40, 48), (1, 40, 48), (1, 16, 24, 24)])

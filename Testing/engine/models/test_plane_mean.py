@@ -17,6 +17,7 @@ from hssl.models.inference import Segmenter
 from hssl.models.network import build_network
 from hssl.models.plane_mean import plane_mean, slices_in_planes
 from hssl.preprocessing.fingerprint import Fingerprint
+from hssl.preprocessing.grid import slices_first
 from hssl.preprocessing.planes import slices_along
 from hssl.workspace.catalogue import LabelClass, Task
 
@@ -106,3 +107,19 @@ def test_only_classes_of_the_model_are_one_piece(model):
     assert ModelDescription.model_validate({**values, "one_piece": [7]}).one_piece_channels == [2]
     with pytest.raises(ValueError, match="one_piece"):
         ModelDescription.model_validate({**values, "one_piece": [1]})
+
+
+@pytest.mark.parametrize("slice_axis", [0, 1, 2])
+def test_with_flips_the_left_is_found_as_the_right_is_in_every_plane(model, slice_axis):
+    description, state = model
+    print_ = description.fingerprints["task"].model_copy(update={"slice_axis": slice_axis})
+    description = description.model_copy(update={"mirrored": True, "fingerprints": {"task": print_}})
+    segmenter = Segmenter(description, state, torch.device("cpu"), flips=True)
+    array = np.random.default_rng(0).standard_normal((12, 20, 34)).astype(np.float16)
+    x = slices_first(slice_axis).index(2)
+    found = []
+    for volume in (array, np.flip(array, x).copy()):
+        with plane_mean(segmenter, volume, -3.0) as of_slices:
+            found.append(of_slices(0, len(volume)))
+    assert torch.allclose(found[0].flip(1 + x), found[1], atol=5e-3)
+    assert not torch.allclose(found[0], found[1], atol=5e-2)
