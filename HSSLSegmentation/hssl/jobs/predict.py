@@ -7,8 +7,10 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..configuration import PredictConfig
 from ..errors import ConfigurationError, HSSLError, InputError, ModelFileError
@@ -25,11 +27,17 @@ from ..models.model_file import load_model
 from ..models.prediction import Prediction, predict_volume
 from ..names import safe_name
 from ..outputs import PROBABILITY, UNCERTAINTY, ResultFolder, portable, sources_of
-from ..plural import counted
+from ..plural import counted, with_rest
 from ..results import FailedInput, PredictedVolume, PredictResult
+from ..workspace.candidates import modality_of
 from ..workspace.catalogue import LabelClass, Task
+from ..workspace.content import not_hounsfield, seen
 from ..workspace.listing import listed
+from ..workspace.pairing import pair
 from ..workspace.places import Place
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 LONGEST_STEM = 120
 """Bytes of the name that results of one input share; longer ones are cut and told apart by a hash."""
@@ -42,6 +50,8 @@ class Source:
     path: Path
     name: str
     series: str | None = None
+    modality: str = ""
+    """Of a DICOM series."""
 
     @property
     def is_dicom(self) -> bool:
@@ -107,6 +117,8 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
             nan_is_background = config.nan_is_background or task.nan_is_background
             volume = read_volume(source.path, source.series, config.frame, config.spacing, nan_is_background)
             check_values(volume, source.path)
+            for text in _doubts(source, volume, task):
+                on_event(Message(level="warning", text=f"{source.path}: {text}; it is segmented all the same"))
             result = predict_volume(
                 volume, segmenter, config.largest_component, config.probabilities, config.uncertainty,
                 config.slab_megabytes, on_event, stop,
@@ -137,6 +149,18 @@ def _segmenter(config: PredictConfig, model: Model, on_event: OnEvent) -> Segmen
     return Segmenter(*model, chosen_device(config.device), config.batch_size, config.flips, config.fast)
 
 
+def _doubts(source: Source, volume: sitk.Image, task: Task) -> list[str]:
+    """Returns why a volume is probably none that the model is for: nobody looks at it before it is segmented."""
+    content = seen(volume)
+    kind, found = modality_of(task.modality), modality_of(source.modality)
+    doubts = (
+        [f"it is {found}, and the model has learned {kind}"] if found and kind in ("CT", "MR") and found != kind else []
+    )
+    if reason := content.suspicion or (not_hounsfield(content) if kind == "CT" and not doubts else ""):
+        doubts.append(f"it looks like a mask: {reason}" if content.mask else reason)
+    return doubts
+
+
 def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Source], list[FailedInput]]:
     """Returns the volumes that the inputs name, each with a name of its own, and what could not be used and why.
 
@@ -151,7 +175,7 @@ def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Sou
     failed: list[FailedInput] = []
     for path in inputs:
         if path.is_file():
-            found.append(Source(path, stem_of(path)))
+            found.append(_named_file(path))
             continue
         if not path.is_dir():
             failed.append(FailedInput(input=path, reason="there is no such file or folder"))
@@ -165,6 +189,11 @@ def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Sou
                 failed.append(FailedInput(input=path, reason=f"holds {results}, and no other volume"))
                 continue
             on_event(Message(level="warning", text=f"{path}: left out: {results}"))
+        labels = _labels_among(files, path)
+        if labels:
+            text = f"left out: {counted(len(labels), 'label')} of the other volumes, by their names"
+            on_event(Message(level="warning", text=f"{path}: {text}: {with_rest([f.name for f in labels], 3)}"))
+            files = [f for f in files if f not in labels]
         found += [Source(f, stem_of(f)) for f in files]
         try:
             series = series_in(path) if not files else []
@@ -185,9 +214,31 @@ def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Sou
     return _distinct(found), failed
 
 
+def _named_file(path: Path) -> Source:
+    is_series = not is_volume(path.name) and is_dicom(path)
+    with suppress(InputError):  # told where it is read
+        return Source(path, stem_of(path), modality=series_of_file(path).modality if is_series else "")
+    return Source(path, stem_of(path))
+
+
+def _labels_among(files: Sequence[Path], folder: Path) -> list[Path]:
+    """Returns the files of a folder that are labels of others in it: what is read from there are scans."""
+    places = [Place.of(str(f), folder) for f in files]
+    try:
+        paired = pair(places, chosen=True)
+    except InputError:  # several labels of one, say
+        labels = {p.path for p in places if p.may_be_label}
+        return [f for f in files if str(f) in labels] if len(labels) < len(files) else []
+    labels = {label.path for many in paired.given.values() for label in many}
+    return [f for f in files if str(f) in labels]
+
+
 def _named_series(folder: Path, series: Sequence[Series]) -> list[Source]:
     name = folder.name if folder.name not in ("", "..") else Path(os.path.realpath(folder)).name
-    return [Source(Path(s.folder), f"{name}_{n}" if len(series) > 1 else name, s.uid) for n, s in enumerate(series, 1)]
+    return [
+        Source(Path(s.folder), f"{name}_{n}" if len(series) > 1 else name, s.uid, s.modality)
+        for n, s in enumerate(series, 1)
+    ]
 
 
 def _below(folder: Path, on_event: OnEvent) -> list[Source]:

@@ -17,11 +17,14 @@ from hssl.events import Message, Progress, Stopped
 from hssl.imaging.volumes import read_volume
 from hssl.jobs.finetune import finetune
 from hssl.jobs.predict import predict, sources_in
+from hssl.models.description import ModelDescription
 from hssl.models.find import find_model
 from hssl.models.inference import Segmenter
-from hssl.models.model_file import export_model, load_model
+from hssl.models.model_file import export_model, load_model, write_model
+from hssl.models.network import build_network
 from hssl.models.prediction import predict_volume
-from hssl.workspace.catalogue import Catalogue
+from hssl.preprocessing.fingerprint import Fingerprint
+from hssl.workspace.catalogue import Catalogue, LabelClass, Task
 
 
 @pytest.fixture(scope="module")
@@ -271,3 +274,55 @@ def test_a_folder_of_folders_stands_for_the_volumes_in_them(trained, tmp_path):
     assert "left out: 3 volumes in folders below it, which can be named" in events[-1].text
     (tmp_path / "nothing" / "here").mkdir(parents=True)
     assert [f.reason for f in sources_in([tmp_path / "nothing"])[1]] == ["holds no volume"]
+
+
+def test_labels_beside_the_scans_of_a_folder_are_left_out(trained, tmp_path):
+    names = ("a.nii.gz", "a_seg.nii.gz", "b.nrrd", "b.seg.nrrd", "mask of nobody.nii.gz")
+    for name in names:
+        shutil.copy(images(trained[0])[0], tmp_path / name)
+    events: list = []
+    found, failed = sources_in([tmp_path], events.append)
+    assert ([s.path.name for s in found], failed) == (["a.nii.gz", "b.nrrd", "mask of nobody.nii.gz"], [])
+    assert "left out: 2 labels of the other volumes, by their names: a_seg.nii.gz, b.seg.nrrd" in events[0].text
+    shutil.copy(tmp_path / "a.nii.gz", tmp_path / "a_mask.nii.gz")
+    assert [s.path.name for s in sources_in([tmp_path])[0]] == ["a.nii.gz", "b.nrrd"]
+    assert [s.path.name for s in sources_in([tmp_path / "a_seg.nii.gz"])[0]] == ["a_seg.nii.gz"], (
+        "who names it means it"
+    )
+
+
+def test_what_is_probably_no_scan_for_the_model_is_segmented_and_told(tmp_path):
+    network = NetworkConfig(in_slices=1)
+    description = ModelDescription(
+        kind="segmentation",
+        name="drawn",
+        network=network,
+        patch_size=(32, 32),
+        tasks=[Task(name="t", modality="CT", classes=[LabelClass(value=1, name="a")])],
+        fingerprints={
+            "t": Fingerprint(
+                spacing=(1, 1, 1), slice_axis=0, normalisation="window", median_size=(4, 16, 16),
+                lower=-100, upper=300, center=50, scale=80,
+            )
+        },
+        out_channels=2,
+    )  # fmt: skip
+    model = tmp_path / "model.zip"
+    write_model(model, description, build_network(network, 2).state_dict())
+    values = np.random.default_rng(0).normal(50, 60, (4, 32, 32)).astype(np.int16)
+    volumes = {"hounsfield": values, "shifted": np.abs(values), "mask": np.where(values > 50, 100, 0).astype(np.int16)}
+    for name, array in volumes.items():
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / f"{name}.nii.gz"))
+    write_series(tmp_path / "ct", modality="CT")
+    write_series(tmp_path / "mr", modality="MR")
+    told: dict[str, str] = {}
+    inputs = [*(tmp_path / f"{name}.nii.gz" for name in volumes), tmp_path / "ct", tmp_path / "mr"]
+    config = PredictConfig(model=model, inputs=inputs, output=tmp_path / "out", dicom_segmentation=False)
+    done = predict(
+        config, lambda e: told.update({e.text.partition(": ")[0]: e.text}) if isinstance(e, Message) else None
+    )
+    assert len(done.result.outputs) == 5
+    assert {Path(path).name for path in told} == {"shifted.nii.gz", "mask.nii.gz", "mr"}
+    assert "it has no value below 0" in told[str(tmp_path / "shifted.nii.gz")]
+    assert "looks like a mask: it has two values only" in told[str(tmp_path / "mask.nii.gz")]
+    assert "it is MR, and the model has learned CT" in told[str(tmp_path / "mr")]
