@@ -844,7 +844,8 @@ def test_views_that_cut_the_volume_obliquely_are_aligned_on_request(played):
     assert played.options.alignButton.isHidden()
 
 
-def test_two_editors_share_the_worker_and_each_opens_its_volume(played):
+@pytest.mark.parametrize("ends", ["dies", "hangs"])
+def test_two_editors_share_the_worker_each_opens_its_volume_and_both_are_told_of_its_end(played, monkeypatch, ends):
     previewed(played)
     again = segment_editor.opened(played.segmentation, played.volume, "HSSL")
     settle()
@@ -854,8 +855,22 @@ def test_two_editors_share_the_worker_and_each_opens_its_volume(played):
     assert len(played.processes) == 1
     opened = [c for c in commands(played.processes[0]) if c["command"] == "open"]
     assert len(opened) == 2
+    played.options.startButton.click()
+    assert played.effect.session.busy and other.session.busy
+    if ends == "dies":
+        played.processes[0].end(9, crashed=True)
+        words = "killed from outside"
+    else:
+        monkeypatch.setattr(effectSession, "CANCEL_GRACE_MS", 0)
+        monkeypatch.setattr(effectSession, "OPENING_GRACES", 0)
+        other.options.cancelButton.click()
+        settle()
+        words = "did not answer"
+    for one in (played.effect, other):
+        assert not one.session.busy and words in one.options.statusLabel.text, "both are told"
+    played.options.startButton.click()
     again.setActiveEffect(None)
     settle()
     other.scriptedEffect.cleanup()
     again.setMRMLSegmentEditorNode(None)
-    assert played.processes[0].isRunning(), "the other editor uses it still"
+    assert len(played.processes) == 2 and played.processes[-1].isRunning(), "the first editor uses it still"

@@ -206,8 +206,7 @@ class EffectSession:
                 # It has not come to the cancellation yet, and what it has read serves the next round.
                 qt.QTimer.singleShot(CANCEL_GRACE_MS, lambda: endIfHanging(waited + 1))
                 return
-            endSharedWorker()
-            self._died(_("The worker did not answer and was ended; the next round starts another."))
+            endSharedWorker(_("The worker did not answer and was ended; the next round starts another."))
 
         qt.QTimer.singleShot(CANCEL_GRACE_MS, lambda: endIfHanging(1))
         self._onChange()
@@ -220,6 +219,8 @@ class EffectSession:
         self._finishApplying()
         wasBusy, self.busy, self._ended, self._gathering = self.busy, False, True, None
         worker = self._shared
+        if worker is not None:
+            worker.tellNoMore(self._died)
         if worker is not None and worker.isAlive() and worker.opened is not None and worker.opened[0] is self:
             worker.opened = None
             if wasBusy:

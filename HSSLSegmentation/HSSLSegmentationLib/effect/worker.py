@@ -21,7 +21,7 @@ def sharedWorker(makeProcess: Callable[[], JobProcess], onDeath: Callable[[str],
 
     Args:
         makeProcess: makes its process.
-        onDeath: who is told of its death from now on.
+        onDeath: who is told of its death too, until `WorkerClient.tellNoMore`.
 
     Raises:
         InterpreterError: there is no Python to run it with.
@@ -29,9 +29,9 @@ def sharedWorker(makeProcess: Callable[[], JobProcess], onDeath: Callable[[str],
     global _shared
     if _shared is None or not _shared.isAlive():
         _shared = WorkerClient(makeProcess())
-        _shared.onDeath = onDeath
+        _shared.tell(onDeath)
         _shared.start()
-    _shared.onDeath = onDeath
+    _shared.tell(onDeath)
     return _shared
 
 
@@ -50,19 +50,18 @@ def release(user: object) -> None:
         endSharedWorker()
 
 
-def endSharedWorker() -> None:
-    """Ends the application's worker; the next one who needs it starts another."""
+def endSharedWorker(reason: str = "") -> None:
+    """Ends the application's worker; the next one who needs it starts another. Who uses it is told the reason, if any."""
     global _shared
     worker, _shared = _shared, None
     if worker is not None:
-        worker.end()
+        worker.end(reason)
 
 
 class WorkerClient:
     """One process; it does its commands one after the other. All of it happens on the main thread.
 
     Attributes:
-        onDeath: called with the reason when the process ends without having been asked to; set by who uses it.
         opened: by whom, when and with what a volume was opened; set by who did, None when it is not.
 
     Args:
@@ -70,7 +69,7 @@ class WorkerClient:
     """
 
     def __init__(self, process: JobProcess):
-        self.onDeath: Callable[[str], None] = lambda reason: None
+        self._told: list[Callable[[str], None]] = []
         self.opened: tuple | None = None
         self._engine = EngineProcess(process, self._event, self._finished, self._failedToStart)
         self._listeners: dict[int | None, Callable[[object], None]] = {}
@@ -90,6 +89,16 @@ class WorkerClient:
             InterpreterError: there is no Python to run it with.
         """
         self._engine.start(engineCommand(["interactive-worker"], settings.value("python")))
+
+    def tell(self, onDeath: Callable[[str], None]) -> None:
+        """Calls `onDeath` with the reason when the process ends without having been asked to."""
+        if onDeath not in self._told:
+            self._told.append(onDeath)
+
+    def tellNoMore(self, onDeath: Callable[[str], None]) -> None:
+        """Ends `tell`."""
+        if onDeath in self._told:
+            self._told.remove(onDeath)
 
     def ask(self, command: str, listener: Callable[[object], None], **values) -> None:
         """Sends a command; `listener` gets its events (`hssl.events`), the last of which is a done or failed one."""
@@ -112,12 +121,14 @@ class WorkerClient:
         """Tells whether the process can be asked."""
         return not self._ended
 
-    def end(self) -> None:
-        """Ends the process at once; nobody is told anything any more."""
+    def end(self, reason: str = "") -> None:
+        """Ends the process at once; without a reason nobody is told anything any more."""
         self._ended = True
         self._listeners.clear()
         self._engine.killTree()
         self._engine.waitForFinished(2000)
+        if reason:
+            self._die(reason)
 
     def _event(self, event) -> None:
         listener = self._listeners.get(event.command_id)
@@ -129,8 +140,7 @@ class WorkerClient:
 
     def _failedToStart(self, reason: str) -> None:
         if not self._ended:
-            self._ended = True
-            self.onDeath(
+            self._die(
                 _(
                     "The worker could not be started: {reason}. Check the Python for the jobs in the module's Settings."
                 ).format(reason=reason)
@@ -139,7 +149,6 @@ class WorkerClient:
     def _finished(self, exitCode: int, crashed: bool) -> None:
         if self._ended:
             return
-        self._ended = True
         if crashed and exitCode == 9:
             reason = _("The worker was killed from outside, most often because the computer ran out of memory.")
         else:
@@ -150,4 +159,9 @@ class WorkerClient:
             reason += "\n" + _(
                 "If they do not tell the reason, install the Python packages anew in the Settings of HSSL Segmentation."
             )
-        self.onDeath(reason)
+        self._die(reason)
+
+    def _die(self, reason: str) -> None:
+        self._ended = True
+        for onDeath in list(self._told):
+            onDeath(reason)
