@@ -150,6 +150,31 @@ def test_what_the_engine_refuses_is_told_with_its_reason(ready, processes):
     assert "v: is constant" in ready.segment.jobView.ui.statusLabel.text
 
 
+def test_an_undo_never_takes_away_what_was_corrected_since(ready, processes):
+    ready.segment.ui.startButton.click()
+    answerPrediction(processes[-1])
+    ui, node, volume = ready.segment.ui, ready.parameterNode.outputSegmentation, ready.parameterNode.inputVolume
+    assert not ui.undoButton.isHidden()
+    first = node.GetSegmentation().GetNthSegmentID(0)
+    corrected = slicer.util.arrayFromSegmentBinaryLabelmap(node, first, volume).astype(np.uint8)
+    corrected[0] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(corrected, node, first, volume)
+    ui.undoButton.click()
+    assert (slicer.util.arrayFromSegmentBinaryLabelmap(node, first, volume) == corrected).all()
+    assert ui.undoButton.isHidden()
+
+
+def test_a_closed_scene_does_not_stop_the_segmentation_of_a_folder(ready, processes, tmp_path):
+    (tmp_path / "in").mkdir()
+    ready.segment.ui.whatCombo.setCurrentIndex(1)
+    ready.segment.ui.folderEdit.setCurrentPath(str(tmp_path / "in"))
+    settle()
+    ready.segment.ui.startButton.click()
+    slicer.mrmlScene.Clear(0)
+    settle()
+    assert ready.job.state == "running"
+
+
 def test_a_closed_scene_stops_the_segmentation(ready, processes):
     ready.segment.ui.startButton.click()
     job = ready.job

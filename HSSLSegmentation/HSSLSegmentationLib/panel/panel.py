@@ -142,13 +142,13 @@ class Panel:
         self.refresh()
 
     def sceneCloses(self) -> None:
-        """Lets go of nodes; a segmentation that is under way has nothing left to write into and is stopped."""
+        """Lets go of nodes; a job that is about a volume of the scene has nothing left to write into and is stopped."""
         for view in self._jobViews:
             view.sceneCloses()
         self.segment.sceneCloses()
         self.adding.sceneCloses()
         self.dataset.labelNext.sceneCloses()
-        if self.job is not None and self.job.isRunning() and self.job.kind == "predict":
+        if self.job is not None and self.job.isRunning() and self.job.volumeNode is not None:
             self.job.stop()
 
     def release(self, wait: bool = True) -> None:

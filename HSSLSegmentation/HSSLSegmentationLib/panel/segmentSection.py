@@ -9,7 +9,7 @@ import slicer
 
 from .. import choices, numbers, wording
 from ..jobs.job import Job
-from ..scene import results
+from ..scene import annotations, results
 from ..scene import volumes as sceneVolumes
 from ..workspace import contents as workspaceContents
 
@@ -22,6 +22,8 @@ class SegmentSection:
         self.widget, self.ui = panel.loadSection("Segment.ui", panel.ui.segmentButton)
         self.jobView = panel.newJobView(self.ui.jobHolder, self._told)
         self._last: Job | None = None
+        self._stamp: tuple = ()
+        """What the last result's segments were when it was written: an undo would take later edits away too."""
         self._shownInput = None
         ui = self.ui
         ui.whatCombo.connect("currentIndexChanged(int)", self.onWhat)
@@ -216,13 +218,15 @@ class SegmentSection:
     def onUndo(self) -> None:
         if self._canUndo():
             self._last.writer.undo()
-            self.panel.refresh()
+        self.panel.refresh()
 
     def _canUndo(self) -> bool:
         last = self._last
         if last is None or not slicer.mrmlScene.IsNodePresent(last.segmentationNode):
             return False
-        return last.segmentationNode is self.panel.parameterNode.outputSegmentation and last.writer.canUndo()
+        if last.segmentationNode is not self.panel.parameterNode.outputSegmentation or not last.writer.canUndo():
+            return False
+        return _stampOf(last.segmentationNode) == self._stamp
 
     def onEdit(self) -> None:
         parameters = self.panel.parameterNode
@@ -234,7 +238,7 @@ class SegmentSection:
     def _told(self, job, event) -> None:
         if job.state == "done" and job.segmentationNode is not None:
             self._releaseWriter()
-            self._last = job
+            self._last, self._stamp = job, _stampOf(job.segmentationNode)
             parameters = self.panel.parameterNode
             if parameters is not None and parameters.inputVolume is job.volumeNode:
                 parameters.outputSegmentation = job.segmentationNode
@@ -256,6 +260,10 @@ class SegmentSection:
         if self._last is not None:
             self._last.writer.release()
             self._last = None
+
+
+def _stampOf(segmentationNode) -> tuple:
+    return annotations.stampOf(segmentationNode, segmentationNode.GetSegmentation().GetSegmentIDs())
 
 
 def _isInTheViews(volumeNode) -> bool:
