@@ -113,7 +113,8 @@ class SceneAdding(Work):
         """Asks once, before anything is written, whether labels with gaps are whole."""
         apart: dict[str, int] = {}
         for self.place, case in enumerate(cases):
-            if case.segmentationNode is None or self.hasAdded(case.volumeNode, case.segmentationNode, task):
+            nodes = case.volumeNode, case.segmentationNode
+            if case.segmentationNode is None or self._added(workspace, *nodes, task) == (True, True):
                 continue
             self._say(_("The label of {volume} is being looked at"), case)
             yield

@@ -192,6 +192,26 @@ class HSSLEffectTest(unittest.TestCase):
         self.assertIsNone(self.preview())
         slicer.util.selectModule("SegmentEditor")
 
+    def test_a_result_that_is_being_written_when_the_module_is_left_is_written_whole(self):
+        from HSSLSegmentationLib import steps
+        from HSSLSegmentationLib.scene import volumes
+
+        segmentId = self.addSegment()
+        self.paintSlices(segmentId, self.truth)
+        self.openEffect()
+        self.learn()
+        wanted = self.effect.session.proposal.labels.on(SIZE) > 0
+        wanted[list(COMPLETE)] = self.truth[list(COMPLETE)]
+        for module, name, value in ((steps, "SECONDS_AT_ONCE", 0.0), (volumes, "VOXELS_AT_ONCE", 1)):
+            self.addCleanup(setattr, module, name, getattr(module, name))
+            setattr(module, name, value)
+        self.options.applyButton.click()
+        self.assertTrue(self.effect.session.busy)
+        slicer.util.selectModule("Data")
+        settle()
+        self.assertIsNone(self.effect.session)
+        self.assertTrue((self.where(segmentId) == wanted).all())
+
     def test_5_corrections_of_what_was_applied_are_known_after_the_scene_was_saved_and_opened(self):
         segmentId = self.addSegment()
         self.paintSlices(segmentId, self.truth)

@@ -206,6 +206,38 @@ class HSSLPanelTest(unittest.TestCase):
         images = [i for i in self.panel.catalogue.images if i.task == "download"]
         self.assertEqual([(i.image.rsplit("/", 1)[-1], i.structures) for i in images], [("ct.nii.gz", ["liver"])])
 
+    def test_adding_many_volumes_is_stopped_and_what_was_added_stays_and_is_counted(self):
+        import numpy
+
+        from HSSLSegmentationLib.scene import segmentations
+
+        panel, ui, many = self.panel, self.panel.fineTune.ui, 12
+        task = panel.catalogue.task("heart_mr")
+        for n in range(many):
+            array = numpy.random.default_rng(n).normal(100, 20, (16, 32, 32)).astype(numpy.int16)
+            volume = slicer.util.addVolumeFromArray(array, name=f"many {n}")
+            drawn = segmentations.newSegmentation(f"label of many {n}", volume)
+            drawn.GetSegmentation().AddEmptySegment("one", task.classes[0].name)
+            slicer.util.updateSegmentBinaryLabelmapFromArray((array > 110).astype("uint8"), drawn, "one", volume)
+        self.open(panel.ui.fineTuneButton)
+        panel.parameterNode.fineTuneTask, panel.parameterNode.fineTuneCases = task.name, "scene"
+        settle()
+        before = len(panel.catalogue.images)
+        ui.startButton.click()
+        wait(lambda: panel.adding.place >= 1 and "is being added" in panel.adding.text, 60.0)
+        self.assertTrue(ui.addingWidget.isVisible())
+        ui.stopAddingButton.click()
+        wait(lambda: not panel.adding.text, 60.0)
+        settle()
+        added = panel.catalogue.images[before:]
+        self.assertLess(len(added), many)
+        self.assertEqual(ui.addedLabel.text, f"Added {len(added)} of {many} volumes. Start again to add the others.")
+        self.assertFalse(ui.addingWidget.isVisible())
+        files = [panel.catalogue.image_path(i) for i in added] + [panel.catalogue.label_path(i) for i in added]
+        mine = {file for file in (self.workspace / "volumes").iterdir() if file.name.startswith("many")}
+        self.assertEqual(mine, set(files))
+        self.assertTrue(panel.job is None or not panel.job.isRunning())
+
     def test_scan_after_scan_is_labelled_skipped_left_out_and_the_end_is_said(self):
         from HSSLSegmentationLib.scene import labelling, pictures
 
