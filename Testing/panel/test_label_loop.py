@@ -223,6 +223,21 @@ def test_with_a_model_the_scan_comes_with_a_draft_as_a_preview_to_be_accepted(
     assert status(workspace, waiting[0]) == "labelled" and loop.current == waiting[1]
 
 
+@pytest.mark.parametrize("button", ["skipButton", "nextButton"])
+def test_a_scan_that_is_left_is_closed_unless_something_is_drawn_on_it(panel, loop, workspace, waiting, button):
+    loop.ui.nextButton.click()
+    settle()
+    getattr(loop.ui, button).click()
+    settle()
+    assert loop.current == waiting[1] and scenePictures.shown(panel.catalogue, waiting[0]) is None
+    draw(panel, waiting[1])
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.image(waiting[0]).review = ""
+    getattr(loop.ui, button).click()
+    settle()
+    assert loop.current == waiting[0] and not labelling.isEmpty(node(panel, waiting[1]))
+
+
 @pytest.mark.parametrize("button", ["applyButton", "discardButton"])
 def test_what_becomes_of_a_draft_is_not_said_of_a_scan_of_that_name_in_another_workspace(
     panel, loop, drafted, workspace, waiting, tmp_path, button

@@ -113,6 +113,7 @@ def test_reloading_the_module_asks_its_job_to_end_without_waiting_and_the_new_pa
     settle()
     assert time.monotonic() - began < 5 < job.stopGraceSeconds
     assert job.state == "stopping" and job.stopFile.exists()
+    assert panel.pretrain._told not in job._observers, "its widgets are gone"
     assert sys.modules["HSSLSegmentationLib.jobs.job"] is not library, "the library was read again"
     process.say({"event": "done", "stopped": True, "result": {}})
     process.end(10)

@@ -66,6 +66,7 @@ class JobView:
         """Lets go of the job; its nodes in the scene stay, they belong to the user."""
         if self.job is not None:
             self.job.removeObserver(self._told)
+            self.job.removeObserver(self.told)
             self.job = None
         self.curves = {}
 

@@ -130,7 +130,7 @@ class LabelLoop:
         from hssl.errors import HSSLError
         from hssl.workspace.review import next_image
 
-        panel = self.panel
+        panel, before = self.panel, self.current
         self._takeBackEmptyDraft()
         panel.forget()
         self._said = ""
@@ -149,6 +149,8 @@ class LabelLoop:
                     self._unreadable[id] = self._said
                     continue
                 self.current = id
+                if before:
+                    self._closeSoon(panel.catalogue, before, ifEmpty=True)
                 self._startDraft()
                 break
         slicer.util.showStatusMessage(self._said or _("Now: {id}.").format(id=self.current), 5000)
@@ -162,10 +164,25 @@ class LabelLoop:
             if self.current == kept:  # else somebody has gone on already
                 self.onNext()
             if self.current != kept:
-                # When the editor has gone on to the next one; a hundred open scans are more than a computer holds.
-                qt.QTimer.singleShot(0, lambda: scenePictures.close(catalogue, kept))
+                self._closeSoon(catalogue, kept)
 
         self._keeping.start(kept, goOn)
+
+    @staticmethod
+    def _closeSoon(catalogue, id: str, ifEmpty: bool = False) -> None:
+        """Closes a scan when the editor has gone on to the next one; a hundred open scans are more than a computer holds.
+
+        Args:
+            ifEmpty: only where nothing is drawn on it.
+        """
+
+        def close() -> None:
+            volumeNode = scenePictures.shown(catalogue, id)
+            drawn = None if volumeNode is None else labelling.drawn(volumeNode)
+            if not ifEmpty or drawn is None or labelling.isEmpty(drawn):
+                scenePictures.close(catalogue, id)
+
+        qt.QTimer.singleShot(0, close)
 
     def onSkip(self) -> None:
         """Leaves the scan for the end, and goes on."""
