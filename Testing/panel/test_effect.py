@@ -297,6 +297,16 @@ def test_an_empty_segment_is_refused_with_what_to_do(bench):
     assert not bench.effect.session.busy and bench.options.cancelButton.isHidden()
 
 
+def test_where_every_segment_is_hidden_it_is_said_instead_of_that_nothing_is_painted(played):
+    played.segmentation.GetDisplayNode().SetSegmentVisibility("liver", False)
+    settle()
+    assert not played.options.startButton.enabled and not played.options.completeButton.enabled
+    assert "hidden ones take no part" in played.options.hintLabel.text
+    played.segmentation.GetDisplayNode().SetSegmentVisibility("liver", True)
+    settle()
+    assert played.options.startButton.enabled and played.options.completeButton.enabled
+
+
 def test_a_worker_that_dies_says_its_last_lines(played):
     played.options.startButton.click()
     played.processes[-1].say("Traceback …", "ModuleNotFoundError: No module named 'torch'")

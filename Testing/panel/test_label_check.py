@@ -58,9 +58,12 @@ def test_a_doubtful_label_opens_with_its_outline_and_that_of_a_network_that_has_
     panel.parameterNode.inputVolume = scenePictures.show(panel.catalogue, labelled[1])
     settle()
     ui.compareButton.click()
+    label = node(panel, labelled[0])
+    last = label.GetSegmentation().GetNthSegmentID(2)
+    label.GetDisplayNode().SetSegmentVisibility(last, False)
     assert configurationOf(processes[-1])["model"] == str(run)
     answerPrediction(processes[-1])
-    label = node(panel, labelled[0])
+    assert label.GetDisplayNode().GetSegmentVisibility(last), "all of it is compared"
     first = label.GetSegmentation().GetNthSegmentID(0)
     assert label.GetDisplayNode().GetSegmentOverrideColor(first) == pytest.approx(FIRST)
     other = panel.dataset.jobView.job.segmentationNode
@@ -75,6 +78,7 @@ def test_a_doubtful_label_opens_with_its_outline_and_that_of_a_network_that_has_
     settle()
     assert not slicer.mrmlScene.IsNodePresent(other) and ui.legendLabel.isHidden()
     assert label.GetDisplayNode().GetSegmentOverrideColor(first)[0] < 0, "the label has its own colour again"
+    assert not label.GetDisplayNode().GetSegmentVisibility(last) and label.GetDisplayNode().GetSegmentVisibility(first)
     panel.logic.review(workspace, labelled[:1], "flagged")
     panel.forget()
     panel.refresh()

@@ -36,6 +36,8 @@ def reasonNotToStart(volumeNode, segmentationNode, parameters: EffectParameters)
         return _("choose a model: fine-tune one in the module HSSL Segmentation, or pick a file.")
     if parameters.mode() == LEARN and not segmentationNode.GetSegmentation().GetNumberOfSegments():
         return _("add a segment above and paint it on a few slices.")
+    if parameters.mode() == LEARN and not sceneSegmentations.visibleSegments(segmentationNode):
+        return _("show a segment above: hidden ones take no part.")
     return ""
 
 

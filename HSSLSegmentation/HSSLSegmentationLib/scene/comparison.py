@@ -21,7 +21,9 @@ class Comparison:
 
     def __init__(self, volumeNode, first, second):
         self.first, self._second = first, second
-        self._fill = {i: _display(first).GetSegmentOpacity2DFill(i) for i in _ids(first)}
+        display = _display(first)
+        self._fill = {i: display.GetSegmentOpacity2DFill(i) for i in _ids(first)}
+        self._hidden = {i for i in _ids(first) if not display.GetSegmentVisibility(i)}
         _outline(first, FIRST)
         _outline(second, SECOND)
         place = _differs(volumeNode, first, second)
@@ -34,6 +36,7 @@ class Comparison:
             for segmentId in _ids(self.first):
                 _display(self.first).UnsetSegmentOverrideColor(segmentId)
                 _display(self.first).SetSegmentOpacity2DFill(segmentId, self._fill.get(segmentId, 1.0))
+                _display(self.first).SetSegmentVisibility(segmentId, segmentId not in self._hidden)
         if slicer.mrmlScene.IsNodePresent(self._second):
             slicer.mrmlScene.RemoveNode(self._second)
 
