@@ -247,6 +247,10 @@ def _finetuned(
         tensors_skipped=len(learner.report.skipped) if learner.report else 0,
     )
     if processes.is_main and not stopped:
+        if hardly := learner.hardly_found():
+            names = ", ".join(f"{name} (Dice {dice:.2f})" for name, dice in hardly.items())
+            text = f"Hardly found, even in the images that were trained on: {names}"
+            on_event(Message(level="warning", text=f"{text}; train for longer"))
         if not stored.validated:
             description = learner.description.model_dump(mode="json")
             run.save_checkpoint({"network": learner.state()["network"], "description": description}, BEST)

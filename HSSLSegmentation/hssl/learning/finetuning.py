@@ -46,6 +46,11 @@ USUAL_SHARE = 0.5
 BALANCE = 0.6
 """At first the cross-entropy weighs classes by their number of voxels to the power of minus this; it falls to 0 over the
 budget. Without it a small class is never found in one of ten short trainings; with it to the end, large ones suffer."""
+HELP_AFTER = 100
+"""Steps after which a class that is still not found counts more (see `class_weights`), which falls to 0 over the budget too.
+Before that nothing is found yet, and what is said of everything helps nobody."""
+HARDLY_FOUND = 0.1
+"""Below this Dice in the training's own windows a class is as good as not found."""
 HEAD_BATCHES = 8
 """Batches whose features give the head that fine-tuning begins with."""
 TAUGHT_SHARE = 0.5
@@ -184,13 +189,14 @@ class FinetuneLearner:
 
     def prepared(self, batch: Read) -> Prepared:
         kind, labelled, others = batch
-        balance = BALANCE * (1 - self.fraction)
+        left = 1 - self.fraction
+        help = left if self.average.steps >= HELP_AFTER else 0.0
         images, labels = self._augmented(kind, labelled)
         assert labels is not None
         if others is not None:
             images = torch.cat([images, self._augmented(kind, others)[0]])
         found = None if self.teacher is None else self.teacher.of_images(_middle(images, self.teacher_slices))
-        return Prepared(_middle(images, self.slices), labels, found, balance)
+        return Prepared(_middle(images, self.slices), labels, found, BALANCE * left, help)
 
     def _augmented(self, kind: PatchKind, batch: Batch) -> tuple[Tensor, Tensor | None]:
         rngs = generators(self.config.seed, batch.samples, 0 if batch.labels is not None else 2)
@@ -246,14 +252,26 @@ class FinetuneLearner:
         self.average.follow(self.module.network)
 
     def state(self) -> dict[str, Any]:
+        assert isinstance(self.module, SegmentationModule)
         progress = {"learner_steps": self.average.steps, "learner_fraction": self.fraction}
-        return {"network": self.average.network.state_dict(), "module": self.module.state_dict(), **progress}
+        found = {"learner_found": self.module.found.sums}
+        return {"network": self.average.network.state_dict(), "module": self.module.state_dict(), **progress, **found}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.average.network.load_state_dict(state["network"])
         self.module.load_state_dict(state["module"])
         self.average.steps, self.fraction = state["learner_steps"], state["learner_fraction"]
+        assert isinstance(self.module, SegmentationModule)
+        if "learner_found" in state:  # an earlier version did not write it
+            self.module.found.sums = state["learner_found"]
         also_seen(self.description.provenance, state["description"]["provenance"])
+
+    def hardly_found(self) -> dict[str, float]:
+        """Returns the Dice of each class that is not even found in the training's own windows, by name."""
+        assert isinstance(self.module, SegmentationModule)
+        dice = self.module.found.dice.tolist()[1:]
+        classes = self.description.tasks[0].classes
+        return {c.name: d for c, d in zip(classes, dice, strict=True) if d < HARDLY_FOUND}
 
     def measure_at(self) -> tuple[float, ...]:
         return MEASURED_AT if self.held else ()

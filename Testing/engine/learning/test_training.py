@@ -31,13 +31,14 @@ from hssl.learning.losses.segmentation import class_weights
 from hssl.learning.patches import batch_size
 from hssl.learning.pretexts import pretext_named
 from hssl.learning.pretraining import PretrainLearner
-from hssl.learning.segmentation import SegmentationModule
+from hssl.learning.segmentation import FoundClasses, SegmentationModule
 from hssl.learning.start import Start
 from hssl.learning.training_run import main_process_first
 from hssl.locks import FolderLock
 from hssl.models.components import COMPARABLE
 from hssl.models.model_file import load_model
 from hssl.models.run_folder import RunFolder, all_runs, run_path
+from hssl.preprocessing.store import UNLABELLED
 from hssl.workspace.catalogue import Catalogue, LabelClass
 
 QUICK = {"patch_size": 32, "batch_size": 4, "precision": "float32", "device": "cpu", "threads": 1}
@@ -616,16 +617,62 @@ def test_a_small_class_weighs_more_and_an_absent_one_nothing():
     assert float(weights[2] / weights[0]) == pytest.approx(10) and weights[[1, 3]].tolist() == [0, 0]
 
 
+def test_a_class_that_is_not_found_counts_as_much_in_sum_as_a_class_of_all_voxels():
+    labels = torch.tensor([[0] * 900 + [1] * 91 + [2] * 9])
+    counts = torch.tensor([900.0, 91.0, 9.0])
+    as_before = class_weights(labels, 3, 0.5, torch.zeros(3))
+    weights = class_weights(labels, 3, 0.5, torch.tensor([0.0, 0.0, 1.0]))
+    assert torch.equal(as_before, class_weights(labels, 3, 0.5)) and torch.equal(weights[:2], as_before[:2])
+    assert float((weights * counts)[2]) == pytest.approx(1000 * 1000**-0.5)
+
+
+def test_how_far_a_class_is_found_is_the_dice_of_the_latest_batches_where_there_are_labels():
+    labels = torch.tensor([[0] * 6 + [1] * 4 + [2] * 2 + [UNLABELLED] * 4])
+    answer = torch.tensor([[0] * 6 + [1] * 2 + [0] * 2 + [1] * 2 + [3] * 4])
+    found = FoundClasses(4)
+    for _ in range(3):
+        found.follow(torch.nn.functional.one_hot(answer, 4).movedim(-1, 1).float(), labels)
+    assert found.dice.tolist() == pytest.approx([2 * 6 / 14, 2 * 2 / 8, 0, 1])
+    assert found.missing.tolist() == [0, 0, 1, 0]
+    for _ in range(100):  # what was long ago does not count
+        found.follow(torch.nn.functional.one_hot(labels.where(labels < 4, 0), 4).movedim(-1, 1).float(), labels)
+    assert found.dice.tolist() == pytest.approx([1, 1, 1, 1], abs=0.02) and not found.missing.any()
+    found.follow(torch.zeros(1, 4, 4), torch.full((1, 4), UNLABELLED))
+    assert found.dice.tolist() == pytest.approx([1, 1, 1, 1], abs=0.02)
+
+
+def test_what_is_not_found_yet_is_remembered_by_a_run_that_goes_on(workspace, monkeypatch):
+    monkeypatch.setattr(hssl.learning.finetuning, "HELP_AFTER", 2)
+    finetune(finetuning(workspace, "whole", 8))
+    stop, watch = stopping_at(4)
+    finetune(finetuning(workspace, "parts", 8), watch, stop)
+    finetune(finetuning(workspace, "parts", 8))
+    assert losses(workspace, "whole") == losses(workspace, "parts")
+    monkeypatch.setattr(hssl.learning.finetuning, "HELP_AFTER", 100)
+    finetune(finetuning(workspace, "without", 8))
+    assert losses(workspace, "whole") != losses(workspace, "without")
+
+
+def test_what_is_never_found_is_told(workspace):
+    seen = []
+    finetune(finetuning(workspace, "brief", 2), seen.append)
+    finetune(finetuning(workspace, "longer", 60), seen.append)
+    told = [e.text for e in seen if isinstance(e, Message) and e.level == "warning"]
+    assert len(told) == 1 and told[0].startswith("Hardly found, even in the images that were trained on: "), told
+
+
 def test_fine_tuning_sees_patches_of_several_sizes_and_ends_unweighted(workspace, monkeypatch):
-    sizes, balances = set(), []
+    sizes, balances, helps = set(), [], []
     forward = SegmentationModule.forward
 
     def look(module, prepared):
         sizes.add(tuple(prepared.images.shape))
         balances.append(prepared.balance)
+        helps.append(prepared.help)
         return forward(module, prepared)
 
     monkeypatch.setattr(SegmentationModule, "forward", look)
+    monkeypatch.setattr(hssl.learning.finetuning, "HELP_AFTER", 5)
     # The generated slices are as small as the smallest patches, so that there would be no larger ones.
     monkeypatch.setattr(
         hssl.learning.finetuning, "larger_patches", lambda patch, shapes, count, fewest: [((64, 48), 2)]
@@ -633,4 +680,6 @@ def test_fine_tuning_sees_patches_of_several_sizes_and_ends_unweighted(workspace
     done = finetune(finetuning(workspace, "run", 20))
     assert sizes == {(4, 3, 32, 32), (2, 3, 64, 48)}
     assert balances[0] == 0.6 and sorted(balances, reverse=True) == balances and balances[-1] < 0.05
+    assert not any(helps[:5]) and helps[5] == pytest.approx(0.75) and helps[5:] == sorted(helps[5:], reverse=True)
+    assert helps[-1] < 0.1
     assert RunFolder(done.result.run).load_checkpoint()["description"]["patch_size"] == [64, 48]

@@ -25,13 +25,16 @@ BALANCE = 0.4
 _dice = DiceLoss(include_background=False, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
 
 
-def dice_and_cross_entropy(output: Tensor, labels: Tensor, balance: float) -> tuple[Tensor, Tensor]:
+def dice_and_cross_entropy(
+    output: Tensor, labels: Tensor, balance: float, missing: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Returns the Dice loss over the whole batch and the cross-entropy.
 
     Args:
         output: logits, B × classes × spatial.
         labels: B × spatial, int64 channel numbers; voxels that are `UNLABELLED` count in neither loss.
         balance: how far small classes count more in the cross-entropy (see `class_weights`).
+        missing: how far each class has not been found yet (see `class_weights`); None is not at all.
     """
     output = output.float()
     known = labels != UNLABELLED
@@ -41,14 +44,22 @@ def dice_and_cross_entropy(output: Tensor, labels: Tensor, balance: float) -> tu
         target, found = target * known.unsqueeze(1), found * known.unsqueeze(1)
         if not known.any():  # a mean over nothing would be NaN
             return _dice(found, target), 0 * output.mean()
-    weights = class_weights(labels[known], output.shape[1], balance)
+    weights = class_weights(labels[known], output.shape[1], balance, missing)
     return _dice(found, target), F.cross_entropy(output, labels, weights, ignore_index=UNLABELLED)
 
 
-def class_weights(labels: Tensor, channels: int, balance: float) -> Tensor:
-    """Returns a weight for each class: its number of voxels in `labels` to the power of −`balance`, 0 if it has none."""
+def class_weights(labels: Tensor, channels: int, balance: float, missing: Tensor | None = None) -> Tensor:
+    """Returns a weight for each class: its number of voxels in `labels` to the power of −`balance`, 0 if it has none.
+
+    Args:
+        missing: for each class, 0 to 1; at 1 it counts in sum as much as a class of all voxels would, however small it is.
+    """
     counts = torch.bincount(labels.flatten(), minlength=channels).float()
-    return torch.where(counts > 0, counts.clamp_min(1) ** -balance, 0.0)
+    some = counts.clamp_min(1)
+    weights = some**-balance
+    if missing is not None:
+        weights = weights * (counts.sum() / some) ** ((1 - balance) * missing)
+    return torch.where(counts > 0, weights, 0.0)
 
 
 class LabelHeads(nn.Module):
