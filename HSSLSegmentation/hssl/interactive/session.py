@@ -24,6 +24,7 @@ from ..models.model import Model
 from ..models.network import EncoderDecoder
 from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.normalisation import ANISOTROPY, normalised, slice_axis_of
+from ..preprocessing.working import in_float32
 from .slice_features import Region, SliceFeatures, slice_features
 from .slice_pieces import one_piece_on_slices, without_islands
 from .slice_priors import FARTHEST, Growth, Plane, Shape, surroundings
@@ -106,7 +107,8 @@ class InteractiveSession:
 
     def __post_init__(self) -> None:
         self._spacing = tuple(self.volume.GetSpacing()[::-1])
-        self._array = normalised(sitk.GetArrayViewFromImage(self.volume).astype(np.float32), OWN_PERCENTILES)
+        values = sitk.GetArrayFromImage(in_float32(self.volume)).astype(np.float32, copy=False)
+        self._array = normalised(values, OWN_PERCENTILES)
         self._network: EncoderDecoder | None = None
         if self.model is not None:
             if self.model.description.network.spatial_dims != 2:

@@ -46,7 +46,7 @@ class LinearDiscriminant:
     def head(self, balance: float) -> tuple[Tensor, Tensor]:
         """Returns weights (C × F) and biases (C) whose softmax is the posterior of classes of equal covariance.
 
-        A class without a point gets the features' mean, and the prior of a single point.
+        A class without a point gets the features' mean, and the prior of a single point. Without any point all is 0.
 
         Args:
             balance: each class counts by its number of points to the power of 1 − this, as in the loss that follows.
@@ -55,7 +55,7 @@ class LinearDiscriminant:
         means = torch.where(self._counts[:, None] > 0, self._sums / counts[:, None], self._sums.sum(0) / counts.sum())
         scatter = self._products - self._counts[:, None, None] * means[:, :, None] * means[:, None]
         weights = self._counts.sign() * counts**-balance
-        covariance = (weights[:, None, None] * scatter).sum(0) / (weights * self._counts).sum()
+        covariance = (weights[:, None, None] * scatter).sum(0) / (weights * self._counts).sum().clamp_min(1)
         covariance += (
             SHRINKAGE * covariance.diagonal().mean().clamp_min(1e-6) * torch.eye(len(covariance), dtype=torch.float64)
         )

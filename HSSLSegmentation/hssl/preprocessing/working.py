@@ -47,7 +47,7 @@ def working_volume(volume: sitk.Image, fingerprint: Fingerprint, path: str | Pat
     """
     grid = working_grid(volume.GetSize(), volume.GetSpacing(), volume.GetDirection(), fingerprint, path)
     if fingerprint.normalisation == "percentiles":
-        volume = _in_float32(volume)
+        volume = in_float32(volume)
     array = normalised(to_working(volume, grid), fingerprint)
     array = np.clip(array, -LARGEST, LARGEST).astype(np.float16)
     low, high = float(array.min()), float(array.max())
@@ -61,7 +61,7 @@ def working_volume(volume: sitk.Image, fingerprint: Fingerprint, path: str | Pat
     return WorkingVolume(array, low, grid)
 
 
-def _in_float32(volume: sitk.Image) -> sitk.Image:
+def in_float32(volume: sitk.Image) -> sitk.Image:
     """Returns a volume of huge or tiny values with its largest one brought to 1; a common factor means nothing there."""
     if volume.GetPixelID() not in (sitk.sitkFloat32, sitk.sitkFloat64):
         return volume

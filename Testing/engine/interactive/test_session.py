@@ -360,3 +360,16 @@ def test_slices_that_do_not_overlap_say_nothing_of_islands():
     assert one_piece_on_slices(painted_, planes[:2])
     painted_[4, 9:11, 9:11] = True
     assert not one_piece_on_slices(painted_, planes[:2])
+
+
+@pytest.mark.parametrize("factor", [1e-40, 1e300])
+def test_the_unit_of_the_values_changes_nothing(factor):
+    volume, truth = bent_tube((12, 32, 48))
+    annotation = painted(volume, truth, [Plane(0, i) for i in (1, 5, 9)])
+    found = []
+    for scale in (1.0, factor):
+        other = sitk.GetImageFromArray(sitk.GetArrayFromImage(volume).astype(np.float64) * scale)
+        other.CopyInformation(volume)
+        found.append(InteractiveSession(other).learn(annotation, [Plane(0, i) for i in (1, 5, 9)]))
+    assert dice(found[1].label_map, truth) == pytest.approx(dice(found[0].label_map, truth), abs=0.01)
+    assert np.mean(found[0].labels == found[1].labels) > 0.999

@@ -105,6 +105,25 @@ def test_corresponding_points_show_the_same_place_in_both_views(dims):
 
 
 @pytest.mark.parametrize("dims", [2, 3])
+def test_places_are_exact_under_autocast(dims):
+    """bf16 knows places to a 256th: a third of a pixel in patches of 128."""
+    size, patch = (60, 50, 40)[:dims], (48, 32, 32)[:dims]
+    warps = [draw_warp(generators(0, np.arange(3), v), size, patch, PRETRAINING, torch.device("cpu")) for v in (0, 1)]
+    images = torch.randn(3, 2, *patch, generator=torch.Generator().manual_seed(0))
+    where = torch.full((3, 3), 0.5)
+
+    def found(bf16: bool) -> list[torch.Tensor]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            first, second = corresponding_points(*warps, images, generators(0, np.arange(3), 2), 9)
+            return [first, second, points_in_volume(warps[0], first, where, where), sampled(images.bfloat16(), first)]
+
+    for one, other in zip(found(True), found(False), strict=True):
+        assert torch.equal(one, other)
+    exact = sampled(images.bfloat16().float(), found(False)[0])
+    assert torch.allclose(found(True)[3], exact, atol=1e-6)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
 def test_corresponding_points_lie_on_the_body_where_both_views_show_enough_of_it(dims):
     size = (60, 50, 40)[:dims]
     windows = torch.zeros(5, 1, *size)

@@ -65,6 +65,13 @@ def test_the_head_begins_with_labelled_points_alone():
     assert torch.allclose(heads[0][0], heads[1][0]) and torch.allclose(heads[0][1], heads[1][1])
 
 
+def test_a_head_of_features_without_a_labelled_point_is_finite_and_prefers_nothing():
+    discriminant = LinearDiscriminant(3, 5)
+    discriminant.add(torch.randn(2, 5, 8, 8), torch.full((2, 8, 8), UNLABELLED))
+    for part in discriminant.head(0.6):
+        assert torch.allclose(part, torch.zeros_like(part), atol=1e-6)
+
+
 def stored(folder: Path, name: str, lesion: bool) -> StoredVolume:
     rng = np.random.default_rng(len(name))
     image, label = rng.normal(size=(6, 16, 16)).astype(np.float16), np.zeros((6, 16, 16), np.uint8)

@@ -50,7 +50,8 @@ def corresponding_points(
     there = torch.from_numpy(np.stack([rng.random(12 * count) for rng in rngs]).astype(np.float32)).to(image.device)
     linear = torch.linalg.solve(second.matrix[:, :, :dims], first.matrix[:, :, :dims])
     shift = torch.linalg.solve(second.matrix[:, :, :dims], (first.matrix - second.matrix)[:, :, dims:])
-    partners = candidates @ linear.transpose(1, 2) + shift.transpose(1, 2)
+    with torch.autocast(image.device.type, enabled=False):  # bf16 knows places to a 256th
+        partners = candidates @ linear.transpose(1, 2) + shift.transpose(1, 2)
     span = tuple(range(1, image.ndim))
     low, high = image.amin(span), image.amax(span)
     values = sampled(image.mean(1, keepdim=True), candidates).squeeze(2)
@@ -62,10 +63,10 @@ def corresponding_points(
 
 
 def sampled(features: Tensor, points: Tensor) -> Tensor:
-    """Samples feature maps (B × C × spatial) at points (B × N × d, −1 to 1): B × N × C."""
+    """Samples feature maps (B × C × spatial) at points (B × N × d, −1 to 1): B × N × C, float32."""
     dims = points.shape[2]
     grid = points.reshape(points.shape[0], points.shape[1], *[1] * (dims - 1), dims)
-    values = F.grid_sample(features, grid.to(features.dtype), mode="bilinear", align_corners=False)
+    values = F.grid_sample(features.float(), grid, mode="bilinear", align_corners=False)
     return values.flatten(2).transpose(1, 2)
 
 

@@ -29,10 +29,9 @@ class PositionContrast(Pretext):
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Returns "position" and "total"."""
         vectors = F.normalize(self.head(self.network.features(both(views.changed))).float(), dim=1)
-        # A generated window is at no place, and slices along different axes have none in common.
-        of_stack = torch.where(
-            views.real, 3 * views.tasks + views.axes, -1 - torch.arange(len(views.tasks), device=vectors.device)
-        )
+        # A generated window is at no place, whichever process has it, and slices along different axes have none in common.
+        own = rank_offset(len(views.tasks))[0] + torch.arange(len(views.tasks), device=vectors.device)
+        of_stack = torch.where(views.real, 3 * views.tasks + views.axes, -1 - own)
         places = torch.stack([of_stack.float(), views.positions[:, 0]], 1).repeat(2, 1)
         every, where = all_gather(vectors), all_gather(places)
         begin, total = rank_offset(len(vectors))
