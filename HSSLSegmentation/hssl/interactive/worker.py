@@ -114,11 +114,13 @@ class PredictCommand(_WritingCommand):
 
     Attributes:
         model: a fine-tuning run's folder, or a model file.
+        flips, fast, largest_component: as in `PredictConfig`.
     """
 
     command: Literal["predict"] = "predict"
     model: str
     flips: bool = False
+    fast: bool = False
     largest_component: bool | None = None
 
 
@@ -155,7 +157,7 @@ class InteractiveWorker:
         self._device = torch.device("cpu")
         self._models: dict[Path, Model] = {}
         self._read_at: dict[Path, int] = {}
-        self._segmenters: dict[tuple[Path, str, bool], Segmenter] = {}
+        self._segmenters: dict[tuple[Path, str, bool, bool], Segmenter] = {}
         self._warms_up = warms_up
 
     def do(self, command: Command, on_event: OnEvent = ignore, stop: Stop = never) -> Done[Any]:
@@ -249,9 +251,9 @@ class InteractiveWorker:
         coarse = _too_coarse(volume, description.fingerprints[task.name].spacing)
         if coarse:
             on_event(Message(level="warning", text=coarse))
-        key = (path, str(self._device), command.flips)
+        key = (path, str(self._device), command.flips, command.fast)
         if key not in self._segmenters:
-            self._segmenters[key] = Segmenter(description, state, self._device, flips=command.flips)
+            self._segmenters[key] = Segmenter(description, state, self._device, flips=command.flips, fast=command.fast)
         prediction = predict_volume(
             volume, self._segmenters[key], command.largest_component, uncertainty=True, on_event=on_event, stop=stop
         )

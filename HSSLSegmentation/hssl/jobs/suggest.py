@@ -11,6 +11,7 @@ from ..configuration import SuggestConfig
 from ..errors import ConfigurationError, MemoryExhaustedError
 from ..events import Done, Message, OnEvent, Phase, ProgressMeter, Stop, Stopped, ignore, never
 from ..learning.acquisition import FeatureSpace, ranked, uncertainty_of
+from ..learning.start import Start
 from ..models.description import ModelDescription
 from ..models.device import chosen_device, out_of_memory, use_threads
 from ..models.find import find_model
@@ -72,8 +73,9 @@ def _suggested(config: SuggestConfig, on_event: OnEvent, stop: Stop) -> Done[Sug
     space = FeatureSpace(*space_model, device)
 
     on_event(Phase(name="store", index=1, count=2))
-    own = space.description.fingerprints.get(_name_in(space.description, task))
-    fingerprint = own or task_fingerprint(catalogue, task, config.exclude, on_event, stop)
+    fingerprint = _fingerprint_in(space.description, task) or task_fingerprint(
+        catalogue, task, config.exclude, on_event, stop
+    )
     known = {task.name: fingerprint}
     centres = build(catalogue, labelled, known, with_labels=True, on_event=on_event, stop=stop)
     candidates = build(catalogue, unlabelled, known, with_labels=False, on_event=on_event, stop=stop)
@@ -169,9 +171,11 @@ def _feature_model(
     return model, loaded
 
 
-def _name_in(description: ModelDescription, task: Task) -> str:
-    """A segmentation has one task, under whatever name it was trained."""
-    return description.tasks[0].name if description.kind == "segmentation" else task.name
+def _fingerprint_in(description: ModelDescription, task: Task) -> Fingerprint | None:
+    """A segmentation has one task, under whatever name it was trained; a pretraining may know this one by a former name."""
+    if description.kind == "segmentation":
+        return description.fingerprints[description.tasks[0].name]
+    return Start(description, {}).fingerprint(task)
 
 
 def _for_segmenter(

@@ -195,7 +195,7 @@ def opened(config: RunConfig, on_event: OnEvent, write: bool = True) -> Iterator
         _check_is_run(folder.path, path)
         if path.exists() and folder.can_resume:
             default = type(config).model_construct().model_dump(mode="json")
-            _same({**default, **_EARLIER, **_without_gone(read_json(path))}, values, path)
+            _same(_completed({**default, **_EARLIER}, _without_gone(read_json(path))), values, path)
         # The budget may grow from one session to the next; everything else stays.
         write_json(path, values)
 
@@ -216,6 +216,17 @@ def _without_gone(values: Any) -> Any:
     if not isinstance(values, dict):
         return values
     return {key: value for key, value in values.items() if key not in _GONE or value != _GONE[key]}
+
+
+def _completed(default: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the values with the defaults of what they do not say, within parts such as the weights of losses too."""
+    found = {**default, **values}
+    both = [
+        key
+        for key in default.keys() & values.keys()
+        if isinstance(default[key], dict) and isinstance(values[key], dict)
+    ]
+    return {**found, **{key: _completed(default[key], values[key]) for key in both}}
 
 
 def _check_is_run(folder: Path, config: Path) -> None:

@@ -132,7 +132,7 @@ PLANES = (2, 4, 7)
 LIVER = 1
 
 
-def model_file(path: Path, kind: str = "segmentation") -> Path:
+def model_file(path: Path, kind: str = "segmentation", **more: Any) -> Path:
     """Writes a model with weights as they come."""
     task = Task(name="brain", group="head", modality="MR", classes=[LabelClass(value=3, name="brain")])
     description = ModelDescription(
@@ -147,6 +147,7 @@ def model_file(path: Path, kind: str = "segmentation") -> Path:
             )
         },
         out_channels=2 if kind == "segmentation" else 3,
+        **more,
     )
     network = build_network(description.network, description.out_channels)
     modelfile.write_model(path, description, network.state_dict())
@@ -260,6 +261,26 @@ def test_the_slice_to_look_at_lies_across_the_models_slices_however_the_volume_i
     result = warm.do(asked).result
     across = 2 - stored.index(2)
     assert result.next_slice == (across, (3, 6, 2)[across]) and result.place == (3, 6, 2)
+
+
+def test_a_prediction_is_as_fast_as_is_asked_whatever_was_asked_before(tmp_path, monkeypatch):
+    volume = sitk.GetImageFromArray(np.random.default_rng(0).normal(0, 9, (5, 9, 8)).astype(np.float32))
+    volume.SetSpacing((6.0, 6.0, 6.0))
+    sitk.WriteImage(volume, str(tmp_path / "volume.nii"))
+    asked, usual = [], hssl.interactive.worker.predict_volume
+
+    def predicted(volume, segmenter, *given, **more):
+        asked.append(segmenter.planes)
+        return usual(volume, segmenter, *given, **more)
+
+    monkeypatch.setattr(hssl.interactive.worker, "predict_volume", predicted)
+    warm = InteractiveWorker()
+    warm.do(OpenCommand(id=1, volume=tmp_path / "volume.nii", device="cpu"))
+    model = str(model_file(tmp_path / "brain.zip", planes={"brain": (0, 1, 2)}))
+    for number, fast in enumerate((False, True, False)):
+        target = tmp_path / f"{number}.nii"
+        warm.do(PredictCommand(id=2 + number, model=model, fast=fast, label_map=target))
+    assert asked == [(0, 1, 2), (0,), (0, 1, 2)]
 
 
 @pytest.mark.parametrize(("spacing", "warned"), [(11.0, False), (13.0, True)])

@@ -349,6 +349,18 @@ def test_a_run_of_that_name_with_other_settings_is_refused(workspace):
         pretrain(pretraining(workspace, "run", 1, seed=1))
 
 
+def test_a_run_whose_configuration_lacks_what_is_new_within_a_part_goes_on(workspace):
+    """As every run does, of a version before a loss was added."""
+    done = pretrain(pretraining(workspace, "run", 2))
+    file = done.result.run / "config.json"
+    values = json.loads(file.read_text())
+    del values["weights"]["segmentation"], values["network"]["norm"]
+    file.write_text(json.dumps(values))
+    assert pretrain(pretraining(workspace, "run", 3)).result.steps == 3
+    with pytest.raises(ConfigurationError, match="started with another weights"):
+        pretrain(pretraining(workspace, "run", 3, weights={"segmentation": 2}))
+
+
 def test_nan_stops_with_the_last_good_checkpoint_and_names_the_batch(workspace, monkeypatch):
     pretrain(pretraining(workspace, "run", 5))
     before = RunFolder(run_path(workspace, "run")).load_checkpoint()
