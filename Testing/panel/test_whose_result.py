@@ -205,17 +205,25 @@ def test_a_resumed_run_goes_on_with_its_own_curves_and_nothing_of_them_is_unsave
 # Which class a segment is ----------------------------------------------------------------------------------------
 
 
+def draw(name: str, count: int, seed: int):
+    """A volume of the scene whose segments have the names that Slicer gives."""
+    array = np.random.default_rng(seed).normal(100, 20, (8, 9, 10)).astype(np.int16)
+    volume = slicer.util.addVolumeFromArray(array, name=name)
+    segmentation = sceneSegmentations.newSegmentation(f"of {name}", volume)
+    labels = np.zeros(array.shape, np.uint8)
+    for value in range(1, count + 1):
+        labels[2 * value : 2 * value + 2] = value
+    writer = sceneSegmentations.SegmentWriter()
+    classes = [SegmentClass(value, f"Segment_{value}") for value in range(1, count + 1)]
+    writer.write(labels, classes, volume, segmentation)
+    writer.release()
+    return volume, segmentation
+
+
 @pytest.fixture
 def drawn(panel):
-    """A volume of the scene whose two segments have the names that Slicer gives."""
-    array = np.random.default_rng(0).normal(100, 20, (8, 9, 10)).astype(np.int16)
-    volume = slicer.util.addVolumeFromArray(array, name="CT")
-    segmentation = sceneSegmentations.newSegmentation("mine", volume)
-    labels = np.zeros(array.shape, np.uint8)
-    labels[2:4], labels[5:7] = 1, 2
-    writer = sceneSegmentations.SegmentWriter()
-    writer.write(labels, [SegmentClass(1, "Segment_1"), SegmentClass(2, "Segment_2")], volume, segmentation)
-    writer.release()
+    """A volume with two segments that is about to be added."""
+    volume, segmentation = draw("CT", 2, 0)
     parameters = panel.parameterNode
     parameters.addFrom, parameters.addTask = "scene", TASK
     parameters.addVolume, parameters.addSegmentation = volume, segmentation
@@ -243,6 +251,30 @@ def test_segments_that_name_no_class_are_asked_about_and_the_task_keeps_its_clas
     assert set(np.unique(label)) == {0, value} and (label == value).sum() == 2 * 90
 
 
+def test_of_many_volumes_a_segments_name_is_asked_about_once(panel, drawn, processes, dialogs):
+    draw("second CT", 2, 1), draw("third CT", 3, 2)
+    before, names = len(panel.catalogue.images), [c.name for c in panel.catalogue.task(TASK).classes]
+    panel.parameterNode.fineTuneTask, panel.parameterNode.fineTuneCases = TASK, "scene"
+    settle()
+    asked = []
+
+    def say(dialog):
+        asked.append(list(dialog.combos))
+        dialog.combos[asked[-1][0]].setCurrentIndex(2 + len(asked) - 1)
+        return qt.QDialog.Accepted
+
+    dialogs.answer(say)
+    dialogs.answer(say)
+    panel.fineTune.ui.startButton.click()
+    waitUntil(lambda: not panel.adding.text, 30, "the volumes")
+    assert asked == [["Segment_1", "Segment_2"], ["Segment_3"]]
+    values = {c.name: c.value for c in panel.catalogue.task(TASK).classes}
+    added = panel.catalogue.images[before:]
+    held = [set(np.unique(sitk.GetArrayFromImage(sitk.ReadImage(str(panel.catalogue.label_path(i)))))) for i in added]
+    first, second = (values[name] for name in names[:2])
+    assert held == [{0, first}, {0, first}, {0, first, second}] and list(values) == names
+
+
 def test_declining_the_question_adds_nothing(panel, drawn, dialogs):
     before = len(panel.catalogue.images)
     dialogs.answer(qt.QDialog.Rejected)
@@ -253,9 +285,9 @@ def test_declining_the_question_adds_nothing(panel, drawn, dialogs):
 
 def test_a_script_is_told_which_segment_has_no_class_and_can_say_it(panel, drawn, workspace):
     volume, segmentation = drawn
-    with pytest.raises(Refusal, match="Segment_1, Segment_2 of mine is no class of the task brain_mr"):
+    with pytest.raises(Refusal, match="Segment_1, Segment_2 of of CT is no class of the task brain_mr"):
         panel.logic.addVolume(workspace, volume, TASK, segmentation)
-    with pytest.raises(Refusal, match="mine has no segment Segment_9"):
+    with pytest.raises(Refusal, match="of CT has no segment Segment_9"):
         panel.logic.addVolume(workspace, volume, TASK, segmentation, classes={"Segment_9": ""})
     id = panel.logic.addVolume(workspace, volume, TASK, segmentation, classes={"Segment_1": "lesion", "Segment_2": ""})
     catalogue = json.loads((workspace / "dataset.json").read_text())

@@ -260,13 +260,18 @@ class FineTuneSection:
     def _sceneCases(self) -> list[SceneCase]:
         panel = self.panel
         task = panel.catalogue.task(panel.parameterNode.fineTuneTask)
-        cases = []
-        for volume, segmentation in sceneCases.segmentedVolumes():
+        cases: list[SceneCase] = []
+        said: dict[str, str] = {}
+        pairs = list(sceneCases.segmentedVolumes())
+        for volume, segmentation in pairs:
             # Of what is there already, nothing is asked again.
             isAdded = panel.adding.hasAdded(volume, segmentation, task.name)
-            classes = {} if isAdded else classChoice.ask(segmentation, task, panel.widget)
+            classes = (
+                {} if isAdded else classChoice.ask(segmentation, task, panel.widget, said if len(pairs) > 1 else None)
+            )
             if classes is None:
                 raise Refusal(_("It was not said which class each segment is."))
+            said |= classes
             cases.append(SceneCase(volume, segmentation, classes))
         return cases
 
