@@ -91,24 +91,25 @@ class Series:
             InputError: the series or the volume has a problem, the number is unknown, or there is no largest one.
         """
         if self.problem:
-            raise InputError(self.folder, self._named(self.problem))
+            raise InputError(self.folder, self.named(self.problem))
         chosen = largest(self.stacks) if frame is None else frame
         if chosen is None:
             listed = "; ".join(f"{n}: {s.description}" for n, s in enumerate(self.stacks))
             raise InputError(
                 self.folder,
-                self._named(f"has {counted(len(self.stacks), 'volume')} and none is chosen: {listed}"),
+                self.named(f"has {counted(len(self.stacks), 'volume')} and none is chosen: {listed}"),
                 "Choose one.",
                 "frame",
             )
         if not 0 <= chosen < len(self.stacks):
-            raise InputError(self.folder, self._named(f"has no frame {chosen}: it has {len(self.stacks)}"))
+            raise InputError(self.folder, self.named(f"has no frame {chosen}: it has {len(self.stacks)}"))
         stack = self.stacks[chosen]
         if stack.problem:
-            raise InputError(self.folder, self._named(stack.problem))
+            raise InputError(self.folder, self.named(stack.problem))
         return stack
 
-    def _named(self, reason: str) -> str:
+    def named(self, reason: str) -> str:
+        """Returns a reason with the series that it is the reason of: a folder may have several."""
         return f"series {self.uid}: {reason}" if self.uid else reason
 
 

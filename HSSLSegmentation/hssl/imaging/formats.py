@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 READERS = {
@@ -28,6 +29,9 @@ DETACHED = {".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz"), ".hdr": (".
 DATA_SUFFIXES = tuple(sorted({suffix for suffixes in DETACHED.values() for suffix in suffixes}))
 DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 
+_ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar")
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+
 _VALUE_REPRESENTATIONS = frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
 )
@@ -49,6 +53,25 @@ def stem_of(path: str | Path) -> str:
 def is_volume(name: str) -> bool:
     """Tells whether a file of that name is a volume; `._a.nii.gz` and other hidden files are none."""
     return not name.startswith(".") and bool(suffix_of(name))
+
+
+def way_to_be_read(names: Iterable[str]) -> str:
+    """Returns what makes files readable that are in no format that is read, told by their names; "" for none of them.
+
+    Example:
+        >>> way_to_be_read(["study1.zip", "notes.txt"])
+        'Unpack the archives first.'
+    """
+    suffixes = {os.path.splitext(name.lower())[1] or name.lower() for name in names}
+    if suffixes & {*_ARCHIVES}:
+        return "Unpack the archives first."
+    if suffixes & {*_PICTURES}:
+        return "Make volumes of the pictures first, such as NIfTI or NRRD with their spacing."
+    return (
+        "Convert arrays to NIfTI or NRRD with their spacing first."
+        if suffixes & {".npy", ".npz", ".mat", ".h5"}
+        else ""
+    )
 
 
 def is_dicom(path: str | Path) -> bool:

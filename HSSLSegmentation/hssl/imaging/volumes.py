@@ -21,7 +21,7 @@ from ..threads import itk_io
 from . import dicom
 from . import voxel_data as storage
 from .dicom import Series, series_in
-from .formats import READERS, UNSCALED_SUFFIXES, is_dicom, suffix_of
+from .formats import READERS, UNSCALED_SUFFIXES, is_dicom, suffix_of, way_to_be_read
 
 __all__ = [
     "Header",
@@ -110,7 +110,8 @@ def read_header(
         path: a file, or the folder of a DICOM series.
         series: the series' instance UID where the folder has several.
         frame: which volume of a DICOM series that has several, counted from 0, the one of most slices first.
-        spacing: mm in x, y, z, for a file that does not say it (TIFF); no other file is changed by it.
+        spacing: mm in x, y, z, for a file that does not say it (TIFF, and headers without it); no other file is changed
+            by it.
 
     Raises:
         InputError: unreadable, empty, truncated, impossible size, spacing or direction, colour, or unknown spacing.
@@ -132,6 +133,8 @@ def header_of_series(series: Series, frame: int | None = None, spacing: Sequence
     """
     stack = series.stack(frame)
     first, count = stack.planes[0], len(stack.planes)
+    if first.components > 1:
+        raise InputError(series.folder, series.named(f"is a colour image: {first.components} values in each voxel"))
     step = (stack.planes[-1].along - first.along) / (count - 1) if count > 1 else first.thickness or 1.0
     position = np.zeros(3) if first.position is None else first.position
     steps = None if first.spacing is None else (*first.spacing, step)
@@ -139,7 +142,7 @@ def header_of_series(series: Series, frame: int | None = None, spacing: Sequence
         Header(
             path=series.folder,
             size=(*first.size, count),
-            spacing=_stated(series.folder, "DICOM images without pixel spacing", spacing) if steps is None else steps,
+            spacing=steps or _stated(series.folder, series.named("DICOM images without pixel spacing"), spacing),
             origin=(float(position[0]), float(position[1]), float(position[2])),
             direction=tuple(first.axes.ravel().tolist()),
             components=first.components,
@@ -262,6 +265,10 @@ def check_values(image: sitk.Image, path: str | Path) -> None:
         raise storage.not_finite(path, values)
     if low == high:
         raise InputError(path, f"is constant: every voxel is {low:g}")
+    with np.errstate(over="ignore"):
+        alike = np.float32(low) == np.float32(high)
+    if alike:
+        raise InputError(path, f"has values from {low:.15g} to {high:.15g}, which single precision cannot tell apart")
     # If all voxels but fewer than these are equal, theirs is the value of more than half of so many.
     commonest = np.median(values.reshape(-1)[:: max(1, values.size // (2 * FEWEST_OTHERS + 1))])
     others = values.size - int(np.count_nonzero(values == commonest))
@@ -357,7 +364,9 @@ def open_volume(path: Path, spacing: Sequence[float] | None = None) -> OpenVolum
     if size == 0:
         raise InputError(path, "is empty: the file has no bytes")
     if not suffix:
-        raise InputError(path, f"is in no format that is read: {', '.join(READERS)}, DICOM")
+        raise InputError(
+            path, f"is in no format that is read: {', '.join(READERS)}, DICOM", way_to_be_read([path.name])
+        )
     if suffix == ".nii.gz" and path.with_name(path.name[: -len(".gz")]).exists():
         raise InputError(
             path,
@@ -398,6 +407,11 @@ def _header(
     remarks = []
     if stored is not None and stored.analyze:
         remarks.append("is Analyze, which does not say how the volume lies; left and right may be swapped")
+    if stored is not None and stored.unscaled:
+        if stated is None:
+            remarks.append("does not say how large its voxels are; 1 mm was taken, and a spacing can be stated")
+        else:
+            spacing = _stated(path, "a header without spacing", stated)
     if suffix_of(path) in UNSCALED_SUFFIXES:
         spacing, origin, direction = _stated(path, "TIFF", stated), (0.0, 0.0, 0.0), np.eye(3)
     header = _checked(

@@ -81,6 +81,8 @@ class Storage:
     """NIfTI's "sform" and "qform", those that are there: 4×4 from voxel indices to mm in RAS."""
     analyze: bool = False
     """The older format, which does not say how the volume lies in the patient."""
+    unscaled: bool = False
+    """Whether the header does not say how large a voxel is, as those that Python packages write of bare arrays."""
 
 
 def inspect(path: Path) -> Storage | None:
@@ -211,8 +213,11 @@ def _nifti(path: Path) -> Storage:
     name = path.name.lower()
     compressed = name.endswith(".gz")
     with open(path, "rb") as raw:
-        if compressed and raw.read(2) != b"\x1f\x8b":
-            raise InputError(path, "is not a gzip file")
+        packed = raw.read(2) == b"\x1f\x8b"
+        if compressed and not packed:
+            raise InputError(path, "is not a gzip file", "If it is not compressed, its name must end in .nii.")
+        if packed and not compressed:
+            raise InputError(path, "is compressed, and its name does not say so", "Let it end in .nii.gz.")
         raw.seek(0)
         with gzip.GzipFile(fileobj=raw) if compressed else raw as file:
             head = file.read(_NIFTI_HEADER)
@@ -310,7 +315,8 @@ def _meta(path: Path) -> Storage | None:
     local = where.upper() == "LOCAL"
     compressed = fields.get("compresseddata", "false").lower() == "true"
     start = found.end() if local else max(_integers(path, fields.get("headersize", "0"), 1, -1)[0], 0)
-    storage = Storage(path, path if local else path.parent / where, start, compressed, 0, expected)
+    unscaled = not fields.keys() & {"elementspacing", "elementsize"}
+    storage = Storage(path, path if local else path.parent / where, start, compressed, 0, expected, unscaled=unscaled)
     packed = _integers(path, fields.get("compresseddatasize", "0"), 1, 0)[0]
     if compressed and storage.file.is_file() and storage.file.stat().st_size - start < packed:
         raise InputError(path, _too_short(storage.file.stat().st_size - start, packed))
@@ -338,7 +344,9 @@ def _nrrd(path: Path) -> Storage | None:
     if skipped or fields.get("line skip", fields.get("lineskip", "0")) != "0":
         return None
     start = 0 if where or blank is None else blank.end()
-    return Storage(path, path.parent / where if where else path, start, encoding != "raw", 0, expected)
+    unscaled = not fields.keys() & {"spacings", "space directions"}
+    voxels = path.parent / where if where else path
+    return Storage(path, voxels, start, encoding != "raw", 0, expected, unscaled=unscaled)
 
 
 def _integers(path: Path, text: str, count: int | None = None, least: int = 1) -> list[int]:

@@ -24,23 +24,31 @@ def is_bids(places: Sequence[Place]) -> bool:
     return bool(named) and 2 * len(named) > len(places)
 
 
-def pair_bids(places: Sequence[Place], chosen: bool = False) -> Pairing:
+def pair_bids(places: Sequence[Place], chosen: Sequence[Place] | None = None) -> Pairing:
     """Gives each image the label of the same subject, session, run, …; a label may name its image's suffix.
+
+    A label in the space of an image is that one's (`space-MNI152NLin2009cAsym`, or none), before any in another space.
 
     Args:
         places: everything that was found.
-        chosen: the images were chosen by hand, so that several of them may share a label.
+        chosen: the images, where they were chosen by hand: derivatives may be among them (fMRIPrep's preprocessed
+            scans), and several of them may share a label.
 
     Raises:
         InputError: an image has two labels, or a label may belong to several images; both are named.
     """
     result = Pairing()
     images, labels = [], []
+    by_hand = dict.fromkeys(chosen or ())
     for place in places:
         suffixes = _suffixes(place)
         derived = "derivatives" in (f.casefold() for f in place.folders) or "_desc-" in place.stem
-        if suffixes and suffixes[-1] in LABEL_SUFFIXES:
+        if place in by_hand:
+            images.append(place)
+        elif suffixes and suffixes[-1] in LABEL_SUFFIXES:
             labels.append(place)
+        elif chosen is not None:
+            continue  # that it was not chosen is no news
         elif suffixes and suffixes[-1] in _PROBABILITIES:
             result.unused.append((place.path, "is a map of probabilities, no label map"))
         elif derived:
@@ -50,13 +58,15 @@ def pair_bids(places: Sequence[Place], chosen: bool = False) -> Pairing:
     by_session: dict[tuple[str | None, str | None], list[Place]] = defaultdict(list)
     for image in images:
         by_session[_session(image)].append(image)
+    given: dict[str, list[Place]] = defaultdict(list)
     for label in labels:
         fitting = [i for i in by_session[_session(label)] if _same_scan(label, i)]
+        fitting = [i for i in fitting if _space(i) == _space(label)] or fitting
         named = [i for i in fitting if _suffixes(i) and _suffixes(i)[-1] in _hints(label)]
         fitting = named or fitting
         if not fitting:
             result.unused.append((label.path, "is a label without an image of that subject"))
-        elif len(fitting) > 1 and not chosen:
+        elif len(fitting) > 1 and chosen is None:
             listing = shortened((i.relative for i in fitting), 4)
             pattern = "{id}_" + (_suffixes(fitting[0]) or ["T1w"])[-1] + ".nii.gz"
             raise InputError(
@@ -66,14 +76,22 @@ def pair_bids(places: Sequence[Place], chosen: bool = False) -> Pairing:
                 "pattern",
             )
         for image in fitting:
-            if image.path in result.labels:
-                raise InputError(
-                    image.path,
-                    f"has two labels: {result.labels[image.path]} and {label.path}",
-                    "Choose the labels by a pattern.",
-                    "label_pattern",
-                )
-            result.labels[image.path] = label.path
+            given[image.path].append(label)
+    for image in images:
+        there = given[image.path]
+        own = [label for label in there if _space(label) == _space(image)] or there
+        result.unused += [
+            (x.path, "is in another space than its image, which has a label") for x in there if x not in own
+        ]
+        if len(own) > 1:
+            raise InputError(
+                image.path,
+                f"has two labels: {own[0].path} and {own[1].path}",
+                "Choose the labels by a pattern.",
+                "label_pattern",
+            )
+        if own:
+            result.labels[image.path] = own[0].path
     result.images = images
     return result
 
@@ -94,6 +112,10 @@ def _hints(label: Place) -> set[str]:
 def _session(place: Place) -> tuple[str | None, str | None]:
     entities = _entities(place)
     return entities.get("sub"), entities.get("ses")
+
+
+def _space(place: Place) -> str:
+    return _entities(place).get("space", "")
 
 
 def _same_scan(label: Place, image: Place) -> bool:

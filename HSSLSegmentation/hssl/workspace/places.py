@@ -15,7 +15,7 @@ LABEL_WORDS = frozenset(
     (
         *("label", "labels", "lbl", "lbls", "labelmap", "labelmaps", "mask", "masks", "msk", "dseg", "roi", "rois"),
         *("seg", "segs", "segmentation", "segmentations", "annotation", "annotations", "contour", "contours"),
-        *("gt", "gts", "groundtruth", "truth"),
+        *("gt", "gts", "groundtruth", "truth", "structures"),
     )
 )
 """Words of a file's or folder's name that tell labels (KiTS segmentation, ACDC _gt, SKI10 labels-, BIDS _dseg, …)."""

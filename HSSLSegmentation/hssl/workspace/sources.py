@@ -181,23 +181,43 @@ def _pair_folder(source: Source, root: Path, places: list[Place], pattern: str) 
     places = [p for p in places if p not in drafts]
     if is_bids(places):
         source.kind = "BIDS dataset"
-        found = pair_bids(_chosen(places, pattern, labels=True), bool(pattern))
-        found.images = _chosen(found.images, pattern)
+        found = pair_bids(places, _chosen(places, pattern) if pattern else None)
     elif submitted:
         source.kind = "MONAI Label datastore"
         images = [p for p in places if p not in submitted]
         tops = [Place.of(p.path, root / p.folders[0] / p.folders[1]) for p in submitted]
         found = pair(_chosen(images, pattern), tops, bool(pattern))
     elif pattern:
-        chosen = dict.fromkeys(_chosen(places, pattern))
-        others = [p for p in places if p not in chosen and (p.role == "label" or p.may_be_label)]
-        found = pair([*chosen], others, True)
-        # Labels of the images that were not chosen are no news.
-        found.unused = []
+        found = _pair_chosen(source, places, pattern)
     else:
         found = pair(places)
     found.unused += [(p, "is the whole sequence, whose frames are there one by one") for p in sorted(whole)]
     found.unused += [(p.path, "is a label that nobody has submitted") for p in drafts]
+    return found
+
+
+def _pair_chosen(source: Source, places: list[Place], pattern: str) -> Pairing:
+    """Pairs the images that fit a pattern with the labels by their names, or else by what the pattern says is the case."""
+    chosen = dict.fromkeys(_chosen(places, pattern))
+    others = [p for p in places if p not in chosen and (p.role == "label" or p.may_be_label)]
+    found = pair([*chosen], others, True)
+    left = [p for p in others if p.path in {path for path, _ in found.unused}]
+    # Labels of the images that were not chosen are no news.
+    found.unused = []
+    alone = [p for p in chosen if p.path not in found.labels]
+    if alone and left and "/" not in pattern:
+        by_case = pair([replace(p, stem=_id(p, pattern) or p.stem) for p in alone], left, True)
+        found.labels.update(by_case.labels)
+        found.parts.update(by_case.parts)
+        found.masks = sorted({*found.masks, *by_case.masks})
+        left = [p for p in left if p.path in {path for path, _ in by_case.unused}]
+        alone = [p for p in alone if p.path not in found.labels]
+    beside = [p for p in left if p.where in {image.where for image in alone}]
+    if beside:
+        source.notes.append(
+            f"{counted(len(alone), 'chosen image has', 'chosen images have')} no label, and files that are called labels lie "
+            f"beside them, such as {beside[0].relative}: say by a pattern of labels whose they are"
+        )
     return found
 
 
@@ -262,10 +282,8 @@ def _own_id(place: Place, there: Mapping[str, object]) -> str:
     return relative if relative in there else normalized(place.stem)
 
 
-def _chosen(places: Sequence[Place], pattern: str, labels: bool = False) -> list[Place]:
-    if not pattern:
-        return list(places)
-    return [p for p in places if _id(p, pattern) is not None or (labels and p.may_be_label)]
+def _chosen(places: Sequence[Place], pattern: str) -> list[Place]:
+    return [p for p in places if _id(p, pattern) is not None] if pattern else list(places)
 
 
 def _id(place: Place, pattern: str) -> str | None:

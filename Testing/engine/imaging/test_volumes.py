@@ -510,3 +510,36 @@ def test_itk_reads_one_file_at_a_time_in_whatever_thread(tmp_path, monkeypatch):
     write_series(tmp_path / "series")
     read = list(in_threads(read_volume, [*files, tmp_path / "series"], lambda: False, threads=4))
     assert len(read) == 5 and len(seen) > 10 and set(seen) == {1}
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+def test_a_header_without_a_spacing_is_told_and_a_stated_one_is_taken(tmp_path, name):
+    """What Python packages write of a bare array."""
+    array = np.random.default_rng(0).integers(0, 99, (3, 4, 5)).astype(np.int16)
+    head = "NRRD0004\ntype: short\ndimension: 3\nsizes: 5 4 3\nendian: little\nencoding: raw\n\n"
+    if name == "a.mha":
+        head = "ObjectType = Image\nNDims = 3\nDimSize = 5 4 3\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+    (tmp_path / name).write_bytes(head.encode() + array.tobytes())
+    header = read_header(tmp_path / name)
+    assert header.spacing == (1, 1, 1) and "does not say how large its voxels are" in header.remarks[0]
+    header = read_header(tmp_path / name, spacing=(1, 2, 3))
+    assert header.spacing == (1, 2, 3) and header.remarks == ()
+    volume = read_volume(tmp_path / name, spacing=(1, 2, 3))
+    assert volume.GetSpacing() == (1, 2, 3)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(volume), array)
+
+
+def test_values_that_single_precision_cannot_tell_apart_are_refused():
+    with pytest.raises(InputError, match="from 1099511627776 to 1099511627800, which single precision cannot"):
+        check_values(sitk.GetImageFromArray(2**40 + np.arange(25, dtype=np.int64).reshape(1, 5, 5)), "a.nrrd")
+
+
+def test_a_name_that_tells_the_wrong_compression_is_told_with_the_way_out(tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(np.arange(24).reshape(2, 3, 4).astype(np.int16)), str(tmp_path / "a.nii.gz"))
+    sitk.WriteImage(sitk.GetImageFromArray(np.arange(24).reshape(2, 3, 4).astype(np.int16)), str(tmp_path / "b.nii"))
+    (tmp_path / "a.nii.gz").rename(tmp_path / "a.nii")
+    (tmp_path / "b.nii").rename(tmp_path / "b.nii.gz")
+    for name, way_out in (("a.nii", "end in .nii.gz"), ("b.nii.gz", "must end in .nii.")):
+        with pytest.raises(InputError) as told:
+            read_header(tmp_path / name)
+        assert way_out in told.value.hint

@@ -579,3 +579,58 @@ def test_what_macos_puts_beside_an_archive_is_hidden(tmp_path):
     touch(tmp_path, "a.nii.gz", "__MACOSX/._a.nii.gz", "__MACOSX/a.nii.gz")
     source = find(tmp_path)
     assert pairs(source, tmp_path) == {"a.nii.gz": None} and source.not_read == {"hidden": 1}
+
+
+def test_derivatives_of_bids_are_images_when_a_pattern_says_so_and_labels_are_those_of_their_space(tmp_path):
+    """fMRIPrep's folders: preprocessed scans, their masks, and both once more in a standard space."""
+    start = "sub-01/anat/sub-01"
+    touch(
+        tmp_path,
+        *(
+            f"{start}{space}{what}.nii.gz"
+            for space in ("", "_space-MNI")
+            for what in ("_desc-preproc_T1w", "_desc-brain_mask")
+        ),
+        f"{start}_label-GM_probseg.nii.gz",
+    )
+    assert not find(tmp_path).candidates
+    source = find(tmp_path, pattern="{id}_desc-preproc_T1w.nii.gz")
+    native, standard = f"{start}_desc-preproc_T1w.nii.gz", f"{start}_space-MNI_desc-preproc_T1w.nii.gz"
+    assert pairs(source, tmp_path) == {
+        native: f"{start}_desc-brain_mask.nii.gz",
+        standard: f"{start}_space-MNI_desc-brain_mask.nii.gz",
+    }
+    source = find(tmp_path, pattern="sub-{id}/anat/sub-01_desc-preproc_T1w.nii.gz")
+    assert pairs(source, tmp_path) == {native: f"{start}_desc-brain_mask.nii.gz"}
+    assert [(os.path.basename(path), why) for path, why in source.refused] == [
+        ("sub-01_space-MNI_desc-brain_mask.nii.gz", "is in another space than its image, which has a label")
+    ]
+    touch(tmp_path, f"{start}_dseg.nii.gz")
+    with pytest.raises(InputError, match="has two labels") as told:
+        find(tmp_path, pattern="{id}_desc-preproc_T1w.nii.gz")
+    assert told.value.way_out == "label_pattern"
+
+
+def test_labels_named_after_the_case_of_a_pattern_are_those_of_the_chosen_image(tmp_path):
+    """HaN-Seg: a CT, an MR, and a segmentation for each organ, all named after the case."""
+    for case in ("case_01", "case_02"):
+        files = ("IMG_CT.nrrd", "IMG_MR_T1.nrrd", "OAR_Brainstem.seg.nrrd", "OAR_Mandible.seg.nrrd")
+        touch(tmp_path, *(f"{case}/{case}_{file}" for file in files))
+    source = find(tmp_path, pattern="{id}_IMG_CT.nrrd")
+    assert [len(c.parts) for c in source.candidates] == [2, 2] and sorted(source.classes.values()) == [
+        "OAR_Brainstem",
+        "OAR_Mandible",
+    ]
+    touch(
+        tmp_path, "case_01/reader_A.seg.nrrd", "case_03/x_IMG_CT.nrrd", "case_03/other_seg.nrrd", "case_03/y_seg.nrrd"
+    )
+    notes = " ".join(find(tmp_path, pattern="{id}_IMG_CT.nrrd").notes)
+    assert "1 chosen image has no label" in notes and "case_03/other_seg.nrrd" in notes
+
+
+def test_a_folder_of_structures_is_a_folder_of_masks(tmp_path):
+    for case in ("0522c0001", "0522c0002"):
+        touch(tmp_path, f"{case}/img.nrrd", *(f"{case}/structures/{n}.nrrd" for n in ("BrainStem", "Chiasm")))
+    source = find(tmp_path)
+    assert pairs(source, tmp_path) == {f"{case}/img.nrrd": f"{case}/structures" for case in ("0522c0001", "0522c0002")}
+    assert source.classes == {1: "BrainStem", 2: "Chiasm"}
