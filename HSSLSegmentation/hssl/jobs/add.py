@@ -11,7 +11,7 @@ from typing import Any
 from ..configuration import AddConfig
 from ..errors import ConfigurationError, InputError
 from ..events import Done, Message, OnEvent, Stop, ignore, never
-from ..imaging.formats import stem_of
+from ..imaging.formats import stem_of, way_to_be_read
 from ..plural import counted, shortened
 from ..results import AddResult, Doubtful, NamedStructure, Unused
 from ..workspace.candidates import Source, modality_of
@@ -62,6 +62,8 @@ def add(config: AddConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Do
     source, task = planned.source, planned.task
     for line in (*planned.lines, *source.notes):
         on_event(Message(text=line))
+    if not source.candidates and not source.refused and (hint := way_to_be_read(source.not_read)):
+        raise InputError(config.source, _nothing(source), hint)
     if not source.candidates:
         raise InputError(config.source, _nothing(source), "Tell by a pattern which files are images.", "pattern")
     if config.dry_run:

@@ -17,7 +17,7 @@ from ..errors import ConfigurationError, HSSLError, InputError, ModelFileError
 from ..events import Done, Message, OnEvent, Phase, Stop, Stopped, ignore, never
 from ..imaging.dicom import Series, find_series, series_of_file
 from ..imaging.dicom_segmentation import write_dicom_segmentation
-from ..imaging.formats import is_dicom, is_volume, stem_of
+from ..imaging.formats import is_dicom, is_volume, stem_of, way_to_be_read
 from ..imaging.volumes import check_values, read_volume, series_in, write_volume
 from ..models.device import chosen_device, use_threads
 from ..models.find import find_model
@@ -208,7 +208,8 @@ def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Sou
             text = f"{path}: left out: {counted(len(below), 'volume')} in folders below it, which can be named"
             on_event(Message(level="warning", text=text))
         if not files and not series and not below:
-            failed.append(FailedInput(input=path, reason="holds no volume"))
+            hint = way_to_be_read(listed(path).not_read)
+            failed.append(FailedInput(input=path, reason=f"holds no volume. {hint}" if hint else "holds no volume"))
     if not found and not failed:
         raise ConfigurationError("there is nothing to predict")
     return _distinct(found), failed

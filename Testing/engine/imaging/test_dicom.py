@@ -457,3 +457,17 @@ def test_an_element_of_an_unknown_representation_is_told_by_its_tag_not_by_bytes
     with pytest.raises(InputError) as told:
         reference_of(path)
     assert told.value.reason.endswith("Unknown Value Representation in tag (3006,0020)")
+
+
+def test_a_screenshot_is_a_colour_image_and_no_image_whose_spacing_is_to_be_stated(tmp_path):
+    files.write_slices(tmp_path / "a", np.zeros((1, 4, 4), np.int16), [0.0])
+    file = next((tmp_path / "a").iterdir())
+    dataset = pydicom.dcmread(file)
+    del dataset.PixelSpacing
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation, dataset.PixelData = 7, 0, bytes(4 * 4 * 3)
+    dataset.save_as(file)
+    with pytest.raises(InputError, match=r"series \S+: is a colour image: 3 values") as told:
+        read_header(tmp_path / "a")
+    assert told.value.way_out == ""

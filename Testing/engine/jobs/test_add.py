@@ -126,6 +126,26 @@ def test_nothing_to_add_is_an_error_and_leaves_no_task(workspace, tmp_path):
     assert Catalogue.load(workspace).tasks == []
 
 
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [
+        ("study.zip", "Unpack"),
+        ("IM0.dcm.gz", "Unpack"),
+        ("0.png", "volumes of the pictures"),
+        ("CT_1.npz", "Convert arrays"),
+    ],
+)
+def test_what_is_in_no_format_that_is_read_is_told_with_the_way_out(tmp_path, name, way_out):
+    workspace = tmp_path / "w"
+    Catalogue.create(workspace)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / name).write_bytes(b"PK\3\4")
+    for source in (tmp_path / "data", tmp_path / "data" / name):
+        with pytest.raises(InputError) as told:
+            add(AddConfig(workspace=workspace, source=source, task="t"))
+        assert way_out in told.value.hint
+
+
 def test_images_of_which_none_can_be_used_are_an_error_and_listed(workspace, tmp_path):
     (tmp_path / "data").mkdir()
     sitk.WriteImage(sitk.Image(5, 6, 7, sitk.sitkInt16), str(tmp_path / "data" / "a.nrrd"))
