@@ -41,7 +41,7 @@ def test_slices_are_in_the_order_of_their_positions(order, step, plain):
     axes = np.eye(3) if plain else TURNED
     (stack,) = stacks_of(planes([step * n for n in order], axes=axes))
     assert stack.problem is None
-    assert places(stack) == [round(step * n, 3) for n in range(7)]
+    assert places(stack) == pytest.approx([step * n for n in range(7)], abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_runs_of_their_own_distance_are_volumes_unless_they_are_many_or_short(ru
     assert len(found) == (runs if whole else 1)
     assert all((s.problem is None) == whole for s in found)
     if whole:
-        assert sorted(p for s in found for p in places(s)) == [round(place, 3) for place in made]
+        assert sorted(p for s in found for p in places(s)) == pytest.approx(made, abs=1e-3)
         assert all(s.name.endswith(" mm") and " to " in s.name for s in found)
 
 
@@ -154,7 +154,7 @@ def test_runs_that_a_mark_tells_apart_are_called_by_it(length):
     ]
     found = stacks_of(made)
     assert [(s.name, s.problem) for s in found] == [("acquisition 0", None), ("acquisition 1", None)]
-    assert places(found[1]) == [round(10.4 + 1.3 * n, 3) for n in range(length)]
+    assert places(found[1]) == pytest.approx([10.4 + 1.3 * n for n in range(length)], abs=1e-3)
     # One slice of its own is no volume, and slices of two marks that interlock are one with a gap.
     assert [s.problem is None for s in stacks_of(made[1:])] == ([False] if length == 2 else [True, True])
     (stack,) = stacks_of([plane(n, marks={"AcquisitionNumber": n % 2}) for n in (0, 1, 2, 4, 5, 6)])
