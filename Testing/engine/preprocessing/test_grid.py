@@ -40,7 +40,7 @@ def blobs(rng: np.random.Generator, size: tuple[int, int, int]) -> np.ndarray:
     return array
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     size=st.tuples(*[st.integers(14, 40)] * 3),

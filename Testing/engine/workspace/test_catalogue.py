@@ -211,9 +211,7 @@ documents = st.recursive(
 ).map(lambda v: {"schema": 1, **v} if isinstance(v, dict) and "schema" not in v else v)
 
 
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(documents)
 def test_any_json_is_a_catalogue_or_is_refused(tmp_path, document):
     (tmp_path / FILE_NAME).write_text(json.dumps(document), encoding="utf-8")
@@ -229,9 +227,7 @@ def test_any_json_is_a_catalogue_or_is_refused(tmp_path, document):
 classes = st.lists(st.builds(LabelClass, value=st.integers(1, 255), name=st.text(min_size=1)), max_size=4)
 
 
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.text(min_size=1), st.text(), st.text(min_size=1), classes, st.dictionaries(st.text(), values, max_size=3))
 def test_any_text_in_names_survives_a_round_trip(tmp_path, task, group, path, labels, extra):
     unique = {c.value: c for c in {c.name: c for c in labels}.values()}
