@@ -262,7 +262,7 @@ class FineTuneSection:
         task = panel.catalogue.task(panel.parameterNode.fineTuneTask)
         cases: list[SceneCase] = []
         said: dict[str, str] = {}
-        pairs = list(sceneCases.segmentedVolumes())
+        pairs = sceneCases.segmentedVolumes()
         for volume, segmentation in pairs:
             # Of what is there already, nothing is asked again.
             isAdded = panel.adding.hasAdded(volume, segmentation, task.name)

@@ -182,9 +182,8 @@ class LabelCheck:
         network = job.segmentationNode
         network.SetName(_("{name} by a network that has not seen it").format(name=job.volumeNode.GetName()))
         network.SetSaveWithScene(False)
-        network.RemoveNodeReferenceIDs(
-            results.SEGMENTATION
-        )  # it goes with the comparison: nobody's result is to lie in it
+        # It goes with the comparison: nobody's result is to lie in it.
+        network.RemoveNodeReferenceIDs(results.SEGMENTATION)
         with slicer.util.tryWithErrorDisplay(_("The outlines could not be compared.")):
             self._comparison = Comparison(job.volumeNode, label, network)
         dice = ", ".join(

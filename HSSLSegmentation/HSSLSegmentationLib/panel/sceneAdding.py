@@ -134,10 +134,8 @@ class SceneAdding(Work):
         for node in filter(None, (volumeNode, segmentationNode)):
             sceneVolumes.requireInScene(node, gone.format(name=node.GetName()))
         isImage, isLabel = self._added(workspace, volumeNode, segmentationNode, task)
-        key, stamp = (
-            _key(workspace, task, volumeNode, segmentationNode),
-            sceneCases.stampOf(volumeNode, segmentationNode),
-        )
+        key = _key(workspace, task, volumeNode, segmentationNode)
+        stamp = sceneCases.stampOf(volumeNode, segmentationNode)
         if not isImage:
             id = yield from sceneCases.addingVolume(
                 workspace, volumeNode, task, segmentationNode, group, modality, case.classes

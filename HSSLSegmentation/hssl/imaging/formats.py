@@ -29,8 +29,13 @@ DETACHED = {".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz"), ".hdr": (".
 DATA_SUFFIXES = tuple(sorted({suffix for suffixes in DETACHED.values() for suffix in suffixes}))
 DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 
-_ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar")
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+_WAYS_TO_BE_READ = {
+    "Unpack the archives first.": {".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar"},
+    "Make volumes of the pictures first, such as NIfTI or NRRD with their spacing.": {
+        *(".png", ".jpg", ".jpeg", ".bmp", ".gif")
+    },
+    "Convert arrays to NIfTI or NRRD with their spacing first.": {".npy", ".npz", ".mat", ".h5"},
+}
 
 _VALUE_REPRESENTATIONS = frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
@@ -63,15 +68,7 @@ def way_to_be_read(names: Iterable[str]) -> str:
         'Unpack the archives first.'
     """
     suffixes = {os.path.splitext(name.lower())[1] or name.lower() for name in names}
-    if suffixes & {*_ARCHIVES}:
-        return "Unpack the archives first."
-    if suffixes & {*_PICTURES}:
-        return "Make volumes of the pictures first, such as NIfTI or NRRD with their spacing."
-    return (
-        "Convert arrays to NIfTI or NRRD with their spacing first."
-        if suffixes & {".npy", ".npz", ".mat", ".h5"}
-        else ""
-    )
+    return next((way for way, of in _WAYS_TO_BE_READ.items() if suffixes & of), "")
 
 
 def is_dicom(path: str | Path) -> bool:

@@ -139,7 +139,7 @@ def laid_on(
 def other_form_of(image: str | Path) -> Callable[[], Header | None]:
     """Returns what `read_label_map` asks for the header of the image in a file: a NIfTI may say twice where it lies."""
     path = Path(image)
-    is_nifti = suffix_of(path) in (".nii", ".nii.gz", ".hdr")
+    is_nifti = suffix_of(path) in (*_NIFTI, ".hdr")
     return lambda: volumes.read_header(path) if is_nifti else None
 
 

@@ -247,8 +247,7 @@ class InteractiveWorker:
             raise ModelFileError(
                 command.model, "is a pretrained network, not a segmentation model", "Fine-tune it first."
             )
-        task = description.tasks[0]
-        coarse = _too_coarse(volume, description.fingerprints[task.name].spacing)
+        coarse = _too_coarse(volume, description.own_fingerprint.spacing)
         if coarse:
             on_event(Message(level="warning", text=coarse))
         key = (path, str(self._device), command.flips, command.fast)
@@ -260,7 +259,7 @@ class InteractiveWorker:
         assert prediction.uncertainty is not None
         # The model's slices run along one of the patient's axes, wherever that lies in the array.
         axes, _ = orientation(volume.GetDirection())
-        axis = axes[description.fingerprints[task.name].slice_axis]
+        axis = axes[description.own_fingerprint.slice_axis]
         doubt = sitk.GetArrayViewFromImage(prediction.uncertainty)
         index = int(doubt.sum(tuple(a for a in range(3) if a != axis)).argmax())
         place = [int(i) for i in np.unravel_index(int(doubt.take(index, axis).argmax()), doubt.take(index, axis).shape)]

@@ -194,8 +194,10 @@ def refuse_to_judge_what_was_learned(recipe: FinetuneConfig, catalogue: Catalogu
     Raises:
         ConfigurationError: with some of these images.
     """
-    way_out = {recipe.start: "Start from a pretraining, or from scratch.", recipe.teacher: "Leave the teacher out."}
-    for name in (recipe.start, recipe.teacher):
+    for name, way_out in (
+        (recipe.start, "Start from a pretraining, or from scratch."),
+        (recipe.teacher, "Leave the teacher out."),
+    ):
         description = Start.named(name, recipe.workspace).description if name else None
         provenance = None if description is None else description.provenance
         known = [image.id for image in labels_seen_by(provenance, map(catalogue.image, ids))]
@@ -203,7 +205,7 @@ def refuse_to_judge_what_was_learned(recipe: FinetuneConfig, catalogue: Catalogu
             raise ConfigurationError(
                 f"{name} has learned from labels of {len(known)} of the {len(ids)} images "
                 f"({shortened(known, 3)}), and would not be tested on unknown ones",
-                way_out[name],
+                way_out,
             )
 
 

@@ -18,7 +18,7 @@ from ..events import Done, Message, OnEvent, Phase, Stop, ignore, never
 from ..learning.distributed import Processes
 from ..learning.finetuning import FinetuneLearner
 from ..learning.start import Start, loaded_text
-from ..learning.training_run import in_run, main_process_first, train_in_memory
+from ..learning.training_run import in_run, main_process_first, require_same_classes, train_in_memory
 from ..models.description import ModelDescription
 from ..models.find import find_model
 from ..models.model import Model
@@ -119,11 +119,7 @@ def _begun(run: RunFolder, task: Task) -> ModelDescription | None:
     if not run.can_resume:
         return None
     begun = load_model(run.path).description
-    if [c.value for c in begun.tasks[0].classes] != [c.value for c in task.classes]:
-        raise ConfigurationError(
-            f"the classes of task {task.name!r} have changed since this run began",
-            "Begin another run, with this one as its start.",
-        )
+    require_same_classes(begun.tasks[0], task)
     return begun
 
 
@@ -281,7 +277,7 @@ def _stored(
     extra = [i for i in catalogue.usable(task.name) if teacher and i.id not in excluded and i.id not in own]
     # A run that goes on stays on its working grid, whatever images came since.
     same = begun if begun is not None or teacher is None else teacher.description
-    fingerprint = start.fingerprint(task) if same is None else same.fingerprints[same.tasks[0].name]
+    fingerprint = start.fingerprint(task) if same is None else same.own_fingerprint
     fingerprint = fingerprint or task_fingerprint(catalogue, task, sorted(left_out), on_event, stop)
     known = {task.name: fingerprint}
     return _Stored(

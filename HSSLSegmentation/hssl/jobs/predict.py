@@ -216,10 +216,11 @@ def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Sou
 
 
 def _named_file(path: Path) -> Source:
-    is_series = not is_volume(path.name) and is_dicom(path)
-    with suppress(InputError):  # told where it is read
-        return Source(path, stem_of(path), modality=series_of_file(path).modality if is_series else "")
-    return Source(path, stem_of(path))
+    modality = ""
+    if not is_volume(path.name) and is_dicom(path):
+        with suppress(InputError):  # told where it is read
+            modality = series_of_file(path).modality
+    return Source(path, stem_of(path), modality=modality)
 
 
 def _labels_among(files: Sequence[Path], folder: Path) -> list[Path]:

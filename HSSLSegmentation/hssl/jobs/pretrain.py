@@ -14,7 +14,7 @@ from ..learning.distributed import Processes
 from ..learning.pretraining import PretrainLearner
 from ..learning.start import Start, loaded_text
 from ..learning.training import State
-from ..learning.training_run import in_run, main_process_first, train_in_memory
+from ..learning.training_run import in_run, main_process_first, require_same_classes, train_in_memory
 from ..models.description import ModelDescription
 from ..models.model_file import load_model
 from ..models.run_folder import RunFolder
@@ -133,11 +133,8 @@ def _tasks_of(description: ModelDescription, catalogue: Catalogue, with_labels: 
     begun = []
     for known in description.tasks:
         present = catalogue.task(known.name)
-        if with_labels and [c.value for c in known.classes] != [c.value for c in present.classes]:
-            raise ConfigurationError(
-                f"the classes of task {present.name!r} have changed since this run began",
-                "Begin another run, with this one as its start.",
-            )
+        if with_labels:
+            require_same_classes(known, present)
         # A task without a group is one of its own, of the name that it had.
         group = known.group or ("" if present.name == known.name else known.name)
         begun.append(present.model_copy(update={"group": group}))

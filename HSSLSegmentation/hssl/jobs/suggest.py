@@ -172,9 +172,9 @@ def _feature_model(
 
 
 def _fingerprint_in(description: ModelDescription, task: Task) -> Fingerprint | None:
-    """A segmentation has one task, under whatever name it was trained; a pretraining may know this one by a former name."""
+    """Returns that of a segmentation's own task; a pretraining may know this one by a former name."""
     if description.kind == "segmentation":
-        return description.fingerprints[description.tasks[0].name]
+        return description.own_fingerprint
     return Start(description, {}).fingerprint(task)
 
 
@@ -190,7 +190,7 @@ def _for_segmenter(
     """The candidates as the segmenter sees them, by their ids; those that cannot be read any more are taken out."""
     if segmenter is None:
         return {}
-    own = segmenter.description.fingerprints[segmenter.description.tasks[0].name]
+    own = segmenter.description.own_fingerprint
     if own == fingerprint:
         return {v.id: v for v in candidates}
     images = [catalogue.image(v.id) for v in candidates]

@@ -127,7 +127,8 @@ class FinetuneLearner:
         torch.manual_seed(config.seed)
         body = build_network(network, channels)
         self.report = start.load(body, same_output=False)
-        self.module: nn.Module = SegmentationModule(body, network, channels, config.deep_supervision)
+        self._segmentation = SegmentationModule(body, network, channels, config.deep_supervision)
+        self.module: nn.Module = self._segmentation
         self.average = AveragedNetwork(body, device, config.ema_decay)
         self.fraction = 0.0
         self.pieces = _one_piece(trained, len(task.classes))
@@ -200,8 +201,7 @@ class FinetuneLearner:
 
     def _augmented(self, kind: PatchKind, batch: Batch) -> tuple[Tensor, Tensor | None]:
         rngs = generators(self.config.seed, batch.samples, 0 if batch.labels is not None else 2)
-        fingerprint = self.description.fingerprints[self.description.tasks[0].name]
-        sides = [left_right_of(fingerprint, axis) for axis in batch.axes.tolist()]
+        sides = [left_right_of(self.description.own_fingerprint, axis) for axis in batch.axes.tolist()]
         warp = draw_warp(rngs, kind.labelled.window, kind.patch, self.strength, self.device, sides)
         images = change_intensities(warp(torch.from_numpy(batch.images).to(self.device)), rngs, self.strength)
         if batch.labels is None:
@@ -226,8 +226,7 @@ class FinetuneLearner:
 
         A head at random would take its first dozens of steps to find what features hold, and spoil them meanwhile.
         """
-        assert isinstance(self.module, SegmentationModule)
-        network, heads = self.module.network, self.module.heads
+        network, heads = self._segmentation.network, self._segmentation.heads
         found = [LinearDiscriminant(head.out_channels, head.in_channels) for head in heads]
         rank, world_size = rank_offset(1)
         for step in range(HEAD_BATCHES):
@@ -248,28 +247,24 @@ class FinetuneLearner:
 
     def after_step(self, fraction: float) -> None:
         self.fraction = fraction
-        assert isinstance(self.module, SegmentationModule)
-        self.average.follow(self.module.network)
+        self.average.follow(self._segmentation.network)
 
     def state(self) -> dict[str, Any]:
-        assert isinstance(self.module, SegmentationModule)
         progress = {"learner_steps": self.average.steps, "learner_fraction": self.fraction}
-        found = {"learner_found": self.module.found.sums}
+        found = {"learner_found": self._segmentation.found.sums}
         return {"network": self.average.network.state_dict(), "module": self.module.state_dict(), **progress, **found}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.average.network.load_state_dict(state["network"])
         self.module.load_state_dict(state["module"])
         self.average.steps, self.fraction = state["learner_steps"], state["learner_fraction"]
-        assert isinstance(self.module, SegmentationModule)
         if "learner_found" in state:  # an earlier version did not write it
-            self.module.found.sums = state["learner_found"]
+            self._segmentation.found.sums = state["learner_found"]
         also_seen(self.description.provenance, state["description"]["provenance"])
 
     def hardly_found(self) -> dict[str, float]:
         """Returns the Dice of each class that is not even found in the training's own windows, by name."""
-        assert isinstance(self.module, SegmentationModule)
-        dice = self.module.found.dice.tolist()[1:]
+        dice = self._segmentation.found.dice.tolist()[1:]
         classes = self.description.tasks[0].classes
         return {c.name: d for c, d in zip(classes, dice, strict=True) if d < HARDLY_FOUND}
 

@@ -13,6 +13,7 @@ from ..errors import ConfigurationError, MemoryExhaustedError
 from ..events import Done, Message, OnEvent, Stop, Stopped, ignore
 from ..models.device import chosen_device, out_of_memory
 from ..models.run_folder import RunFolder, free_name, opened
+from ..workspace.catalogue import Task
 from .distributed import Processes, process_group
 from .patches import batch_size
 from .training import Learner, State, Trainer
@@ -20,6 +21,19 @@ from .training import Learner, State, Trainer
 AConfig = TypeVar("AConfig", bound=RunConfig)
 ALearner = TypeVar("ALearner", bound=Learner)
 AThing = TypeVar("AThing")
+
+
+def require_same_classes(begun: Task, present: Task) -> None:
+    """Refuses to go on with a run whose task has other classes by now: a head of one would learn another.
+
+    Raises:
+        ConfigurationError: with the task's present name.
+    """
+    if [c.value for c in begun.classes] != [c.value for c in present.classes]:
+        raise ConfigurationError(
+            f"the classes of task {present.name!r} have changed since this run began",
+            "Begin another run, with this one as its start.",
+        )
 
 
 def in_run(

@@ -45,6 +45,11 @@ class ModelDescription(BaseModel):
     licence: str = ""
 
     @property
+    def own_fingerprint(self) -> Fingerprint:
+        """Returns the fingerprint of a segmentation, which has one task, under whatever name it was trained."""
+        return self.fingerprints[self.tasks[0].name]
+
+    @property
     def one_piece_channels(self) -> list[int]:
         """Returns the output channels of the classes that are one piece."""
         return [channel for channel, c in enumerate(self.tasks[0].classes, 1) if c.value in self.one_piece]

@@ -148,8 +148,7 @@ class Segmenter:
         images = images.to(self.device)
         result = self._softmax(images)
         if self.flips:
-            task = self.description.tasks[0].name
-            side = left_right_of(self.description.fingerprints[task], axis) + images.ndim - 3
+            side = left_right_of(self.description.own_fingerprint, axis) + images.ndim - 3
             other = self._softmax(images.flip(side))
             # Across a slice its neighbours change places, and it stays where it is.
             result = (result + (other if side == 1 else other.flip(side))) / 2

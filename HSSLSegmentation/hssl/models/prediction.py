@@ -96,7 +96,7 @@ def _predicted(
 ) -> Prediction:
     description = segmenter.description
     task = description.tasks[0]
-    fingerprint = description.fingerprints[task.name]
+    fingerprint = description.own_fingerprint
     array, low, grid = working_volume(volume, fingerprint)
     meter = ProgressMeter(on_event, "prediction", slices_in_planes(segmenter, grid.shape))
     order = [axis for axis in range(3) if axis != fingerprint.slice_axis]

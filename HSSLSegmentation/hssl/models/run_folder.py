@@ -221,12 +221,10 @@ def _without_gone(values: Any) -> Any:
 def _completed(default: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """Returns the values with the defaults of what they do not say, within parts such as the weights of losses too."""
     found = {**default, **values}
-    both = [
-        key
-        for key in default.keys() & values.keys()
-        if isinstance(default[key], dict) and isinstance(values[key], dict)
-    ]
-    return {**found, **{key: _completed(default[key], values[key]) for key in both}}
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(default.get(key), dict):
+            found[key] = _completed(default[key], value)
+    return found
 
 
 def _check_is_run(folder: Path, config: Path) -> None:

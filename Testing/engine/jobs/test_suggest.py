@@ -257,7 +257,7 @@ def test_a_network_of_volumes_is_asked_in_slabs_of_its_patch():
     asked = []
     real = segmenter.probabilities
     segmenter.probabilities = lambda array, low, first, last, axis=0: (
-        asked.append((first, last)) or real(array, low, first, last)
+        asked.append((first, last)) or real(array, low, first, last, axis)
     )
     assert 0 < uncertainty_of(segmenter, array, -3.0, [True, True]) < 1
     assert asked == [(0, 32), (32, 40)]
