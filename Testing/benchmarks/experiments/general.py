@@ -56,9 +56,9 @@ def starts(runner: Runner, task: str) -> dict[str, Start]:
 
 
 def trials(runner: Runner) -> list[Trial]:
-    """Returns brief fine-tunings of all counts, the usual ones with the fewest labels, and features without any training.
+    """Returns brief and usual fine-tunings of all counts, and features without any training with the fewest labels.
 
-    With more than the fewest labels the start stands beside scratch alone.
+    With more than the fewest labels the start stands beside scratch alone, in the usual ones on fewer draws.
     """
     preset, found = runner.preset, []
     fewest = min(preset.counts)
@@ -71,6 +71,7 @@ def trials(runner: Runner) -> list[Trial]:
         (brief, fewest, preset.brief_draws, ("pretrained",)),
         ({}, fewest, preset.brief_draws, ("pretrained",)),
         (NO_TRAINING, fewest, preset.brief_draws, ("pretrained",)),
+        *(({}, count, preset.draws, ("general", "scratch")) for count in preset.counts if count != fewest),
     ]
     for values, count, draws, names in blocks:
         for draw, task in product(range(draws), preset.sources):
