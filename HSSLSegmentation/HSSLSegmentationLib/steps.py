@@ -1,5 +1,6 @@
 """Long work on the main thread, cut into steps between which the window answers."""
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,13 @@ def atOnce(steps: Generator[None, None, Returned]) -> Returned:
             next(steps)
         except StopIteration as end:
             return end.value
+
+
+def slabs(shape: tuple[int, ...], voxels: int) -> Iterator[slice]:
+    """Yields ranges along an array's first axis that hold at most so many voxels each, one slice at least."""
+    step = max(1, voxels // max(1, math.prod(shape[1:])))
+    for first in range(0, shape[0], step):
+        yield slice(first, min(first + step, shape[0]))
 
 
 def inThread(work: Callable[[], Returned]) -> Generator[None, None, Returned]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+MODULE = BENCHMARKS.parents[1] / "HSSLSegmentation"
 if str(BENCHMARKS) not in sys.path:
     sys.path.insert(0, str(BENCHMARKS))
 
@@ -369,3 +372,11 @@ def test_a_script_uses_the_options_that_it_has(path):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "given"
     }
     assert used == options
+
+
+def test_the_benchmarks_find_what_they_import_outside_the_application_and_its_tests():
+    """What they take from the panel's side must come without Slicer's own Python modules."""
+    modules = ", ".join(path.stem for path in SCRIPTS if path.parent == BENCHMARKS)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (BENCHMARKS, MODULE)))}
+    done = subprocess.run([sys.executable, "-c", f"import {modules}"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 import slicer
 from HSSLSegmentationLib.scene import volumes as sceneVolumes
 from HSSLSegmentationLib.scene.volumes import SceneVolumeError
-from HSSLSegmentationLib.steps import atOnce
+from HSSLSegmentationLib.steps import atOnce, slabs
 
 
 def rasOfVoxel(path, index) -> np.ndarray:
@@ -28,7 +28,10 @@ def writeVolume(node, path) -> None:
 
 
 def writeArray(values, node, path, compress) -> None:
-    parts, matrix = (values[slab] for slab in sceneVolumes.slabs(values.shape)), sceneVolumes.worldMatrix(node)
+    parts, matrix = (
+        (values[slab] for slab in slabs(values.shape, sceneVolumes.VOXELS_AT_ONCE)),
+        sceneVolumes.worldMatrix(node),
+    )
     atOnce(sceneVolumes.writtenNrrd(parts, values.dtype, values.shape, matrix, path, compress))
 
 

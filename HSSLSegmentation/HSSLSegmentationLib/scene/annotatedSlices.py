@@ -4,8 +4,7 @@ from collections.abc import Generator
 
 import numpy
 
-from ..steps import atOnce
-from . import volumes as sceneVolumes
+from ..steps import atOnce, slabs
 
 Plane = tuple[int, int]
 """A slice: axis of the array (k, j, i → 0, 1, 2) and index along it."""
@@ -74,7 +73,7 @@ def _alone(painted: numpy.ndarray, axis: int) -> Generator[None, None, numpy.nda
     """Where a voxel is painted, and neither the one before nor the one behind it along the axis."""
     found = painted.copy()
     yield
-    for slab in sceneVolumes.slabs(painted.shape, VOXELS_AT_ONCE):
+    for slab in slabs(painted.shape, VOXELS_AT_ONCE):
         # Along the first axis, a neighbour can lie in another slab.
         start, stop = (slab.start, slab.stop) if axis == 0 else (0, painted.shape[axis])
         for shift in (-1, 1):
@@ -90,7 +89,7 @@ def _counts(rest: numpy.ndarray, axis: int, alone: numpy.ndarray | None = None) 
     """How many voxels each slice across an axis has; those that are `alone` only, where it is given."""
     found = numpy.zeros(rest.shape[axis], int)
     others = tuple(a for a in range(3) if a != axis)
-    for slab in sceneVolumes.slabs(rest.shape, VOXELS_AT_ONCE):
+    for slab in slabs(rest.shape, VOXELS_AT_ONCE):
         here = rest[slab] if alone is None else rest[slab] & alone[slab]
         found[slab if axis == 0 else slice(None)] += numpy.count_nonzero(here, others)
         yield

@@ -20,7 +20,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
-from ..steps import atOnce
+from ..steps import atOnce, slabs
 from . import annotatedSlices
 from . import segmentations as sceneSegmentations
 from . import volumes as sceneVolumes
@@ -232,7 +232,7 @@ def paintedApart(segmentationNode, volumeNode) -> Generator[None, None, dict[str
     for segmentId in segmentationNode.GetSegmentation().GetSegmentIDs():
         part = yield from sceneSegmentations.readingPart(segmentationNode, segmentId, volumeNode)
         filled = sceneSegmentations.Filled(part.values.shape)
-        for along in sceneVolumes.slabs(part.values.shape, sceneSegmentations.CACHED_VOXELS):
+        for along in slabs(part.values.shape, sceneSegmentations.CACHED_VOXELS):
             filled.add(along, part.values[along])
             yield
         for there in map(numpy.flatnonzero, filled.axes):

@@ -12,7 +12,7 @@ from vtk.util import numpy_support
 
 import slicer
 
-from ..steps import atOnce
+from ..steps import atOnce, slabs
 from . import volumes as sceneVolumes
 from .volumes import SceneVolumeError
 
@@ -80,7 +80,7 @@ def inSlabs(box: tuple[slice, slice, slice], voxels: int | None = None) -> Itera
     """Yields a box in parts along its first axis, each of at most so many voxels, one slice at least; None:
     `CACHED_VOXELS`, which are worked on quickly."""
     shape = tuple(part.stop - part.start for part in box)
-    for part in sceneVolumes.slabs(shape, voxels or CACHED_VOXELS):
+    for part in slabs(shape, voxels or CACHED_VOXELS):
         yield slice(box[0].start + part.start, box[0].start + part.stop), box[1], box[2]
 
 
@@ -272,8 +272,8 @@ def writingLabelMap(
         return found
 
     with whole_file(path) as temporary:
-        slabs = map(labels, sceneVolumes.slabs(shape))
-        yield from sceneVolumes.writtenNrrd(slabs, dtype, shape, matrix, temporary, compress=True)
+        slices = map(labels, slabs(shape, sceneVolumes.VOXELS_AT_ONCE))
+        yield from sceneVolumes.writtenNrrd(slices, dtype, shape, matrix, temporary, compress=True)
     return int(sum(overlaps))
 
 

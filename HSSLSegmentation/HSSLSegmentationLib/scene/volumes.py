@@ -15,7 +15,7 @@ from vtk.util import numpy_support
 import slicer
 
 from ..refusal import Refusal
-from ..steps import inThread
+from ..steps import inThread, slabs
 
 ORTHOGONAL = 1e-4
 """Largest cosine between two axes of a grid that still counts as a right angle."""
@@ -155,13 +155,6 @@ VOXELS_AT_ONCE = 2**22
 """Of an array that is read or written, or a segment that is changed, before the window is heard again."""
 
 
-def slabs(shape: tuple[int, ...], voxels: int | None = None) -> Iterator[slice]:
-    """Yields ranges of slices (k) that hold at most so many voxels each, one slice at least; None: `VOXELS_AT_ONCE`."""
-    step = max(1, (voxels or VOXELS_AT_ONCE) // max(1, int(numpy.prod(shape[1:]))))
-    for first in range(0, shape[0], step):
-        yield slice(first, min(first + step, shape[0]))
-
-
 def passedOn(volumeNode, path: str | Path) -> Iterator[None]:
     """Writes the volume as `writtenVolume` does, for a job that reads it at once, as `writtenRaw` does.
 
@@ -181,7 +174,7 @@ def writtenRaw(array: numpy.ndarray, ijkToRas: numpy.ndarray, path: str | Path) 
     Raises:
         OutputError: the file cannot be written, for example since the disk is full.
     """
-    parts = (array[slab] for slab in slabs(array.shape))
+    parts = (array[slab] for slab in slabs(array.shape, VOXELS_AT_ONCE))
     return writtenNrrd(parts, array.dtype, array.shape, ijkToRas, path)
 
 
@@ -246,7 +239,7 @@ def writtenArray(array: numpy.ndarray, path: str | Path) -> Iterator[None]:
         with open(path, "wb") as file:
             header = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
             numpy.lib.format.write_array_header_1_0(file, header)
-            for slab in slabs(array.shape):
+            for slab in slabs(array.shape, VOXELS_AT_ONCE):
                 file.write(numpy.ascontiguousarray(array[slab]).data)
                 if slab.stop < len(array):
                     yield
@@ -343,7 +336,7 @@ def filledOverlay(overlay, path: str | Path, volumeNode) -> Iterator[None]:
     image.AllocateScalars(numpy_support.get_vtk_array_type(array.dtype), 1)
     values = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(array.shape)
     high = 0.0
-    for slab in slabs(array.shape):
+    for slab in slabs(array.shape, VOXELS_AT_ONCE):
         values[slab] = array[slab]
         high = max(high, float(values[slab].max()))
         yield
