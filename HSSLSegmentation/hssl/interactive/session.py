@@ -8,6 +8,7 @@ that the head learns how far to trust them and where the features know better.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,9 @@ NEAR_CONTOUR_SHARE = 0.5
 """Share of the voxels of a step that are drawn near the contours, where decisions are made."""
 DROPPED = 26
 """Of 256 inputs of the head in learning."""
+MOST_IN_ALL_PLANES = 2**20
+"""Voxels of a near-isotropic region up to which the network sees the slices along all axes, which doubles a round's time: about
+ten and four CPU seconds for the first and the next in a region of so many."""
 HINT_UNIT = 5.0
 """Distances are divided by this before the head sees them, or it would look at little else."""
 OWN_PERCENTILES = Fingerprint(spacing=(1.0, 1.0, 1.0), slice_axis=0, normalisation="percentiles", median_size=(1, 1, 1))
@@ -157,17 +161,20 @@ class InteractiveSession:
         wanted = self._wanted_region(spans, planes, whole_volume)
         exclusions = _outside_of_spans(known, exclusions, spans)
         if self._features is None or not self._features.region.holds(wanted):
-            self._features = slice_features(self._array, wanted, self._network, self.device, on_event, stop)
+            self._features = slice_features(
+                self._array, wanted, self._network, self.device, on_event, stop, self._axes(wanted)
+            )
         features = self._features
         region = features.region
         labels = torch.from_numpy(np.ascontiguousarray(known[region.slices]))
         possible = _possible(len(values), exclusions)
         shape = Shape(known, own_planes, region, self._spacing)
         growth = Growth(self._array, labels, planes, len(values), region, self._spacing, exclusions)
-        first_round = self._head is None or self._values != values
+        channels = sum(features.channels)
+        first_round = self._head is None or self._values != values or self._head.channels != channels
         if first_round:
             torch.manual_seed(self.seed)
-            self._head = _Head(sum(features.channels), len(values), shape.useful)
+            self._head = _Head(channels, len(values), shape.useful)
             self._values = values
         head = self._head
         assert head is not None
@@ -244,15 +251,22 @@ class InteractiveSession:
     def _wanted_region(
         self, spans: Sequence[Sequence[tuple[int, int]]], planes: Sequence[Plane], whole: bool
     ) -> Region:
-        spacing = self._spacing
-        isotropic = max(spacing) < ANISOTROPY * min(spacing)
-        slice_axis = _usual_axis(planes) if isotropic and planes else slice_axis_of(spacing)
+        slice_axis = _usual_axis(planes) if self._isotropic and planes else slice_axis_of(self._spacing)
         size = self._array.shape
         if whole:
             return Region((0, 0, 0), (size[0], size[1], size[2]), slice_axis)
         start = [min(span[axis][0] for span in spans) for axis in range(3)]
         stop = [max(span[axis][1] for span in spans) for axis in range(3)]
         return Region((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]), slice_axis)
+
+    @property
+    def _isotropic(self) -> bool:
+        return max(self._spacing) < ANISOTROPY * min(self._spacing)
+
+    def _axes(self, region: Region) -> list[int]:
+        """Returns along which axes the network sees slices of a region, its own first."""
+        all_planes = self._isotropic and math.prod(region.shape) <= MOST_IN_ALL_PLANES
+        return [region.slice_axis, *(region.rest if all_planes else ())]
 
     # Learning --------------------------------------------------------------------------------------------------
 

@@ -1,14 +1,17 @@
 """What learning from slices sees of each voxel: intensities, and a network's decoder levels at their own resolution.
 
-Levels are kept as coarse as they are, as far as the region reaches, and interpolated at the voxels that are asked for. A
-linear layer commutes with that interpolation, so a layer can be applied to the coarse map first (`projected`), which is
-many times cheaper.
+The network looks at the slices along the annotated axis, and along others too where it is asked to. Levels are kept as
+coarse as they are, as far as the region reaches, and interpolated at the voxels that are asked for. A linear layer
+commutes with that interpolation, so a layer can be applied to the coarse map first (`projected`), which is many times
+cheaper.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -49,8 +52,7 @@ class Region:
     @property
     def rest(self) -> tuple[int, int]:
         """Returns the two axes within the slices."""
-        first, second = (a for a in range(3) if a != self.slice_axis)
-        return first, second
+        return _rest(self.slice_axis)
 
     def holds(self, other: Region) -> bool:
         """Returns whether another region lies inside this one and has the same slices."""
@@ -66,16 +68,18 @@ class Level:
 
     Attributes:
         values: half, slices × channels × rows × columns, at the level's own resolution.
-        step: voxels per element.
+        step: voxels per element within the slices.
         start: row and column of the region at which the first element begins, 0 or less.
+        axis: across its slices.
     """
 
     values: Tensor
     step: int
     start: tuple[int, int]
+    axis: int
 
     def at(self, number: int, rows: Tensor, columns: Tensor) -> Tensor:
-        """Returns float32, N × channels, at places of a slice."""
+        """Returns float32, N × channels, at places of one of its slices."""
         values, (top, left) = self.values[number], self.start
         if self.step == 1:
             return values[:, rows - top, columns - left].T.float()
@@ -85,21 +89,44 @@ class Level:
         return found[0, :, 0].T
 
     def projected(self, number: int, rows: slice, columns: slice, weight: Tensor) -> Tensor:
-        """Returns the values of a part of a slice times the weights: float32, rows × columns × rows of weight."""
-        within = [
-            slice(part.start - start, part.stop - start)
-            for part, start in zip((rows, columns), self.start, strict=True)
-        ]
-        kept = [_elements(p, self.step, n) for p, n in zip(within, self.values.shape[2:], strict=True)]
-        part = self.values[number, :, kept[0], kept[1]].float()
+        """Returns the values of a part of one of its slices times the weights: float32, rows × columns × rows of weight."""
+        boxes = [self._kept(n, part) for n, part in enumerate((rows, columns))]
+        part = self.values[number, :, boxes[0][0], boxes[1][0]].float()
         found = (part.flatten(1).T @ weight.T).view(*part.shape[1:], -1)
-        if self.step == 1:
-            return found
-        for axis, voxels, own in ((1, within[1], kept[1]), (0, within[0], kept[0])):
-            found = _stretched(
-                found, axis, self.step, slice(*(v - self.step * own.start for v in (voxels.start, voxels.stop)))
-            )
+        for n in (1, 0):
+            found = self._fine(found, n, *boxes[n])
         return found
+
+    def across(self, place: int, along: int, slices: slice, voxels: slice, weight: Tensor) -> Tensor:
+        """Returns the same of a plane that all of its slices cross, one line of each: slices × voxels × rows of weight.
+
+        Args:
+            place: where the plane lies, along the axis within the slices that is not `along`.
+            along: whether lines run along the rows' axis (0: the first of the two within its slices) or the columns'.
+            slices: the part of the plane along the level's own axis.
+            voxels: and along the lines.
+        """
+        across = 1 - along
+        count = self.values.shape[2 + across]
+        at = min(max((place - self.start[across] + 0.5) / self.step - 0.5, 0), count - 1)
+        low = math.floor(at)
+        kept, within = self._kept(along, voxels)
+        below, above = (
+            self.values[slices].select(2 + across, min(low + n, count - 1))[:, :, kept].float() for n in (0, 1)
+        )
+        lines = torch.lerp(below, above, at - low)
+        return self._fine(lines.movedim(1, 2) @ weight.T, 1, kept, within)
+
+    def _kept(self, axis: int, voxels: slice) -> tuple[slice, slice]:
+        """Returns the elements that voxels of the region lie among, and these voxels from the first element kept."""
+        start = self.start[axis]
+        within = slice(voxels.start - start, voxels.stop - start)
+        kept = _elements(within, self.step, self.values.shape[2 + axis])
+        first = self.step * kept.start
+        return kept, slice(within.start - first, within.stop - first)
+
+    def _fine(self, values: Tensor, axis: int, kept: slice, within: slice) -> Tensor:
+        return values if self.step == 1 else _stretched(values, axis, self.step, within)
 
 
 def _stretched(values: Tensor, axis: int, step: int, voxels: slice) -> Tensor:
@@ -132,7 +159,8 @@ class SliceFeatures:
     Attributes:
         region: where; places are flat indices into it.
         intensities: half, slices × rows × columns × channels: the voxel, smoothed twice, and the gradient.
-        levels: of the network's decoder, finest first; empty without a network.
+        levels: of the network's decoder, finest first, of the slices along one axis after the other; empty without a
+            network.
     """
 
     region: Region
@@ -148,14 +176,19 @@ class SliceFeatures:
         """Returns half, N × sum(channels), at flat places of the region."""
         found = torch.empty(len(places), sum(self.channels), dtype=torch.half)
         coordinates = torch.unravel_index(places, self.region.shape)
-        numbers = coordinates[self.region.slice_axis]
-        rows, columns = (coordinates[a] for a in self.region.rest)
-        order = numbers.argsort(stable=True)
-        there, counts = numbers[order].unique_consecutive(return_counts=True)
-        for number, which in zip(there.tolist(), order.split(counts.tolist()), strict=True):
-            parts = [self.intensities[number, rows[which], columns[which]]]
-            parts += [level.at(number, rows[which], columns[which]).half() for level in self.levels]
-            found[which] = torch.cat(parts, 1)
+        numbers, rows, columns = (coordinates[axis] for axis in (self.region.slice_axis, *self.region.rest))
+        begin = self.channels[0]
+        found[:, :begin] = self.intensities[numbers, rows, columns]
+        for axis, of_axis in groupby(self.levels, lambda level: level.axis):
+            levels = list(of_axis)
+            end = begin + sum(level.values.shape[1] for level in levels)
+            numbers, rows, columns = (coordinates[a] for a in (axis, *_rest(axis)))
+            order = numbers.argsort(stable=True)
+            there, counts = numbers[order].unique_consecutive(return_counts=True)
+            for number, which in zip(there.tolist(), order.split(counts.tolist()), strict=True):
+                parts = [level.at(number, rows[which], columns[which]).half() for level in levels]
+                found[which, begin:end] = torch.cat(parts, 1)
+            begin = end
         return found
 
     def projected(self, number: int, rows: slice, columns: slice, weight: Tensor) -> Tensor:
@@ -171,8 +204,16 @@ class SliceFeatures:
         """
         of_intensities, *of_levels = weight.split(self.channels, 1)
         found = self.intensities[number, rows, columns].float() @ of_intensities.T
+        axis = self.region.slice_axis
         for level, own in zip(self.levels, of_levels, strict=True):
-            found += level.projected(number, rows, columns, own)
+            if level.axis == axis:
+                found += level.projected(number, rows, columns, own)
+                continue
+            along = 1 - _rest(level.axis).index(axis)
+            if level.axis == self.region.rest[0]:
+                found += level.across(number, along, rows, columns, own)
+            else:
+                found += level.across(number, along, columns, rows, own).transpose(0, 1)
         return found
 
 
@@ -183,6 +224,7 @@ def slice_features(
     device: torch.device,
     on_event: OnEvent,
     stop: Stop,
+    axes: Sequence[int] | None = None,
 ) -> SliceFeatures:
     """Computes the features of a region.
 
@@ -190,6 +232,7 @@ def slice_features(
         array: float32, normalised, z, y, x; the network sees slices beyond the region where they are neighbours.
         network: 2D; None gives intensities alone.
         stop: asked before every few slices.
+        axes: along which the network sees slices; None is the region's own.
 
     Raises:
         Stopped: `stop` asked for it.
@@ -201,8 +244,28 @@ def slice_features(
     everywhere = slice(None)
     for channel in intensities.unbind(3):
         _standardise(channel, everywhere, everywhere)
+    features = SliceFeatures(region, intensities)
     if network is None:
-        return SliceFeatures(region, intensities)
+        return features
+    along = [replace(region, slice_axis=axis) for axis in axes or (region.slice_axis,)]
+    meter = ProgressMeter(on_event, "features", sum(own.shape[own.slice_axis] for own in along))
+    done = 0
+    for own in along:
+        features.levels += _levels(array, own, network, device, meter, done, stop)
+        done += own.shape[own.slice_axis]
+    return features
+
+
+def _levels(
+    array: np.ndarray,
+    region: Region,
+    network: EncoderDecoder,
+    device: torch.device,
+    meter: ProgressMeter,
+    done: int,
+    stop: Stop,
+) -> list[Level]:
+    """Returns what the network finds in a region's slices, when `done` of other slices are."""
     # Some surroundings too, since the network's view reaches beyond the region.
     whole = np.moveaxis(array, region.slice_axis, 0)
     bounds = [
@@ -212,11 +275,11 @@ def slice_features(
     (top, bottom), (left, right) = bounds
     slices = whole[:, top:bottom, left:right]
     half = network.config.in_slices // 2
-    first, count = region.start[region.slice_axis], len(part)
+    first, count = region.start[region.slice_axis], region.shape[region.slice_axis]
+    size = [region.shape[axis] for axis in region.rest]
     origin = (region.start[region.rest[0]] - top, region.start[region.rest[1]] - left)
-    reach = [slice(start, start + length) for start, length in zip(origin, part.shape[1:], strict=True)]
+    reach = [slice(start, start + length) for start, length in zip(origin, size, strict=True)]
     levels: list[Level] = []
-    meter = ProgressMeter(on_event, "features", count)
     for begin in range(0, count, SLICES_AT_ONCE):
         if stop():
             raise Stopped
@@ -235,21 +298,27 @@ def slice_features(
                     torch.empty(count, *values.shape[1:], dtype=torch.half),
                     step,
                     (step * rows.start - origin[0], step * columns.start - origin[1]),
+                    region.slice_axis,
                 )
                 for values, step, (rows, columns) in zip(parts, steps, boxes, strict=True)
             ]
         for level, values in zip(levels, parts, strict=True):
             level.values[begin : begin + len(centres)] = values
-        meter.update(begin + len(centres))
+        meter.update(done + begin + len(centres))
     for level in levels:
         # Over the region alone: a margin would count for more in a small region.
         rows, columns = (
             slice(-start // level.step, max(-start // level.step + 1, -(-(length - start) // level.step)))
-            for start, length in zip(level.start, part.shape[1:], strict=True)
+            for start, length in zip(level.start, size, strict=True)
         )
         for channel in level.values.unbind(1):
             _standardise(channel, rows, columns)
-    return SliceFeatures(region, intensities, levels)
+    return levels
+
+
+def _rest(axis: int) -> tuple[int, int]:
+    first, second = (a for a in range(3) if a != axis)
+    return first, second
 
 
 @torch.inference_mode()

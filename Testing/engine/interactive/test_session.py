@@ -93,6 +93,39 @@ def test_corrections_make_it_better():
     assert second.next_slice not in planes
 
 
+@pytest.mark.parametrize(
+    ("spacing", "axes"), [((1.0, 1.1, 1.2), [1, 0, 2]), ((1.0, 1.0, 1.5), [0]), ((1.5, 1.5, 1.0), [1])]
+)
+def test_the_network_sees_the_slices_of_all_axes_of_a_near_isotropic_volume(spacing, axes):
+    volume, truth = bent_tube()
+    volume.SetSpacing(spacing)
+    session = InteractiveSession(volume, model())
+    planes = [Plane(axes[0], i) for i in (12, 17, 22)]
+    preview = session.learn(painted(volume, truth, planes), planes)
+    assert list(dict.fromkeys(level.axis for level in session._features.levels)) == axes
+    assert dice(preview.label_map, truth & _between(planes, truth.shape)) > 0.75
+
+
+def _between(planes: list[Plane], shape: tuple[int, ...]) -> np.ndarray:
+    there = np.zeros(shape, bool)
+    np.moveaxis(there, planes[0].axis, 0)[planes[0].index : planes[-1].index + 1] = True
+    return there
+
+
+def test_a_region_that_grows_too_large_for_all_planes_is_learned_anew_in_one(monkeypatch):
+    """The head is as wide as what it sees: what it learned in three planes is of no use in one."""
+    volume, truth = bent_tube()
+    volume.SetSpacing((1, 1, 1))
+    few, more = [Plane(0, i) for i in (1, 5, 9)], [Plane(0, i) for i in (1, 5, 9, 15, 22)]
+    session = InteractiveSession(volume, model())
+    first = session.learn(painted(volume, truth, few), few)
+    monkeypatch.setattr("hssl.interactive.session.MOST_IN_ALL_PLANES", 1 + int(np.prod(first.region.shape)))
+    second = session.learn(painted(volume, truth, more), more)
+    fresh = InteractiveSession(volume, model()).learn(painted(volume, truth, more), more)
+    assert {level.axis for level in session._features.levels} == {0}
+    assert np.array_equal(second.labels, fresh.labels)
+
+
 def scribbled(volume: sitk.Image, truth: np.ndarray, beside: int) -> sitk.Image:
     """Returns an annotation with 5 inside the structure on four slices, and a stroke of `beside` far from it."""
     labels = np.zeros(truth.shape, np.uint8)

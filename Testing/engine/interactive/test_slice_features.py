@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -16,16 +18,19 @@ from hssl.models.network import build_network
 SHAPE = (9, 70, 50)
 
 
-def computed(region: Region) -> SliceFeatures:
+def computed(region: Region, axes: Sequence[int] | None = None) -> SliceFeatures:
     torch.manual_seed(0)
     network = build_network(NetworkConfig(in_slices=3), 2).eval()
     array = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
-    return slice_features.slice_features(array, region, network, torch.device("cpu"), ignore, never)
+    return slice_features.slice_features(array, region, network, torch.device("cpu"), ignore, never, axes)
 
 
-@pytest.fixture(scope="module", params=[0, 2])
+REGION = ((2, 20, 3), (8, 60, 43))
+
+
+@pytest.fixture(scope="module", params=[(0,), (2,), (0, 1, 2), (1, 2), (2, 0, 1)], ids=str)
 def features(request):
-    return computed(Region((2, 20, 3), (8, 60, 43), request.param))
+    return computed(Region(*REGION, request.param[0]), request.param)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +49,7 @@ def test_coarse_levels_are_interpolated_as_torch_does_it(rows, columns):
             for first, n, count in zip((3, 6), (36, 24), whole.shape[2:], strict=True)
         ]
         start = (step * boxes[0].start - 3, step * boxes[1].start - 6)
-        level = slice_features.Level(whole[:, :, boxes[0], boxes[1]], step, start)
+        level = slice_features.Level(whole[:, :, boxes[0], boxes[1]], step, start, 0)
         fine = F.interpolate(whole.float(), finest, mode="bilinear")[:, :, 3:39, 6:30]
         found = level.projected(1, rows, columns, weight)
         assert torch.allclose(found, torch.einsum("oc,cyx->yxo", weight, fine[1, :, rows, columns]), atol=1e-4)
@@ -57,12 +62,15 @@ def test_levels_are_kept_as_far_as_the_region_reaches_and_say_the_same(features,
     assert all(
         level.step * n < length + 4 * level.step
         for level in features.levels
-        for n, length in zip(level.values.shape[2:], (region.shape[a] for a in region.rest), strict=True)
+        for n, length in zip(
+            level.values.shape[2:], (region.shape[a] for a in range(3) if a != level.axis), strict=True
+        )
     )
     monkeypatch.setattr(slice_features, "_elements", lambda voxels, step, count: slice(0, count))
-    whole = computed(region)
+    axes = list(dict.fromkeys(level.axis for level in features.levels))
+    whole = computed(region, axes)
     everywhere = torch.arange(int(np.prod(region.shape)))
-    assert len(whole.levels) == len(slice_features.LEVELS)
+    assert len(whole.levels) == len(slice_features.LEVELS) * len(axes)
     assert whole.levels[0].values.shape[2] > features.levels[0].values.shape[2]
     assert torch.allclose(whole.at(everywhere).float(), features.at(everywhere).float(), atol=5e-3)
 
@@ -71,9 +79,20 @@ def test_a_projection_is_the_features_times_the_weights(features):
     region = features.region
     weight = torch.randn(5, sum(features.channels), generator=torch.Generator().manual_seed(2))
     rows, columns = (slice(n, region.shape[axis]) for n, axis in enumerate(region.rest, 1))
-    places = torch.arange(int(np.prod(region.shape))).reshape(region.shape).select(region.slice_axis, 3)
-    expected = features.at(places[rows, columns].reshape(-1)).float() @ weight.T
-    assert torch.allclose(features.projected(3, rows, columns, weight).reshape(-1, 5), expected, atol=0.05)
+    for number in (0, 3, region.shape[region.slice_axis] - 1):
+        places = torch.arange(int(np.prod(region.shape))).reshape(region.shape).select(region.slice_axis, number)
+        expected = features.at(places[rows, columns].reshape(-1)).float() @ weight.T
+        assert torch.allclose(features.projected(number, rows, columns, weight).reshape(-1, 5), expected, atol=0.05)
+
+
+def test_what_the_slices_along_other_axes_show_is_what_a_region_of_those_slices_has():
+    """Each further axis adds its levels behind, and what was there stays as it was."""
+    everywhere = torch.arange(int(np.prod(Region(*REGION, 0).shape)))
+    together = computed(Region(*REGION, 1), (1, 0, 2))
+    found = together.at(everywhere)
+    parts = [computed(Region(*REGION, axis)) for axis in (1, 0, 2)]
+    first, *others = (part.at(everywhere) for part in parts)
+    assert torch.equal(found, torch.cat([first, *(o[:, parts[0].channels[0] :] for o in others)], 1))
 
 
 def test_each_channel_has_zero_mean_and_unit_deviation_over_the_region(features):
