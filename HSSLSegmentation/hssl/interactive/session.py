@@ -46,9 +46,9 @@ NEAR_CONTOUR_SHARE = 0.5
 """Share of the voxels of a step that are drawn near the contours, where decisions are made."""
 DROPPED = 26
 """Of 256 inputs of the head in learning."""
-MOST_IN_ALL_PLANES = 2**20
-"""Voxels of a near-isotropic region up to which the network sees the slices along all axes, which doubles a round's time: about
-ten and four CPU seconds for the first and the next in a region of so many."""
+MOST_IN_ALL_PLANES = 2**19
+"""Voxels of a near-isotropic region up to which the network sees the slices along all axes. That doubles a round's time, to
+five CPU seconds for the first and two for a correction in a region of so many, which is not felt as waiting on two cores."""
 HINT_UNIT = 5.0
 """Distances are divided by this before the head sees them, or it would look at little else."""
 OWN_PERCENTILES = Fingerprint(spacing=(1.0, 1.0, 1.0), slice_axis=0, normalisation="percentiles", median_size=(1, 1, 1))
