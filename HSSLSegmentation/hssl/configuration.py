@@ -307,6 +307,7 @@ class EvaluateConfig(Configuration):
         output: folder for `evaluation.csv`, `.json` and `.png` (Dice of each case by class); none that is read from.
         ignore_value: voxels of this value in the true label maps were labelled by nobody and count nowhere; None takes
             the model's task's.
+        spacing: mm in x, y, z, of files that do not say it (TIFF), on either side.
         overwrite: replace such files that are there and are no unchanged results of the same evaluation.
     """
 
@@ -315,6 +316,7 @@ class EvaluateConfig(Configuration):
     output: Path
     model: Path | None = None
     ignore_value: int | None = Field(default=None, ge=1)
+    spacing: tuple[float, float, float] | None = None
     overwrite: bool = False
 
 

@@ -11,7 +11,7 @@ import typer
 from ..plural import counted
 from .console import run_job
 from .ids import read_ids
-from .options import ConfigFile, Json, StopFile, parsed_classes, run_configured
+from .options import ConfigFile, Json, Spacing, StopFile, parsed_classes, run_configured
 
 if TYPE_CHECKING:
     from ..events import Done, OnEvent, Stop
@@ -77,9 +77,7 @@ def add(
     ] = None,
     frame: Annotated[int | None, typer.Option(help="Volume to take of 4D files, from 0.")] = None,
     channel: Annotated[int | None, typer.Option(help="Channel to take of MSD and nnU-Net datasets, from 0.")] = None,
-    spacing: Annotated[
-        tuple[float, float, float] | None, typer.Option(help="In mm, x y z, of files that do not say it (TIFF).")
-    ] = None,
+    spacing: Spacing = None,
     mixed: Annotated[bool | None, typer.Option("--mixed", help="Allow different modalities in one task.")] = None,
     nan_is_background: Annotated[
         bool | None, typer.Option("--nan-is-background", help="Voxels that are NaN are background, not an error.")

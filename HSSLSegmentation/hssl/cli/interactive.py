@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from .console import run_job
-from .options import Device, Json, Overwrite, StopFile, Threads
+from .options import Device, Json, Overwrite, Spacing, StopFile, Threads
 
 if TYPE_CHECKING:
     from ..events import Done, Event, OnEvent, Stop
@@ -60,6 +60,7 @@ def interactive(
         ),
     ] = None,
     frame: Annotated[int | None, typer.Option(help="Volume to take of a 4D file, from 0.")] = None,
+    spacing: Spacing = None,
     nan_is_background: Annotated[
         bool, typer.Option("--nan-is-background", help="Voxels that are NaN are background, not an error.")
     ] = False,
@@ -79,7 +80,7 @@ def interactive(
 
         worker = InteractiveWorker()
         opening = OpenCommand(
-            id=0, volume=volume, model=model, frame=frame, nan_is_background=nan_is_background,
+            id=0, volume=volume, model=model, frame=frame, spacing=spacing, nan_is_background=nan_is_background,
             device=device or "auto", threads=threads or 0,
         )  # fmt: skip
         learning = LearnCommand(

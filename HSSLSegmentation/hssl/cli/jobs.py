@@ -28,6 +28,7 @@ from .options import (
     Seed,
     Size,
     Slices,
+    Spacing,
     Steps,
     StepsOfEach,
     StopFile,
@@ -338,10 +339,7 @@ def predict(
         ),
     ] = None,
     frame: Annotated[int | None, typer.Option(help="Volume to take of 4D files and series, from 0.")] = None,
-    spacing: Annotated[
-        tuple[float, float, float] | None,
-        typer.Option(help="mm in x, y, z, of files that do not say it (TIFF).", show_default=False),
-    ] = None,
+    spacing: Spacing = None,
     compressed: Annotated[
         bool | None,
         typer.Option(
@@ -388,6 +386,7 @@ def evaluate(
         int | None,
         typer.Option(help="Value of voxels that nobody labelled. (default: the model's)", show_default=False),
     ] = None,
+    spacing: Spacing = None,
     overwrite: Overwrite = None,
     stop_file: StopFile = None,
     json: Json = False,

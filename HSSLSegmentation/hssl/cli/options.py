@@ -85,6 +85,10 @@ Planes = Annotated[
         metavar="all|one",
     ),
 ]
+Spacing = Annotated[
+    tuple[float, float, float] | None,
+    typer.Option(help="mm in x, y, z, of files that do not say it (TIFF).", show_default=False),
+]
 Overwrite = Annotated[
     bool | None,
     typer.Option(

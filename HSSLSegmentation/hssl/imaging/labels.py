@@ -53,6 +53,7 @@ def read_label_map(
     structures: Sequence[str] = (),
     other_form: Callable[[], Header | None] = lambda: None,
     say: Say = lambda text: None,
+    spacing: Sequence[float] | None = None,
 ) -> sitk.Image:
     """Reads a label map; where the file names its segments, the names decide which class they are.
 
@@ -67,6 +68,7 @@ def read_label_map(
             the voxel, as in a scene; without this choice, segments that overlap are refused.
         other_form: returns the image's header, whose second form is tried where the label does not fit `like` (NIfTI).
         say: told what was rounded or left out.
+        spacing: without `like`, as in `read_header`; with it, a file that does not say its spacing has that of the image.
 
     Returns:
         A 3D image of 8- or 16-bit unsigned integers, on exactly the grid of `like`.
@@ -81,7 +83,9 @@ def read_label_map(
             raise InputError(path, "is a DICOM object that labels an image; it cannot be read without that image")
         there = masks_of(path, like, structures, say)
         return _placed(_merged(path, there, like.GetSize()[::-1], classes, structures), like)
-    opened = volumes.open_volume(path, None if like is None else volumes.geometry_of(like)[1])
+    opened = volumes.open_volume(path, spacing if like is None else volumes.geometry_of(like)[1])
+    for remark in opened.header.remarks if like is None else ():  # with an image it is seen whether they fit
+        say(remark)
     segments = named_in_nrrd(opened) if suffix_of(path) in _NRRD else []
     if segments:
         label = _of_segments(path, opened, segments, classes, structures, say)

@@ -22,6 +22,7 @@ from . import dicom
 from . import voxel_data as storage
 from .dicom import Series, series_in
 from .formats import READERS, UNSCALED_SUFFIXES, is_dicom, suffix_of, way_to_be_read
+from .structures import Say
 
 __all__ = [
     "Header",
@@ -177,6 +178,7 @@ def read_volume(
     frame: int | None = None,
     spacing: Sequence[float] | None = None,
     nan_is_background: bool = False,
+    say: Say = lambda text: None,
 ) -> sitk.Image:
     """Reads one scalar volume; a 2D file becomes a volume of one slice.
 
@@ -187,6 +189,7 @@ def read_volume(
         spacing: as in `read_header`.
         nan_is_background: voxels that are NaN get the smallest value of the others, as those of functional and
             parametric maps outside the body; else they are an error.
+        say: told how the file was understood, where a user should know of it.
 
     Returns:
         A 3D image with the pixel type of the file.
@@ -197,10 +200,11 @@ def read_volume(
     """
     path = Path(path)
     if path.is_dir():
-        return _read_series(dicom.find_series(path, series), frame, spacing)
+        return _read_series(dicom.find_series(path, series), frame, spacing, say)
     if not suffix_of(_named(path)) and is_dicom(path):
-        return _read_series(dicom.series_of_file(path), frame, spacing)
+        return _read_series(dicom.series_of_file(path), frame, spacing, say)
     opened = open_volume(path, spacing)
+    _tell(opened.header, say)
     return voxels_of(opened, chosen_frame(opened.header, frame), nan_is_background)
 
 
@@ -528,8 +532,14 @@ def _executed(reader: sitk.ImageFileReader, path: Path, permissive: bool = False
         raise InputError(path, f"its voxels cannot be read: {reason}") from error
 
 
-def _read_series(series: Series, frame: int | None, spacing: Sequence[float] | None) -> sitk.Image:
+def _tell(header: Header, say: Say) -> None:
+    for remark in header.remarks:
+        say(remark)
+
+
+def _read_series(series: Series, frame: int | None, spacing: Sequence[float] | None, say: Say) -> sitk.Image:
     header = header_of_series(series, frame, spacing)
+    _tell(header, say)
     _check_memory(series.folder, math.prod(header.size))
     image = sitk.GetImageFromArray(dicom.values_of(series.stack(frame), _pixels_of))
     return _placed(image, header)

@@ -76,6 +76,7 @@ class OpenCommand(_Command):
         model: a run's folder or a model file whose features `learn` starts from; empty means none.
         geometry: of an array: the 4 × 4 matrix from its indices (x, y, z) to LPS.
         frame: which volume of a file that has several, from 0.
+        spacing: mm in x, y, z, of a file that does not say it (TIFF).
         nan_is_background: voxels that are NaN are background; else they are an error.
     """
 
@@ -84,6 +85,7 @@ class OpenCommand(_Command):
     geometry: Annotated[list[_Row], Field(min_length=4, max_length=4)] | None = None
     model: str = ""
     frame: int | None = Field(default=None, ge=0)
+    spacing: tuple[float, float, float] | None = None
     nan_is_background: bool = False
     device: str = "auto"
     threads: int = Field(default=0, ge=0)
@@ -173,7 +175,7 @@ class InteractiveWorker:
             on_event(Phase(name=command.command, index=1, count=1))
         match command:
             case OpenCommand():
-                return self._open(command, stop)
+                return self._open(command, on_event, stop)
             case LearnCommand():
                 return self._learn(command, on_event, stop)
             case PredictCommand():
@@ -182,10 +184,13 @@ class InteractiveWorker:
                 self._volume = self._session = None
                 return Done(result=Result())
 
-    def _open(self, command: OpenCommand, stop: Stop) -> Done[OpenResult]:
+    def _open(self, command: OpenCommand, on_event: OnEvent, stop: Stop) -> Done[OpenResult]:
         def go_on() -> None:
             if stop():
                 raise Stopped
+
+        def say(text: str) -> None:
+            on_event(Message(level="warning", text=f"{command.volume}: {text}"))
 
         self._volume = self._session = None
         use_threads(command.threads)
@@ -193,7 +198,8 @@ class InteractiveWorker:
         if command.volume.suffix == ARRAY:
             volume = _array_volume(command)
         else:
-            volume = read_volume(command.volume, None, command.frame, nan_is_background=command.nan_is_background)
+            nan = command.nan_is_background
+            volume = read_volume(command.volume, None, command.frame, command.spacing, nan, say)
         check_values(volume, command.volume)
         go_on()
         model = self._models[self._read(command.model)] if command.model else None

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -213,16 +214,19 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
     _tell_of(pairs, without_prediction, without_reference, known, on_event)
     found: list[_Measured] = []
     failed: list[FailedCase] = []
+    errors: list[InputError] = []
     meter = ProgressMeter(on_event, "evaluation", len(pairs))
     for done, (case, (predicted, true)) in enumerate(pairs.items()):
         if stop():
             return Done(stopped=True, result=EvaluateResult())
         meter.update(done, detail=case)
         try:
-            measured = _measured(predicted, true, classes, case, ignore_value, images.get(case, ()), on_event)
+            image = images.get(case, ())
+            measured = _measured(predicted, true, classes, case, ignore_value, image, config.spacing, on_event)
         except InputError as error:
+            errors.append(error)
             failed.append(FailedCase(case=case, file=error.path, reason=error.reason))
-            on_event(Message(level="error", text=str(error)))
+            on_event(Message(level="error", text=str(error), way_out=error.way_out))
             continue
         if measured.unknown:
             text = f"{case}: the values {measured.unknown} belong to no class of the model"
@@ -233,7 +237,7 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
             on_event(Metrics(step=done + 1, values={"dice": statistics.fmean(dice)}))
     meter.update(len(pairs), force=True)
     if len(failed) == len(pairs):
-        raise InputError(failed[0].file, failed[0].reason)
+        raise next((error for error in errors if error.way_out), errors[0])
     _tell_of_values(found, on_event)
     rows = _with_absent([row for measured in found for row in measured.rows])
     result = EvaluateResult(
@@ -383,22 +387,25 @@ def _measured(
     case: str,
     ignore_value: int | None,
     image: Sequence[Path],
+    spacing: Sequence[float] | None,
     on_event: OnEvent,
 ) -> _Measured:
-    def say(text: str) -> None:
-        on_event(Message(level="warning", text=f"{case}: {text}"))
+    def warn(of: object, text: str) -> None:
+        on_event(Message(level="warning", text=f"{of}: {text}"))
 
     classes = of_model or _common_classes(true, predicted)
+    sides = [partial(_label_map, path, classes, spacing, partial(warn, path)) for path in (predicted, true)]
     if structures_in(predicted):  # which may need the other's grid
-        reference = _label_map(true, classes, say)
-        prediction = _label_map(predicted, classes, say, reference)
+        reference = sides[1]()
+        prediction = sides[0](reference)
     else:
-        prediction = _label_map(predicted, classes, say)
-        reference = _label_map(true, classes, say, prediction)
+        prediction = sides[0]()
+        reference = sides[1](prediction)
     difference = volumes.grid_difference(prediction, reference)
     if difference:
         of_image = other_form_of(image[0]) if len(image) == 1 else lambda: None
-        laid = laid_on(reference, volumes.read_header(true), prediction, of_image, say)
+        header = volumes.read_header(true, spacing=spacing)
+        laid = laid_on(reference, header, prediction, of_image, partial(warn, case))
         if laid is None:
             raise InputError(predicted, f"is on another grid than {true}: {difference}")
         reference = laid
@@ -425,11 +432,14 @@ def _common_classes(true: Path, predicted: Path) -> list[LabelClass]:
     return [LabelClass(value=number, name=name) for number, name in enumerate(spelled.values(), 1)]
 
 
-def _label_map(path: Path, classes: list[LabelClass], say: Say, like: sitk.Image | None = None) -> sitk.Image:
+def _label_map(
+    path: Path, classes: list[LabelClass], spacing: Sequence[float] | None, say: Say, like: sitk.Image | None = None
+) -> sitk.Image:
     """Reads a label map; of a file that names its segments those that are classes, on the other side's grid."""
     if structures_in(path):
-        return read_label_map(path, like, classes=classes, structures=structures_of(path, classes), say=say)
-    label = read_label_map(path, say=say)
+        chosen = structures_of(path, classes)
+        return read_label_map(path, like, classes=classes, structures=chosen, say=say, spacing=spacing)
+    label = read_label_map(path, say=say, spacing=spacing)
     if reason := no_label_map(label, values_in(label)):
         raise InputError(path, reason)
     return label

@@ -112,13 +112,17 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
     stopped = False
     for number, source in enumerate(sources, 1):
         own = files[source.key]
+
+        def say(text: str, source: Source = source) -> None:
+            on_event(Message(level="warning", text=f"{source.path}: {text}"))
+
         on_event(Phase(name="prediction", index=number, count=len(sources), detail=own.name))
         try:
             nan_is_background = config.nan_is_background or task.nan_is_background
-            volume = read_volume(source.path, source.series, config.frame, config.spacing, nan_is_background)
+            volume = read_volume(source.path, source.series, config.frame, config.spacing, nan_is_background, say)
             check_values(volume, source.path)
             for text in _doubts(source, volume, task):
-                on_event(Message(level="warning", text=f"{source.path}: {text}; it is segmented all the same"))
+                say(f"{text}; it is segmented all the same")
             result = predict_volume(
                 volume, segmenter, config.largest_component, config.probabilities, config.uncertainty,
                 config.slab_megabytes, on_event, stop,

@@ -378,10 +378,9 @@ def look_at(candidate: Candidate, thorough: bool = False) -> list[Look]:
     stamp = stamp_of(candidate.image)
     try:
         if not os.path.isdir(candidate.image):
-            opened = (
-                volumes.open_volume(Path(candidate.image), candidate.spacing) if suffix_of(candidate.image) else None
-            )
-            header = opened.header if opened else volumes.read_header(candidate.image, None, candidate.frame)
+            path, spacing = Path(candidate.image), candidate.spacing
+            opened = volumes.open_volume(path, spacing) if suffix_of(path) else None
+            header = opened.header if opened else volumes.read_header(path, None, candidate.frame, spacing)
             volumes.chosen_frame(header, candidate.frame)
             look = _with_label(candidate, stamp, header, content_of(_files(candidate.image)), thorough=thorough)
             return [replace(look, opened=opened)]

@@ -386,7 +386,7 @@ def test_values_that_only_one_side_has_and_values_that_were_rounded_are_told(tmp
     config = EvaluateConfig(predictions=tmp_path / "found", references=tmp_path / "truth", output=tmp_path / "out")
     assert evaluate(config, events.append).result.summary.mean_dice == 0
     told = [e.text for e in events if isinstance(e, Message)]
-    assert "a: label values were rounded" in told[0]
+    assert told[0].startswith(f"{config.predictions / 'a.nii.gz'}: label values were rounded")
     assert "the predictions have 1, the references 255; are they the same classes?" in told[1] and len(told) == 2
     write(tmp_path / "truth", "a.nii.gz", mask + box((6, 7, 8), (0, 0, 0), (1, 1, 1), 2))
     events.clear()
