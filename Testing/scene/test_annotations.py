@@ -15,6 +15,7 @@ from HSSLSegmentationLib.scene import annotations
 from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
 from HSSLSegmentationLib.scene.annotations import BACKGROUND, SegmentAnnotation
 from HSSLSegmentationLib.scene.segmentations import Part
+from HSSLSegmentationLib.scene.volumes import SceneVolumeError
 from HSSLSegmentationLib.steps import atOnce
 
 SHAPE = (9, 8, 7)
@@ -101,22 +102,79 @@ def test_a_part_is_kept_in_a_tag_and_comes_back_on_its_own_grid_and_on_another(m
     assert np.array_equal(found, draft.on(SHAPE)[3:, 1:, 2:])
 
 
-def test_a_draft_that_was_kept_by_an_older_version_is_read_and_a_damaged_one_is_told():
+def test_a_draft_that_was_kept_by_an_older_version_is_read():
     volume = volumeWith(np.eye(4), values=np.zeros(SHAPE, np.int16))
     node = sceneSegmentations.newSegmentation("labels", volume)
     segmentId = node.GetSegmentation().AddEmptySegment("", "s")
     draft = someParts(np.random.default_rng(0), 1)[0]
     head = {"start": draft.start, "shape": draft.values.shape, "matrix": np.eye(4).tolist()}
     packed = zlib.compress(np.packbits(draft.values).tobytes(), 1)
-    texts = [base64.b64encode(data).decode() for data in (json.dumps(head).encode(), packed, packed[:-9])]
+    texts = [base64.b64encode(data).decode() for data in (json.dumps(head).encode(), packed)]
     segment = node.GetSegmentation().GetSegment(segmentId)
     segment.SetTag(annotations.DRAFT, f"{texts[0]} {texts[1]}")
     assert np.array_equal(annotations.read(node, segmentId, volume).draft.on(SHAPE), draft.on(SHAPE))
-    head["shape"] = [200, *draft.values.shape[1:]]
-    texts[0] = base64.b64encode(json.dumps(head).encode()).decode()
-    segment.SetTag(annotations.DRAFT, f"{texts[0]} {texts[2]}")
-    with pytest.raises(ValueError, match="ends too soon"):
-        annotations.read(node, segmentId, volume)
+
+
+def _damagedTexts(text: str) -> dict[str, str]:
+    """What may become of the text that a tag keeps of a part, by the reason that is told."""
+    head, bits = text.split(" ")
+    place, packed = json.loads(base64.b64decode(head)), base64.b64decode(bits)
+    middle = len(packed) // 2
+    changed = packed[:middle] + bytes([packed[middle] ^ 0xFF]) + packed[middle + 1 :]
+
+    def joined(place: object, packed: bytes = packed) -> str:
+        return " ".join(base64.b64encode(data).decode() for data in (json.dumps(place).encode(), packed))
+
+    return {
+        "Error -[35] while decompressing": joined(place, changed),
+        "ends too soon": joined({**place, "shape": [n * 2 for n in place["shape"]]}),
+        "cannot hold": joined({**place, "shape": [10**6, 10**6, 10**6]}),
+        "'matrix'": joined({k: v for k, v in place.items() if k != "matrix"}),
+        "lies nowhere": joined({**place, "matrix": [[float("nan")] * 4] * 4}),
+        "padding": text[:-1],
+        "not enough values": text.replace(" ", ""),
+        "Expecting value": base64.b64encode(b"{[").decode() + " " + bits,
+        "list indices": joined([place]),
+    }
+
+
+@pytest.mark.parametrize("name", [annotations.DRAFT, annotations.SCRIBBLES])
+def test_what_is_kept_of_a_part_and_was_damaged_is_told_with_the_segment_and_the_way_out(name):
+    volume = volumeWith(np.eye(4), values=np.zeros(SHAPE, np.int16))
+    node = sceneSegmentations.newSegmentation("my labels", volume)
+    segmentId = node.GetSegmentation().AddEmptySegment("", "liver")
+    part = Part((1, 1, 1), np.random.default_rng(0).random((5, 6, 5)) < 0.5)
+    annotations.write(node, segmentId, volume, SegmentAnnotation(draft=part, scribbles=part))
+    segment = node.GetSegmentation().GetSegment(segmentId)
+    for reason, text in _damagedTexts(annotations._tag(segment, name)).items():
+        segment.SetTag(name, text)
+        told = rf"segment liver of my labels is damaged \(its tag {name}: .*{reason}.*Logical operators"
+        with pytest.raises(SceneVolumeError, match=told):
+            annotations.read(node, segmentId, volume)
+        with pytest.raises(SceneVolumeError, match=told):
+            annotations.annotationOf(node, {segmentId: 1}, volume)
+
+
+@pytest.mark.parametrize("name", [annotations.PAINTED, annotations.MARKED, annotations.OFF])
+@pytest.mark.parametrize("text", ["1 0 0", "a b c 2", "1 0 0 nan", "1 0 0 inf", "1 0 0 0 0 7"])
+def test_slices_whose_record_was_damaged_are_told_with_the_segment(name, text):
+    volume = volumeWith(np.eye(4), values=np.zeros(SHAPE, np.int16))
+    node = sceneSegmentations.newSegmentation("my labels", volume)
+    segmentId = node.GetSegmentation().AddEmptySegment("", "liver")
+    node.GetSegmentation().GetSegment(segmentId).SetTag(name, text)
+    for asked in (annotations.read, lambda *of: annotations.addPainted(*of, (0, 2))):
+        with pytest.raises(SceneVolumeError, match=rf"segment liver of my labels is damaged \(its tag {name}: "):
+            asked(node, segmentId, volume)
+
+
+def test_a_count_of_changes_that_was_damaged_is_counted_anew():
+    volume = volumeWith(np.eye(4), values=np.zeros(SHAPE, np.int16))
+    node = sceneSegmentations.newSegmentation("labels", volume)
+    segmentId = node.GetSegmentation().AddEmptySegment("", "liver")
+    segment = node.GetSegmentation().GetSegment(segmentId)
+    segment.SetTag(annotations.REVISION, "x")
+    assert annotations.revision(segment) == 0
+    assert annotations.addPainted(node, segmentId, volume, (0, 2)) == 1
 
 
 def test_no_step_of_what_is_done_with_a_large_draft_is_longer_than_a_slab(monkeypatch):

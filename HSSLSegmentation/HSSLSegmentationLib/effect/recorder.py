@@ -221,11 +221,14 @@ class PaintingRecorder(VTKObservationMixin):
         return _seen(image, held, Part((k, j, i), numpy.zeros(shape, held.values.dtype)), (held, held))
 
     def _recordSegment(self, segmentId, segment, image, start, was: numpy.ndarray, now: numpy.ndarray) -> bool:
-        node, volumeNode = self._segmentationNode, self._volumeNode
         try:
-            toNode = sceneSegmentations.matrixInNode(volumeNode, node)
-        except sceneSegmentations.SceneVolumeError:
+            return self._recordChange(segmentId, segment, image, start, was, now)
+        except sceneSegmentations.SceneVolumeError:  # whoever learns from the segment is told why
             return False
+
+    def _recordChange(self, segmentId, segment, image, start, was: numpy.ndarray, now: numpy.ndarray) -> bool:
+        node, volumeNode = self._segmentationNode, self._volumeNode
+        toNode = sceneSegmentations.matrixInNode(volumeNode, node)
         shape = sceneSegmentations.gridShape(volumeNode)
 
         def onGrid(values: numpy.ndarray) -> Part:

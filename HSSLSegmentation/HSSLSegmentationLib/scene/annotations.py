@@ -10,7 +10,7 @@ import base64
 import json
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,6 +36,8 @@ BACKGROUND = 255
 PARALLEL = 0.999
 SAME_MATRIX = 1e-5
 """Largest difference of two matrices whose grids are one; tags hold six decimals."""
+MOST_PACKED = 1040
+"""Bytes that zlib packs into one, at most."""
 NOTHING = Part((0, 0, 0), numpy.zeros((0, 0, 0), bool))
 
 
@@ -88,9 +90,11 @@ def reading(segmentationNode, segmentId: str, volumeNode) -> Generator[None, Non
     """Does what `read` does in steps, of the tags as they are when the steps begin."""
     segment, toNode, (painted, marked, off) = _planesOf(segmentationNode, segmentId, volumeNode)
     shape, told = sceneSegmentations.gridShape(volumeNode), revision(segment)
-    texts = [_tag(segment, name) for name in (DRAFT, SCRIBBLES)]
-    draft = yield from _readingText(texts[0], toNode, shape)
-    scribbles = yield from _readingText(texts[1], toNode, shape)
+    parts = [
+        _readingPart(segmentationNode, segment, name, _tag(segment, name), toNode, shape) for name in (DRAFT, SCRIBBLES)
+    ]
+    draft = yield from parts[0]
+    scribbles = yield from parts[1]
     return SegmentAnnotation(painted, marked, off, draft, scribbles, told)
 
 
@@ -106,14 +110,16 @@ def keepPainted(segmentationNode, segmentId: str, volumeNode, found: SegmentAnno
     """Makes it known on which slices a segment was found to be painted; what was recorded since then stays."""
     segment = sceneSegmentations.segmentOf(segmentationNode, segmentId)
     toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
-    _write(segment, {PAINTED: _planesText(_paintedNow(segment, found, volumeNode, toNode), toNode)})
+    painted = _paintedNow(segmentationNode, segment, found, volumeNode, toNode)
+    _write(segment, {PAINTED: _planesText(painted, toNode)})
 
 
 def addScribbles(segmentationNode, segmentId: str, volumeNode, changed: Part) -> None:
     """Makes it known that voxels of a segment were painted, or erased, across slices."""
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
-    known = atOnce(_readingText(_tag(segment, SCRIBBLES), toNode, sceneSegmentations.gridShape(volumeNode)))
+    shape, text = sceneSegmentations.gridShape(volumeNode), _tag(segment, SCRIBBLES)
+    known = atOnce(_readingPart(segmentationNode, segment, SCRIBBLES, text, toNode, shape))
     _write(segment, {SCRIBBLES: atOnce(_writingText(sceneSegmentations.joined(known, changed), toNode))})
 
 
@@ -168,7 +174,8 @@ def _writing(segmentationNode, segmentId: str, volumeNode, found: SegmentAnnotat
 
 def revision(segment) -> int:
     """Returns how often the segment's tags were written; less than before, when that was undone."""
-    return int(_tag(segment, REVISION) or 0)
+    text = _tag(segment, REVISION)
+    return int(text) if text.isdecimal() else 0  # of a damaged one nothing is lost: it is counted anew
 
 
 def annotationOf(
@@ -295,7 +302,7 @@ def applied(
         text = yield from _writingText(draft, toNode)
         with describing():
             segment = sceneSegmentations.segmentOf(segmentationNode, segmentId)
-            painted = _paintedNow(segment, own, volumeNode, toNode)
+            painted = _paintedNow(segmentationNode, segment, own, volumeNode, toNode)
             _write(segment, {PAINTED: _planesText(painted, toNode), DRAFT: text})
         yield
 
@@ -388,10 +395,13 @@ def _changed(own: SegmentAnnotation, there: Part, recorded, box: tuple[slice, sl
     return changed
 
 
-def _paintedNow(segment, found: SegmentAnnotation, volumeNode, toNode: numpy.ndarray) -> frozenset[Plane]:
+def _paintedNow(
+    segmentationNode, segment, found: SegmentAnnotation, volumeNode, toNode: numpy.ndarray
+) -> frozenset[Plane]:
     if found.revision == revision(segment):
         return found.painted
-    return found.painted | _planesFrom(_tag(segment, PAINTED), toNode, sceneSegmentations.gridShape(volumeNode))
+    shape = sceneSegmentations.gridShape(volumeNode)
+    return found.painted | _planesIn(segmentationNode, segment, PAINTED, toNode, shape)
 
 
 def _withoutPainted(there: Part, annotation: Annotation, off: frozenset[Plane]) -> Generator[None, None, Part]:
@@ -438,7 +448,28 @@ def _planesOf(segmentationNode, segmentId: str, volumeNode) -> tuple[Any, numpy.
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
     shape = sceneSegmentations.gridShape(volumeNode)
-    return segment, toNode, [_planesFrom(_tag(segment, name), toNode, shape) for name in (PAINTED, MARKED, OFF)]
+    names = (PAINTED, MARKED, OFF)
+    return segment, toNode, [_planesIn(segmentationNode, segment, name, toNode, shape) for name in names]
+
+
+@contextmanager
+def _undamaged(segmentationNode, segment, name: str) -> Iterator[None]:
+    """Raises SceneVolumeError with the segment and the way out where what a tag holds cannot be understood."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, ArithmeticError, zlib.error) as error:
+        raise SceneVolumeError(
+            _(
+                "What is known of the segment {segment} of {segmentation} is damaged (its tag {tag}: {reason}). Copy it "
+                "into a new segment (Segment Editor, Logical operators) and remove it: what is drawn stays, and which "
+                "slices were painted is found anew."
+            ).format(segment=segment.GetName(), segmentation=segmentationNode.GetName(), tag=name, reason=error)
+        ) from error
+
+
+def _planesIn(segmentationNode, segment, name: str, toNode: numpy.ndarray, shape) -> frozenset[Plane]:
+    with _undamaged(segmentationNode, segment, name):
+        return _planesFrom(_tag(segment, name), toNode, shape)
 
 
 def _planesText(planes: frozenset[Plane], toNode: numpy.ndarray) -> str:
@@ -490,26 +521,40 @@ def _writingText(part: Part, toNode: numpy.ndarray) -> Generator[None, None, str
     return base64.b64encode(json.dumps(head).encode("ascii")).decode("ascii") + " " + bits
 
 
-def _readingText(text: str, toNode: numpy.ndarray, shape: tuple[int, int, int]) -> Generator[None, None, Part]:
-    """Does the contrary, in steps, and brings what is found onto a grid."""
+def _readingPart(
+    segmentationNode, segment, name: str, text: str, toNode: numpy.ndarray, shape: tuple[int, int, int]
+) -> Generator[None, None, Part]:
+    """Returns, in steps, the part that the text of a tag keeps, on a grid."""
     if not text:
         return NOTHING
+    with _undamaged(segmentationNode, segment, name):
+        start, matrix, values = yield from _unpacking(text)
+    if numpy.abs(matrix - toNode).max() < SAME_MATRIX:
+        part = Part(start, values.view(bool))
+        if all(a >= 0 and a + n <= size for a, n, size in zip(part.start, values.shape, shape, strict=True)):
+            return part
+    image = sceneSegmentations.orientedImage(values, matrix, start)
+    return (yield from sceneSegmentations.readingImage(image, 1, toNode, shape))
+
+
+def _unpacking(text: str) -> Generator[None, None, tuple[tuple[int, int, int], numpy.ndarray, numpy.ndarray]]:
+    """Does, in steps, the contrary of `_writingText`: returns where the part begins, on which grid, and its voxels."""
     head, bits = text.split(" ")
-    place = json.loads(base64.b64decode(head))
-    flat = numpy.empty(int(numpy.prod(place["shape"])), numpy.uint8)
-    unpacker, rest, done = zlib.decompressobj(), base64.b64decode(bits), 0
+    place, rest = json.loads(base64.b64decode(head, validate=True)), base64.b64decode(bits, validate=True)
+    (i, j, k), (depth, height, width) = ([int(n) for n in place[key]] for key in ("start", "shape"))
+    matrix, count = numpy.array(place["matrix"], float), depth * height * width
+    if matrix.shape != (4, 4) or not numpy.isfinite(matrix).all() or not numpy.linalg.det(matrix):
+        raise ValueError(_("it lies nowhere"))
+    if min(depth, height, width) < 1 or count > 8 * MOST_PACKED * len(rest):
+        raise ValueError(_("it cannot hold {count} voxels").format(count=count))
+    flat = numpy.empty(count, numpy.uint8)
+    unpacker, done = zlib.decompressobj(), 0
     while done < len(flat):
         found = numpy.frombuffer(unpacker.decompress(rest, sceneSegmentations.CACHED_VOXELS // 8), numpy.uint8)
         if not len(found):
-            raise ValueError(_("What is known of a segment is damaged: its tag ends too soon."))
+            raise ValueError(_("it ends too soon"))
         voxels = numpy.unpackbits(found, count=min(8 * len(found), len(flat) - done))
         flat[done : done + len(voxels)] = voxels
         rest, done = unpacker.unconsumed_tail, done + len(voxels)
         yield
-    values = flat.reshape(place["shape"])
-    if numpy.abs(numpy.array(place["matrix"]) - toNode).max() < SAME_MATRIX:
-        part = Part((place["start"][0], place["start"][1], place["start"][2]), values.view(bool))
-        if all(a >= 0 and a + n <= size for a, n, size in zip(part.start, values.shape, shape, strict=True)):
-            return part
-    image = sceneSegmentations.orientedImage(values, numpy.array(place["matrix"]), tuple(place["start"]))
-    return (yield from sceneSegmentations.readingImage(image, 1, toNode, shape))
+    return (i, j, k), matrix, flat.reshape(depth, height, width)
