@@ -133,7 +133,7 @@ def _damagedTexts(text: str) -> dict[str, str]:
         "lies nowhere": joined({**place, "matrix": [[float("nan")] * 4] * 4}),
         "padding": text[:-1],
         "not enough values": text.replace(" ", ""),
-        "Expecting value": base64.b64encode(b"{[").decode() + " " + bits,
+        "Expecting property name": base64.b64encode(b"{[").decode() + " " + bits,
         "list indices": joined([place]),
     }
 

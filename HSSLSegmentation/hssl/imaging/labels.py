@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..plural import counted, shortened
 from . import volumes
 from .dicom_labels import masks_of, reference_of
 from .formats import is_dicom, suffix_of
+from .name_tables import named_beside, tables_beside
 from .structures import LARGEST_VALUE, NamedClass, Say, Structure, chosen_structures, class_values
 from .value_names import named_in_nifti, named_in_nrrd
 from .volumes import Header, chosen_frame, grid_difference
@@ -27,8 +29,9 @@ ROUNDED = 1e-2
 def structures_in(path: str | Path) -> list[Structure]:
     """Returns the segments that a label file names, in its order; [] for a file that has values only.
 
-    Names are in segmentations of Slicer (`.seg.nrrd`) and MITK, in NIfTI files with a table of names, in DICOM SEG, and
-    in DICOM RTSTRUCT.
+    Names are in segmentations of Slicer (`.seg.nrrd`) and MITK, in NIfTI files with a table of names, in BIDS's tables
+    beside them (of those, which list a whole atlas, the names of the values that are there), in DICOM SEG, and in DICOM
+    RTSTRUCT.
 
     Example:
         >>> structures_in("study/RS.dcm")
@@ -42,7 +45,38 @@ def structures_in(path: str | Path) -> list[Structure]:
         return list(reference_of(path).structures)
     if suffix_of(path) in _NRRD:
         return named_in_nrrd(volumes.open_volume(path))
-    return named_in_nifti(path) if suffix_of(path) in _NIFTI else []
+    named = _named_in_nifti(path)
+    if not named or not tables_beside(path):
+        return named
+    status = path.stat()
+    held = _values_held(path, status.st_mtime_ns, status.st_size)
+    return [one for one in named if one.value in held]
+
+
+def _named_in_nifti(path: Path) -> list[Structure]:
+    """Returns the values that a NIfTI's header or the table beside it names; [] of other files.
+
+    Raises:
+        InputError: as `named_beside`; also where the two contradict each other.
+    """
+    if suffix_of(path) not in _NIFTI:
+        return []
+    own, beside = named_in_nifti(path), named_beside(path)
+    known = {one.value: one.name for one in beside}
+    for one in own:
+        if known.setdefault(one.value, one.name).strip().casefold() != one.name.strip().casefold():
+            reason = f"its header names the value {one.value} {one.name!r}, and {tables_beside(path)[0].name} names it"
+            raise InputError(path, f"{reason} {known[one.value]!r}", "Correct the table, or take it away.")
+    values = {one.value for one in beside}
+    return beside + [one for one in own if one.value not in values]
+
+
+@lru_cache(maxsize=4096)
+def _values_held(path: Path, changed: int, size: int) -> frozenset[int]:
+    """Returns the values above 0 in a label map, all its volumes together; it is read anew when it has changed."""
+    opened = volumes.open_volume(path)
+    frames = (volumes.voxels_of(opened, number) for number in range(opened.header.frames))
+    return frozenset(v for image in frames for v in values_in(_whole_numbers(image, path, lambda text: None)))
 
 
 def read_label_map(
@@ -90,7 +124,7 @@ def read_label_map(
     if segments:
         label = _of_segments(path, opened, segments, classes, structures, say)
         return label if like is None else _onto(label, like, path, say)
-    table = _of_the_task(named_in_nifti(path), classes, say) if suffix_of(path) in _NIFTI else []
+    table = _of_the_task(_named_in_nifti(path), classes, say)
     if structures and not table:
         raise InputError(path, f"does not name its values, so no structure can be chosen ({', '.join(structures)})")
     number = _chosen_label(opened.header, frame)
@@ -291,7 +325,7 @@ def _of_the_task(table: list[Structure], classes: Sequence[NamedClass], say: Say
     if not table or not known or known & {s.name.strip().casefold() for s in table}:
         return table
     names, theirs = (shortened(many, 3) for many in ([s.name for s in table], [c.name for c in classes]))
-    say(f"the names in its header ({names}) are none of the task's ({theirs}); its values are taken by number")
+    say(f"the names of its values ({names}) are none of the task's ({theirs}); they are taken by number")
     return []
 
 

@@ -1,4 +1,4 @@
-"""Names that label files give to their values: segmentations of Slicer and MITK (NRRD), and tables of names in NIfTI."""
+"""Names that label files hold of their values: segmentations of Slicer and MITK (NRRD), and tables of names in NIfTI."""
 
 from __future__ import annotations
 

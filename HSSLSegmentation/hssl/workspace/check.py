@@ -273,19 +273,19 @@ def _written_otherwise(images: list[Image]) -> set[int]:
 
 
 def _named_values(catalogue: Catalogue, images: list[Image]) -> dict[int, LabelClass]:
-    """Returns the classes that the first label with names in it names (see `imaging.labels`)."""
+    """Returns the classes that labels name (see `imaging.labels`), each as the first of them that does."""
     from ..imaging.labels import named_values
 
+    found: dict[int, LabelClass] = {}
     for image in images:
         label = catalogue.label_path(image)
         if label is None or image.parts or not label.is_file():
             continue
-        if names := named_values(label, image.structures):
-            return {
-                value: LabelClass(value=value, name=one.name, color=one.color, terminology=one.terminology)
-                for value, one in names.items()
-            }
-    return {}
+        for value, one in named_values(label, image.structures).items():
+            if one.name not in {c.name for c in found.values()}:
+                made = LabelClass(value=value, name=one.name, color=one.color, terminology=one.terminology)
+                found.setdefault(value, made)
+    return found
 
 
 def _judge_values(record: Image, classes: set[int], ignored: set[int | None]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..imaging.formats import DETACHED, stem_of, suffix_of
+from ..imaging.name_tables import tables_beside
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -44,8 +45,13 @@ def stamp_of(path: str | Path) -> str:
 
 
 def stamp_of_label(files: Sequence[str | Path]) -> str:
-    """Returns the stamp of what a label is read from, "missing" where a file of several is, "" for none."""
+    """Returns the stamp of what a label is read from, "missing" where a file of several is, "" for none.
+
+    The table beside a label map that names its values belongs to it.
+    """
     stamps = [stamp_of(file) for file in files]
+    tables = [[stamp_of(table) for table in tables_beside(file)] for file in files]
+    stamps = ["+".join([one, *own]) if one != "missing" else one for one, own in zip(stamps, tables, strict=True)]
     if len(stamps) < 2 or "missing" in stamps:
         return "missing" if "missing" in stamps else "".join(stamps)
     named = [f"{os.path.basename(file)}\0{stamp}" for file, stamp in zip(files, stamps, strict=True)]

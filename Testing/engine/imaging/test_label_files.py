@@ -322,7 +322,17 @@ def with_a_table(path: Path, names: Sequence[str], array: np.ndarray) -> None:
     path.write_bytes(gzip.compress(data) if path.name.endswith(".gz") else data)
 
 
-NAMED = [("a.nrrd", of_mitk), ("a.nrrd", of_mitk_before_2023), ("a.nii.gz", with_a_table), ("a.nii", with_a_table)]
+def with_a_table_beside(path: Path, names: Sequence[str], array: np.ndarray) -> None:
+    """Writes what BIDS wants."""
+    sitk.WriteImage(on_the_scan(array.astype(np.uint8)), str(path))
+    rows = "".join(f"{value}\t{name}\n" for value, name in enumerate(["background", *names]))
+    (path.parent / "dseg.tsv").write_text(f"index\tname\n{rows}", encoding="utf-8")
+
+
+NAMED = [
+    ("a.nrrd", of_mitk), ("a.nrrd", of_mitk_before_2023), ("a.nii.gz", with_a_table), ("a.nii", with_a_table),
+    ("a_dseg.nii.gz", with_a_table_beside),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "written"), NAMED)
@@ -353,7 +363,7 @@ def test_a_table_of_names_none_of_which_is_a_class_is_left_aside_and_that_is_sai
     label = read_label_map(path, classes=[Class(1, "liver"), Class(2, "tumour")], say=told.append)
     np.testing.assert_array_equal(values(label), np.where(SMALL, 2, LARGE))
     assert told == [
-        "the names in its header (spleen, kidney) are none of the task's (liver, tumour); its values are taken by number"
+        "the names of its values (spleen, kidney) are none of the task's (liver, tumour); they are taken by number"
     ]
 
 
