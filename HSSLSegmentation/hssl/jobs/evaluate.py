@@ -7,6 +7,7 @@ import filecmp
 import itertools
 import math
 import os
+import re
 import statistics
 import warnings
 from collections.abc import Sequence
@@ -347,6 +348,10 @@ def _pairs(predictions: Path, references: Path) -> tuple[dict[str, tuple[Path, P
     return pairs, sorted(true.keys() - predicted.keys()), sorted(predicted.keys() - true.keys())
 
 
+_MAP = re.compile(f"(?={re.escape(PROBABILITY)}|{re.escape(UNCERTAINTY)})")
+"""Where the name of such a map goes on behind its owner's, every place that it may be."""
+
+
 def _case_of(path: Path) -> str:
     return stem_of(path).removesuffix(".seg").removesuffix("_0000")
 
@@ -362,9 +367,12 @@ def _files(folder: Path) -> dict[str, Path]:
         if case in files:
             raise InputError(folder, f"{files[case].name} and {path.name} are both of the case {case}")
         files[case] = path
-    # `hssl predict` writes these beside a label map.
-    beside = [c for c in files if any(c.startswith((o + PROBABILITY, o + UNCERTAINTY)) for o in files if o != c)]
-    return {case: path for case, path in files.items() if case not in beside}
+    return {case: path for case, path in files.items() if not any(owner in files for owner in _owners(case))}
+
+
+def _owners(case: str) -> list[str]:
+    """Returns the cases of whose label map it is a map of probability or uncertainty, as `hssl predict` writes beside it."""
+    return [case[: found.start()] for found in _MAP.finditer(case)]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +15,8 @@ from matplotlib.image import imread
 from hssl.configuration import EvaluateConfig
 from hssl.errors import ConfigurationError, InputError
 from hssl.events import Message
-from hssl.jobs.evaluate import evaluate, measure, summary_of
-from hssl.outputs import RECORD
+from hssl.jobs.evaluate import _files, evaluate, measure, summary_of
+from hssl.outputs import PROBABILITY, RECORD, UNCERTAINTY
 from hssl.workspace.catalogue import LabelClass
 
 ONE = [LabelClass(value=1, name="box")]
@@ -191,6 +192,25 @@ def test_probabilities_and_uncertainties_beside_a_label_map_are_no_cases(folders
         write(folders.predictions, f"{name}.nii.gz", np.ones((8, 8, 8)))
     write(folders.predictions, "lonely_uncertainty.nii.gz", np.ones((8, 8, 8)))
     assert evaluate(folders).result.without_reference == ["d", "lonely_uncertainty"]
+
+
+def test_maps_are_told_from_cases_as_by_comparing_each_name_with_each(tmp_path):
+    parts = ["a", "_uncertainty", "_probability_", "_probability", "b", "_"]
+    rng = np.random.default_rng(0)
+    names = {"".join(rng.choice(parts, rng.integers(1, 5))) for _ in range(120)} - {"_"}
+    for name in names:
+        (tmp_path / f"{name}.nii.gz").touch()
+    owners = {n: [o for o in names if o != n and n.startswith((o + PROBABILITY, o + UNCERTAINTY))] for n in names}
+    assert set(_files(tmp_path)) == {name for name, found in owners.items() if not found}
+    assert sum(map(bool, owners.values())) > 20
+
+
+def test_a_folder_of_many_label_maps_is_listed_in_time_that_grows_with_their_number(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "is_dir", lambda path: True)
+    monkeypatch.setattr(
+        Path, "iterdir", lambda folder: (folder / f"case_{n}_uncertainty.nii.gz" for n in range(20_000))
+    )
+    assert len(_files(tmp_path)) == 20_000  # four hundred million comparisons would take minutes
 
 
 def test_two_files_can_be_compared(tmp_path):
