@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from .listing import is_workspace, listed
 DATASTORES = ("datastore_v2.json", "datastore.json")
 """Names of the description of a MONAI Label datastore."""
 
+_POINT = re.compile(r"((coord|center|centre|centroid|pos|position)[ _]?)?[xyz]", re.IGNORECASE)
+"""Names of a table's columns that are coordinates."""
 _DEPTH = 3
 """So many folders above a dataset.json it is still found: downloads come with folders of their own."""
 
@@ -117,7 +120,43 @@ def frames_of_cases(root: Path) -> dict[str, list[int]]:
 
     The table has the columns "External code", "ED" and "ES", frames counted from 0 (Campello et al., IEEE TMI 2021).
     """
-    for folder in (root, root.parent, root.parent.parent):
+    for _, rows in _tables([root, root.parent, root.parent.parent]):
+        if not {"External code", "ED", "ES"} <= {str(name).strip() for name in rows.fieldnames or []}:
+            continue
+        frames = {}
+        for row in rows:
+            plain = {str(k).strip(): str(v or "").strip() for k, v in row.items() if k}
+            numbers = sorted({int(float(plain[k])) for k in ("ED", "ES") if re.fullmatch(r"\d+(\.0*)?", plain[k])})
+            if plain["External code"] and numbers:
+                frames[plain["External code"]] = numbers
+        return frames
+    return {}
+
+
+def points_beside(root: Path) -> str:
+    """Says that a table has findings as points, such as the nodules of LUNA16, where there is one; "" else.
+
+    It may lie in the folder, in one of its own, or above (the scans are in `subset0`, `subset1`, …).
+    """
+    try:
+        below = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except OSError:
+        below = []
+    for table, rows in _tables([root, *below, root.parent]):
+        names = [str(name).strip() for name in rows.fieldnames or []]
+        columns = [[n for n in names if _POINT.fullmatch(n) and n.casefold().endswith(axis)] for axis in "xyz"]
+        if all(columns):
+            listing = ", ".join(found[0] for found in columns)
+            return (
+                f"{table.name} says where findings lie, as points ({listing}), which are no label maps: to learn to segment "
+                "them, draw them on some scans, or make masks of the points; to pretrain on the scans no label is needed"
+            )
+    return ""
+
+
+def _tables(folders: Iterable[Path]) -> Iterator[tuple[Path, csv.DictReader]]:
+    """Yields the tables of folders with their rows; what cannot be read is none."""
+    for folder in folders:
         try:
             tables = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".csv" and not p.name.startswith("."))
         except OSError:
@@ -130,17 +169,7 @@ def frames_of_cases(root: Path) -> dict[str, list[int]]:
                 continue
             lines = text.splitlines()
             head = lines[0] if lines else ""
-            rows = csv.DictReader(lines, delimiter=";" if head.count(";") > head.count(",") else ",")
-            if not {"External code", "ED", "ES"} <= {str(name).strip() for name in rows.fieldnames or []}:
-                continue
-            frames = {}
-            for row in rows:
-                plain = {str(k).strip(): str(v or "").strip() for k, v in row.items() if k}
-                numbers = sorted({int(float(plain[k])) for k in ("ED", "ES") if re.fullmatch(r"\d+(\.0*)?", plain[k])})
-                if plain["External code"] and numbers:
-                    frames[plain["External code"]] = numbers
-            return frames
-    return {}
+            yield table, csv.DictReader(lines, delimiter=";" if head.count(";") > head.count(",") else ",")
 
 
 def at_frames(candidates: list[Candidate], frames: dict[str, list[int]]) -> list[Candidate]:

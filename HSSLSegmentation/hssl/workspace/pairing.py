@@ -69,8 +69,29 @@ def pair(places: Sequence[Place], labels: Sequence[Place] | None = None, chosen:
     _join_structures(result, images)
     paired = {*result.labels.values(), *(path for parts in result.parts.values() for path, _ in parts)}
     result.images = images
-    result.unused += [(p.path, "is a label without an image of that name") for p in sure if p.path not in paired]
+    alone = [p for p in sure if p.path not in paired]
+    result.unused += zip((p.path for p in alone), _why_alone(alone, images), strict=True)
     return result
+
+
+def _why_alone(labels: Sequence[Place], images: Sequence[Place]) -> list[str]:
+    """Returns why each of the labels has no image: none has its name, or it lies where nobody can tell that it is the image's."""
+    by_name = _indexed(images, lambda p: p.plain)
+    reasons = []
+    for label in labels:
+        there = by_name.get(label.plain) or by_name.get(label.unmarked) or []
+        folder = "/".join(label.folders)
+        if not there:
+            reasons.append("is a label without an image of that name")
+        elif len(there) > 1 or not folder:
+            listing = shortened((i.relative for i in there), 3)
+            reasons.append(f"has a name of images in other folders ({listing}); say by a pattern of labels whose it is")
+        else:
+            reasons.append(
+                f"has the name of {there[0].relative}, in a folder to which its own does not belong by its name; if it is "
+                f"the label of that, say that the labels are in {folder}"
+            )
+    return reasons
 
 
 def _take_folders_of_masks(result: Pairing, images: Sequence[Place], labels: list[Place]) -> list[Place]:

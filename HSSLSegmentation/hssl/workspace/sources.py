@@ -14,7 +14,7 @@ from ..imaging.formats import stem_of
 from ..plural import counted, shortened
 from .bids import is_bids, pair_bids
 from .candidates import Candidate, Source
-from .datasets import DATASTORES, at_frames, dataset, datastore, descriptions_below, frames_of_cases
+from .datasets import DATASTORES, at_frames, dataset, datastore, descriptions_below, frames_of_cases, points_beside
 from .listing import listed
 from .named_labels import join_dicom_labels, take_named_structures
 from .pairing import Pairing, pair
@@ -85,6 +85,8 @@ def find(
         source.candidates = [replace(c, spacing=spacing) for c in source.candidates]
     join_dicom_labels(source, structures, labels)
     take_named_structures(source, structures)
+    if path.is_dir() and not any(c.label for c in source.candidates) and (points := points_beside(path)):
+        source.notes.append(points)
     _take_structures(source, structures)
     _tell_patients(source, patient)
     _name_cases(source, pattern)

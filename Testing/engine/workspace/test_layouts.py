@@ -245,6 +245,47 @@ def test_a_mask_for_each_class_is_one_label(tmp_path):
     assert pairs(find(tmp_path / "s0000"), tmp_path) == {"s0000/ct.nii.gz": "s0000/segmentations"}
 
 
+LUNA = [f"1.3.6.1.4.1.14519.5.2.1.6279.6001.{number}" for number in (105, 108, 109)]
+NODULES = "seriesuid,coordX,coordY,coordZ,diameter_mm\n1.3.6.1.4.1.14519.5.2.1.6279.6001.105,-9.1,20.5,-70,6.4\n"
+
+
+@pytest.mark.parametrize("where", ["", "CSVFILES/"])
+@pytest.mark.parametrize("added", [".", "subset0"])
+def test_of_scans_whose_findings_are_points_it_is_said_that_these_are_no_labels(tmp_path, where, added):
+    """LUNA16: nodules by their coordinates."""
+    touch(tmp_path, *(f"subset{n}/{uid}.{end}" for n, uid in enumerate(LUNA) for end in ("mhd", "raw")))
+    (tmp_path / where).mkdir(exist_ok=True)
+    (tmp_path / where / "annotations.csv").write_text(NODULES)
+    (tmp_path / "another.csv").write_text("seriesuid,class,xyz\n")
+    source = find(tmp_path / added)
+    assert len(source.candidates) == (3 if added == "." else 1) and source.refused == []
+    told = [note for note in source.notes if note.startswith("annotations.csv says where findings lie, as points")]
+    assert len(told) == (0 if (where, added) == ("CSVFILES/", "subset0") else 1)
+    assert all("(coordX, coordY, coordZ), which are no label maps" in note and "make masks" in note for note in told)
+    touch(tmp_path, f"{added}/{LUNA[0]}_mask.mhd" if added == "subset0" else f"subset0/{LUNA[0]}_mask.mhd")
+    assert not any("points" in note for note in find(tmp_path / added).notes)
+
+
+def test_a_label_of_a_name_that_an_image_elsewhere_has_is_told_so_with_the_way_out(tmp_path):
+    """LUNA16's masks of lungs: nothing but their names tells that they belong to the scans."""
+    touch(tmp_path, *(f"subset{n}/{uid}.mhd" for n, uid in enumerate(LUNA)))
+    touch(tmp_path, *(f"seg-lungs-LUNA16/{uid}.mhd" for uid in [*LUNA[:2], "1.2.3"]))
+    reasons = {os.path.basename(path)[:-4]: reason for path, reason in find(tmp_path).refused}
+    assert reasons["1.2.3"] == "is a label without an image of that name"
+    for n, uid in enumerate(LUNA[:2]):
+        assert reasons[uid].startswith(
+            f"has the name of subset{n}/{uid}.mhd, in a folder to which its own does not belong"
+        )
+        assert reasons[uid].endswith("say that the labels are in seg-lungs-LUNA16")
+    said = find(tmp_path, labels=tmp_path / "seg-lungs-LUNA16")
+    assert pairs(said, tmp_path) == {
+        f"subset{n}/{uid}.mhd": f"seg-lungs-LUNA16/{uid}.mhd" if n < 2 else None for n, uid in enumerate(LUNA)
+    }
+    touch(tmp_path, f"subset7/{LUNA[0]}.mhd")
+    (reason,) = (why for path, why in find(tmp_path).refused if LUNA[0] in path)
+    assert reason.startswith(f"has a name of images in other folders (subset0/{LUNA[0]}.mhd, subset7/{LUNA[0]}.mhd)")
+
+
 STRUCTURES = {
     "named after the image": ("{c}.nii.gz", "{c}_{s}_mask.nii.gz"),
     "named after the image, in a folder of labels": ("images/{c}.nii.gz", "labels/{c}_{s}.nii.gz"),
