@@ -14,7 +14,8 @@ import SimpleITK as sitk
 
 from .. import __version__
 from ..errors import InputError, OutputError, encodable
-from .dicom import Series
+from .dicom import Series, flat
+from .stacks import Stack
 from .structures import NamedClass
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _MUST_BE_THERE = (
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
 )
 """Elements that every object of a study carries, empty where they are not known (type 2)."""
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 
 class ColoredClass(NamedClass, Protocol):
@@ -50,8 +52,9 @@ def write_dicom_segmentation(
     """Writes a label map of a DICOM series as a DICOM Segmentation (binary, one segment for each class).
 
     Segments carry the terminology of their class, which is Slicer's serialised form (context~category~type~…), or
-    "Tissue" where it has none. The object belongs to the series' study and patient and refers to its slices. The same
-    label map of the same series always gets the same instance UID.
+    "Tissue" where it has none. The object belongs to the series' study and patient; each of its frames refers to the
+    slice that it was made from, and lies where the label map has it. Texts are in UTF-8, whatever the series has, so that
+    names of patients and of classes fit in. The same label map of the same images always gets the same instance UID.
 
     Args:
         label_map: the classes' values on exactly the grid of the series.
@@ -80,11 +83,12 @@ def write_dicom_segmentation(
     try:
         with warnings.catch_warnings(), pydicom.config.disable_value_validation():
             warnings.simplefilter("ignore")  # of an empty prediction, and of odd values in the series
-            sources = [_source(file) for file in stack.files]
+            sources = _sources(stack, label_map)
             volume = highdicom.Volume(
                 numbers, _affine(label_map), "PATIENT", frame_of_reference_uid=sources[0].FrameOfReferenceUID
             )
-            told = [series.uid, str(frame), algorithm, *(f"{c.value} {c.name} {c.terminology}" for c in classes)]
+            told = [series.uid, str(frame), algorithm, __version__, *(str(s.SOPInstanceUID) for s in sources)]
+            told += [f"{c.value} {c.name} {c.terminology} {c.color}" for c in classes]
             key = hashlib.sha256("\n".join(told).encode() + numbers.tobytes()).hexdigest()
             segmentation = highdicom.seg.Segmentation(
                 source_images=sources,
@@ -101,7 +105,10 @@ def write_dicom_segmentation(
                 device_serial_number="0",
                 content_label="HSSL",
                 content_description=_long_string(algorithm),
+                specific_character_set="ISO_IR 192",
             )
+            for _ in segmentation.iterall():  # what was copied is understood while it is known how that was written
+                pass
             segmentation.SeriesDescription = _long_string(f"Segmentation by {algorithm}")
     except InputError:
         raise
@@ -112,6 +119,43 @@ def write_dicom_segmentation(
         segmentation.save_as(path)
     except OSError as error:
         raise OutputError(path, f"cannot be written: {error.strerror or error}") from error
+
+
+def _sources(stack: Stack, label_map: sitk.Image) -> list[Dataset]:
+    """Returns the files of a volume, with its slices where the label map has them.
+
+    highdicom refers frames to slices only where every one of them lies within a micrometre of its slice, and to all that
+    lie there. Real slices stand a little off their even spacing, or say how they lie each for itself, and an enhanced image
+    may have several volumes in one place: frames of the others are put beyond this one.
+    """
+    import highdicom
+    from pydicom.dataset import Dataset
+
+    affine, (columns, rows, step) = _affine(label_map), label_map.GetSpacing()
+    orientation = np.array(label_map.GetDirection()).reshape(3, 3).T[:2].ravel().tolist()
+    numbers = {(plane.file, max(plane.frame, 0)): number for number, plane in enumerate(stack.planes)}
+    sources = []
+    for file in stack.files:
+        source = _source(file)
+        groups = [group for keyword in _GROUPS for group in (source.get(keyword) or [])[:1]]
+        stated = (source.get("SliceThickness"), *(flat(group).get("SliceThickness") for group in groups))
+        thickness = next((one for one in stated if one), step)
+        source.ImageOrientationPatient, source.PixelSpacing = orientation, [rows, columns]
+        source.SliceThickness, source.SpacingBetweenSlices = thickness, step
+        places = [
+            (affine @ (numbers.get((file, frame), len(stack.planes) + frame), 0, 0, 1))[:3].tolist()
+            for frame in range(int(source.get("NumberOfFrames") or 1))
+        ]
+        source.ImagePositionPatient = places[0]
+        shared, frames = Dataset(), []
+        shared.PlaneOrientationSequence = highdicom.PlaneOrientationSequence("PATIENT", orientation)
+        shared.PixelMeasuresSequence = highdicom.PixelMeasuresSequence([rows, columns], thickness, step)
+        for place in places:
+            frames.append(Dataset())
+            frames[-1].PlanePositionSequence = highdicom.PlanePositionSequence("PATIENT", place)
+        source.SharedFunctionalGroupsSequence, source.PerFrameFunctionalGroupsSequence = [shared], frames
+        sources.append(source)
+    return sources
 
 
 def _source(file: Path) -> Dataset:
