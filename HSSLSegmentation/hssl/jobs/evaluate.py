@@ -91,7 +91,9 @@ def measure(
         raise ConfigurationError(f"prediction and reference are on different grids: {difference}")
     if ignore_value is not None:
         known = reference != ignore_value
-        prediction, reference = (sitk.Mask(image, known) for image in (prediction, reference))
+        reference = sitk.Mask(reference, known)
+        known.CopyInformation(prediction)  # to ITK, what rounding has moved by a hair is another grid
+        prediction = sitk.Mask(prediction, known)
     found = [_extents(image) for image in (prediction, reference)]
     arrays = [sitk.GetArrayViewFromImage(image) for image in (prediction, reference)]
     spacing = reference.GetSpacing()[::-1]
@@ -436,7 +438,7 @@ def _common_classes(true: Path, predicted: Path) -> list[LabelClass]:
         return []
     spelled: dict[str, str] = {}
     for one in itertools.chain(*there):
-        spelled.setdefault(one.name.strip().casefold(), one.name)
+        spelled.setdefault(_folded(one.name), one.name)
     return [LabelClass(value=number, name=name) for number, name in enumerate(spelled.values(), 1)]
 
 
@@ -454,15 +456,25 @@ def _label_map(
 
 
 def _with_absent(rows: list[Row]) -> list[Row]:
-    """Adds a row for each class that other cases have and this one has on neither side."""
-    classes = {row.value: row.class_name for row in sorted(rows, key=lambda r: r.value)}
-    found = {(row.case, row.value): row for row in rows}
+    """Adds a row for each class that other cases have and this one has on neither side.
+
+    Classes are told by their names, in small letters or not: files that name their segments give them other values in
+    every case.
+    """
+    classes: dict[str, Row] = {}
+    for row in rows:
+        classes.setdefault(_folded(row.class_name), row)
+    found = {(row.case, _folded(row.class_name)): row for row in rows}
     nothing = Row("", "", 0, None, None, None, 0.0, 0.0, None, None, "both")
     return [
-        found.get((case, value), replace(nothing, case=case, class_name=name, value=value))
+        replace(found.get((case, key), replace(nothing, case=case, value=first.value)), class_name=first.class_name)
         for case in dict.fromkeys(row.case for row in rows)
-        for value, name in classes.items()
+        for key, first in sorted(classes.items(), key=lambda item: item[1].value)
     ]
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold()
 
 
 def _planned(config: EvaluateConfig, pairs: dict[str, tuple[Path, Path]]) -> ResultFolder:

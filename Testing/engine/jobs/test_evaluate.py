@@ -251,6 +251,25 @@ def test_files_that_name_their_segments_are_compared_by_the_names(tmp_path):
     assert "taken by number, 1 as liver, 2 as tumor, 3 as vein, unless the model is named" in told.text
 
 
+def test_a_class_has_one_row_in_each_case_whatever_its_value_there(tmp_path):
+    liver, spleen = (box((8, 8, 8), (at, at, at), (2, 2, 2)) for at in (0, 3))
+    for folder in ("truth", "found"):
+        write_named(tmp_path / folder / "a.seg.nrrd", {"liver": liver, "spleen": spleen})
+        write_named(tmp_path / folder / "b.seg.nrrd", {"Spleen": spleen})
+    config = EvaluateConfig(predictions=tmp_path / "found", references=tmp_path / "truth", output=tmp_path / "out")
+    result = evaluate(config).result
+    assert [(r.case, r.class_name, r.dice, r.absent) for r in result.rows] == [
+        ("a", "liver", 1, ""),
+        ("a", "spleen", 1, ""),
+        ("b", "liver", None, "both"),
+        ("b", "spleen", 1, ""),
+    ]
+    assert {name: measures["dice"].count for name, measures in result.summary.classes.items()} == {
+        "liver": 1,
+        "spleen": 2,
+    }
+
+
 @pytest.mark.parametrize("cropped", ["found", "truth"])
 def test_a_segmentation_that_slicer_cropped_is_compared_on_the_whole_grid(tmp_path, cropped):
     whole, part = ("truth", "found") if cropped == "found" else ("found", "truth")
@@ -356,6 +375,21 @@ def test_voxels_that_nobody_labelled_count_nowhere(folders):
         ("b", 1, 1.0, 0.0),
     ]
     assert {r.value for r in evaluate(folders.model_copy(update={"overwrite": True})).result.rows} == {1, 9}
+
+
+def test_voxels_that_nobody_labelled_count_nowhere_though_rounding_has_moved_a_grid_by_a_hair(tmp_path):
+    """NIfTI keeps a place in single precision, and NRRD in double."""
+    known = box((6, 8, 10), (2, 2, 2), (2, 4, 4))
+    unknown = known + box((6, 8, 10), (0, 0, 7), (6, 8, 3), 9)
+    for folder, name, array in (("found", "a.nii.gz", known + unknown // 9), ("truth", "a.nrrd", unknown)):
+        image = label_map(array, (0.7031249, 0.7031249, 2.5))
+        image.SetOrigin((-123.456789, 77.7777777, 1.23456789))
+        (tmp_path / folder).mkdir()
+        sitk.WriteImage(image, str(tmp_path / folder / name))
+    config = EvaluateConfig(
+        predictions=tmp_path / "found", references=tmp_path / "truth", output=tmp_path / "out", ignore_value=9
+    )
+    assert [(r.value, r.dice) for r in evaluate(config).result.rows] == [(1, 1.0)]
 
 
 def test_the_mean_says_of_how_many_of_how_many_cases_it_is(folders):
