@@ -265,14 +265,14 @@ def _test_cases(catalogue: Catalogue, config: CompareConfig) -> list[Image]:
 
 
 def _write_table(folder: Path, rows: Sequence[Trial]) -> None:
-    classes = list(rows[0].classes)
+    classes = list(dict.fromkeys(name for row in rows for name in row.classes))  # which may have been renamed meanwhile
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
         ["start", "labelled cases", "seed", "mean Dice", *(f"Dice {c}" for c in classes), "minutes", "steps"]
     )
     for r in rows:
-        dice = [r.classes[c] for c in classes]
+        dice = [r.classes.get(c) for c in classes]
         numbers = [f"{v:.4f}" if v is not None else "" for v in [r.dice, *dice, r.minutes]]
         writer.writerow([r.start, r.case_count, r.seed, *numbers, r.steps])
     write_text(folder / "comparison.csv", text.getvalue())

@@ -58,6 +58,7 @@ def style(dark: bool = False) -> Iterator[dict[str, str]]:
         "lines.linewidth": 2.0,
         "legend.frameon": False,
         "svg.hashsalt": "hssl",
+        "text.parse_math": False,  # names of classes may have a $
     }
     with matplotlib.rc_context(settings):
         yield colors
@@ -122,7 +123,7 @@ def dice_against_labels(rows: Sequence[Mapping[str, Any]], dark: bool = False) -
     """Draws the Dice of every start against the number of labelled cases: each run, their mean and their range.
 
     Args:
-        rows: with "start", "case_count" and "dice" (0 to 1), as in a comparison.json.
+        rows: with "start", "case_count" and "dice" (0 to 1), as in a comparison.json; those without a Dice are left out.
         dark: for a dark page.
     """
     with style(dark) as colors:
@@ -133,7 +134,8 @@ def dice_against_labels(rows: Sequence[Mapping[str, Any]], dark: bool = False) -
         counts = sorted({row["case_count"] for row in rows})
         for place, start in enumerate(starts):
             color = color_of(start, colors, others)
-            groups = [[r["dice"] for r in rows if (r["start"], r["case_count"]) == (start, n)] for n in counts]
+            own = [r for r in rows if r["start"] == start and r["dice"] is not None]
+            groups = [[r["dice"] for r in own if r["case_count"] == n] for n in counts]
             known = [(at, values) for at, values in enumerate(groups) if values]
             x = [at + 0.06 * (place - (len(starts) - 1) / 2) for at, _ in known]
             axes.plot(x, [float(np.mean(v)) for _, v in known], color=color, marker="o", label=start)

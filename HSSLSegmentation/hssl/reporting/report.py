@@ -305,7 +305,7 @@ def _comparison(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     shown, before = [], None
     for row in ordered:
         trial = (row["case_count"], row["seed"])
-        rivals = [r["dice"] for r in rows if (r["case_count"], r["seed"]) == trial]
+        rivals = [r["dice"] for r in rows if (r["case_count"], r["seed"]) == trial and r["dice"] is not None]
         shown.append(
             {
                 "start": _start(row["start"]),

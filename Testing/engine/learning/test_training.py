@@ -605,6 +605,13 @@ def test_a_comparison_goes_on_where_it_was_stopped(workspace):
     assert (folder / "comparison.png").stat().st_size > 10_000
     assert len((folder / "comparison.csv").read_text().splitlines()) == 5
     assert len(all_runs(workspace)) == 5
+    # Its end comes once more, after a class was renamed and with a trial none of whose test cases had a class.
+    kept = json.loads((folder / "comparison.json").read_text())
+    kept["rows"][0].update(dice=None, classes={"its former name": None})
+    (folder / "comparison.json").write_text(json.dumps(kept))
+    compare(config)
+    head, first, *_ = (folder / "comparison.csv").read_text().splitlines()
+    assert "Dice its former name" in head and len(head.split(",")) == len(first.split(","))
 
 
 def test_without_a_name_a_stopped_comparison_goes_on_and_one_that_is_done_is_followed_by_another(workspace):

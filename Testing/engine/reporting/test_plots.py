@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -88,6 +90,21 @@ def test_dice_against_labels_has_a_line_for_each_start_through_the_means():
     ]
     lines = {line.get_label(): line for line in plots.dice_against_labels(rows).axes[0].lines}
     assert np.allclose(lines["pretrained"].get_ydata(), [0.7, 0.9]) and np.allclose(lines["scratch"].get_ydata(), [0.7])
+
+
+def test_a_training_none_of_whose_test_cases_has_a_class_is_no_point_of_the_curve():
+    rows = [{"start": s, "case_count": n, "dice": d} for s, n, d in (("scratch", 1, None), ("scratch", 5, 0.7))]
+    axes = plots.dice_against_labels([*rows, {"start": "pretrained", "case_count": 1, "dice": None}]).axes[0]
+    assert [(line.get_label(), line.get_xydata().tolist()) for line in axes.lines] == [
+        ("scratch", [[1 - 0.03, 0.7]]),
+        ("pretrained", []),
+    ]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "5"]
+
+
+def test_a_name_with_dollars_is_no_formula():
+    figure = plots.dice_by_class({"out": [{"case": "x", "class_name": r"$\nothing$ known", "dice": 0.5}]})
+    figure.savefig(io.BytesIO(), format="png")
 
 
 def test_starts_keep_their_colours_in_every_figure_and_further_ones_get_others():

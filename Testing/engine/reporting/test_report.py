@@ -169,6 +169,18 @@ def test_one_seed_is_said_to_be_one_seed(page, made, tmp_path):
     assert "One draw of the labelled cases" not in (tmp_path / "two.html").read_text()
 
 
+def test_a_trial_without_a_dice_has_a_row_and_is_not_the_best(made, tmp_path):
+    """None of the test cases had a class, in the label or in what was found."""
+    part = made["downstream"][0]
+    rows = json.loads(part.comparison.read_text())["rows"]
+    rows[0].update(dice=None, classes={"cavity": None, "wall": None})
+    (tmp_path / "none.json").write_text(json.dumps({"rows": rows}))
+    changed = Downstream(part.task, comparison=tmp_path / "none.json")
+    write_report(tmp_path / "none.html", "None", made["workspace"], downstream=[changed])
+    text = (tmp_path / "none.html").read_text()
+    assert "Dice against the number of labelled cases" in text and ">–</td>" in text
+
+
 def test_a_pretraining_alone_makes_a_report(made, tmp_path):
     write_report(tmp_path / "alone.html", "Alone", made["workspace"], pretraining=made["pretraining"])
     text = (tmp_path / "alone.html").read_text()
