@@ -256,7 +256,7 @@ def learning_curve(
             dice = point.dice
             limits = "–" if dice.low is None else f"{dice.low:.3f} to {dice.high:.3f}"
             table.add_row(str(point.count), f"{dice.mean:.3f}", limits, str(dice.count))
-        Console().print(table)
+        Console(markup=False).print(table)
         typer.echo(done.result.text)
         typer.echo(done.result.folder)
 
@@ -295,7 +295,7 @@ def check_labels(
         table = Table("rank", "image", "doubt", "reason", "Dice")
         for rank, row in enumerate(done.result.rows, 1):
             table.add_row(str(rank), row.id, f"{row.doubt:.1f}", row.reason, f"{row.dice:.3f}")
-        Console().print(table)
+        Console(markup=False).print(table)
         typer.echo(done.result.folder)
 
     run_configured(context, show)
@@ -402,7 +402,7 @@ def evaluate(
         for name, measures in result.summary.classes.items():
             cells = [measures[m] for m in ("dice", "hd95_mm", "asd_mm", "volume_error_ml")]
             table.add_row(name, *(f"{c.mean:.3f}" if c.mean is not None else "–" for c in cells), str(cells[0].count))
-        Console().print(table)
+        Console(markup=False).print(table)
         if result.summary.mean_dice is not None:
             of = f"{result.cases.measured} of {counted(result.cases.of, 'case')}"
             typer.echo(f"mean Dice {result.summary.mean_dice:.3f} over {of}")
@@ -441,7 +441,7 @@ def suggest(
         for row in done.result.suggestions:
             numbers = [f"{n:.3f}" if n is not None else "–" for n in (row.score, row.uncertainty, row.novelty)]
             table.add_row(str(row.rank), row.id, *numbers)
-        Console().print(table)
+        Console(markup=False).print(table)
         typer.echo(done.result.file)
 
     run_configured(context, show)

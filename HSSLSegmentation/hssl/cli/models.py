@@ -105,6 +105,6 @@ def info(
             table.add_row("trained on", counted(len(cases), "case"))
         for source, licence in description.provenance.get("sources", {}).items():
             table.add_row("source", f"{source}: {licence}")
-        Console(highlight=False).print(table)
+        Console(highlight=False, markup=False).print(table)
 
     run_job(job, json, show=show)

@@ -15,7 +15,7 @@ from hssl.cli import app
 from hssl.cli.options import FIELDS, FIELDS_OF
 from hssl.events import Done
 from hssl.jobs import JOBS, JobKind
-from hssl.results import Result
+from hssl.results import CheckLabelsResult, DoubtfulLabel, EvaluateResult, Result, Statistics, Summary
 
 COMMANDS = typer.main.get_command(app).commands
 NO_SETTINGS = {"config", "json", "stop_file", "help"}
@@ -192,3 +192,15 @@ def test_a_help_shows_what_its_texts_say_with_their_defaults():
         for option in getattr(one, "params", []):
             text = getattr(option, "help", None)
             assert text is None or option.hidden or text in shown, (command, option.name, text)
+
+
+def test_names_with_brackets_are_shown_whole(monkeypatch, tmp_path):
+    statistics = Statistics(mean=0.5, std=None, median=0.5, count=1)
+    measures = dict.fromkeys(("dice", "hd95_mm", "asd_mm", "volume_error_ml"), statistics)
+    evaluated = EvaluateResult(summary=Summary(classes={"kidney [left]": measures}), csv_file=tmp_path)
+    doubtful = DoubtfulLabel(id="case[/b]1", fold=1, dice=0.5, run=tmp_path)
+    checked = CheckLabelsResult(task="t", folder=tmp_path, rows=[doubtful])
+    for command, result, name in (("evaluate", evaluated, "kidney [left]"), ("check-labels", checked, "case[/b]1")):
+        monkeypatch.setattr(JobKind, "run", lambda *_, result=result: Done(result=result))
+        shown = CliRunner().invoke(app, [command], env={"COLUMNS": "200"})
+        assert shown.exception is None and name in shown.output
