@@ -1,5 +1,6 @@
 """What a workspace folder holds, as the panel lists it: runs (finished or not) and models, and the best to go on from."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ class ModelInfo:
 
 def isWorkspace(path: str | Path) -> bool:
     """Tells whether the folder is a workspace."""
-    return bool(str(path)) and (Path(path) / CATALOGUE_FILE).is_file()
+    return bool(str(path)) and os.path.isfile(Path(path) / CATALOGUE_FILE)  # of a drive that does not answer no error
 
 
 def runs(workspace: str | Path) -> list[RunInfo]:

@@ -17,7 +17,8 @@ from ..jobs.pretrain import pretrain
 from ..outputs import ResultFolder
 from ..reporting.report import Downstream, Picture, write_report
 from ..results import CompareResult, DemoResult, EvaluateResult, Result, Trial
-from ..workspace.catalogue import FILE_NAME, Catalogue, Image
+from ..workspace.catalogue import Catalogue, Image
+from ..workspace.presence import FILE_NAME
 from .painted import FILLED, INTERPOLATED, SLICES, fill
 from .workspace import sample
 

@@ -19,6 +19,7 @@ from ..workspace.catalogue import Catalogue, LabelClass, Task
 from ..workspace.check import check_workspace
 from ..workspace.patients import Whose
 from ..workspace.pictures import picture_of
+from ..workspace.presence import in_workspace
 from ..workspace.scan import Examination, Look, ScanReport, examine_source, patient_of
 from ..workspace.scan import add as add_source
 from ..workspace.sources import find
@@ -37,6 +38,7 @@ class Plan:
     """For people: the first pairs as `image ← label`, and the counts."""
 
 
+@in_workspace
 def add(config: AddConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done[AddResult]:
     """Finds the images of a source and their labels, looks at them, and enters them into the catalogue.
 

@@ -20,6 +20,7 @@ from ..models.series import keep, kept_or_new, series_name
 from ..plural import counted, shortened
 from ..results import Agreement, CheckLabelsResult, DoubtfulLabel, FinetuneResult, Row
 from ..workspace.catalogue import Catalogue
+from ..workspace.presence import in_workspace
 from ..workspace.seen import labels_seen_by
 from .compare import NOT_COMPARED, evaluate_on_cases
 from .evaluate import summary_of
@@ -46,6 +47,7 @@ class _Check(BaseModel):
     rows: list[DoubtfulLabel]
 
 
+@in_workspace
 def check_labels(config: CheckLabelsConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done[CheckLabelsResult]:
     """Ranks the labelled images of a task by how much their label and a network that has not seen it disagree.
 

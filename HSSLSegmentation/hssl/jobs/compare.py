@@ -33,6 +33,7 @@ from ..results import CompareResult, Row, Trial
 from ..workspace.catalogue import Catalogue, Image
 from ..workspace.images import read_image
 from ..workspace.labels import read_label
+from ..workspace.presence import in_workspace
 from ..workspace.seen import seen_by
 from .evaluate import measure, summary_of
 from .finetune import drawn_by_patient, finetune
@@ -62,6 +63,7 @@ class _Comparison(BaseModel):
     rows: list[Trial]
 
 
+@in_workspace
 def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done[CompareResult]:
     """Fine-tunes from the start and from scratch for every number of labels and seed, and tests each on the same cases.
 

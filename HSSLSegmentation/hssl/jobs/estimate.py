@@ -13,8 +13,10 @@ from ..preprocessing.planes import planes_of
 from ..preprocessing.store import expected_shapes
 from ..results import EstimateResult
 from ..workspace.catalogue import Catalogue
+from ..workspace.presence import in_workspace
 
 
+@in_workspace
 def estimate(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done[EstimateResult]:
     """Tells patch size, batch size and bytes of a pretraining, from the catalogue's headers alone.
 

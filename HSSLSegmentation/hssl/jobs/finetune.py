@@ -29,6 +29,7 @@ from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.store import StoredVolume, build, clean, task_fingerprint
 from ..results import FinetuneResult
 from ..workspace.catalogue import Catalogue, Image, Task
+from ..workspace.presence import in_workspace
 
 HELD_OUT = 5
 """One labelled case in this many is held out for validation, when none are named and there are enough…"""
@@ -38,6 +39,7 @@ learning rate has fallen to almost nothing by the end of the budget."""
 MOST_VALIDATED = 8
 
 
+@in_workspace
 def finetune(config: FinetuneConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done[FinetuneResult]:
     """Fine-tunes a network for one task; a run of that name that has a checkpoint is continued.
 

@@ -21,6 +21,7 @@ from ..models.series import keep, kept_or_new, series_name
 from ..reporting.plots import dice_against_labels
 from ..results import Conclusion, CurvePoint, FoldTrial, Gain, LearningCurveResult, Verdict
 from ..workspace.catalogue import Catalogue
+from ..workspace.presence import in_workspace
 from .check_labels import comparable, folds_of, refuse_to_judge_what_was_learned, tested_on_fold
 from .evaluate import summary_of
 
@@ -52,6 +53,7 @@ class _Finished(_Curve, Conclusion):
     """What it holds in the end."""
 
 
+@in_workspace
 def learning_curve(
     config: LearningCurveConfig, on_event: OnEvent = ignore, stop: Stop = never
 ) -> Done[LearningCurveResult]:

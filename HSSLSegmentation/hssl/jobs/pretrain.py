@@ -23,8 +23,10 @@ from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.store import StoredVolume, build, clean, task_fingerprint
 from ..results import PretrainResult
 from ..workspace.catalogue import Catalogue, Task
+from ..workspace.presence import in_workspace
 
 
+@in_workspace
 def pretrain(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done[PretrainResult]:
     """Pretrains a network (paper, sections 2 and 3).
 

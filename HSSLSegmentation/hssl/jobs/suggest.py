@@ -22,9 +22,11 @@ from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.store import Reader, StoredVolume, build, task_fingerprint
 from ..results import Suggestion, SuggestResult
 from ..workspace.catalogue import Catalogue, Task
+from ..workspace.presence import in_workspace
 from ..workspace.suggestions import suggestions_path, write_suggestions
 
 
+@in_workspace
 def suggest(config: SuggestConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Done[SuggestResult]:
     """Ranks the unlabelled images of a task and writes `suggestions/<task>.json` into the workspace.
 

@@ -32,13 +32,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from pydantic import ValidationError
 
-from ..errors import HSSLError, InputError, ModelFileError, OutputError, WorkspaceError
+from ..errors import HSSLError, InputError, ModelFileError, OutputError
 from ..files import read_json, remove_unfinished, sha256, whole_file
 from ..names import safe_name
 from ..outputs import check_outputs
 from ..plural import counted
 from ..results import Result
-from ..workspace.catalogue import FILE_NAME
+from ..workspace.presence import require_there
 from . import bundle
 from .description import MODEL_SCHEMA, ModelDescription
 from .model import Model
@@ -171,8 +171,7 @@ def install_model(path: str | Path, workspace: str | Path, name: str = "") -> Pa
         OutputError: the workspace cannot be written to.
     """
     path = Path(path)
-    if not (Path(workspace) / FILE_NAME).is_file():
-        raise WorkspaceError(workspace, f"is not a workspace: it has no {FILE_NAME}")
+    require_there(workspace)
     name = name or folder_name(read_description(path).name)
     if not _FOLDER.fullmatch(name):
         raise ModelFileError(path, f"{name!r} is not a name for a model", "Use letters, digits, '-', '_' and '.'.")

@@ -20,6 +20,7 @@ from ..files import read_json, remove_unfinished, whole_file, write_json, write_
 from ..locks import FolderLock
 from ..names import safe_name
 from ..results import FinetuneResult, PretrainResult
+from ..workspace.presence import while_there
 
 LAST, BEST, CONFIG, METRICS, RESULT, LOG = "last.pt", "best.pt", "config.json", "metrics.csv", "result.json", "log.txt"
 
@@ -68,6 +69,7 @@ class RunFolder:
         """Writes tensors and plain values as a torch file, whole or not at all."""
         import torch
 
+        self._require_there()
         # Into memory first: on a full disk torch's own writer dies without a reason.
         buffer = io.BytesIO()
         torch.save(content, buffer)
@@ -95,6 +97,7 @@ class RunFolder:
 
     def write_metrics(self, columns: list[str], rows: list[dict[str, float]]) -> None:
         """Writes `metrics.csv` anew, whole or not at all."""
+        self._require_there()
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
@@ -111,6 +114,7 @@ class RunFolder:
 
     def write_result(self, result: PretrainResult | FinetuneResult) -> None:
         """Writes `result.json`, which says that the run came to its end."""
+        self._require_there()
         write_json(self.path / RESULT, result.model_dump(mode="json"))
 
     def read_result(self) -> PretrainResult | FinetuneResult:
@@ -135,8 +139,16 @@ class RunFolder:
                 text = event.text
             else:
                 text = f"{event.name} ({event.index} of {event.count}) {event.detail}".rstrip()
-            with open(self.path / LOG, "a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+            try:
+                with open(self.path / LOG, "a", encoding="utf-8") as file:
+                    file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+            except OSError as error:
+                raise OutputError(self.path / LOG, f"cannot be written: {error.strerror or error}") from error
+
+    def _require_there(self) -> None:
+        """Refuses to write where the folder has gone: it would be made anew, perhaps below a drive that is not connected."""
+        if not self.path.is_dir():
+            raise OutputError(self.path, "is no longer there: it was moved or deleted, or its drive is not connected")
 
 
 def run_path(workspace: Path, run: str) -> Path:
@@ -163,9 +175,14 @@ def free_name(workspace: Path, wish: str) -> str:
 
 
 def all_runs(workspace: Path) -> list[RunFolder]:
-    """Returns the runs of a workspace, oldest first."""
-    folders = [c.parent for c in (Path(workspace) / "runs").glob(f"*/{CONFIG}")]
-    return [RunFolder(f) for f in sorted(folders, key=lambda f: (f / CONFIG).stat().st_mtime)]
+    """Returns the runs of a workspace, oldest first.
+
+    Raises:
+        WorkspaceError: it has gone meanwhile.
+    """
+    with while_there(workspace):
+        folders = [c.parent for c in (Path(workspace) / "runs").glob(f"*/{CONFIG}")]
+        return [RunFolder(f) for f in sorted(folders, key=lambda f: (f / CONFIG).stat().st_mtime)]
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from ..workspace.catalogue import Catalogue, Image, Task
 from ..workspace.identity import stamp_of_label
 from ..workspace.images import read_image
 from ..workspace.labels import read_label
+from ..workspace.presence import require_still_there
 from .fingerprint import Fingerprint
 from .grid import labels_to_working, oriented_size, oriented_spacing, slices_first, working_grid
 from .normalisation import VolumeMeasure, body_mask, fingerprint_of, volume_measure
@@ -131,6 +132,7 @@ def task_fingerprint(
     if not measures:
         raise ConfigurationError(f"task {task.name!r} has no usable image to measure", "Check the images.", "check")
     fingerprint = fingerprint_of(measures, task.modality)
+    require_still_there(catalogue.workspace)
     # Read again: another process may have added its own meanwhile.
     known = read_json(path) if path.exists() else {}
     write_json(path, {**known, key: fingerprint.model_dump(mode="json")})
@@ -156,7 +158,9 @@ def build(
 
     Raises:
         Stopped: `stop` asked for it.
+        WorkspaceError: the workspace has gone.
     """
+    require_still_there(catalogue.workspace)
     for folder in {_folder(catalogue, fingerprints[i.task]) for i in images}:
         folder.mkdir(parents=True, exist_ok=True)
     meter = ProgressMeter(on_event, "store", len(images))
@@ -165,6 +169,7 @@ def build(
     def one(image: Image) -> StoredVolume | InputError:
         if stop():
             raise Stopped
+        require_still_there(catalogue.workspace)
         try:
             return _stored(catalogue, image, fingerprints[image.task], with_labels)
         except InputError as error:

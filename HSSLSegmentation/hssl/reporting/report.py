@@ -26,9 +26,10 @@ from ..models.model_file import describe
 from ..models.run_folder import CONFIG, METRICS, RESULT, RunFolder
 from ..outputs import check_outputs
 from ..plural import counted
-from ..workspace.catalogue import FILE_NAME, Catalogue, LabelClass, Task
+from ..workspace.catalogue import Catalogue, LabelClass, Task
 from ..workspace.images import read_image
 from ..workspace.labels import read_label
+from ..workspace.presence import FILE_NAME
 from . import plots
 
 NOT_LOSSES = ("step", "seconds", "learning_rate", "validation_dice")

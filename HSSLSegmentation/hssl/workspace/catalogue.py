@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from ..errors import ConfigurationError, LockedError, OutputError, WorkspaceError
 from ..files import read_json, remove_unfinished, sha256_of, whole_file
 from ..locks import FolderLock
+from .presence import FILE_NAME, require_still_there, require_there, while_there
 
 SCHEMA = 1
-FILE_NAME = "dataset.json"
 
 
 class _Record(BaseModel):
@@ -196,6 +196,10 @@ class Catalogue:
         workspace = Path(workspace).expanduser().absolute()
         if (workspace / FILE_NAME).exists():
             raise WorkspaceError(workspace, f"has a {FILE_NAME} already", "Open it instead of creating it.")
+        try:
+            workspace.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(workspace, f"cannot be written: {error.strerror or error}") from error
         catalogue = cls(workspace, _Document(name=name or workspace.name))
         catalogue.save()
         return catalogue
@@ -209,8 +213,7 @@ class Catalogue:
         """
         workspace = Path(workspace).expanduser().absolute()
         path = workspace / FILE_NAME
-        if not path.exists():
-            raise WorkspaceError(workspace, f"is not a workspace: it has no {FILE_NAME}", "Create one.", "create")
+        require_there(workspace)
         values = read_json(path)
         schema = values.get("schema") if isinstance(values, dict) else None
         if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
@@ -243,8 +246,7 @@ class Catalogue:
             LockedError: another process has been editing all the while.
         """
         workspace = Path(workspace).expanduser().absolute()
-        if not (workspace / FILE_NAME).exists():
-            cls.load(workspace)  # says what is wrong, and leaves no lock file in a folder that is none of ours
+        require_there(workspace)  # no lock file is left in a folder that is none of ours
         deadline = time.monotonic() + wait
         lock = FolderLock(workspace, "this workspace's catalogue")
         while True:
@@ -256,10 +258,12 @@ class Catalogue:
                     raise
                 time.sleep(0.02)
         with ExitStack() as held:
+            held.enter_context(while_there(workspace))
             held.push(lock)
             remove_unfinished(workspace, FILE_NAME)
             catalogue = cls.load(workspace)
             yield catalogue
+            require_still_there(workspace)
             catalogue.save()
 
     def save(self) -> None:

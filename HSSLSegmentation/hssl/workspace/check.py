@@ -15,6 +15,7 @@ from .catalogue import Catalogue, Image, LabelClass
 from .identity import stamp_of, stamp_of_label
 from .images import read_image
 from .labels import no_label_map, read_label
+from .presence import while_there
 from .scan import Look, candidate_of, look_at, refresh
 
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ def check_workspace(
         OutputError: it cannot be written.
         LockedError: another process kept the catalogue locked.
     """
-    findings, unchanged, stopped = _read(Catalogue.load(workspace), on_event, stop, task)
+    catalogue = Catalogue.load(workspace)
+    with while_there(catalogue.workspace):
+        findings, unchanged, stopped = _read(catalogue, on_event, stop, task)
     with Catalogue.editing(workspace) as catalogue:
         report = _enter(catalogue, findings, unchanged, stopped, on_event, task)
         del findings  # they need not be there beside the text of the catalogue, which is written now
