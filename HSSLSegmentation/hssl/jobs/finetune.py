@@ -279,8 +279,14 @@ def _stored(
     extra = [i for i in catalogue.usable(task.name) if teacher and i.id not in excluded and i.id not in own]
     # A run that goes on stays on its working grid, whatever images came since.
     same = begun if begun is not None or teacher is None else teacher.description
-    fingerprint = start.fingerprint(task) if same is None else same.own_fingerprint
-    fingerprint = fingerprint or task_fingerprint(catalogue, task, sorted(left_out), on_event, stop)
+
+    def measured() -> Fingerprint:
+        return task_fingerprint(catalogue, task, sorted(left_out), on_event, stop)
+
+    if same is None:
+        fingerprint = start.fingerprint(catalogue, task, measured, on_event)
+    else:
+        fingerprint = same.own_fingerprint
     known = {task.name: fingerprint}
     return _Stored(
         fingerprint,

@@ -84,9 +84,7 @@ def _pretrained(
         if processes.is_main:
             clean(config.workspace)
         fingerprints = {
-            name: grids.get(name)
-            or start.fingerprint(catalogue.task(name))
-            or task_fingerprint(catalogue, catalogue.task(name), sorted(excluded), on_event, stop)
+            name: grids.get(name) or _fingerprint(catalogue, name, start, excluded, on_event, stop)
             for name in names
             if any(i.task == name for i in images)
         }
@@ -122,6 +120,17 @@ def _pretrained(
     if processes.is_main and not stopped:
         run.write_result(result)
     return Done(stopped=stopped, result=result)
+
+
+def _fingerprint(
+    catalogue: Catalogue, name: str, start: Start, excluded: set[str], on_event: OnEvent, stop: Stop
+) -> Fingerprint:
+    task = catalogue.task(name)
+
+    def measured() -> Fingerprint:
+        return task_fingerprint(catalogue, task, sorted(excluded), on_event, stop)
+
+    return start.fingerprint(catalogue, task, measured, on_event)
 
 
 def _tasks_of(description: ModelDescription, catalogue: Catalogue, with_labels: bool) -> list[Task]:

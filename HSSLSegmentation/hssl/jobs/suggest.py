@@ -75,9 +75,14 @@ def _suggested(config: SuggestConfig, on_event: OnEvent, stop: Stop) -> Done[Sug
     space = FeatureSpace(*space_model, device)
 
     on_event(Phase(name="store", index=1, count=2))
-    fingerprint = _fingerprint_in(space.description, task) or task_fingerprint(
-        catalogue, task, config.exclude, on_event, stop
-    )
+
+    def measured() -> Fingerprint:
+        return task_fingerprint(catalogue, task, config.exclude, on_event, stop)
+
+    if space.description.kind == "segmentation":
+        fingerprint = space.description.own_fingerprint
+    else:
+        fingerprint = Start(space.description, {}).fingerprint(catalogue, task, measured, on_event)
     known = {task.name: fingerprint}
     centres = build(catalogue, labelled, known, with_labels=True, on_event=on_event, stop=stop)
     candidates = build(catalogue, unlabelled, known, with_labels=False, on_event=on_event, stop=stop)
@@ -171,13 +176,6 @@ def _feature_model(
                 Message(level="warning", text=f"{start}, which the model started from, is gone; its own features serve")
             )
     return model, loaded
-
-
-def _fingerprint_in(description: ModelDescription, task: Task) -> Fingerprint | None:
-    """Returns that of a segmentation's own task; a pretraining may know this one by a former name."""
-    if description.kind == "segmentation":
-        return description.own_fingerprint
-    return Start(description, {}).fingerprint(task)
 
 
 def _for_segmenter(

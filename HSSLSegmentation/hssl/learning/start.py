@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from ..configuration import NetworkConfig
+from ..events import Message, OnEvent
 from ..models.description import ModelDescription
 from ..models.find import find_model
 from ..models.model_file import load_model
 from ..models.network import EncoderDecoder, LoadReport, load_matching
 from ..plural import counted, shortened
 from ..preprocessing.fingerprint import Fingerprint
-from ..workspace.catalogue import Task
+from ..workspace.catalogue import Catalogue, Task
+from ..workspace.seen import contents_seen
 
 SCRATCH = "scratch"
 
@@ -37,16 +40,34 @@ class Start:
         """Returns the start's architecture; scratch takes the one that is given."""
         return otherwise if self.description is None else self.description.network
 
-    def fingerprint(self, task: Task) -> Fingerprint | None:
-        """Returns the fingerprint under which the start has seen this task, so that resolutions match.
+    def fingerprint(
+        self, catalogue: Catalogue, task: Task, measured: Callable[[], Fingerprint], on_event: OnEvent
+    ) -> Fingerprint:
+        """Returns the fingerprint under which the start has seen this task, so that resolutions match, else the task's own.
 
-        The task may have been renamed since.
+        A task of the same name and modality is the one that the start has seen if it has seen any of its images, or if
+        its own fingerprint is like the start's: somebody else's "liver" may be of quite another resolution. The task may
+        have been renamed since.
+
+        Args:
+            catalogue: has the task's images.
+            measured: returns the task's own fingerprint; asked only where it matters.
+            on_event: is told where a task of that name is another.
         """
         if self.description is None:
-            return None
-        known = {t.name: t.modality for t in self.description.tasks}
-        names = [name for name in (task.name, *reversed(task.formerly)) if known.get(name) == task.modality]
-        return self.description.fingerprints[names[0]] if names else None
+            return measured()
+        there = {t.name: t.modality for t in self.description.tasks}
+        names = [name for name in (task.name, *reversed(task.formerly)) if there.get(name) == task.modality]
+        if not names:
+            return measured()
+        known = self.description.fingerprints[names[0]]
+        contents = [image.content for image in catalogue.usable(task.name) if image.content]
+        if contents_seen(self.description.provenance, contents) or known.is_like(own := measured()):
+            return known
+        seen, has = (" × ".join(f"{step:.3g}" for step in reversed(one.spacing)) for one in (known, own))
+        text = f"{task.name}: what the start has learned under this name are other images, on a grid of {seen} mm"
+        on_event(Message(text=f"{text}; the task keeps its own, of {has} mm"))
+        return own
 
     def load(self, network: EncoderDecoder, same_output: bool) -> LoadReport | None:
         """Takes over all tensors that fit; from scratch none, and None is returned.

@@ -6,6 +6,11 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+LIKE_SPACING = 1.25
+"""Two spacings are alike up to this ratio: augmentation zooms by a quarter, so that a network knows structures of both."""
+LIKE_WINDOW = 0.8
+"""Two windows are alike from this share on that they have in common, of what either has."""
+
 
 class Fingerprint(BaseModel):
     """How the volumes of a task are brought to the working grid, measured once and carried with every model.
@@ -27,6 +32,16 @@ class Fingerprint(BaseModel):
     scale: float | None = None
     median_size: tuple[PositiveInt, PositiveInt, PositiveInt]
     """Median size on the working grid in voxels, z, y, x."""
+
+    def is_like(self, other: Fingerprint) -> bool:
+        """Tells whether a network that has learned on the one working grid knows what it sees on the other."""
+        ratios = [a / b for a, b in zip(self.spacing, other.spacing, strict=True)]
+        if self.normalisation != other.normalisation or not all(1 / LIKE_SPACING <= r <= LIKE_SPACING for r in ratios):
+            return False
+        if self.lower is None or self.upper is None or other.lower is None or other.upper is None:
+            return True
+        both = min(self.upper, other.upper) - max(self.lower, other.lower)
+        return both >= LIKE_WINDOW * (max(self.upper, other.upper) - min(self.lower, other.lower))
 
     @model_validator(mode="after")
     def _window_is_usable(self) -> Self:

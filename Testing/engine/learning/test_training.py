@@ -187,7 +187,9 @@ def test_a_start_knows_a_task_by_its_former_name(workspace):
         catalogue.rename_task(name, "another name")
     start = Start.named("run", workspace)
     known = load_model(done.result.run).description.fingerprints[name]
-    assert start.fingerprint(Catalogue.load(workspace).task("another name")) == known
+    catalogue = Catalogue.load(workspace)
+    task = catalogue.task("another name")
+    assert start.fingerprint(catalogue, task, lambda: pytest.fail("its images were seen"), pytest.fail) == known
 
 
 def test_pretraining_lowers_every_loss(workspace):
