@@ -95,12 +95,12 @@ def check_workspace(
         OutputError: it cannot be written.
         LockedError: another process kept the catalogue locked.
     """
-    catalogue = Catalogue.load(workspace)
-    with while_there(catalogue.workspace):
-        findings, unchanged, stopped = _read(catalogue, on_event, stop, task)
-    with Catalogue.editing(workspace) as catalogue:
-        report = _enter(catalogue, findings, unchanged, stopped, on_event, task)
-        del findings  # they need not be there beside the text of the catalogue, which is written now
+    known = Catalogue.load(workspace)
+    with while_there(known.workspace):
+        findings, unchanged, stopped = _read(known, on_event, stop, task)
+        with Catalogue.editing(workspace) as catalogue:
+            report = _enter(catalogue, findings, unchanged, stopped, on_event, task)
+            del findings  # they need not be there beside the text of the catalogue, which is written now
     return report
 
 
