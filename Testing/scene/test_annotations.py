@@ -252,7 +252,7 @@ def test_a_slice_is_marked_and_switched_without_a_look_at_drafts(monkeypatch):
     own = SegmentAnnotation(frozenset({(0, 1)}), frozenset({(1, 2)}), frozenset({(0, 3)}), draft, scribbles)
     annotations.write(node, segmentId, volume, own)
     with monkeypatch.context() as patched:
-        patched.delattr(annotations, "_readingText")
+        patched.delattr(annotations, "_readingPart")
         annotations.mark(node, [segmentId], volume, (0, 3))
         annotations.switch(node, [segmentId], volume, (1, 2), False)
         annotations.switch(node, [segmentId], volume, (0, 1), False)
