@@ -139,6 +139,7 @@ class RunFolder:
                 text = event.text
             else:
                 text = f"{event.name} ({event.index} of {event.count}) {event.detail}".rstrip()
+            self._require_there()
             try:
                 with open(self.path / LOG, "a", encoding="utf-8") as file:
                     file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
