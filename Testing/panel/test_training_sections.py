@@ -506,6 +506,7 @@ def test_a_scan_that_has_a_label_keeps_it_and_nothing_is_left_of_what_was_drawn(
     before = panel.catalogue.image("heart_mr_001").label
     start(panel)
     assert "drawn by me is not added" in caplog.text and "has a label already" in caplog.text
+    assert "right-click heart_mr_001" in caplog.text and "Keep the correction" in caplog.text
     assert panel.catalogue.image("heart_mr_001").label == before and not processes
     assert not list((workspace / "volumes").glob("*.nrrd"))
 

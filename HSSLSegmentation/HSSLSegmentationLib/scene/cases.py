@@ -49,6 +49,9 @@ def addingVolume(
     candidate = Candidate(str(imagePath), label, name=imagePath.stem, nan_is_background=isNan)
     # Qt translates on the main thread
     notAdded, notClasses = _("{volume} is not added: {reason}"), _notClasses(task)
+    wayOut = _(
+        "To correct that label, right-click {id} in the table of section 1: Correct the label, and then Keep the correction."
+    )
 
     def entered() -> str:
         with _removedOnFailure(files), Catalogue.editing(workspace) as catalogue:
@@ -61,7 +64,10 @@ def addingVolume(
             image = next((i for i in catalogue.images if i.image == catalogue.relative(imagePath)), None)
             if image is None and not report.changed:
                 reasons = [r.reason for r in (*report.refused, *report.duplicates)]
-                raise SceneVolumeError(notAdded.format(volume=wanted, reason="; ".join(reasons)))
+                lines = [notAdded.format(volume=wanted, reason="; ".join(reasons))]
+                twins = {r.copy_of for r in report.duplicates if label is not None}
+                lines += [wayOut.format(id=i.id) for i in catalogue.images if i.id in twins and i.label is not None]
+                raise SceneVolumeError("\n".join(lines))
         if image is not None:
             return image.id
         imagePath.unlink()  # the workspace has this image in another file, and it takes the label
