@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 MODULE = BENCHMARKS.parents[1] / "HSSLSegmentation"
@@ -22,6 +23,7 @@ from experiments.data import SOURCES, SPLITS, draw, patient_of  # noqa: E402
 from experiments.intervals import Differences, bootstrap  # noqa: E402
 from experiments.labelling import corrections  # noqa: E402
 from experiments.labelling import figures as labelling_figures  # noqa: E402
+from experiments.learning_from_slices import _ellipsoids, _on, _round, dice_of  # noqa: E402
 from experiments.paired import comparison, differences  # noqa: E402
 from experiments.spoiling import LOOKED_AT, WAYS  # noqa: E402
 from experiments.spoiling import figures as spoiling_figures  # noqa: E402
@@ -29,7 +31,10 @@ from experiments.tables import NAMES, interval, of_comparison, spread  # noqa: E
 from recording import as_text, record  # noqa: E402
 from whole_slices import FRAME, framed  # noqa: E402
 
+from hssl.interactive.session import InteractiveSession  # noqa: E402
+from hssl.interactive.slice_priors import Plane  # noqa: E402
 from hssl.intervals import student  # noqa: E402
+from HSSLSegmentationLib.scene.annotatedSlices import paintedSlices  # noqa: E402
 
 CARDIAC = ["scd1_ph07", "scd1_ph18", "scd4_ph06", "scd4_ph19", "scd5_ph06", "scd5_ph19"]
 
@@ -354,6 +359,17 @@ def test_a_framed_heart_is_in_the_middle_of_what_is_of_others_and_holds_no_heart
         structure[:] = 1
     with pytest.raises(ValueError, match="outer band"):
         framed(own, label, others, rng)
+
+
+def test_the_dice_of_a_round_is_that_of_what_it_found():
+    volume, labels = _ellipsoids((12, 40, 40))
+    truth, slices = labels == 1, [4, 6, 8]
+    dice, _, _ = _round(InteractiveSession(volume), volume, truth, 0, slices)
+    painted = _on(truth, 0, slices)
+    annotation = sitk.GetImageFromArray(painted.astype(np.uint8))
+    annotation.CopyInformation(volume)
+    preview = InteractiveSession(volume).learn(annotation, [Plane(*plane) for plane in paintedSlices(painted)])
+    assert dice == dice_of(preview.labels > 0, truth) > 0.8
 
 
 SCRIPTS = sorted(path for room in ("benchmarks", "robustness") for path in BENCHMARKS.with_name(room).glob("*.py"))

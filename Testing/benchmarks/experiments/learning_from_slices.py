@@ -124,7 +124,7 @@ def _round(
     # Nobody names the slices, as in the Segment Editor: they are recognised from what is painted.
     planes = [Plane(*plane) for plane in paintedSlices(painted, axis)]
     preview = session.learn(annotation, planes)
-    return dice_of(sitk.GetArrayViewFromImage(preview.label_map) > 0, truth), preview.seconds, preview.next_slice
+    return dice_of(preview.labels > 0, truth), preview.seconds, preview.next_slice
 
 
 def _on(truth: np.ndarray, axis: int, slices: Sequence[int]) -> np.ndarray:

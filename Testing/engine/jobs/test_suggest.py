@@ -19,7 +19,7 @@ from hssl.errors import ConfigurationError, InputError
 from hssl.imaging.volumes import read_volume, write_volume
 from hssl.jobs.finetune import finetune
 from hssl.jobs.pretrain import pretrain
-from hssl.jobs.suggest import _fingerprint_in, suggest
+from hssl.jobs.suggest import suggest
 from hssl.learning.acquisition import FeatureSpace, ranked, uncertainty_of
 from hssl.models.description import ModelDescription
 from hssl.models.inference import Segmenter
@@ -413,13 +413,3 @@ def test_the_command_prints_a_table_and_json(ready):
     assert shown.exit_code == lines.exit_code == 0, shown.output + lines.output
     row = json.loads(lines.stdout.splitlines()[-1])["result"]["suggestions"][0]
     assert row["id"] in shown.stdout and f"{row['score']:.3f}" in shown.stdout
-
-
-def test_a_pretraining_knows_a_task_by_its_former_name_and_not_by_another_modality():
-    known = Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="percentiles", median_size=(9, 9, 9))
-    description = ModelDescription(
-        kind="pretrained", name="m", network=NetworkConfig(), patch_size=(32, 32), out_channels=3,
-        tasks=[Task(name="old", modality="MR")], fingerprints={"old": known},
-    )  # fmt: skip
-    assert _fingerprint_in(description, Task(name="new", modality="MR", formerly=["old"])) == known
-    assert _fingerprint_in(description, Task(name="old", modality="CT")) is None

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hssl.configuration import Budget, FinetuneConfig, NetworkConfig
-from hssl.events import Message
+from hssl.events import Message, ignore
 from hssl.jobs.finetune import finetune
 from hssl.learning.start import Start
 from hssl.models.description import ModelDescription
@@ -73,6 +73,14 @@ def test_a_task_of_the_same_name_has_the_start_s_grid_where_its_images_are_like_
 def test_a_ct_task_of_the_same_name_has_the_start_s_window_where_its_values_are_like_it(catalogue, window, is_like):
     known, own = fingerprint(2, 1, 1, window=(-150, 250)), fingerprint(2, 1, 1, window=window)
     assert chosen(catalogue, known, own, "bones")[0] == (known if is_like else own)
+
+
+def test_a_task_that_was_renamed_is_known_by_its_former_name_and_not_by_another_modality(catalogue):
+    known, own = fingerprint(1, 1, 1), fingerprint(1.1, 1, 1)
+    start = Start(description(Task(name="former", modality="MR"), known), {})
+    for modality, found in (("MR", known), ("CT", own)):
+        task = Task(name="liver", modality=modality, formerly=["former"])
+        assert start.fingerprint(catalogue, task, lambda: own, ignore) == found
 
 
 def test_a_task_of_another_name_or_modality_and_one_from_scratch_have_their_own(catalogue):
