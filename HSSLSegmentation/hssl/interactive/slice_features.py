@@ -94,7 +94,7 @@ class Level:
         part = self.values[number, :, boxes[0][0], boxes[1][0]].float()
         found = (part.flatten(1).T @ weight.T).view(*part.shape[1:], -1)
         for n in (1, 0):
-            found = self._fine(found, n, *boxes[n])
+            found = self._fine(found, n, boxes[n][1])
         return found
 
     def across(self, place: int, along: int, slices: slice, voxels: slice, weight: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class Level:
             self.values[slices].select(2 + across, min(low + n, count - 1))[:, :, kept].float() for n in (0, 1)
         )
         lines = torch.lerp(below, above, at - low)
-        return self._fine(lines.movedim(1, 2) @ weight.T, 1, kept, within)
+        return self._fine(lines.movedim(1, 2) @ weight.T, 1, within)
 
     def _kept(self, axis: int, voxels: slice) -> tuple[slice, slice]:
         """Returns the elements that voxels of the region lie among, and these voxels from the first element kept."""
@@ -125,7 +125,7 @@ class Level:
         first = self.step * kept.start
         return kept, slice(within.start - first, within.stop - first)
 
-    def _fine(self, values: Tensor, axis: int, kept: slice, within: slice) -> Tensor:
+    def _fine(self, values: Tensor, axis: int, within: slice) -> Tensor:
         return values if self.step == 1 else _stretched(values, axis, self.step, within)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -279,11 +280,8 @@ def _stored(
     extra = [i for i in catalogue.usable(task.name) if teacher and i.id not in excluded and i.id not in own]
     # A run that goes on stays on its working grid, whatever images came since.
     same = begun if begun is not None or teacher is None else teacher.description
-
-    def measured() -> Fingerprint:
-        return task_fingerprint(catalogue, task, sorted(left_out), on_event, stop)
-
     if same is None:
+        measured = partial(task_fingerprint, catalogue, task, sorted(left_out), on_event, stop)
         fingerprint = start.fingerprint(catalogue, task, measured, on_event)
     else:
         fingerprint = same.own_fingerprint

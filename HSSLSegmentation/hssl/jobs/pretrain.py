@@ -5,6 +5,8 @@ Labels are read only where the configuration says `with_labels`.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from ..configuration import PretrainConfig
@@ -126,10 +128,7 @@ def _fingerprint(
     catalogue: Catalogue, name: str, start: Start, excluded: set[str], on_event: OnEvent, stop: Stop
 ) -> Fingerprint:
     task = catalogue.task(name)
-
-    def measured() -> Fingerprint:
-        return task_fingerprint(catalogue, task, sorted(excluded), on_event, stop)
-
+    measured = partial(task_fingerprint, catalogue, task, sorted(excluded), on_event, stop)
     return start.fingerprint(catalogue, task, measured, on_event)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -75,13 +76,10 @@ def _suggested(config: SuggestConfig, on_event: OnEvent, stop: Stop) -> Done[Sug
     space = FeatureSpace(*space_model, device)
 
     on_event(Phase(name="store", index=1, count=2))
-
-    def measured() -> Fingerprint:
-        return task_fingerprint(catalogue, task, config.exclude, on_event, stop)
-
     if space.description.kind == "segmentation":
         fingerprint = space.description.own_fingerprint
     else:
+        measured = partial(task_fingerprint, catalogue, task, config.exclude, on_event, stop)
         fingerprint = Start(space.description, {}).fingerprint(catalogue, task, measured, on_event)
     known = {task.name: fingerprint}
     centres = build(catalogue, labelled, known, with_labels=True, on_event=on_event, stop=stop)

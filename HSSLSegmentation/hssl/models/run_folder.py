@@ -20,7 +20,7 @@ from ..files import read_json, remove_unfinished, whole_file, write_json, write_
 from ..locks import FolderLock
 from ..names import safe_name
 from ..results import FinetuneResult, PretrainResult
-from ..workspace.presence import while_there
+from ..workspace.presence import GONE, while_there
 
 LAST, BEST, CONFIG, METRICS, RESULT, LOG = "last.pt", "best.pt", "config.json", "metrics.csv", "result.json", "log.txt"
 
@@ -149,7 +149,7 @@ class RunFolder:
     def _require_there(self) -> None:
         """Refuses to write where the folder has gone: it would be made anew, perhaps below a drive that is not connected."""
         if not self.path.is_dir():
-            raise OutputError(self.path, "is no longer there: it was moved or deleted, or its drive is not connected")
+            raise OutputError(self.path, GONE)
 
 
 def run_path(workspace: Path, run: str) -> Path:

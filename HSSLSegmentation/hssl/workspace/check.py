@@ -280,14 +280,15 @@ def _named_values(catalogue: Catalogue, images: list[Image]) -> dict[int, LabelC
     from ..imaging.labels import named_values
 
     found: dict[int, LabelClass] = {}
+    taken: set[str] = set()
     for image in images:
         label = catalogue.label_path(image)
         if label is None or image.parts or not label.is_file():
             continue
         for value, one in named_values(label, image.structures).items():
-            if one.name not in {c.name for c in found.values()}:
-                made = LabelClass(value=value, name=one.name, color=one.color, terminology=one.terminology)
-                found.setdefault(value, made)
+            if value not in found and one.name not in taken:
+                found[value] = LabelClass(value=value, name=one.name, color=one.color, terminology=one.terminology)
+                taken.add(one.name)
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 from ..errors import HSSLError, WorkspaceError
 
 FILE_NAME = "dataset.json"
+GONE = "is no longer there: it was moved or deleted, or its drive is not connected"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,7 +46,7 @@ def require_still_there(workspace: str | Path) -> None:
     if not is_there(workspace):
         raise WorkspaceError(
             workspace,
-            "is no longer there: it was moved or deleted, or its drive is not connected",
+            GONE,
             "Bring it back; what was saved in it until then goes on from there.",
         )
 
