@@ -16,6 +16,7 @@ STRUCTURES = {
     "oblique sheet": (np.abs(_x - _y + 2) < 1.5) & (np.abs(_y - 32) < 20) & (np.abs(_z - 30) < 25),
     "ball": _away < 20,
     "at the border": (_y - 3) ** 2 + (_x - 2) ** 2 < 5**2,
+    "cone": ((_y - 32) ** 2 + ((_x - 34) / 1.4) ** 2 < ((45 - _z) / 3) ** 2) & (_z > 12) & (_z < 42),
     "oblique cord": (_y - 32 - (_z - 30) * 0.6) ** 2 + (_x - 34 + (_z - 30) * 0.5) ** 2 < 3.5**2,
 }
 """Painted on slices of the first axis."""

@@ -30,6 +30,26 @@ def test_adjacent_slices_are_recognised(name, axis):
 
 
 @pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("count", [3, 4, 5])
+@pytest.mark.parametrize("further", [[], [0, 4, 8]])
+def test_slices_side_by_side_at_the_end_of_a_structure_are_recognised(further, count, axis):
+    truth = along("cone", axis)
+    there = np.flatnonzero(truth.any(tuple(a for a in range(3) if a != axis))).tolist()
+    planes = [(axis, there[n]) for n in (*further, *range(len(there) - count, len(there)))]
+    assert paintedSlices(on(truth, planes), usualAxis=axis) == planes
+
+
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_any_slices_are_recognised(name, axis):
+    truth, rng = along(name, axis), np.random.default_rng(0)
+    there = np.flatnonzero(truth.any(tuple(a for a in range(3) if a != axis)))
+    for count in 3 * (3, 5, 8, 12):
+        planes = [(axis, int(index)) for index in sorted(rng.choice(there, count, replace=False))]
+        assert paintedSlices(on(truth, planes)) == planes
+
+
+@pytest.mark.parametrize("axis", range(3))
 def test_slices_of_two_orientations_are_told_apart(axis):
     truth = along("ball", axis)
     other = (axis + 2) % 3

@@ -8,25 +8,22 @@ from ..steps import atOnce, slabs
 
 Plane = tuple[int, int]
 """A slice: axis of the array (k, j, i → 0, 1, 2) and index along it."""
-ALONE = 0.5
-"""Share of a slice's painted voxels without a painted neighbour before and behind, from which it was painted as a slice."""
-ALL = 0.99
-"""Share of the voxels that the slices of one orientation must hold to explain everything."""
-GAPS = 0.7
-"""Share of the slices from the first to the last up to which they are taken for several stacks with gaps in between."""
+ALONE = 2.0
+"""How often a painted voxel without a painted neighbour before and behind counts more, for the slice it lies in."""
+GAPS = 2.0
+"""How often more the slices of an orientation count of which nearly all, from the first to the last, have nothing."""
+USUAL, AGAIN = 1.1, 2.0
+"""How many times as much a slice counts that is of the usual orientation, or of one of which another slice was painted."""
 VOXELS_AT_ONCE = 2**20
 """Looked at in one step."""
-SHARPER = 1.25
-"""How much sharper the ends along one axis must be than along the usual one, for a block to be a stack along it."""
 
 
 def paintedSlices(painted: numpy.ndarray, usualAxis: int = 0) -> list[Plane]:
     """Returns the slices, of any of the three orientations, on which the painted voxels were painted.
 
+    As few slices as can be explain all that is painted: a few cross-sections are many slices of another orientation.
     Painting happens in slice views, and mostly with gaps: what was painted on an axial slice has no painted voxel above
-    or below, however many sagittal slices it crosses. Where one orientation explains everything, it is the one; of
-    several such, that with the widest gaps, or else the usual one. A block without gaps is a stack along the axis on
-    which its ends are cut sharply.
+    or below, however many sagittal slices it crosses. And who has painted on one axial slice will have on others.
 
     Args:
         painted: bool, k, j, i.
@@ -38,35 +35,44 @@ def paintedSlices(painted: numpy.ndarray, usualAxis: int = 0) -> list[Plane]:
 def findingSlices(painted: numpy.ndarray, usualAxis: int = 0) -> Generator[None, None, list[Plane]]:
     """Does what `paintedSlices` does in steps."""
     rest = numpy.array(painted, bool)
-    alone = []
+    counts, worth = [], []
     for axis in range(3):
-        alone.append((yield from _alone(rest, axis)))
-    planes: set[Plane] = set()
-    first = None
-    while rest.any():
-        counts, found = [], []
-        for axis in range(3):
-            counts.append((yield from _counts(rest, axis)))
-            single = yield from _counts(rest, axis, alone[axis])
-            found.append(numpy.flatnonzero((counts[axis] > 0) & (single >= ALONE * counts[axis])).tolist())
-        total = counts[0].sum()
-        held = [int(counts[axis][found[axis]].sum()) for axis in range(3)]
-        whole = [axis for axis in range(3) if found[axis] and held[axis] >= ALL * total]
-        if whole:
-            axis = min(whole, key=lambda a: (round(_density(found[a]), 2), a != usualAxis))
-        elif any(found):
-            axis = max(range(3), key=lambda a: (held[a], a == usualAxis))
-        else:
-            there = [numpy.flatnonzero(own).tolist() for own in counts]
-            sparsest = min(range(3), key=lambda a: _density(there[a]))
-            withGaps = _density(there[sparsest]) <= GAPS
-            axis = sparsest if withGaps else _stackAxis(counts, usualAxis if first is None else first)
-            found[axis] = there[axis]
-        first = axis if first is None else first
-        planes.update((axis, index) for index in found[axis])
-        numpy.moveaxis(rest, axis, 0)[found[axis]] = False
+        there = yield from _counts(rest, axis)
+        single = yield from _counts((yield from _alone(rest, axis)), axis)
+        counts.append(there)
+        usual = USUAL if axis == usualAxis else 1.0
+        worth.append(usual * (1 + GAPS * _empty(there)) * (1 + ALONE * single / numpy.maximum(there, 1)))
+    planes: list[Plane] = []
+    while counts[0].any():
+        values = [counts[axis] * worth[axis] for axis in range(3)]
+        axis = max(range(3), key=lambda a: values[a].max())
+        index = int(values[axis].argmax())
+        if not any(plane[0] == axis for plane in planes):
+            worth[axis] *= AGAIN
+        planes.append((axis, index))
+        plane = numpy.moveaxis(rest, axis, 0)[index]
+        for along, other in enumerate(a for a in range(3) if a != axis):
+            counts[other] -= numpy.count_nonzero(plane, 1 - along)
+        counts[axis][index] = 0
+        plane[...] = False
         yield
-    return sorted(planes)
+    return sorted((yield from _needed(painted, planes)))
+
+
+def _needed(painted: numpy.ndarray, planes: list[Plane]) -> Generator[None, None, list[Plane]]:
+    """Leaves out the slices of which all that is painted lies on others too, the last ones first."""
+    bare = [numpy.ones(length, bool) for length in painted.shape]
+    for axis, index in planes:
+        bare[axis][index] = False
+    kept = []
+    for axis, index in reversed(planes):
+        first, second = (bare[a] for a in range(3) if a != axis)
+        if numpy.moveaxis(painted, axis, 0)[index][first][:, second].any():
+            kept.append((axis, index))
+        else:
+            bare[axis][index] = True
+        yield
+    return kept
 
 
 def _alone(painted: numpy.ndarray, axis: int) -> Generator[None, None, numpy.ndarray]:
@@ -85,26 +91,17 @@ def _alone(painted: numpy.ndarray, axis: int) -> Generator[None, None, numpy.nda
     return found
 
 
-def _counts(rest: numpy.ndarray, axis: int, alone: numpy.ndarray | None = None) -> Generator[None, None, numpy.ndarray]:
-    """How many voxels each slice across an axis has; those that are `alone` only, where it is given."""
-    found = numpy.zeros(rest.shape[axis], int)
+def _empty(counts: numpy.ndarray) -> float:
+    """The share of slices without anything, from the first to the last that has something."""
+    there = numpy.flatnonzero(counts)
+    return 1 - len(there) / (there[-1] - there[0] + 1) if len(there) else 0.0
+
+
+def _counts(painted: numpy.ndarray, axis: int) -> Generator[None, None, numpy.ndarray]:
+    """How many voxels each slice across an axis has."""
+    found = numpy.zeros(painted.shape[axis], int)
     others = tuple(a for a in range(3) if a != axis)
-    for slab in slabs(rest.shape, VOXELS_AT_ONCE):
-        here = rest[slab] if alone is None else rest[slab] & alone[slab]
-        found[slab if axis == 0 else slice(None)] += numpy.count_nonzero(here, others)
+    for slab in slabs(painted.shape, VOXELS_AT_ONCE):
+        found[slab if axis == 0 else slice(None)] += numpy.count_nonzero(painted[slab], others)
         yield
     return found
-
-
-def _density(indices: list[int]) -> float:
-    return len(indices) / (indices[-1] - indices[0] + 1)
-
-
-def _stackAxis(counts: list[numpy.ndarray], usualAxis: int) -> int:
-    """The axis along which a block ends most sharply: its outermost slices are as large as those in the middle."""
-    sharpness = []
-    for own in counts:
-        there = own[own > 0]
-        sharpness.append(min(there[0], there[-1]) / there.max())
-    best = max(range(3), key=lambda a: sharpness[a])
-    return best if sharpness[best] > SHARPER * sharpness[usualAxis] else usualAxis
