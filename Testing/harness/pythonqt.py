@@ -19,6 +19,7 @@ import types
 import weakref
 import xml.etree.ElementTree as ElementTree
 
+import shiboken6
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
 from . import api
@@ -329,6 +330,7 @@ def _dress() -> None:
     QObject.name = QObject.objectName
     QObject.className = lambda self: self.metaObject().className()
     QObject.delete = lambda self: self.deleteLater()
+    QObject.__bool__ = lambda self: shiboken6.isValid(self)
     for cls in classes:
         if cls is QObject or "__getattribute__" in cls.__dict__:
             _hookReading(cls)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import qt
+import shiboken6
 import SimpleITK as sitk
 import vtk
 from effect_bench import COMPLETE, answer, commands, learnedFrom, on, say
@@ -20,6 +21,7 @@ from HSSLSegmentationLib import installation, steps
 from HSSLSegmentationLib.effect import models as effectModels
 from HSSLSegmentationLib.effect import previewNode
 from HSSLSegmentationLib.effect import session as effectSession
+from HSSLSegmentationLib.effect.sliceList import SliceList
 from HSSLSegmentationLib.scene import annotations
 from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
 from HSSLSegmentationLib.scene import volumes as sceneVolumes
@@ -182,6 +184,20 @@ def test_packages_that_were_installed_meanwhile_are_noticed_when_the_effect_is_o
     played.changeTool("HSSL")
     assert "install" not in played.options.hintLabel.text
     assert played.options.installButton.isHidden() and played.options.startButton.enabled
+
+
+def test_slices_that_are_still_being_looked_for_when_the_window_goes_are_listed_nowhere(bench, monkeypatch):
+    bench.paint(bench.editor._addSegment("liver"), on(COMPLETE, bench.liver))
+    settle()
+    asked = []
+    monkeypatch.setattr(qt.QTimer, "singleShot", lambda _delay, turn: asked.append(turn))
+    monkeypatch.setattr(steps, "SECONDS_AT_ONCE", 0)
+    slices = SliceList(listWidget := qt.QListWidget(), qt.QLabel())
+    slices.show(bench.segmentation, bench.volume, False)
+    assert asked, "it takes more than one turn"
+    shiboken6.delete(listWidget)
+    while asked:
+        asked.pop()()
 
 
 def test_segments_that_come_get_another_name_or_are_hidden_are_noticed(bench):

@@ -51,7 +51,7 @@ class SliceList:
             self._filled(segmentationNode, segments, volumeNode, scribblesOnly),
             lambda: None,
             lambda problem: self._notFilled(problem, scribblesOnly),
-            lambda: self._stamp is stamp,
+            lambda: self._stamp is stamp and bool(self._list),  # false once Slicer has deleted it
         )
 
     def _filled(
