@@ -35,7 +35,7 @@ FEATURES = ("HSSL", "pretrained", "untrained", "trained from scratch", "no featu
 """Where the features come from, as figures name it."""
 
 
-def models(runner: Runner, task: str, names: Collection[str] = FEATURES) -> dict[str, Model | None]:
+def models(runner: Runner, task: str, names: Collection[str]) -> dict[str, Model | None]:
     """Returns the networks whose features are compared, by the name that figures show.
 
     "HSSL" is the start that ships, without this source; "pretrained" has seen all sources without labels; "trained from

@@ -41,6 +41,7 @@ class Preset:
         networks: "2.5D", "2D", "3D"; the first is the main one.
         test_cases: at most so many in all but the published split; 0 is all.
         interactive_cases: at most so many volumes of a source for learning from slices.
+        interactive_features: where the features come from that are compared there (`learning_from_slices.FEATURES`).
         timed_size: of the volume (z, y, x) on which learning from slices is timed, `timed_sessions` times.
         probe_windows: windows of each task for the picture of the hierarchy.
     """
@@ -69,6 +70,7 @@ class Preset:
     size: str = "small"
     test_cases: int = 12
     interactive_cases: int = 10
+    interactive_features: tuple[str, ...] = ("HSSL", "no features")
     timed_size: tuple[int, int, int] = (100, 256, 256)
     timed_sessions: int = 3
     probe_windows: int = 200
@@ -112,6 +114,7 @@ PRESETS = {
         times=tuple({"minutes": s / 60} for s in SECONDS[:3]),
         size="medium",
         test_cases=0,
+        interactive_features=("HSSL", "pretrained", "untrained", "trained from scratch", "no features"),
     ),
     "smoke": Preset(
         "smoke",
