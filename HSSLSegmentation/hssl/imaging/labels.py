@@ -438,7 +438,8 @@ def _whole_numbers(label: sitk.Image, path: Path, say: Say) -> sitk.Image:
             say(f"label values were rounded, the furthest by {off:.2g}{_scale(path)}")
         label, low, high = sitk.Round(label), np.rint(low), np.rint(high)
     if low < 0 or high > LARGEST_VALUE:
-        raise InputError(path, f"has label values from {low:g} to {high:g}; they must be 0 to {LARGEST_VALUE}")
+        given = f"has label values from {low:.0f} to {high:.0f}; they must be 0 to {LARGEST_VALUE}"
+        raise InputError(path, f"{given}: number its structures anew, in every label alike")
     kind = sitk.sitkUInt8 if high < 256 else sitk.sitkUInt16
     return label if label.GetPixelID() == kind else sitk.Cast(label, kind)
 

@@ -346,7 +346,14 @@ def test_label_maps_of_any_whole_number_type_are_accepted(tmp_path):
         np.testing.assert_array_equal(sitk.GetArrayFromImage(label), values)
 
 
-@pytest.mark.parametrize(("bad", "expected"), [(0.5, "not whole"), (-1, "from -1"), (70000, "70000")])
+@pytest.mark.parametrize(
+    ("bad", "expected"),
+    [
+        (0.5, "not whole"),
+        (-1, "from -1"),
+        (16777216, "to 16777216; they must be 0 to 65535: number its structures anew"),
+    ],
+)
 def test_label_values_that_cannot_be_classes_are_refused(tmp_path, bad, expected):
     values = np.zeros((4, 4, 4), np.float32)
     values[1, 1, 1] = bad
