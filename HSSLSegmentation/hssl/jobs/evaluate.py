@@ -44,6 +44,7 @@ from ..results import Absent, CaseCount, EvaluateResult, FailedCase, Row, Statis
 from ..workspace.catalogue import LabelClass
 from ..workspace.identity import content_of
 from ..workspace.labels import no_label_map
+from ..workspace.places import normalized
 from ..workspace.seen import contents_seen
 
 RULE = (
@@ -355,7 +356,7 @@ _MAP = re.compile(f"(?={re.escape(PROBABILITY)}|{re.escape(UNCERTAINTY)})")
 
 
 def _case_of(path: Path) -> str:
-    return stem_of(path).removesuffix(".seg").removesuffix("_0000")
+    return normalized(stem_of(path)).removesuffix(".seg").removesuffix("_0000")
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -308,6 +308,13 @@ def test_no_common_name_no_folder_and_the_same_name_twice_are_errors(folders, tm
         evaluate(folders)
 
 
+def test_names_that_macos_has_written_are_those_that_others_write(tmp_path):
+    for folder, name in (("found", "Mu\u0308ller"), ("truth", "M\u00fcller")):
+        write(tmp_path / folder, f"{name}.nii.gz", np.ones((3, 3, 3)))
+    config = EvaluateConfig(predictions=tmp_path / "found", references=tmp_path / "truth", output=tmp_path / "out")
+    assert [(row.case, row.dice) for row in evaluate(config).result.rows] == [("M\u00fcller", 1.0)]
+
+
 def test_when_no_pair_can_be_compared_the_first_reason_is_raised_and_nothing_is_written(folders):
     for name in ("a.nii.gz", "b.mha"):
         (folders.predictions / name).write_bytes(b"")
