@@ -730,6 +730,91 @@ def test_a_sphere_brush_leaves_scribbles_and_no_complete_slices(played):
     assert (labels[5 - k, 1 - j : 4 - j, 1 - i : 4 - i] == 1).all()
 
 
+def hardened(played, transform) -> None:
+    for node in (played.volume, played.segmentation):
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    settle()
+    for node in (played.volume, played.segmentation):
+        node.HardenTransform()
+    settle()
+
+
+def test_a_transform_that_is_hardened_takes_along_what_was_painted(played):
+    applied(played)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = vtk.vtkTransform()
+    matrix.Translate(*(3 * sceneVolumes.worldMatrix(played.volume)[:3, 2]))
+    transform.SetMatrixTransformToParent(matrix.GetMatrix())
+    hardened(played, transform)
+    assert (played.where("liver") == played.liver).all()
+    assert planesOf(played) == [(0, index) for index in COMPLETE]
+    answer(played.processes[-1], played.liver)
+    stroke(played, (0, 5))
+    assert planesOf(played) == [(0, 2), (0, 4), (0, 5), (0, 7)]
+
+
+def test_a_segmentation_that_is_turned_alone_is_told_and_teaches_nothing_around_what_is_painted(played):
+    applied(played)
+    matrix = vtk.vtkTransform()
+    matrix.RotateX(20)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(matrix.GetMatrix())
+    played.segmentation.SetAndObserveTransformNodeID(transform.GetID())
+    played.segmentation.HardenTransform()
+    settle()
+    assert "not parallel to those of CT" in played.options.statusLabel.text and played.options.slicesList.count == 0
+    assert planesOf(played) == []
+
+
+def test_a_segment_that_was_deformed_is_told_until_it_is_learned_from(played):
+    applied(played)
+    deformed = vtk.vtkThinPlateSplineTransform()
+    deformed.SetBasisToR()
+    source, target = vtk.vtkPoints(), vtk.vtkPoints()
+    k, j, i = played.liver.shape
+    toWorld = sceneVolumes.worldMatrix(played.volume)
+    for place in np.ndindex(4, 4, 4):
+        voxel = np.array(place) / 3 * [i, j, k]
+        source.InsertNextPoint(*(toWorld @ [*voxel, 1])[:3])
+        voxel[2] += 3 * np.cos(2 * place[0])
+        target.InsertNextPoint(*(toWorld @ [*voxel, 1])[:3])
+    deformed.SetSourceLandmarks(source)
+    deformed.SetTargetLandmarks(target)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
+    transform.SetAndObserveTransformToParent(deformed)
+    played.segmentation.SetAndObserveTransformNodeID(transform.GetID())
+    played.segmentation.HardenTransform()
+    settle()
+    assert "all of it is a draft now" in played.options.statusLabel.text and played.options.slicesList.count == 0
+    stroke(played, (0, 5))
+    assert "all of it is a draft now" in played.options.statusLabel.text
+    assert planesOf(played) == [(0, 5)]
+    answer(played.processes[-1], played.liver)
+    assert "draft" not in played.options.statusLabel.text
+
+
+def test_voxels_that_are_brought_onto_another_grid_are_no_painting(played):
+    applied(played)
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("Paint")
+    settle()
+    before = annotations.read(played.segmentation, "liver", played.volume)
+    grid = sceneVolumes.localMatrix(played.volume) @ np.diag([0.5, 0.5, 0.5, 1.0])
+    finer = sceneSegmentations.orientedImage(np.zeros([2 * n for n in played.liver.shape], np.uint8), grid)
+    segmentation, converter = played.segmentation.GetSegmentation(), slicer.vtkSegmentationConverter
+    segmentation.SetConversionParameter(
+        converter.GetReferenceImageGeometryParameterName(), converter.SerializeImageGeometry(finer)
+    )
+    image = sceneSegmentations.labelmapOf(segmentation.GetSegment("liver"))
+    slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(image, finer, image, False)
+    settle()
+    own = annotations.read(played.segmentation, "liver", played.volume)
+    assert not own.scribbles.values.size and own.painted == before.painted
+    assert np.array_equal(own.draft.on(played.liver.shape), before.draft.on(played.liver.shape))
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("HSSL")
+    settle()
+    assert planesOf(played) == [(0, index) for index in COMPLETE]
+
+
 def test_the_first_stroke_on_a_segment_that_was_just_added_is_told_from_others(bench):
     other = bench.editor._addSegment("other")
     settle()

@@ -8,12 +8,17 @@ import zlib
 
 import numpy as np
 import pytest
-from oddly_placed import orientation, volumeWith
+import vtk
+from oddly_placed import linearTransform, orientation, volumeWith
+from scipy.spatial.transform import Rotation
 
+import slicer
 from HSSLSegmentationLib.effect import recorder
-from HSSLSegmentationLib.scene import annotations
+from HSSLSegmentationLib.scene import annotations, annotationTags, movedSegments
 from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
-from HSSLSegmentationLib.scene.annotations import BACKGROUND, SegmentAnnotation
+from HSSLSegmentationLib.scene import volumes as sceneVolumes
+from HSSLSegmentationLib.scene.annotations import BACKGROUND
+from HSSLSegmentationLib.scene.annotationTags import SegmentAnnotation
 from HSSLSegmentationLib.scene.segmentations import Part
 from HSSLSegmentationLib.scene.volumes import SceneVolumeError
 from HSSLSegmentationLib.steps import atOnce
@@ -75,11 +80,10 @@ def test_labels_are_gathered_in_slabs_of_any_size_as_they_are_defined(monkeypatc
 
 
 def write(node, segmentId: str, volume, part: Part) -> None:
-    import slicer
-
     toNode = sceneSegmentations.matrixInNode(volume, node)
+    labelmap = part.on(sceneSegmentations.gridShape(volume)).astype(np.uint8)
     slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
-        sceneSegmentations.orientedImage(part.on(SHAPE).astype(np.uint8), toNode), node, segmentId
+        sceneSegmentations.orientedImage(labelmap, toNode), node, segmentId
     )
 
 
@@ -111,7 +115,7 @@ def test_a_draft_that_was_kept_by_an_older_version_is_read():
     packed = zlib.compress(np.packbits(draft.values).tobytes(), 1)
     texts = [base64.b64encode(data).decode() for data in (json.dumps(head).encode(), packed)]
     segment = node.GetSegmentation().GetSegment(segmentId)
-    segment.SetTag(annotations.DRAFT, f"{texts[0]} {texts[1]}")
+    segment.SetTag(annotationTags.DRAFT, f"{texts[0]} {texts[1]}")
     assert np.array_equal(annotations.read(node, segmentId, volume).draft.on(SHAPE), draft.on(SHAPE))
 
 
@@ -138,7 +142,7 @@ def _damagedTexts(text: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", [annotations.DRAFT, annotations.SCRIBBLES])
+@pytest.mark.parametrize("name", [annotationTags.DRAFT, annotationTags.SCRIBBLES])
 def test_what_is_kept_of_a_part_and_was_damaged_is_told_with_the_segment_and_the_way_out(name):
     volume = volumeWith(np.eye(4), values=np.zeros(SHAPE, np.int16))
     node = sceneSegmentations.newSegmentation("my labels", volume)
@@ -146,7 +150,7 @@ def test_what_is_kept_of_a_part_and_was_damaged_is_told_with_the_segment_and_the
     part = Part((1, 1, 1), np.random.default_rng(0).random((5, 6, 5)) < 0.5)
     annotations.write(node, segmentId, volume, SegmentAnnotation(draft=part, scribbles=part))
     segment = node.GetSegmentation().GetSegment(segmentId)
-    for reason, text in _damagedTexts(annotations._tag(segment, name)).items():
+    for reason, text in _damagedTexts(annotationTags.tag(segment, name)).items():
         segment.SetTag(name, text)
         told = rf"segment liver of my labels is damaged \(its tag {name}: .*{reason}.*Logical operators"
         with pytest.raises(SceneVolumeError, match=told):
@@ -155,7 +159,7 @@ def test_what_is_kept_of_a_part_and_was_damaged_is_told_with_the_segment_and_the
             annotations.annotationOf(node, {segmentId: 1}, volume)
 
 
-@pytest.mark.parametrize("name", [annotations.PAINTED, annotations.MARKED, annotations.OFF])
+@pytest.mark.parametrize("name", [annotationTags.PAINTED, annotationTags.MARKED, annotationTags.OFF])
 @pytest.mark.parametrize("text", ["1 0 0", "a b c 2", "1 0 0 nan", "1 0 0 inf", "1 0 0 0 0 7"])
 def test_slices_whose_record_was_damaged_are_told_with_the_segment(name, text):
     volume = volumeWith(np.eye(4), values=np.zeros(SHAPE, np.int16))
@@ -172,8 +176,8 @@ def test_a_count_of_changes_that_was_damaged_is_counted_anew():
     node = sceneSegmentations.newSegmentation("labels", volume)
     segmentId = node.GetSegmentation().AddEmptySegment("", "liver")
     segment = node.GetSegmentation().GetSegment(segmentId)
-    segment.SetTag(annotations.REVISION, "x")
-    assert annotations.revision(segment) == 0
+    segment.SetTag(annotationTags.REVISION, "x")
+    assert annotationTags.revision(segment) == 0
     assert annotations.addPainted(node, segmentId, volume, (0, 2)) == 1
 
 
@@ -252,7 +256,7 @@ def test_a_slice_is_marked_and_switched_without_a_look_at_drafts(monkeypatch):
     own = SegmentAnnotation(frozenset({(0, 1)}), frozenset({(1, 2)}), frozenset({(0, 3)}), draft, scribbles)
     annotations.write(node, segmentId, volume, own)
     with monkeypatch.context() as patched:
-        patched.delattr(annotations, "_readingPart")
+        patched.delattr(annotationTags, "readingPart")
         annotations.mark(node, [segmentId], volume, (0, 3))
         annotations.switch(node, [segmentId], volume, (1, 2), False)
         annotations.switch(node, [segmentId], volume, (0, 1), False)
@@ -294,3 +298,251 @@ def test_what_was_recorded_while_a_round_was_gathered_stays():
     atOnce(annotations.applied(node, {segmentId: known}, None, volume))
     own = annotations.read(node, segmentId, volume)
     assert own.painted == {(0, 2), (0, 4), (0, 6)} and np.array_equal(own.draft.on(SHAPE), where)
+
+
+# Segments that are moved, resampled or deformed ------------------------------------------------------------------
+
+LARGE = (30, 28, 26)
+
+
+def annotated(volume):
+    """A segmentation with a segment that was painted on slices and across them, and a draft that was corrected."""
+    shape = sceneSegmentations.gridShape(volume)
+    rng = np.random.default_rng(5)
+    node = sceneSegmentations.newSegmentation("labels", volume)
+    across = np.zeros(shape, bool)
+    across[8:11, 8:11, 8:11] = True
+    slices = across.copy()
+    for index in (5, 14, 20):
+        slices[index, 6:20, 6:20] |= rng.random((14, 14)) < 0.8
+    draft = np.zeros(shape, bool)
+    draft[4:24, 5:22, 5:21] = True
+    corrected = draft.copy()
+    corrected[12, 3:16, 8:24] ^= True
+    parts = {name: sceneSegmentations.cropped(where) for name, where in {"across": across, "draft": draft}.items()}
+    own = {
+        "slices": SegmentAnnotation(
+            frozenset({(0, 5), (0, 14), (0, 20)}), frozenset({(1, 2)}), frozenset({(0, 20)}), scribbles=parts["across"]
+        ),
+        "corrected": SegmentAnnotation(frozenset({(0, 12)}), draft=parts["draft"]),
+    }
+    for name, where in {"slices": slices, "corrected": corrected}.items():
+        node.GetSegmentation().AddEmptySegment(name, name)
+        write(node, name, volume, sceneSegmentations.cropped(where))
+        annotations.write(node, name, volume, own[name])
+    return node
+
+
+def told(node, volume) -> dict:
+    """All that is known, as values that can be compared."""
+    shape, found = sceneSegmentations.gridShape(volume), {}
+    for name, own in atOnce(annotations.knownOf(node, ["slices", "corrected"], volume)).items():
+        parts = own.draft.on(shape).tobytes(), own.scribbles.on(shape).tobytes()
+        found[name] = (own.painted, own.marked, own.off, *parts)
+    return found
+
+
+def harden(nodes, transform) -> None:
+    for node in nodes:
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    for node in nodes:
+        node.HardenTransform()
+
+
+def rigid(seed: int) -> np.ndarray:
+    """A turn and a shift; of every third seed a shift by whole voxels across the slices."""
+    if seed % 3 == 0:
+        matrix = np.eye(4)
+        matrix[:3, 3] = orientation(1, False)[:3, 2] * (3 + seed)
+        return matrix
+    matrix = orientation(seed, False)
+    matrix[:3, :3] /= np.linalg.norm(matrix[:3, :3], axis=0)
+    return matrix
+
+
+def resampled(node, matrix: np.ndarray, shape) -> None:
+    """Gives a segmentation another geometry, as *Specify geometry* does."""
+    segmentation, converter = node.GetSegmentation(), slicer.vtkSegmentationConverter
+    reference = sceneSegmentations.orientedImage(np.zeros(shape, np.uint8), matrix)
+    segmentation.SetConversionParameter(
+        converter.GetReferenceImageGeometryParameterName(), converter.SerializeImageGeometry(reference)
+    )
+    for segmentId in segmentation.GetSegmentIDs():
+        image = sceneSegmentations.labelmapOf(segmentation.GetSegment(segmentId))
+        slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
+            image, reference, image, False
+        )
+
+
+def deformation():
+    """Slices become waves."""
+    transform, source, target = vtk.vtkThinPlateSplineTransform(), vtk.vtkPoints(), vtk.vtkPoints()
+    for i in np.linspace(0, 30, 6):
+        for j, k in np.ndindex(3, 3):
+            source.InsertNextPoint(i, 15 * j, 15 * k)
+            target.InsertNextPoint(i, 15 * j, 15 * k + 3 * np.sin(i / 4))
+    transform.SetBasisToR()
+    transform.SetSourceLandmarks(source)
+    transform.SetTargetLandmarks(target)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "wave")
+    node.SetAndObserveTransformToParent(transform)
+    return node
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("isVolumeToo", [True, False])
+def test_what_is_known_of_segments_moves_with_a_transform_that_is_hardened(seed, isVolumeToo):
+    place, move = orientation(1, False), rigid(seed)
+    volume = volumeWith(place, values=np.zeros(LARGE, np.int16))
+    node = annotated(volume)
+    before = told(node, volume)
+    harden([volume, node] if isVolumeToo else [node], linearTransform(move))
+    where = volume if isVolumeToo else volumeWith(move @ place, "there", np.zeros(LARGE, np.int16))
+    assert told(node, where) == before
+    annotations.addPainted(node, "slices", where, (0, 23))
+    assert annotations.read(node, "slices", where).painted == {(0, 5), (0, 14), (0, 20), (0, 23)}
+    assert not movedSegments.forgotten(node, ["slices", "corrected"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_known_of_segments_stays_where_it_is_when_they_get_another_geometry(seed):
+    """On a finer grid at any angle every voxel of the volume finds its own value."""
+    place = rigid(1)
+    volume = volumeWith(place, values=np.zeros(LARGE, np.int16))
+    node = annotated(volume)
+    before = told(node, volume)
+    finer, turn = np.diag([0.4, 0.4, 0.4, 1.0]), np.eye(4)
+    turn[:3, :3] = Rotation.from_rotvec([0.0, 0.0, 0.1 * seed]).as_matrix()
+    turn[:3, 3] = [-4.0, -4.0, -1.3]
+    resampled(node, place @ turn @ finer, [int(n / 0.4) + 30 for n in LARGE])
+    assert told(node, volume) == before
+    assert not movedSegments.forgotten(node, ["slices", "corrected"])
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_what_is_known_of_segments_stays_when_they_are_oversampled(factor):
+    place = rigid(2)
+    volume = volumeWith(rigid(1), values=np.zeros(LARGE, np.int16))
+    node = annotated(volume)
+    before = told(node, volume)
+    harden([volume, node], linearTransform(place))
+    movedSegments.bringAlong(node)
+    grid = sceneVolumes.localMatrix(volume) @ np.diag([*[1 / factor] * 3, 1])
+    grid[:3, 3] += grid[:3, :3].sum(1) * (1 - factor) / 2  # the corners of the volume stay, not the middles of voxels
+    resampled(node, grid, [factor * n for n in LARGE])
+    assert told(node, volume) == before and not movedSegments.forgotten(node, ["slices", "corrected"])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_plane_is_a_slice_of_a_turned_grid_where_no_voxel_of_it_is_farther_than_half_a_slice(seed):
+    rng, place = np.random.default_rng(seed), orientation(seed, bool(seed % 2))
+    volume = volumeWith(place, values=np.zeros(LARGE, np.int16))
+    node = sceneSegmentations.newSegmentation("labels", volume)
+    axis = seed % 3
+    index = int(rng.integers(5, LARGE[axis] - 5))
+    node.GetSegmentation().AddEmptySegment("s", "s")
+    annotations.addPainted(node, "s", volume, (axis, index))
+    kinds = set()
+    for degrees in np.linspace(0, 6, 25):
+        turn = np.eye(4)
+        turn[:3, :3] = Rotation.from_rotvec(np.radians(degrees) * orientation(seed + 9, False)[:3, 0] / 0.7).as_matrix()
+        middle = (place @ [*(np.array(LARGE[::-1]) / 2), 1])[:3]
+        turn[:3, 3] = middle - turn[:3, :3] @ middle
+        other = volumeWith(turn @ place, "turned", np.zeros(LARGE, np.int16))
+        # In the other grid the plane is where place⁻¹ of its voxels has the index: it crosses each column of voxels once.
+        row = (np.linalg.inv(place) @ turn @ place)[2 - axis]
+        corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(LARGE[::-1]) - 1)
+        corners[:, 2 - axis] = 0
+        crossed = (index - row[3] - corners @ row[:3]) / row[2 - axis]
+        expected = {(axis, round(float(crossed.mean())))} if np.ptp(crossed) < 1 else set()
+        if abs(np.ptp(crossed) - 1) > 1e-3:
+            kinds.add(bool(expected))
+            assert annotations.read(node, "s", other).painted == expected
+            assert bool(annotations.notParallel(node, ["s"], other)) != bool(expected)
+    assert kinds == {True, False}
+
+
+@pytest.mark.parametrize("who", ["volume", "segmentation"])
+def test_where_one_is_turned_alone_slices_that_are_no_longer_parallel_are_not_complete(who):
+    """What is painted is known, and nothing around it; painted slices come back with the direction."""
+    volume = volumeWith(orientation(1, False), values=np.zeros(LARGE, np.int16))
+    node = annotated(volume)
+    before, turn = told(node, volume), np.eye(4)
+    turn[:3, :3] = Rotation.from_rotvec([0.4, 0.2, 0.1]).as_matrix()
+    middle = (sceneVolumes.localMatrix(volume) @ [13, 14, 15, 1])[:3]
+    turn[:3, 3] = middle - turn[:3, :3] @ middle
+    moved, values = volume if who == "volume" else node, {"slices": 1, "corrected": 2}
+    harden([moved], linearTransform(turn))
+    assert "slices, corrected" in annotations.notParallel(node, values, volume)
+    found, known = annotations.annotationOf(node, {"slices": 1}, volume)
+    there = sceneSegmentations.segmentPart(node, "slices", volume).on(LARGE)
+    erased = found.labels.on(LARGE) == BACKGROUND
+    assert not found.planes and not found.off and ((found.labels.on(LARGE) == 1) == there).all()
+    assert (erased == known["slices"].scribbles.on(LARGE) & ~there).all()
+    annotations.addPainted(node, "slices", volume, (0, 14))
+    annotations.mark(node, ["slices"], volume, (1, 9))
+    found, known = annotations.annotationOf(node, values, volume)
+    assert set(found.planes) == {(0, 14), (1, 9)}
+    for name, own in known.items():
+        annotations.keepPainted(node, name, volume, own)
+    assert set(annotations.annotationOf(node, values, volume)[0].planes) == {(0, 14), (1, 9)}, "it was learned from"
+    harden([moved], linearTransform(np.linalg.inv(turn)))
+    own, (painted, marked, off) = annotations.read(node, "slices", volume), before["slices"][:3]
+    assert (own.painted, own.marked, own.off) == (painted, marked, off) and own.isOblique
+    assert annotations.read(node, "corrected", volume).painted == before["corrected"][0]
+    atOnce(annotations.markedDraft(node, ["slices", "corrected"], volume))
+    assert not annotations.notParallel(node, values, volume), "nothing was painted any more"
+
+
+def test_the_edges_of_a_draft_that_is_resampled_are_no_correction():
+    volume = volumeWith(np.eye(4), values=np.zeros(LARGE, np.int16))
+    node = annotated(volume)
+    node.GetSegmentation().RemoveSegment("slices")
+    before = sceneSegmentations.segmentPart(node, "corrected", volume).on(LARGE)
+    resampled(node, np.diag([1.2, 1.2, 1.0, 1.0]), (30, 24, 22))
+    assert (sceneSegmentations.segmentPart(node, "corrected", volume).on(LARGE) != before).any()
+    known = atOnce(annotations.knownOf(node, ["corrected"], volume))["corrected"]
+    assert known.painted == {(0, 12)} and not movedSegments.forgotten(node, ["corrected"])
+
+
+def test_a_segment_that_was_deformed_is_told_and_what_was_a_draft_is_one_with_all_that_is_there(caplog):
+    volume = volumeWith(np.eye(4), values=np.zeros(LARGE, np.int16))
+    node = annotated(volume)
+    harden([node], deformation())
+    known = atOnce(annotations.knownOf(node, ["slices", "corrected"], volume))
+    there = sceneSegmentations.segmentPart(node, "corrected", volume).on(LARGE)
+    assert there.any() and np.array_equal(known["corrected"].draft.on(LARGE), there)
+    assert not known["corrected"].painted
+    own = annotations.read(node, "slices", volume)
+    assert not own.painted | own.marked | own.off and not own.scribbles.values.size
+    text = movedSegments.forgotten(node, ["slices", "corrected"])
+    assert "slices was painted" in text and "painted of corrected: all of it is a draft" in text
+    assert "corrected" in caplog.text
+    for name, own in known.items():
+        annotations.keepPainted(node, name, volume, own)
+    assert not movedSegments.forgotten(node, ["slices", "corrected"]), "it was learned from"
+    harden([node], linearTransform(rigid(1)))
+    where = volumeWith(rigid(1), "there", np.zeros(LARGE, np.int16))
+    there = sceneSegmentations.segmentPart(node, "corrected", where).on(LARGE)
+    assert np.array_equal(annotations.read(node, "corrected", where).draft.on(LARGE), there)
+
+
+def test_a_larger_geometry_on_the_same_grid_changes_nothing():
+    volume = volumeWith(np.eye(4), values=np.zeros(LARGE, np.int16))
+    node = annotated(volume)
+    before = told(node, volume)
+    text = slicer.vtkSegmentationConverter.SerializeImageGeometry(
+        sceneSegmentations.orientedImage(np.zeros([n + 6 for n in LARGE], np.uint8), np.eye(4), (-3, -3, -3))
+    )
+    name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    node.GetSegmentation().SetConversionParameter(name, text)
+    assert told(node, volume) == before and not movedSegments.forgotten(node, ["slices", "corrected"])
+
+
+def test_as_long_as_nothing_has_moved_a_stroke_is_recorded_without_a_look_at_voxels(monkeypatch):
+    volume = volumeWith(orientation(1, False), values=np.zeros(LARGE, np.int16))
+    node = annotated(volume)
+    monkeypatch.delattr(sceneSegmentations, "readingImage")
+    monkeypatch.delattr(annotationTags, "readingPart")
+    movedSegments.bringAlong(node)
+    annotations.addPainted(node, "corrected", volume, (0, 15))

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import qt
 from slicer.i18n import tr as _
@@ -13,7 +14,7 @@ from hssl.errors import HSSLError
 from .. import choices
 from ..jobs.interpreter import InterpreterError
 from ..jobs.process import QtProcess
-from ..scene import annotations
+from ..scene import annotations, movedSegments
 from ..scene import segmentations as sceneSegmentations
 from ..scene import slices as sceneSlices
 from ..scene import volumes as sceneVolumes
@@ -201,6 +202,9 @@ class EffectController:
         self.show()
 
     def _record(self):
+        if self._watch.segmentation() is not None:
+            with suppress(SceneVolumeError):  # whoever learns from the segments is told why
+                movedSegments.bringAlong(self._watch.segmentation())
         self._recorder.watch(self._watch.segmentation(), self._watch.volume())
         self._watch.followSegmentation()
 
@@ -487,7 +491,9 @@ class EffectController:
         # What is half written is neither painted nor a draft yet.
         if self.parameters.mode() == LEARN and not isApplying:
             self._slices.show(None if reason else node, volumeNode, self.parameters.scribblesOnly())
-        display.showProgress(options, self.parameters, session, reason, self._problem, self._done)
+        unknown = "" if reason or isApplying else self._unknown(node, volumeNode)
+        done = "\n".join(filter(None, (unknown, self._done)))
+        display.showProgress(options, self.parameters, session, reason, self._problem, done)
         # The editor can have gone on to another scan already, while the session of the last one has yet to be ended.
         isAbout = session is not None and session.isAbout(volumeNode, node)
         hasPreview = isAbout and self.preview is not None and session.proposal is not None
@@ -504,6 +510,17 @@ class EffectController:
             options.takesLabel.text = takes
             options.takesLabel.setVisible(bool(takes))
         options.hintLabel.text = display.hint(self.parameters, session, self.preview is not None, reason)
+
+    def _unknown(self, node, volumeNode) -> str:
+        """What is no longer known of the segments that are learned from."""
+        if self.parameters.mode() != LEARN:
+            return ""
+        segments = learnedSegments(node)
+        try:
+            texts = movedSegments.forgotten(node, segments), annotations.notParallel(node, segments, volumeNode)
+        except SceneVolumeError as error:
+            return str(error)
+        return "\n".join(filter(None, texts))
 
     def _showPreview(self):
         session = self.session

@@ -12,7 +12,7 @@ from vtk.util import numpy_support
 
 import slicer
 
-from ..scene import annotations
+from ..scene import annotations, annotationTags
 from ..scene import segmentations as sceneSegmentations
 from ..scene import slices as sceneSlices
 from ..scene.annotatedSlices import Plane
@@ -29,6 +29,7 @@ class _Layer:
     Attributes:
         image: the label map.
         time: when it was modified last.
+        grid: 4 × 4 matrix from its indices.
         part: what it held.
         room: what the part is a view of: as large as the volume, so that nothing is copied where a stroke makes the label
             map larger.
@@ -36,6 +37,7 @@ class _Layer:
 
     image: Any
     time: int
+    grid: numpy.ndarray
     part: Part
     room: Part
 
@@ -95,7 +97,7 @@ class PaintingRecorder(VTKObservationMixin):
             for segmentId, segment, image in self._present():
                 known = self._segments.get(segmentId)
                 if known is not None and known[0] is image:
-                    self._segments[segmentId] = (image, known[1], annotations.revision(segment))
+                    self._segments[segmentId] = (image, known[1], annotationTags.revision(segment))
 
     def flush(self) -> None:
         """Records at once what has changed, if anything has."""
@@ -125,7 +127,7 @@ class PaintingRecorder(VTKObservationMixin):
             key = _key(image)
             if key not in self._layers:
                 self._layers[key] = self._lookedWithin(labelmap, image, known.get(key))
-            self._segments[segmentId] = (image, segment.GetLabelValue(), annotations.revision(segment))
+            self._segments[segmentId] = (image, segment.GetLabelValue(), annotationTags.revision(segment))
 
     def _lookAgain(self) -> None:
         """Remembers segments that were added or undone since: Slicer does not tell that their voxels are others now, and
@@ -134,10 +136,12 @@ class PaintingRecorder(VTKObservationMixin):
             return
         isUndone, present = False, self._present()
         for segmentId, segment, image in present:
-            known, revision = self._segments.get(segmentId), annotations.revision(segment)
-            if known is not None and known[0] is image and known[2] == revision:
-                continue
+            known, revision = self._segments.get(segmentId), annotationTags.revision(segment)
             layer = self._layers.get(_key(image))
+            # Of a transform that is hardened Slicer does not tell either.
+            isWhere = layer is not None and _isWhere(layer, image)
+            if isWhere and known is not None and known[0] is image and known[2] == revision:
+                continue
             if layer is None or not _isUnchanged(layer, image):
                 self._layers[_key(image)] = self._looked(image, layer)
             self._segments[segmentId] = (image, segment.GetLabelValue(), revision)
@@ -166,11 +170,12 @@ class PaintingRecorder(VTKObservationMixin):
         layers, segments = {}, {}
         present = self._present()
         for segmentId, segment, image in present:
-            value, revision = segment.GetLabelValue(), annotations.revision(segment)
+            value, revision = segment.GetLabelValue(), annotationTags.revision(segment)
             before = self._segments.get(segmentId)
-            # An undone step brings its tags back with it.
-            if before is not None and before[2] == revision:
-                old, pair = self._layers[_key(before[0])], (_key(before[0]), _key(image))
+            old = None if before is None else self._layers.get(_key(before[0]))
+            # An undone step brings its tags back with it; voxels that were brought onto another grid are no painting.
+            if before is not None and old is not None and before[2] == revision and _isWhere(old, image):
+                pair = (_key(before[0]), _key(image))
                 if pair not in differences:
                     differences[pair] = None if _isUnchanged(old, image) else _difference(old.part, _held(image))
                 found = differences[pair]
@@ -178,7 +183,7 @@ class PaintingRecorder(VTKObservationMixin):
                     was, now = found[0].values == before[1], found[1].values == value
                     if (was ^ now).any():
                         painted |= self._recordSegment(segmentId, segment, image, found[1].start, was, now)
-            segments[segmentId] = (image, value, annotations.revision(segment))
+            segments[segmentId] = (image, value, annotationTags.revision(segment))
         for _segmentId, _segment, image in present:
             key = _key(image)
             if key not in layers:
@@ -199,7 +204,8 @@ class PaintingRecorder(VTKObservationMixin):
         if known is not None and _isUnchanged(known, image):
             return known
         held, match = _held(image), slicer.vtkOrientedImageDataResample.DoGeometriesMatch
-        if known is None or labelmap is None or not _hasRoom(known.room, held) or not match(labelmap, image):
+        isOnGrid = labelmap is not None and match(labelmap, image)
+        if known is None or not isOnGrid or not _hasRoom(known.room, held) or not _isWhere(known, image):
             return self._looked(image, known)
         k, j, i = (
             slice(max(a.start, b.start), max(a.start, b.start, min(a.stop, b.stop)))
@@ -234,7 +240,7 @@ class PaintingRecorder(VTKObservationMixin):
         def onGrid(values: numpy.ndarray) -> Part:
             found = sceneSegmentations.cropped(values, start)
             if not found.values.size:
-                return annotations.NOTHING
+                return annotationTags.NOTHING
             matrix = sceneSegmentations.imageMatrix(image)
             moved = sceneSegmentations.orientedImage(found.values.astype(numpy.uint8), matrix, found.start)
             return sceneSegmentations.imagePart(moved, 1, toNode, shape)
@@ -288,7 +294,8 @@ def _seen(image, held: Part, room: Part, changed: tuple[Part, Part] | None) -> _
     """What a label map holds, once what has changed (as of `_difference`) is brought into the room of what it held."""
     if changed is not None and changed[1].values.size:
         room.within(changed[1].slices)[...] = changed[1].values
-    return _Layer(image, image.GetMTime(), Part(held.start, room.within(held.slices)), room)
+    grid = sceneSegmentations.imageMatrix(image)
+    return _Layer(image, image.GetMTime(), grid, Part(held.start, room.within(held.slices)), room)
 
 
 def _hasRoom(room: Part, held: Part) -> bool:
@@ -298,6 +305,13 @@ def _hasRoom(room: Part, held: Part) -> bool:
 
 def _isUnchanged(layer: _Layer, image) -> bool:
     return layer.image is image and layer.time == image.GetMTime()
+
+
+def _isWhere(layer: _Layer, image) -> bool:
+    """Tells whether a label map is on the grid of what it held, so that the one can be compared with the other."""
+    if not layer.part.values.size or not _held(image).values.size:
+        return True
+    return sceneSegmentations.isSameGrid(layer.grid, sceneSegmentations.imageMatrix(image))
 
 
 def _difference(before: Part, now: Part) -> tuple[Part, Part] | None:

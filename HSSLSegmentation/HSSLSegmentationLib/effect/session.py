@@ -19,7 +19,8 @@ from ..jobs.process import JobProcess
 from ..scene import annotations
 from ..scene import segmentations as sceneSegmentations
 from ..scene import volumes as sceneVolumes
-from ..scene.annotations import Annotation, SegmentAnnotation
+from ..scene.annotations import Annotation
+from ..scene.annotationTags import SegmentAnnotation
 from ..scene.modelClasses import classesOfModel
 from ..scene.segmentations import Part, SegmentClass
 from ..scene.volumes import SceneVolumeError

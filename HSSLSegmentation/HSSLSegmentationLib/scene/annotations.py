@@ -3,19 +3,16 @@
 Tags are saved with the scene, restored with it, and undone with the segment. Of each segment they hold the slices on
 which it was painted, those that were marked as complete and those that were switched off; which of its voxels are only a
 draft (a result that was applied, or a tool's that worked on the whole segment); and voxels that were painted across
-slices, of which nothing around them is known.
+slices, of which nothing around them is known. All this is told in the coordinates of the segmentation node; a transform
+that is hardened moves voxels there without a word, and what is known of them is brought along as soon as it is asked for.
 """
 
-import base64
-import json
-import zlib
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy
-import vtk
 from slicer.i18n import tr as _
 
 import slicer
@@ -25,45 +22,34 @@ from . import annotatedSlices
 from . import segmentations as sceneSegmentations
 from . import volumes as sceneVolumes
 from .annotatedSlices import Plane
+from .annotationTags import (
+    DRAFT,
+    FORGOTTEN,
+    MARKED,
+    OFF,
+    PAINTED,
+    PLACE,
+    PLANES,
+    REVISION,
+    SCRIBBLES,
+    SegmentAnnotation,
+    oblique,
+    planesIn,
+    planesTexts,
+    readingOn,
+    readingPart,
+    revision,
+    setTags,
+    tag,
+    unrecorded,
+    writingText,
+)
+from .movedSegments import bringAlong, movedFrom, placeText
 from .segmentations import Part, PartInSlabs
 from .volumes import SceneVolumeError
 
-PAINTED, MARKED, OFF = "HSSL.painted", "HSSL.complete", "HSSL.off"
-DRAFT, SCRIBBLES = "HSSL.draft", "HSSL.scribbles"
-REVISION = "HSSL.revision"
 BACKGROUND = 255
 """Value of an annotation's label map that says that a voxel has none of the labels."""
-PARALLEL = 0.999
-SAME_MATRIX = 1e-5
-"""Largest difference of two matrices whose grids are one; tags hold six decimals."""
-MOST_PACKED = 1040
-"""Bytes that zlib packs into one, at most."""
-NOTHING = Part((0, 0, 0), numpy.zeros((0, 0, 0), bool))
-
-
-@dataclass(frozen=True)
-class SegmentAnnotation:
-    """What is known of one segment, on a volume's grid.
-
-    Attributes:
-        painted: slices on which somebody painted it.
-        marked: slices that somebody has marked as complete, whether anything is there or not.
-        off: slices that somebody has switched off.
-        draft: voxels that it has or had without anybody having painted them.
-        scribbles: voxels that were painted, or erased, across slices.
-        revision: of the tags that told it.
-    """
-
-    painted: frozenset[Plane] = frozenset()
-    marked: frozenset[Plane] = frozenset()
-    off: frozenset[Plane] = frozenset()
-    draft: Part = NOTHING
-    scribbles: Part = NOTHING
-    revision: int = 0
-
-    def complete(self, scribblesOnly: bool) -> frozenset[Plane]:
-        """Returns the slices that count as complete unless they are switched off."""
-        return self.marked if scribblesOnly else self.painted | self.marked
 
 
 @dataclass(frozen=True)
@@ -88,54 +74,46 @@ def read(segmentationNode, segmentId: str, volumeNode) -> SegmentAnnotation:
 
 def reading(segmentationNode, segmentId: str, volumeNode) -> Generator[None, None, SegmentAnnotation]:
     """Does what `read` does in steps, of the tags as they are when the steps begin."""
-    segment, toNode, (painted, marked, off) = _planesOf(segmentationNode, segmentId, volumeNode)
-    shape, told = sceneSegmentations.gridShape(volumeNode), revision(segment)
-    parts = [
-        _readingPart(segmentationNode, segment, name, _tag(segment, name), toNode, shape) for name in (DRAFT, SCRIBBLES)
-    ]
-    draft = yield from parts[0]
-    scribbles = yield from parts[1]
-    return SegmentAnnotation(painted, marked, off, draft, scribbles, told)
+    segment, grid, _planes = _planesOf(segmentationNode, segmentId, volumeNode)
+    return (yield from readingOn(segmentationNode, segment, *grid))
 
 
 def addPainted(segmentationNode, segmentId: str, volumeNode, plane: Plane) -> int:
     """Makes it known that a segment was painted on a slice; returns the revision of its tags."""
-    segment, toNode, (painted, _marked, off) = _planesOf(segmentationNode, segmentId, volumeNode)
+    segment, grid, (painted, _marked, off) = _planesOf(segmentationNode, segmentId, volumeNode)
     # What is painted anew on a slice that was switched off, counts again.
-    texts = {PAINTED: _planesText(painted | {plane}, toNode), OFF: _planesText(off - {plane}, toNode)}
-    return _write(segment, texts)
+    texts = planesTexts(segment, {PAINTED: painted | {plane}, OFF: off - {plane}}, *grid)
+    return _write(segmentationNode, segmentId, volumeNode, texts)
 
 
 def keepPainted(segmentationNode, segmentId: str, volumeNode, found: SegmentAnnotation) -> None:
     """Makes it known on which slices a segment was found to be painted; what was recorded since then stays."""
-    segment = sceneSegmentations.segmentOf(segmentationNode, segmentId)
-    toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
-    painted = _paintedNow(segmentationNode, segment, found, volumeNode, toNode)
-    _write(segment, {PAINTED: _planesText(painted, toNode)})
+    texts = _paintedNow(segmentationNode, segmentId, found, volumeNode)
+    _write(segmentationNode, segmentId, volumeNode, {**texts, FORGOTTEN: ""})
 
 
 def addScribbles(segmentationNode, segmentId: str, volumeNode, changed: Part) -> None:
     """Makes it known that voxels of a segment were painted, or erased, across slices."""
-    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-    toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
-    shape, text = sceneSegmentations.gridShape(volumeNode), _tag(segment, SCRIBBLES)
-    known = atOnce(_readingPart(segmentationNode, segment, SCRIBBLES, text, toNode, shape))
-    _write(segment, {SCRIBBLES: atOnce(_writingText(sceneSegmentations.joined(known, changed), toNode))})
+    segment, (toNode, shape), _planes = _planesOf(segmentationNode, segmentId, volumeNode)
+    known = atOnce(readingPart(segmentationNode, segment, SCRIBBLES, tag(segment, SCRIBBLES), toNode, shape))
+    text = atOnce(writingText(sceneSegmentations.joined(known, changed), toNode))
+    _write(segmentationNode, segmentId, volumeNode, {SCRIBBLES: text})
 
 
 def switch(segmentationNode, segmentIds, volumeNode, plane: Plane, isOn: bool) -> None:
     """Switches a slice off or on for the segments that are complete on it; a mark that is switched off is taken back."""
     for segmentId in segmentIds:
-        segment, toNode, (_painted, marked, off) = _planesOf(segmentationNode, segmentId, volumeNode)
+        segment, grid, (_painted, marked, off) = _planesOf(segmentationNode, segmentId, volumeNode)
         found = {OFF: off - {plane} if isOn else off | {plane}, MARKED: marked if isOn else marked - {plane}}
-        _write(segment, {name: _planesText(planes, toNode) for name, planes in found.items()})
+        _write(segmentationNode, segmentId, volumeNode, planesTexts(segment, found, *grid))
 
 
 def mark(segmentationNode, segmentIds, volumeNode, plane: Plane) -> None:
     """Marks a slice as complete for segments, whether anything of them is on it or not."""
     for segmentId in segmentIds:
-        segment, toNode, (_painted, marked, off) = _planesOf(segmentationNode, segmentId, volumeNode)
-        _write(segment, {MARKED: _planesText(marked | {plane}, toNode), OFF: _planesText(off - {plane}, toNode)})
+        segment, grid, (_painted, marked, off) = _planesOf(segmentationNode, segmentId, volumeNode)
+        texts = planesTexts(segment, {MARKED: marked | {plane}, OFF: off - {plane}}, *grid)
+        _write(segmentationNode, segmentId, volumeNode, texts)
 
 
 def stampOf(segmentationNode, segmentIds) -> tuple:
@@ -147,15 +125,13 @@ def stampOf(segmentationNode, segmentIds) -> tuple:
         segment = segmentation.GetSegment(segmentId)
         image = segment.GetRepresentation(name)
         time = 0 if image is None else image.GetMTime()
-        found.append(
-            (segmentId, segment.GetName(), time, revision(segment), _tag(segment, PAINTED), _tag(segment, OFF))
-        )
+        found.append((segmentId, segment.GetName(), time, revision(segment), tag(segment, PAINTED), tag(segment, OFF)))
     return tuple(found)
 
 
 def hasDraft(segment) -> bool:
     """Tells whether something of a segment is a draft."""
-    return bool(_tag(segment, DRAFT))
+    return bool(tag(segment, DRAFT))
 
 
 def write(segmentationNode, segmentId: str, volumeNode, found: SegmentAnnotation) -> int:
@@ -165,17 +141,12 @@ def write(segmentationNode, segmentId: str, volumeNode, found: SegmentAnnotation
 
 def _writing(segmentationNode, segmentId: str, volumeNode, found: SegmentAnnotation) -> Generator[None, None, int]:
     toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
+    segment = sceneSegmentations.segmentOf(segmentationNode, segmentId)
     planes = {PAINTED: found.painted, MARKED: found.marked, OFF: found.off}
-    texts = {name: _planesText(own, toNode) for name, own in planes.items()}
+    texts = planesTexts(segment, planes, toNode, sceneSegmentations.gridShape(volumeNode), found.isOblique)
     for name, part in (DRAFT, found.draft), (SCRIBBLES, found.scribbles):
-        texts[name] = yield from _writingText(part, toNode)
-    return _write(sceneSegmentations.segmentOf(segmentationNode, segmentId), texts)
-
-
-def revision(segment) -> int:
-    """Returns how often the segment's tags were written; less than before, when that was undone."""
-    text = _tag(segment, REVISION)
-    return int(text) if text.isdecimal() else 0  # of a damaged one nothing is lost: it is counted anew
+        texts[name] = yield from writingText(part, toNode)
+    return _write(segmentationNode, segmentId, volumeNode, {**texts, FORGOTTEN: ""})
 
 
 def annotationOf(
@@ -299,11 +270,10 @@ def applied(
         yield
         draft = there if annotation is None else (yield from _withoutPainted(there, annotation, own.off))
         toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
-        text = yield from _writingText(draft, toNode)
+        text = yield from writingText(draft, toNode)
         with describing():
-            segment = sceneSegmentations.segmentOf(segmentationNode, segmentId)
-            painted = _paintedNow(segmentationNode, segment, own, volumeNode, toNode)
-            _write(segment, {PAINTED: _planesText(painted, toNode), DRAFT: text})
+            texts = _paintedNow(segmentationNode, segmentId, own, volumeNode)
+            _write(segmentationNode, segmentId, volumeNode, {**texts, DRAFT: text, FORGOTTEN: ""})
         yield
 
 
@@ -363,11 +333,13 @@ def usualAxis(volumeNode) -> int:
 def _told(own: SegmentAnnotation, there: Part, usual: int) -> Generator[None, None, SegmentAnnotation]:
     """Adds the slices on which there is something that nobody has recorded, and leaves out those without anything."""
     painted = {plane for plane in own.painted if there.plane(*plane).any() or own.draft.plane(*plane).any()}
+    if own.isOblique:  # what was painted on another direction's slices would be found on many slices of this grid
+        return replace(own, painted=frozenset(painted))
     recorded = painted | own.marked
     box = sceneSegmentations.around([there, own.draft, own.scribbles])
     changes = []
     for slab in sceneSegmentations.inSlabs(box):
-        changed = sceneSegmentations.cropped(_changed(own, there, recorded, slab), sceneSegmentations.cornerOf(slab))
+        changed = sceneSegmentations.cropped(unrecorded(own, there, recorded, slab), sceneSegmentations.cornerOf(slab))
         if changed.values.size:
             changes.append(changed)
         yield
@@ -384,24 +356,12 @@ def _told(own: SegmentAnnotation, there: Part, usual: int) -> Generator[None, No
     return replace(own, painted=frozenset(painted))
 
 
-def _changed(own: SegmentAnnotation, there: Part, recorded, box: tuple[slice, slice, slice]) -> numpy.ndarray:
-    """Where in a box the segment is another than its draft, without scribbles and recorded slices."""
-    changed = there.within(box) ^ own.draft.within(box)
-    if own.scribbles.values.size:
-        changed &= ~own.scribbles.within(box)
-    part = Part(sceneSegmentations.cornerOf(box), changed)
-    for plane in recorded:
-        part.plane(*plane)[...] = False
-    return changed
-
-
-def _paintedNow(
-    segmentationNode, segment, found: SegmentAnnotation, volumeNode, toNode: numpy.ndarray
-) -> frozenset[Plane]:
-    if found.revision == revision(segment):
-        return found.painted
-    shape = sceneSegmentations.gridShape(volumeNode)
-    return found.painted | _planesIn(segmentationNode, segment, PAINTED, toNode, shape)
+def _paintedNow(segmentationNode, segmentId: str, found: SegmentAnnotation, volumeNode) -> dict[str, str]:
+    """Text of the slices that were found to be painted, and of those that were recorded since."""
+    sceneSegmentations.segmentOf(segmentationNode, segmentId)
+    segment, grid, (painted, _marked, _off) = _planesOf(segmentationNode, segmentId, volumeNode)
+    isNew = found.revision != revision(segment)
+    return planesTexts(segment, {PAINTED: found.painted | painted if isNew else found.painted}, *grid)
 
 
 def _withoutPainted(there: Part, annotation: Annotation, off: frozenset[Plane]) -> Generator[None, None, Part]:
@@ -424,137 +384,37 @@ def _nothingToLearnFrom(volumeNode, isDraft: bool) -> str:
     return _("Nothing is painted on {volume} yet.").format(volume=volumeNode.GetName())
 
 
-# Tags ------------------------------------------------------------------------------------------------------------
-
-
-def _tag(segment, name: str) -> str:
-    value = vtk.mutable("")
-    return str(value) if segment.GetTag(name, value) else ""
-
-
-def _write(segment, texts: dict[str, str]) -> int:
-    changed = {name: text for name, text in texts.items() if text != _tag(segment, name)}
+def _write(segmentationNode, segmentId: str, volumeNode, texts: dict[str, str]) -> int:
+    segment = sceneSegmentations.segmentOf(segmentationNode, segmentId)
+    changed = {name: text for name, text in texts.items() if text != tag(segment, name)}
     if changed:
-        for name, text in {**changed, REVISION: str(revision(segment) + 1)}.items():
-            if text:
-                segment.SetTag(name, text)
-            else:
-                segment.RemoveTag(name)
+        place = placeText(segmentationNode, segment, volumeNode)
+        setTags(segment, {**changed, PLACE: place, REVISION: str(revision(segment) + 1)})
     return revision(segment)
 
 
-def _planesOf(segmentationNode, segmentId: str, volumeNode) -> tuple[Any, numpy.ndarray, list[frozenset[Plane]]]:
-    """Returns a segment, the volume's matrix to it, and its slices: painted, marked, switched off."""
+def _planesOf(
+    segmentationNode, segmentId: str, volumeNode
+) -> tuple[Any, tuple[numpy.ndarray, tuple[int, int, int]], list[frozenset[Plane]]]:
+    """Returns a segment, the volume's grid (matrix to the segment, and shape), and the slices: painted, marked, off."""
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-    toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
-    shape = sceneSegmentations.gridShape(volumeNode)
-    names = (PAINTED, MARKED, OFF)
-    return segment, toNode, [_planesIn(segmentationNode, segment, name, toNode, shape) for name in names]
+    if movedFrom(segmentationNode, segment) is not None:
+        bringAlong(segmentationNode)
+    grid = sceneSegmentations.matrixInNode(volumeNode, segmentationNode), sceneSegmentations.gridShape(volumeNode)
+    return segment, grid, [planesIn(segmentationNode, segment, name, *grid) for name in PLANES]
 
 
-@contextmanager
-def _undamaged(segmentationNode, segment, name: str) -> Iterator[None]:
-    """Raises SceneVolumeError with the segment and the way out where what a tag holds cannot be understood."""
-    try:
-        yield
-    except (ValueError, TypeError, LookupError, ArithmeticError, zlib.error) as error:
-        raise SceneVolumeError(
-            _(
-                "What is known of the segment {segment} of {segmentation} is damaged (its tag {tag}: {reason}). Copy it "
-                "into a new segment (Segment Editor, Logical operators) and remove it: what is drawn stays, and which "
-                "slices were painted is found anew."
-            ).format(segment=segment.GetName(), segmentation=segmentationNode.GetName(), tag=name, reason=error)
-        ) from error
-
-
-def _planesIn(segmentationNode, segment, name: str, toNode: numpy.ndarray, shape) -> frozenset[Plane]:
-    with _undamaged(segmentationNode, segment, name):
-        return _planesFrom(_tag(segment, name), toNode, shape)
-
-
-def _planesText(planes: frozenset[Plane], toNode: numpy.ndarray) -> str:
-    """Slices as normals and distances in the segments' coordinates: another grid can have them too."""
-    texts = []
-    for axis, index in sorted(planes):
-        normal = numpy.linalg.inv(toNode[:3, :3]).T[:, 2 - axis]
-        normal = normal / numpy.linalg.norm(normal)
-        voxel = numpy.zeros(4)
-        voxel[2 - axis], voxel[3] = index, 1
-        distance = float(normal @ (toNode @ voxel)[:3])
-        texts.append(" ".join(f"{n:.6g}" for n in (*normal, distance)))
-    return ";".join(texts)
-
-
-def _planesFrom(text: str, toNode: numpy.ndarray, shape: tuple[int, int, int]) -> frozenset[Plane]:
-    found = set()
-    normals = numpy.linalg.inv(toNode[:3, :3]).T
-    normals = normals / numpy.linalg.norm(normals, axis=0)
-    for entry in filter(None, text.split(";")):
-        *normal, distance = map(float, entry.split())
-        cosines = numpy.array(normal) @ normals
-        column = int(numpy.abs(cosines).argmax())
-        if abs(cosines[column]) < PARALLEL:
-            continue
-        step = normals[:, column] @ toNode[:3, column]
-        offset = normals[:, column] @ toNode[:3, 3]
-        index = round(float((distance * numpy.sign(cosines[column]) - offset) / step))
-        if 0 <= index < shape[2 - column]:
-            found.add((2 - column, index))
-    return frozenset(found)
-
-
-def _writingText(part: Part, toNode: numpy.ndarray) -> Generator[None, None, str]:
-    """Makes of a part, in steps, the text that a tag keeps of it: eight voxels to a byte, compressed."""
-    if not part.values.any():
+def notParallel(segmentationNode, segmentIds, volumeNode) -> str:
+    """Returns what to tell of segments that were painted on slices which no slice of a volume is parallel to, "" when
+    there are none."""
+    names = []
+    for segmentId in segmentIds:
+        segment, grid, _planes = _planesOf(segmentationNode, segmentId, volumeNode)
+        if any(oblique(tag(segment, name), *grid) for name in PLANES):
+            names.append(segment.GetName())
+    if not names:
         return ""
-    packer, packed, rest = zlib.compressobj(1), [], numpy.zeros(0, bool)
-    for slab in sceneSegmentations.inSlabs(part.slices):
-        voxels = numpy.concatenate([rest, part.within(slab).ravel()])
-        whole = len(voxels) - len(voxels) % 8
-        packed.append(packer.compress(numpy.packbits(voxels[:whole]).tobytes()))
-        rest = voxels[whole:]
-        yield
-    packed += [packer.compress(numpy.packbits(rest).tobytes()), packer.flush()]
-    bits = base64.b64encode(b"".join(packed)).decode("ascii")
-    head = {"start": part.start, "shape": part.values.shape, "matrix": numpy.round(toNode, 6).tolist()}
-    # Tags are kept as "name:value|name:value", so that neither sign may be in a value.
-    return base64.b64encode(json.dumps(head).encode("ascii")).decode("ascii") + " " + bits
-
-
-def _readingPart(
-    segmentationNode, segment, name: str, text: str, toNode: numpy.ndarray, shape: tuple[int, int, int]
-) -> Generator[None, None, Part]:
-    """Returns, in steps, the part that the text of a tag keeps, on a grid."""
-    if not text:
-        return NOTHING
-    with _undamaged(segmentationNode, segment, name):
-        start, matrix, values = yield from _unpacking(text)
-    if numpy.abs(matrix - toNode).max() < SAME_MATRIX:
-        part = Part(start, values.view(bool))
-        if all(a >= 0 and a + n <= size for a, n, size in zip(part.start, values.shape, shape, strict=True)):
-            return part
-    image = sceneSegmentations.orientedImage(values, matrix, start)
-    return (yield from sceneSegmentations.readingImage(image, 1, toNode, shape))
-
-
-def _unpacking(text: str) -> Generator[None, None, tuple[tuple[int, int, int], numpy.ndarray, numpy.ndarray]]:
-    """Does, in steps, the contrary of `_writingText`: returns where the part begins, on which grid, and its voxels."""
-    head, bits = text.split(" ")
-    place, rest = json.loads(base64.b64decode(head, validate=True)), base64.b64decode(bits, validate=True)
-    (i, j, k), (depth, height, width) = ([int(n) for n in place[key]] for key in ("start", "shape"))
-    matrix, count = numpy.array(place["matrix"], float), depth * height * width
-    if matrix.shape != (4, 4) or not numpy.isfinite(matrix).all() or not numpy.linalg.det(matrix):
-        raise ValueError(_("it lies nowhere"))
-    if min(depth, height, width) < 1 or count > 8 * MOST_PACKED * len(rest):
-        raise ValueError(_("it cannot hold {count} voxels").format(count=count))
-    flat = numpy.empty(count, numpy.uint8)
-    unpacker, done = zlib.decompressobj(), 0
-    while done < len(flat):
-        found = numpy.frombuffer(unpacker.decompress(rest, sceneSegmentations.CACHED_VOXELS // 8), numpy.uint8)
-        if not len(found):
-            raise ValueError(_("it ends too soon"))
-        voxels = numpy.unpackbits(found, count=min(8 * len(found), len(flat) - done))
-        flat[done : done + len(voxels)] = voxels
-        rest, done = unpacker.unconsumed_tail, done + len(voxels)
-        yield
-    return (i, j, k), matrix, flat.reshape(depth, height, width)
+    return _(
+        "The slices on which {names} was painted are not parallel to those of {volume}, and count as incomplete there: "
+        "only what is painted is learned from. Move the two together, paint slices anew, or mark slices as complete."
+    ).format(names=", ".join(names), volume=volumeNode.GetName())

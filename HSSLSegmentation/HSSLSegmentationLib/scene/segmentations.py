@@ -279,6 +279,8 @@ def writingLabelMap(
 
 ALIGNED = 1e-3
 """Voxels by which two grids may be apart and still be the same."""
+UNMOVED = 1e-4
+"""Largest difference of two matrices, in voxels, of one grid that has not moved; rounding is far less."""
 
 
 class SegmentWriter:
@@ -554,18 +556,20 @@ def readingPart(segmentationNode, segmentId: str, volumeNode) -> Generator[None,
     """Does what `segmentPart` does in steps, and again where the segment has changed meanwhile."""
     while True:
         segment = segmentOf(segmentationNode, segmentId)
-        image = segment.GetRepresentation(_labelmapName())
+        image = labelmapOf(segment)
         if image is None:
             return cropped(_converted(segmentationNode, segmentId, volumeNode))
         time, matrix = image.GetMTime(), matrixInNode(volumeNode, segmentationNode)
         found = yield from readingImage(image, segment.GetLabelValue(), matrix, gridShape(volumeNode))
         present = segmentationNode.GetSegmentation().GetSegment(segmentId)
-        if present is segment and segment.GetRepresentation(_labelmapName()) is image and image.GetMTime() == time:
+        if present is segment and labelmapOf(segment) is image and image.GetMTime() == time:
             return found
 
 
-def _labelmapName() -> str:
-    return slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+def labelmapOf(segment):
+    """Returns the oriented image that holds a segment, perhaps among others; None when it has none."""
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    return segment.GetRepresentation(name)
 
 
 def imagePart(image, value: int, volumeToNode: numpy.ndarray, shape: tuple[int, int, int]) -> Part:
@@ -646,6 +650,29 @@ def imageMatrix(image) -> numpy.ndarray:
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def gridOfImage(image) -> tuple[numpy.ndarray, tuple[int, int, int]]:
+    """Returns the grid that an oriented image holds: the 4 × 4 matrix from the indices (i, j, k) counted from its first
+    voxel, and its shape (k, j, i)."""
+    extent = numpy.array(image.GetExtent()).reshape(3, 2)
+    toFirst = numpy.eye(4)
+    toFirst[:3, 3] = extent[:, 0]
+    i, j, k = (max(0, int(n)) for n in extent[:, 1] - extent[:, 0] + 1)
+    return imageMatrix(image) @ toFirst, (k, j, i)
+
+
+def isSameGrid(one: numpy.ndarray, other: numpy.ndarray) -> bool:
+    """Tells whether two 4 × 4 matrices from indices (i, j, k) are those of one grid that has not moved."""
+    return bool(numpy.abs(numpy.linalg.inv(one) @ other - numpy.eye(4)).max() < UNMOVED)
+
+
+def movedImage(image, move: numpy.ndarray):
+    """Returns an oriented image with the voxels of another one, moved by a 4 × 4 matrix."""
+    found = slicer.vtkOrientedImageData()
+    found.ShallowCopy(image)
+    found.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(move @ imageMatrix(image)))
+    return found
 
 
 def geometryOf(image):

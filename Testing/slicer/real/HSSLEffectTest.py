@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import qt
+import vtk
 from vtk.util import numpy_support
 from waiting import settle
 
@@ -345,6 +346,59 @@ class HSSLEffectTest(unittest.TestCase):
         """Erases a slice, and paints it as it is."""
         self.paint(segmentId, (0, index), ~self.truth, isAdded=False)
         self.paint(segmentId, (0, index), self.truth)
+
+    def test_a_transform_that_is_hardened_takes_along_what_was_painted(self):
+        from HSSLSegmentationLib.scene import annotations
+
+        def painted():
+            return annotations.read(self.segmentation, segmentId, self.volume).painted
+
+        segmentId = self.addSegment()
+        self.paintSlices(segmentId, self.truth, COMPLETE[:3])
+        self.openEffect()
+        drawn = self.where(segmentId)
+        self.harden(self.volume, self.segmentation)
+        np.testing.assert_array_equal(self.where(segmentId), drawn)
+        self.assertEqual(painted(), {(0, index) for index in COMPLETE[:3]})
+        self.paint(segmentId, (0, COMPLETE[3]), self.truth)
+        self.openEffect()
+        self.assertEqual(painted(), {(0, index) for index in COMPLETE[:4]})
+        self.assertEqual(self.options.slicesList.count, 4)
+        self.assertEqual(self.options.statusLabel.text, "")
+        with self.subTest("a geometry that is given anew"):
+            self.editor.setActiveEffectByName("Paint")
+            settle()
+            geometry = slicer.vtkSlicerSegmentationGeometryLogic()
+            geometry.SetInputSegmentationNode(self.segmentation)
+            geometry.SetSourceGeometryNode(self.volume)
+            geometry.SetOversamplingFactor(2)
+            self.assertEqual(geometry.CalculateOutputGeometry(), "")
+            geometry.SetReferenceImageGeometryInSegmentationNode()
+            geometry.ResampleLabelmapsInSegmentationNode()
+            settle()
+            self.openEffect()
+            own = annotations.read(self.segmentation, segmentId, self.volume)
+            self.assertEqual(own.painted, {(0, index) for index in COMPLETE[:4]})
+            self.assertFalse(own.scribbles.values.size, "nobody has painted the voxels of the finer grid")
+        with self.subTest("alone"):
+            self.harden(self.segmentation)
+            self.assertIn("not parallel", self.options.statusLabel.text)
+            self.assertEqual(self.options.slicesList.count, 0)
+
+    @staticmethod
+    def harden(*nodes) -> None:
+        matrix = vtk.vtkTransform()
+        matrix.RotateX(20)
+        matrix.RotateZ(30)
+        matrix.Translate(5, 3, 6)
+        transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        transform.SetMatrixTransformToParent(matrix.GetMatrix())
+        for node in nodes:
+            node.SetAndObserveTransformNodeID(transform.GetID())
+        settle()
+        for node in nodes:
+            slicer.vtkSlicerTransformLogic.hardenTransform(node)
+        settle()
 
     def test_8_a_large_volume_blocks_the_window_nowhere(self):
         size = (200, 512, 512)
