@@ -247,7 +247,7 @@ def shown_of(experiment: str, figures: dict) -> list[tuple[str, ...]]:
     if experiment == "baselines":
         return of_starts(figures["frozen"], figures["fine-tuned"])
     if experiment == "interactive":
-        methods = ("HSSL", "untrained", "trained from scratch", "no features", "fill between slices", "grow from seeds")
+        methods = ("HSSL", "no features", "fill between slices", "grow from seeds")
         even = [cell["mean"] for cell in figures["cells"] if cell["slices"] == "even"]
         return [tuple(f"{mean[method]:.1f}" for method in methods) for mean in even]
     both = ("scratch", "general" if experiment == "general" else "pretrained")
