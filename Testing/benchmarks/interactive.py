@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from experiments.data import SOURCES, Data
 from experiments.general import starts
-from experiments.learning_from_slices import FEATURES, figures, models, rows_of, times
-from experiments.presets import PRESETS
+from experiments.learning_from_slices import figures, models, rows_of, times
+from experiments.presets import FEATURES, PRESETS
 from experiments.runner import Runner
 
 from hssl.files import read_json, sha256, sha256_of, write_json

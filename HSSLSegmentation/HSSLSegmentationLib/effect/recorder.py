@@ -154,12 +154,11 @@ class PaintingRecorder(VTKObservationMixin):
     def _present(self) -> list[tuple[str, Any, Any]]:
         if self._segmentationNode is None:
             return []
-        name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
         segmentation = self._segmentationNode.GetSegmentation()
         found = []
         for segmentId in segmentation.GetSegmentIDs():
             segment = segmentation.GetSegment(segmentId)
-            image = segment.GetRepresentation(name)
+            image = sceneSegmentations.labelmapOf(segment)
             if image is not None:
                 found.append((segmentId, segment, image))
         return found

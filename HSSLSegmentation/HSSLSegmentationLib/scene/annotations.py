@@ -15,8 +15,6 @@ from typing import Any
 import numpy
 from slicer.i18n import tr as _
 
-import slicer
-
 from ..steps import atOnce, slabs
 from . import annotatedSlices
 from . import segmentations as sceneSegmentations
@@ -74,7 +72,7 @@ def read(segmentationNode, segmentId: str, volumeNode) -> SegmentAnnotation:
 
 def reading(segmentationNode, segmentId: str, volumeNode) -> Generator[None, None, SegmentAnnotation]:
     """Does what `read` does in steps, of the tags as they are when the steps begin."""
-    segment, grid, _planes = _planesOf(segmentationNode, segmentId, volumeNode)
+    segment, grid = _gridOf(segmentationNode, segmentId, volumeNode)
     return (yield from readingOn(segmentationNode, segment, *grid))
 
 
@@ -119,11 +117,10 @@ def mark(segmentationNode, segmentIds, volumeNode, plane: Plane) -> None:
 def stampOf(segmentationNode, segmentIds) -> tuple:
     """Returns what changes when segments, or what is known of them, do."""
     segmentation = segmentationNode.GetSegmentation()
-    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     found = []
     for segmentId in segmentIds:
         segment = segmentation.GetSegment(segmentId)
-        image = segment.GetRepresentation(name)
+        image = sceneSegmentations.labelmapOf(segment)
         time = 0 if image is None else image.GetMTime()
         found.append((segmentId, segment.GetName(), time, revision(segment), tag(segment, PAINTED), tag(segment, OFF)))
     return tuple(found)
@@ -358,7 +355,6 @@ def _told(own: SegmentAnnotation, there: Part, usual: int) -> Generator[None, No
 
 def _paintedNow(segmentationNode, segmentId: str, found: SegmentAnnotation, volumeNode) -> dict[str, str]:
     """Text of the slices that were found to be painted, and of those that were recorded since."""
-    sceneSegmentations.segmentOf(segmentationNode, segmentId)
     segment, grid, (painted, _marked, _off) = _planesOf(segmentationNode, segmentId, volumeNode)
     isNew = found.revision != revision(segment)
     return planesTexts(segment, {PAINTED: found.painted | painted if isNew else found.painted}, *grid)
@@ -393,14 +389,22 @@ def _write(segmentationNode, segmentId: str, volumeNode, texts: dict[str, str]) 
     return revision(segment)
 
 
-def _planesOf(
-    segmentationNode, segmentId: str, volumeNode
-) -> tuple[Any, tuple[numpy.ndarray, tuple[int, int, int]], list[frozenset[Plane]]]:
-    """Returns a segment, the volume's grid (matrix to the segment, and shape), and the slices: painted, marked, off."""
-    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+_Grid = tuple[numpy.ndarray, tuple[int, int, int]]
+"""Of a volume: its matrix to the segments, and its shape."""
+
+
+def _gridOf(segmentationNode, segmentId: str, volumeNode) -> tuple[Any, _Grid]:
+    """Returns a segment, of which what is known was brought along, and the volume's grid."""
+    segment = sceneSegmentations.segmentOf(segmentationNode, segmentId)
     if movedFrom(segmentationNode, segment) is not None:
         bringAlong(segmentationNode)
     grid = sceneSegmentations.matrixInNode(volumeNode, segmentationNode), sceneSegmentations.gridShape(volumeNode)
+    return segment, grid
+
+
+def _planesOf(segmentationNode, segmentId: str, volumeNode) -> tuple[Any, _Grid, list[frozenset[Plane]]]:
+    """Returns the same and the segment's slices: painted, marked, switched off."""
+    segment, grid = _gridOf(segmentationNode, segmentId, volumeNode)
     return segment, grid, [planesIn(segmentationNode, segment, name, *grid) for name in PLANES]
 
 

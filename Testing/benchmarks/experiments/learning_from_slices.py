@@ -31,8 +31,6 @@ from .runner import Runner
 
 KS = (3, 5, 7)
 """Numbers of annotated slices of a structure."""
-FEATURES = ("HSSL", "pretrained", "untrained", "trained from scratch", "no features")
-"""Where the features come from, as figures name it."""
 
 
 def models(runner: Runner, task: str, names: Collection[str]) -> dict[str, Model | None]:

@@ -13,6 +13,10 @@ MEASURED = ("msd_hippocampus", "hn_ct_openkbp", "mouse_brain_mr", "cardiac_cine_
 """Sources that figures are given of."""
 
 
+FEATURES = ("HSSL", "pretrained", "untrained", "trained from scratch", "no features")
+"""Where the features of learning from slices come from, as figures name it."""
+
+
 @dataclass(frozen=True)
 class Preset:
     """Sizes of all experiments.
@@ -41,7 +45,7 @@ class Preset:
         networks: "2.5D", "2D", "3D"; the first is the main one.
         test_cases: at most so many in all but the published split; 0 is all.
         interactive_cases: at most so many volumes of a source for learning from slices.
-        interactive_features: where the features come from that are compared there (`learning_from_slices.FEATURES`).
+        interactive_features: where the features come from that are compared there, of `FEATURES`.
         timed_size: of the volume (z, y, x) on which learning from slices is timed, `timed_sessions` times.
         probe_windows: windows of each task for the picture of the hierarchy.
     """
@@ -114,7 +118,7 @@ PRESETS = {
         times=tuple({"minutes": s / 60} for s in SECONDS[:3]),
         size="medium",
         test_cases=0,
-        interactive_features=("HSSL", "pretrained", "untrained", "trained from scratch", "no features"),
+        interactive_features=FEATURES,
     ),
     "smoke": Preset(
         "smoke",
