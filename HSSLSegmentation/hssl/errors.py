@@ -61,7 +61,7 @@ class InputError(HSSLError):
 
     def __init__(self, path: str | Path, reason: str, hint: str = "", way_out: WayOut = ""):
         super().__init__(f"{path}: {reason}", hint, way_out)
-        self.path = Path(path)
+        self.path = Path(encodable(str(path)))
         self.reason = encodable(reason)
 
 
@@ -100,7 +100,7 @@ class OutputError(HSSLError):
 
     def __init__(self, path: str | Path, reason: str, hint: str = "", way_out: WayOut = ""):
         super().__init__(f"{path}: {reason}", hint, way_out)
-        self.path = Path(path)
+        self.path = Path(encodable(str(path)))
         self.reason = encodable(reason)
 
 

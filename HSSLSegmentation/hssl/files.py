@@ -15,9 +15,25 @@ from typing import Any
 
 import psutil
 
-from .errors import InputError, OutputError
+from .errors import InputError, OutputError, encodable
 
 TEMPORARY_PREFIX = ".writing-"
+NOT_UTF8 = "has a name that is not UTF-8; rename it"
+
+
+def has_plain_name(path: str | Path) -> bool:
+    """Tells whether a path is UTF-8 throughout: ITK ends the process that gives it another, and JSON cannot hold it."""
+    return encodable(str(path)) == str(path)
+
+
+def check_name(path: str | Path, error: type[InputError] | type[OutputError] = InputError) -> None:
+    """Checks that a path is UTF-8 throughout (see `has_plain_name`).
+
+    Raises:
+        InputError: it is not; or the error that is given.
+    """
+    if not has_plain_name(path):
+        raise error(path, NOT_UTF8)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import OutputError
-from .files import flush_to_disk, remove_unfinished, sha256, sha256_of, whole_file
+from .files import check_name, flush_to_disk, remove_unfinished, sha256, sha256_of, whole_file
 
 RECORD = "hssl-results.jsonl"
 """In a folder of results: one JSON object a line for each file that was written, with its input and its hash."""
@@ -61,6 +61,7 @@ def check_outputs(
     taken: dict[object, Path] = {}
     for path in map(Path, outputs):
         place = _place(path)
+        check_name(path, OutputError)
         if len(os.fsencode(path.name)) > LONGEST_NAME:
             raise OutputError(path, "has too long a name", "Choose a shorter one.")
         key = _key(path)
@@ -104,6 +105,7 @@ def check_folder(folder: str | Path, inputs: Iterable[str | Path] = ()) -> None:
         OutputError: it is one of the inputs, or a file, or cannot be written to.
     """
     folder = Path(folder)
+    check_name(folder, OutputError)
     found = _identity(folder)
     for path in inputs:
         if found is not None and found == _identity(path):

@@ -14,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, OutputError
-from ..files import whole_file
+from ..files import check_name, whole_file
 from ..machine import available_memory
 from ..plural import counted
 from ..threads import itk_io
@@ -322,6 +322,7 @@ def write_volume(image: sitk.Image, path: str | Path, compressed: bool = True) -
     if "float" in image.GetPixelIDTypeAsString() and not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
         raise OutputError(path, "cannot be written: the volume has voxels that are NaN or infinite")
     check_format(path)
+    check_name(path, OutputError)
     with whole_file(path) as temporary:
         try:
             with itk_io:
@@ -359,6 +360,7 @@ def _named(path: Path) -> Path:
 
 def open_volume(path: Path, spacing: Sequence[float] | None = None) -> OpenVolume:
     """Opens a file that is no DICOM and reads its header; raises as `read_header`."""
+    check_name(path)
     path = _named(path)
     suffix = suffix_of(path)
     try:
@@ -546,6 +548,7 @@ def _read_series(series: Series, frame: int | None, spacing: Sequence[float] | N
 
 
 def _pixels_of(file: Path) -> np.ndarray:
+    check_name(file)
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(file))

@@ -20,7 +20,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..configuration import EvaluateConfig
-from ..errors import ConfigurationError, InputError
+from ..errors import ConfigurationError, InputError, encodable
 from ..events import Done, Message, Metrics, OnEvent, Phase, ProgressMeter, Stop, ignore, never
 from ..files import write_json
 from ..imaging import volumes
@@ -356,7 +356,7 @@ _MAP = re.compile(f"(?={re.escape(PROBABILITY)}|{re.escape(UNCERTAINTY)})")
 
 
 def _case_of(path: Path) -> str:
-    return normalized(stem_of(path)).removesuffix(".seg").removesuffix("_0000")
+    return normalized(encodable(stem_of(path))).removesuffix(".seg").removesuffix("_0000")
 
 
 def _files(folder: Path) -> dict[str, Path]:

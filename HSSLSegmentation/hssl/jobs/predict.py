@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..configuration import PredictConfig
-from ..errors import ConfigurationError, HSSLError, InputError, ModelFileError
+from ..errors import ConfigurationError, HSSLError, InputError, ModelFileError, encodable
 from ..events import Done, Message, OnEvent, Phase, Stop, Stopped, ignore, never
+from ..files import NOT_UTF8, has_plain_name
 from ..imaging.dicom import Series, find_series, series_of_file
 from ..imaging.dicom_segmentation import write_dicom_segmentation
 from ..imaging.formats import is_dicom, is_volume, stem_of, way_to_be_read
@@ -178,6 +179,9 @@ def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Sou
     found: list[Source] = []
     failed: list[FailedInput] = []
     for path in inputs:
+        if not has_plain_name(path):
+            failed.append(FailedInput(input=Path(encodable(str(path))), reason=NOT_UTF8))
+            continue
         if path.is_file():
             found.append(_named_file(path))
             continue
@@ -185,7 +189,12 @@ def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Sou
             failed.append(FailedInput(input=path, reason="there is no such file or folder"))
             continue
         written = sources_of(path)
-        volumes = sorted(f for f in path.iterdir() if f.is_file() and is_volume(f.name))
+        listing = listed(path)
+        refused = [FailedInput(input=Path(one), reason=why) for one, why in listing.refused]
+        here = [one for one in refused if one.input.parent == path]
+        failed += here
+        own = (f for f in path.iterdir() if is_volume(f.name) and has_plain_name(f))
+        volumes = sorted(f for f in own if f.is_file())
         files = [f for f in volumes if f.name not in written]
         if len(files) < len(volumes):
             results = f"{counted(len(volumes) - len(files), 'result')} of earlier predictions"
@@ -205,14 +214,15 @@ def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Sou
             failed.append(FailedInput(input=path, reason=str(error)))
             continue
         found += _named_series(path, series)
-        below = _below(path, on_event)
+        below = _below(path, listing.volumes, on_event)
         if not files and not series:
             found += below
+            failed += [one for one in refused if one not in here]
         elif below:
             text = f"{path}: left out: {counted(len(below), 'volume')} in folders below it, which can be named"
             on_event(Message(level="warning", text=text))
-        if not files and not series and not below:
-            hint = way_to_be_read(listed(path).not_read)
+        if not files and not series and not below and not refused:
+            hint = way_to_be_read(listing.not_read)
             failed.append(FailedInput(input=path, reason=f"holds no volume. {hint}" if hint else "holds no volume"))
     if not found and not failed:
         raise ConfigurationError("there is nothing to predict")
@@ -247,11 +257,11 @@ def _named_series(folder: Path, series: Sequence[Series]) -> list[Source]:
     ]
 
 
-def _below(folder: Path, on_event: OnEvent) -> list[Source]:
-    """Returns the volumes in the folders below one, without labels, results, and the workspaces that lie there."""
+def _below(folder: Path, volumes: Sequence[str], on_event: OnEvent) -> list[Source]:
+    """Returns those of the volumes that lie in folders below one, without labels and results."""
     found: list[Source] = []
     labels = 0
-    for path in map(Path, listed(folder).volumes):
+    for path in map(Path, volumes):
         parent = path if path.is_dir() else path.parent
         if parent == folder or (not path.is_dir() and path.name in sources_of(parent)):
             continue

@@ -14,7 +14,8 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from ..errors import ConfigurationError, LockedError, OutputError, WorkspaceError
-from ..files import read_json, remove_unfinished, sha256_of, whole_file
+from ..files import check_name, read_json, remove_unfinished, sha256_of, whole_file
+from ..imaging.structures import LARGEST_VALUE
 from ..locks import FolderLock
 from .presence import FILE_NAME, require_still_there, require_there, while_there
 
@@ -32,7 +33,7 @@ class LabelClass(_Record):
     `terminology` is Slicer's serialised form (context~category~type~…); `color` is RGB in 0…1.
     """
 
-    value: int = Field(ge=1)
+    value: int = Field(ge=1, le=LARGEST_VALUE)
     name: str = Field(min_length=1)
     color: tuple[float, float, float] | None = None
     terminology: str | None = None
@@ -196,6 +197,7 @@ class Catalogue:
         workspace = Path(workspace).expanduser().absolute()
         if (workspace / FILE_NAME).exists():
             raise WorkspaceError(workspace, f"has a {FILE_NAME} already", "Open it instead of creating it.")
+        check_name(workspace, OutputError)
         try:
             workspace.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -214,6 +216,7 @@ class Catalogue:
         workspace = Path(workspace).expanduser().absolute()
         path = workspace / FILE_NAME
         require_there(workspace)
+        check_name(workspace, WorkspaceError)
         values = read_json(path)
         schema = values.get("schema") if isinstance(values, dict) else None
         if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:

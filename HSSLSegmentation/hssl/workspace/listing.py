@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError, OutputError, encodable
-from ..files import read_json
+from ..files import NOT_UTF8, has_plain_name, read_json
 from ..imaging.formats import DATA_SUFFIXES, DETACHED, is_dicom, is_volume, suffix_of
 from ..outputs import RECORD, maps_in
 
@@ -65,8 +65,8 @@ def listed(root: str | Path) -> Listing:
             if entry.name.startswith(".") or entry.name == "__MACOSX":
                 found.not_read["hidden"] += 1
                 continue
-            if encodable(entry.path) != entry.path:
-                found.refused.append((encodable(entry.path), "has a name that is not UTF-8; rename it"))
+            if not has_plain_name(entry.path):
+                found.refused.append((encodable(entry.path), NOT_UTF8))
                 continue
             try:
                 if entry.is_dir():

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import ConfigurationError, InputError, encodable
+from ..errors import ConfigurationError, InputError
+from ..files import check_name
 from ..imaging.formats import stem_of
 from ..plural import counted, shortened
 from .bids import is_bids, pair_bids
@@ -60,8 +61,7 @@ def find(
         ConfigurationError: the options do not fit together or the source.
     """
     path = Path(os.path.normpath(Path(path).expanduser().absolute()))
-    if encodable(str(path)) != str(path):
-        raise InputError(path, "has a name that is not UTF-8", "Rename it.")
+    check_name(path)
     if not os.path.exists(path):
         raise InputError(path, "does not exist")
     if labels is not None and not Path(labels).expanduser().is_dir():

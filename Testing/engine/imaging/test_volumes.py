@@ -292,6 +292,18 @@ def test_a_missing_file_and_a_missing_data_file_are_named(tmp_path):
     assert "a.raw is missing" in reason(read_header, tmp_path / "a.mhd")
 
 
+def test_a_name_that_is_not_utf_8_is_refused_since_itk_would_end_the_process(tmp_path):
+    odd = tmp_path / os.fsdecode(b"m\xfcller.nii.gz")
+    write_volume(volume(), tmp_path / "plain.nii.gz")
+    (tmp_path / "plain.nii.gz").rename(odd)
+    with pytest.raises(InputError, match="UTF-8") as told:
+        read_volume(odd)
+    str(told.value.path).encode("utf-8")
+    with pytest.raises(OutputError, match="UTF-8"):
+        write_volume(volume(), tmp_path / os.fsdecode(b"new\xfc.nii.gz"))
+    assert os.listdir(os.fsencode(tmp_path)) == [b"m\xfcller.nii.gz"]
+
+
 def test_a_reason_that_quotes_a_damaged_header_can_be_written_down(tmp_path):
     path = tmp_path / "a.mhd"
     sitk.WriteImage(volume(), str(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from matplotlib.image import imread
 from hssl.configuration import EvaluateConfig
 from hssl.errors import ConfigurationError, InputError
 from hssl.events import Message
+from hssl.files import NOT_UTF8
 from hssl.jobs.evaluate import _files, evaluate, measure, summary_of
 from hssl.outputs import PROBABILITY, RECORD, UNCERTAINTY
 from hssl.workspace.catalogue import LabelClass
@@ -295,6 +297,15 @@ def test_a_damaged_file_is_refused_by_name_and_the_others_go_on(folders):
     result = evaluate(folders).result
     assert {r.case for r in result.rows} == {"a"}
     assert result.failed[0].file.as_posix().endswith("truth/b.nii.gz")
+
+
+def test_a_pair_whose_names_are_not_utf_8_is_refused_and_the_others_go_on(folders):
+    for folder in (folders.predictions, folders.references):
+        (folder / "a.nii.gz").rename(folder / os.fsdecode(b"\xe4.nii.gz"))
+    result = evaluate(folders).result
+    assert {r.case for r in result.rows} == {"b"}
+    assert [(f.case, f.reason) for f in result.failed] == [("\\udce4", NOT_UTF8)]
+    assert json.loads(result.json_file.read_text())["failed"][0]["case"] == "\\udce4"
 
 
 def test_no_common_name_no_folder_and_the_same_name_twice_are_errors(folders, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import torch
 from dicom_files import write_series
 
 from hssl.configuration import Budget, FinetuneConfig, NetworkConfig, PredictConfig
-from hssl.errors import ConfigurationError, HSSLError, InputError
+from hssl.errors import ConfigurationError, HSSLError, InputError, OutputError
 from hssl.events import Message, Progress, Stopped
+from hssl.files import NOT_UTF8
 from hssl.imaging.volumes import read_volume
 from hssl.jobs.finetune import finetune
 from hssl.jobs.predict import predict, sources_in
@@ -274,6 +276,39 @@ def test_a_folder_of_folders_stands_for_the_volumes_in_them(trained, tmp_path):
     assert "left out: 3 volumes in folders below it, which can be named" in events[-1].text
     (tmp_path / "nothing" / "here").mkdir(parents=True)
     assert [f.reason for f in sources_in([tmp_path / "nothing"])[1]] == ["holds no volume"]
+
+
+def test_what_cannot_be_opened_is_told_wherever_it_lies(trained, tmp_path):
+    odd = os.fsdecode(b"m\xfcller")
+    (tmp_path / "in" / odd).mkdir(parents=True)
+    (tmp_path / "in" / "p1").mkdir()
+    (tmp_path / "in" / "p1" / "away.nii.gz").symlink_to(tmp_path / "nowhere.nii.gz")
+    shutil.copy(images(trained[0])[0], tmp_path / "in" / "p1" / "ct.nii.gz")
+    found, failed = sources_in([tmp_path / "in"])
+    assert [s.name for s in found] == ["ct"]
+    reasons = {f.input.name: f.reason for f in failed}
+    assert reasons == {"m\\udcfcller": NOT_UTF8, "away.nii.gz": "is a link to nothing, or no regular file"}
+    shutil.copy(images(trained[0])[0], tmp_path / "in" / "top.nii.gz")
+    found, failed = sources_in([tmp_path / "in"])
+    assert ([s.name for s in found], [f.reason for f in failed]) == (["top"], [NOT_UTF8]), "those below are left out"
+    _, failed = sources_in([tmp_path / "in" / odd, tmp_path / "in" / odd / "a.nii.gz"])
+    assert [f.reason for f in failed] == [NOT_UTF8, NOT_UTF8]
+
+
+def test_a_scan_whose_name_is_not_utf_8_fails_and_the_others_go_on(trained, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in (b"m\xfcller.nii.gz", b"other.nii.gz"):
+        shutil.copy(images(trained[0])[0], tmp_path / "in" / os.fsdecode(name))
+    done = predict(PredictConfig(model=trained[1], inputs=[tmp_path / "in"], output=tmp_path / "out", device="cpu"))
+    assert [o.label_map.name for o in done.result.outputs] == ["other.nii.gz"]
+    assert [f.reason for f in done.result.failed] == [NOT_UTF8]
+    assert "m\\\\udcfcller" in done.result.model_dump_json()
+    with pytest.raises(OutputError, match="UTF-8"):
+        predict(
+            PredictConfig(
+                model=trained[1], inputs=[tmp_path / "in"], output=tmp_path / os.fsdecode(b"\xfc"), device="cpu"
+            )
+        )
 
 
 def test_labels_beside_the_scans_of_a_folder_are_left_out(trained, tmp_path):

@@ -8,6 +8,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from hssl.errors import ConfigurationError, HSSLError, LockedError, OutputError, WorkspaceError
 from hssl.workspace.catalogue import FILE_NAME, Catalogue, Group, Image, LabelClass, Task
@@ -47,6 +48,23 @@ def test_a_workspace_is_not_created_over_another(tmp_path):
     with pytest.raises(WorkspaceError, match="already"):
         Catalogue.create(catalogue.workspace)
     assert len(Catalogue.load(catalogue.workspace).images) == 3
+
+
+def test_a_workspace_in_a_folder_that_is_not_utf_8_is_refused_before_anything_is_made(tmp_path):
+    odd = tmp_path / os.fsdecode(b"w\xfc")
+    with pytest.raises(OutputError, match="UTF-8"):
+        Catalogue.create(odd / "five")
+    assert not odd.exists()
+    Catalogue.create(tmp_path / "five")
+    (tmp_path / "five").rename(odd)
+    with pytest.raises(WorkspaceError, match="UTF-8"):
+        Catalogue.load(odd)
+
+
+@pytest.mark.parametrize("value", [0, -1, 65536])
+def test_a_class_has_a_value_that_label_maps_can_have(value):
+    with pytest.raises(ValidationError):
+        LabelClass(value=value, name="liver")
 
 
 def test_unknown_fields_survive_a_round_trip(tmp_path):
