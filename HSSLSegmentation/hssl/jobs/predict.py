@@ -18,7 +18,7 @@ from ..events import Done, Message, OnEvent, Phase, Stop, Stopped, ignore, never
 from ..files import NOT_UTF8, has_plain_name
 from ..imaging.dicom import Series, find_series, series_of_file
 from ..imaging.dicom_segmentation import write_dicom_segmentation
-from ..imaging.formats import is_dicom, is_volume, stem_of, way_to_be_read
+from ..imaging.formats import DICOM_SUFFIXES, is_dicom, is_volume, stem_of, way_to_be_read
 from ..imaging.volumes import check_values, read_volume, series_in, write_volume
 from ..models.device import chosen_device, use_threads
 from ..models.find import find_model
@@ -97,7 +97,7 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
     task = model.description.tasks[0]
     files = _planned(config, sources, task.classes)
     for source in sources:
-        if files[source.key].name != stem_of(source.path):
+        if files[source.key].name != _stem_of(source.path):
             on_event(Message(text=f"{source.path}: its results are named {files[source.key].name}"))
     work = {
         "model": os.path.realpath(path),
@@ -234,7 +234,12 @@ def _named_file(path: Path) -> Source:
     if not is_volume(path.name) and is_dicom(path):
         with suppress(InputError):  # told where it is read
             modality = series_of_file(path).modality
-    return Source(path, stem_of(path), modality=modality)
+    return Source(path, _stem_of(path), modality=modality)
+
+
+def _stem_of(path: Path) -> str:
+    """Returns a file's name without the suffix of its format, DICOM's too."""
+    return path.stem if path.suffix.lower() in DICOM_SUFFIXES else stem_of(path)
 
 
 def _labels_among(files: Sequence[Path], folder: Path) -> list[Path]:

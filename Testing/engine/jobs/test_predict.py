@@ -295,6 +295,15 @@ def test_what_cannot_be_opened_is_told_wherever_it_lies(trained, tmp_path):
     assert [f.reason for f in failed] == [NOT_UTF8, NOT_UTF8]
 
 
+def test_results_of_a_dicom_file_are_not_called_dicom(tmp_path):
+    file = write_series(tmp_path / "series")[0]
+    for name in ("IM0001.dcm", "IM0002.IMA", "1.2.840.3"):
+        shutil.copy(file, tmp_path / name)
+    events: list = []
+    found, _ = sources_in([tmp_path / name for name in ("IM0001.dcm", "IM0002.IMA", "1.2.840.3")], events.append)
+    assert ([s.name for s in found], events) == (["IM0001", "IM0002", "1.2.840.3"], [])
+
+
 def test_a_scan_whose_name_is_not_utf_8_fails_and_the_others_go_on(trained, tmp_path):
     (tmp_path / "in").mkdir()
     for name in (b"m\xfcller.nii.gz", b"other.nii.gz"):
