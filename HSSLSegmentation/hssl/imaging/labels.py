@@ -29,9 +29,9 @@ ROUNDED = 1e-2
 def structures_in(path: str | Path) -> list[Structure]:
     """Returns the segments that a label file names, in its order; [] for a file that has values only.
 
-    Names are in segmentations of Slicer (`.seg.nrrd`) and MITK, in NIfTI files with a table of names, in BIDS's tables
-    beside them (of those, which list a whole atlas, the names of the values that are there), in DICOM SEG, and in DICOM
-    RTSTRUCT.
+    Names are in segmentations of Slicer (`.seg.nrrd`) and MITK, in NIfTI files with a table of names, in tables beside
+    label maps, BIDS's and the colour tables of Slicer (of those, which may list a whole atlas, the names of the values
+    that are there), in DICOM SEG, and in DICOM RTSTRUCT.
 
     Example:
         >>> structures_in("study/RS.dcm")
@@ -43,9 +43,9 @@ def structures_in(path: str | Path) -> list[Structure]:
     path = Path(path)
     if not suffix_of(path) and is_dicom(path):
         return list(reference_of(path).structures)
-    if suffix_of(path) in _NRRD:
-        return named_in_nrrd(volumes.open_volume(path))
-    named = _named_in_nifti(path)
+    if suffix_of(path) in _NRRD and (segments := named_in_nrrd(volumes.open_volume(path))):
+        return segments
+    named = _named_by_table(path)
     if not named or not tables_beside(path):
         return named
     status = path.stat()
@@ -53,15 +53,13 @@ def structures_in(path: str | Path) -> list[Structure]:
     return [one for one in named if one.value in held]
 
 
-def _named_in_nifti(path: Path) -> list[Structure]:
-    """Returns the values that a NIfTI's header or the table beside it names; [] of other files.
+def _named_by_table(path: Path) -> list[Structure]:
+    """Returns the values that the table beside a label map, or in the header of a NIfTI, names; [] for most.
 
     Raises:
         InputError: as `named_beside`; also where the two contradict each other.
     """
-    if suffix_of(path) not in _NIFTI:
-        return []
-    own, beside = named_in_nifti(path), named_beside(path)
+    own, beside = named_in_nifti(path) if suffix_of(path) in _NIFTI else [], named_beside(path)
     known = {one.value: one.name for one in beside}
     for one in own:
         if known.setdefault(one.value, one.name).strip().casefold() != one.name.strip().casefold():
@@ -97,7 +95,7 @@ def read_label_map(
         frame: which volume of a label map that has several, counted from 0: that of the image.
         classes: the task's classes. Named segments get the value of the class of the same name (or, where no name
             fits, of the same terminology) and must all be classes; without classes they keep their own values. Of a
-            NIfTI's table of names, none of which is a class, nothing is taken: such tables outlive what they were for.
+            table of names, none of which is a class, nothing is taken: such tables outlive what they were for.
         structures: names of the segments to take; the others are left out. Where they overlap, the last of these has
             the voxel, as in a scene; without this choice, segments that overlap are refused.
         other_form: returns the image's header, whose second form is tried where the label does not fit `like` (NIfTI).
@@ -124,7 +122,7 @@ def read_label_map(
     if segments:
         label = _of_segments(path, opened, segments, classes, structures, say)
         return label if like is None else _onto(label, like, path, say)
-    table = _of_the_task(_named_in_nifti(path), classes, say)
+    table = _of_the_task(_named_by_table(path), classes, say)
     if structures and not table:
         raise InputError(path, f"does not name its values, so no structure can be chosen ({', '.join(structures)})")
     number = _chosen_label(opened.header, frame)
@@ -320,7 +318,7 @@ def structures_of(path: str | Path, classes: Sequence[NamedClass]) -> list[str]:
 
 
 def _of_the_task(table: list[Structure], classes: Sequence[NamedClass], say: Say) -> list[Structure]:
-    """Returns a NIfTI's table of names, or [] where none of them is a class."""
+    """Returns a label map's table of names, or [] where none of them is a class."""
     known = {c.name.strip().casefold() for c in classes}
     if not table or not known or known & {s.name.strip().casefold() for s in table}:
         return table

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ..errors import InputError, OutputError, encodable
 from ..files import NOT_UTF8, has_plain_name, read_json
-from ..imaging.formats import DATA_SUFFIXES, DETACHED, is_dicom, is_volume, suffix_of
+from ..imaging.formats import DATA_SUFFIXES, DETACHED, is_dicom, is_volume, stem_of, suffix_of
+from ..imaging.name_tables import is_color_table
 from ..outputs import RECORD, maps_in
 
 _OTHER_SUFFIXES = (".json", ".csv", ".txt", ".md", ".xml", ".pdf", ".png", ".jpg", ".zip", ".bval", *DATA_SUFFIXES)
@@ -87,7 +88,9 @@ def listed(root: str | Path) -> Listing:
         slices = [p for p in others if not p.lower().endswith(_OTHER_SUFFIXES) and is_dicom(p)]
         if slices:
             found.volumes.append(folder)
-        found.not_read.update(kind_of(p) for p in set(others).difference(slices) if not _is_data_of_header(p, entries))
+        stems = {stem_of(e.name) for e in entries if is_volume(e.name)}
+        rest = (p for p in set(others).difference(slices) if not is_color_table(os.path.basename(p), stems))
+        found.not_read.update(kind_of(p) for p in rest if not _is_data_of_header(p, entries))
         waiting.extend(reversed(below))
     return found
 

@@ -1,4 +1,4 @@
-"""BIDS's tables of names beside label maps: which one is meant, what it says, and what becomes of contradictions."""
+"""BIDS's and Slicer's tables of names beside label maps: which one is meant, what it says, what becomes of contradictions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from hssl.configuration import AddConfig
 from hssl.errors import InputError
 from hssl.imaging.labels import named_values, read_label_map, structures_in
 from hssl.imaging.name_tables import named_beside, tables_beside
+from hssl.imaging.volumes import read_volume
 from hssl.jobs.add import add
-from hssl.workspace.catalogue import Catalogue
+from hssl.workspace.catalogue import Catalogue, LabelClass
 from hssl.workspace.identity import stamp_of_label
+from hssl.workspace.labels import read_label
 
 LABELS = np.zeros((6, 16, 16), np.uint8)
 LABELS[1:3, 2:8, 2:8], LABELS[3:5, 8:14, 8:14] = 17, 53
@@ -127,9 +129,6 @@ def test_a_bids_data_set_has_the_classes_that_its_tables_name_and_a_corrected_ta
     catalogue = Catalogue.load(tmp_path / "w")
     assert {c.name for c in catalogue.task("t").classes} == {"left", "right"}
     values = {c.name: c.value for c in catalogue.task("t").classes}
-    from hssl.imaging.volumes import read_volume
-    from hssl.workspace.labels import read_label
-
     for image, left in zip(catalogue.images, (17, 53), strict=True):
         found = read_label(catalogue, image, read_volume(catalogue.image_path(image)))
         np.testing.assert_array_equal(sitk.GetArrayFromImage(found) == values["left"], left == LABELS)
@@ -138,3 +137,63 @@ def test_a_bids_data_set_has_the_classes_that_its_tables_name_and_a_corrected_ta
     table(folder.parent.parent / "sub-01/anat/sub-01_dseg.tsv", "53\tleft", "17\tright", "9\tnowhere else")
     assert stamp_of_label(catalogue.label_files(catalogue.images[0])) != before
     assert add(config).result.changed == [catalogue.images[0].id]
+
+
+CTBL = "# Color table file C:/x/Segmentation-label_ColorTable.ctbl\n# 5 values\n0 Background 0 0 0 0\n{rows}"
+CSV = "LabelValue,Name,Color_R,Color_G,Color_B,Color_A,TypeCodeMeaning\n{rows}"
+
+
+@pytest.mark.parametrize("end", [".nrrd", ".nii.gz", ".mha"])
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        (
+            ".ctbl",
+            CTBL.format(rows="17 artery 216 101 79 255\n18 (none) 0 0 0 0\n53 'connective_tissue' 0 255 0 255\n"),
+        ),
+        (".txt", CTBL.format(rows="\n53 connective_tissue 0 255 0 255\n17 artery 216 101 79\n")),
+        (
+            ".csv",
+            CSV.format(rows="53,connective_tissue,0,255,0,255,Fascia\n17,artery,216,101,79,255,Artery\n9,,0,0,0,0,\n"),
+        ),
+    ],
+)
+def test_the_color_table_that_slicer_saves_with_a_label_map_names_its_values(tmp_path, end, table, text):
+    path = label(tmp_path / f"Segmentation-label{end}")
+    (tmp_path / f"Other-label_ColorTable{table}").write_text(text)
+    assert structures_in(path) == []
+    (tmp_path / f"Segmentation-label_ColorTable{table}").write_text(text)
+    found = {s.name: s for s in structures_in(path)}
+    assert {name: s.value for name, s in found.items()} == {"artery": 17, "connective_tissue": 53}
+    assert found["artery"].color == pytest.approx((216 / 255, 101 / 255, 79 / 255))
+    classes = [LabelClass(value=1, name="Connective_Tissue"), LabelClass(value=2, name="artery")]
+    read = sitk.GetArrayFromImage(read_label_map(path, classes=classes))
+    np.testing.assert_array_equal(read, np.where(LABELS == 17, 2, LABELS // 53))
+
+
+def test_a_color_table_of_a_continuous_scale_names_nothing_and_two_tables_are_one_too_many(tmp_path):
+    path = label(tmp_path / "a.nrrd")
+    (tmp_path / "a_ColorTable.txt").write_text("# Color procedural file /x\n# 2 points\n17 0 0 0\n53 1 1 1\n")
+    assert structures_in(path) == []
+    (tmp_path / "a_ColorTable.ctbl").write_text(CTBL.format(rows="17 artery 1 2 3 255\n"))
+    with pytest.raises(InputError, match="may have its names from a_ColorTable.ctbl and a_ColorTable.txt"):
+        structures_in(path)
+
+
+def test_label_maps_that_slicer_exported_in_another_order_are_the_same_classes(tmp_path):
+    """Slicer numbers the segments that are visible: values alone would teach that the liver is the spleen."""
+    for patient, names in {"p1": ("liver", "spleen"), "p2": ("spleen", "liver")}.items():
+        folder = tmp_path / "data" / patient
+        label(folder / "CT.nrrd", np.random.default_rng(len(names[0])).normal(0, 99, LABELS.shape).astype(np.int16))
+        label(folder / "Segmentation-label.nrrd", np.searchsorted((0, 17, 53), LABELS).astype(np.uint8))
+        rows = "".join(f"{value} {name} 9 9 9 255\n" for value, name in enumerate(names, 1))
+        (folder / "Segmentation-label_ColorTable.ctbl").write_text(CTBL.format(rows=rows))
+    Catalogue.create(tmp_path / "w")
+    config = AddConfig(workspace=tmp_path / "w", source=tmp_path / "data", task="t", modality="CT", check=True)
+    result = add(config).result
+    assert not result.problems and result.not_read == {}
+    catalogue = Catalogue.load(tmp_path / "w")
+    assert {c.value: c.name for c in catalogue.task("t").classes} == {1: "liver", 2: "spleen"}
+    for image, liver in zip(catalogue.images, (17, 53), strict=True):
+        found = read_label(catalogue, image, read_volume(catalogue.image_path(image)))
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(found) == 1, liver == LABELS)
