@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..errors import InputError
 from ..plural import counted, shortened
-from .places import Place, folded, role_of, words_of
+from .places import PART_OF_A_DATASET, Place, folded, role_of, words_of
 from .structure_names import are_structures, structure_of
 
 
@@ -36,7 +36,8 @@ def pair(places: Sequence[Place], labels: Sequence[Place] | None = None, chosen:
     What is tried, in this order, and always below the same folders (apart from words such as `images` and `labels`):
     the same name; the same name without words such as `_seg`, `image-`, or a channel's number; a label named after the
     beginning of an image's name (`case-seg` and `case-t1c`); the only label of a folder and its only image. Where none
-    fits, one path may end with the other's folders (`images/site/a` and `labels/a`), if only one does. Several labels of
+    fits, one path may end with the other's folders (`images/site/a` and `labels/a`), if only one does. No label is given to
+    an image whose name differs in its numbers or its modality only: it is that of another. Several labels of
     an image are one where their names are those of structures (`a_liver_mask` and `a_spleen_mask`).
 
     Args:
@@ -141,7 +142,11 @@ def _match(result: Pairing, images: Sequence[Place], labels: Sequence[Place], ch
     ]
     for of_label, of_image in steps:
         index = _indexed(images, lambda p, name=of_image: (p.where, name(p)))  # type: ignore[misc]
-        left = [p for p in left if not _give(result, p, index.get((p.where, of_label(p)), []), False)]
+        rest = []
+        for label in left:
+            fitting = [i for i in index.get((label.where, of_label(label)), []) if not label.is_of_another(i)]
+            rest += [] if _give(result, label, fitting, False) else [label]
+        left = rest
     # The folder of a DICOM series is a case whose label may lie in it or beside it: `p1/` and `p1/seg.nii.gz`.
     index = _indexed(images, lambda p: (*p.where, p.stem.casefold()))
     left = [p for p in left if p.case or not _give(result, p, index.get(p.where, []), False)]
@@ -179,9 +184,11 @@ def _give_the_only_ones(result: Pairing, images: Sequence[Place], left: Sequence
     everybody = _indexed(images, lambda p: p.where)
     alone = _indexed([p for p in left if p.role == "label" or p.may_be_label], lambda p: p.where)
     for where, labels in alone.items():
-        # At the top there is no folder of a case: two files are no pair because they are two.
-        if where and len(labels) == 1 and len(free.get(where, [])) == len(everybody.get(where, [])) == 1:
-            _give(result, labels[0], free[where], False)
+        # At the top, or in a part of a data set, there is no folder of a case: two files are no pair because they are two.
+        label = labels[0]
+        of_cases = not label.where or (label.case and PART_OF_A_DATASET.fullmatch(label.where[-1]))
+        if not of_cases and len(labels) == 1 and len(free.get(where, [])) == len(everybody.get(where, [])) == 1:
+            _give(result, label, [i for i in free[where] if not label.is_of_another(i)], False)
     given = {place.path for many in result.given.values() for place in many}
     return [p for p in left if p.path not in given]
 

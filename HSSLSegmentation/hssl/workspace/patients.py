@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..errors import ConfigurationError
 from ..plural import with_rest
-from .places import Place
+from .places import PART_OF_A_DATASET, Place
 
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
 _MOST_OF_ONE = 8
@@ -26,18 +26,11 @@ _VISIT = re.compile(
     r"(frame|time|tp|timepoint|visit|v|ses|session|phase|echo|t|scan|exam|study|day|week|month|year)[-_.\s]*\d{1,3}"
     r"|(19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d.*"
     r"|ed|es|left|right|pre|post|baseline|follow-?_?up\d*"
-    r"|orig|original|raw|native|preproc|preprocessed|processed|registered|anat|nifti|nii|dicom"
+    r"|data|orig|original|raw|native|preproc|preprocessed|processed|registered|anat|nifti|nii|dicom"
     r"|t1[a-z]*|t2[a-z]*|flair|adc|dwi|ct|cta|cbct|pt|pet|mr|mri",
     re.IGNORECASE,
 )
 """Folders of a visit (a date, too), side, sequence or form, which several patients have."""
-_PART_OF_A_DATASET = re.compile(
-    r"(tr|ts|va|vs|train|training|test|testing|val|valid|validation|(un)?label+ed|fold|split|batch|part|data|dataset"
-    r"|site|center|centre|hospital|clinic|institute|institution|scanner|vendor|manufacturer|cohort|domain|country)s?"
-    r"[-_.\s]*(\d*|[a-z])",
-    re.IGNORECASE,
-)
-"""Folders that hold a part of the cases, whose names may stand in each part, and are no patient's."""
 _CASE = re.compile(
     r"(case|cases|patient|pat|pt|p|subject|subj|participant|control|id|c|s|nr|no)[-_.\s]*\d+", re.IGNORECASE
 )
@@ -114,7 +107,7 @@ def _by_folder(places: Sequence[Place], chosen: Sequence[int], found: list[str])
                 found[n] = places[members[0]].stem
     rests: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for n, owner in owners.items():
-        if owner and not _PART_OF_A_DATASET.fullmatch(owner[-1]):
+        if owner and not PART_OF_A_DATASET.fullmatch(owner[-1]):
             rests[places[n].where].append(_after(places[n].stem.casefold(), owner[-1]))
     count = Counter(rest for many in rests.values() for rest in set(many))
     if len(rests) < 2:

@@ -34,8 +34,24 @@ IMAGE_WORDS = frozenset(
 OF_IMAGES_AND_LABELS = frozenset(("labelled", "labeled", "unlabelled", "unlabeled"))
 """Words of folders that have images, and perhaps their labels beside them (M&Ms)."""
 
-MODALITY_WORDS = frozenset(("ct", "cta", "cbct", "mr", "mri", "pet", "pt", "t1", "t2", "flair", "t1w", "t2w"))
-"""Words that an image's name may have where its label's has none (`ct_01` and `seg_01`)."""
+_OF_MR = frozenset(("t1", "t2", "flair"))
+MODALITY_WORDS = {
+    **dict.fromkeys(("ct", "cta", "cbct"), frozenset(("ct",))),
+    **dict.fromkeys(("pet", "pt"), frozenset(("pet",))),
+    **dict.fromkeys(("mr", "mri"), _OF_MR),
+    **dict.fromkeys(("t1", "t1w"), frozenset(("t1",))),
+    **dict.fromkeys(("t2", "t2w"), frozenset(("t2",))),
+    "flair": frozenset(("flair",)),
+}
+"""Words that an image's name may have where its label's has none (`ct_01` and `seg_01`), each with what it may mean."""
+
+PART_OF_A_DATASET = re.compile(
+    r"(?!data$)(tr|ts|va|vs|train|training|test|testing|val|valid|validation|(un)?label+ed|fold|split|batch|part|data|dataset"
+    r"|site|center|centre|hospital|clinic|institute|institution|scanner|vendor|manufacturer|cohort|domain|country)s?"
+    r"[-_.\s]*(\d*|[a-z])",
+    re.IGNORECASE,
+)
+"""Folders that hold a part of the cases, whose names may stand in each part, and are no patient's."""
 
 SEPARATORS = re.compile(r"[-_.\s]+")
 _WORD_AND_NUMBER = re.compile(r"([^\W\d]+)(\d+)")
@@ -100,13 +116,32 @@ class Place:
     @cached_property
     def core(self) -> str:
         """The name without those words and without its modality."""
-        words = [w for w in words_of(self.stem) if w not in NAME_WORDS | IMAGE_WORDS | MODALITY_WORDS]
+        words = [w for w in words_of(self.stem) if w not in NAME_WORDS | IMAGE_WORDS | MODALITY_WORDS.keys()]
         return "_".join(words)
 
     @cached_property
     def unmarked(self) -> str:
         """The name without the words of labels."""
         return "_".join(w for w in words_of(self.stem) if w not in NAME_WORDS)
+
+    def is_of_another(self, image: Place) -> bool:
+        """Whether a label's name says that it is not this image's: it differs in a number or in its modality only.
+
+        Example:
+            >>> label = Place("p1/visit2_seg.nii", ("p1",), "visit2_seg")
+            >>> label.is_of_another(Place("p1/visit1.nii", ("p1",), "visit1"))
+            True
+        """
+        if self._modalities and image._modalities and not self._modalities & image._modalities:
+            return True
+        shape, numbers = _numbered(self.core)
+        channel = _CHANNEL.fullmatch(image.core)
+        alike = [n for s, n in map(_numbered, [image.core, *(channel.groups() if channel else ())]) if s == shape]
+        return bool(alike) and numbers not in alike
+
+    @cached_property
+    def _modalities(self) -> frozenset[str]:
+        return frozenset().union(*(MODALITY_WORDS.get(word, ()) for word in words_of(self.stem)))
 
     @cached_property
     def without_channel(self) -> str:
@@ -135,6 +170,11 @@ def words_of(name: str) -> list[str]:
         elif part:
             words.append(part)
     return words
+
+
+def _numbered(name: str) -> tuple[str, list[int]]:
+    """Returns a name with a mark for each number in it, and the numbers."""
+    return re.sub(r"\d+", "#", name), [int(n) for n in re.findall(r"\d+", name)]
 
 
 def _folder_words(name: str) -> list[tuple[str, str]]:

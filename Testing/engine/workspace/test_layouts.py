@@ -211,6 +211,42 @@ def test_a_label_of_several_images_names_four_of_them(tmp_path, count):
     assert told.value.reason.endswith(f"each of {count} images: {shown}{', …' if count > 4 else ''}")
 
 
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("imagesTr/case_01_0000.nii.gz", "labelsTr/case_02.nii.gz"),
+        ("images/fold0/case_0001.nii.gz", "labels/fold0/case_0009.nii.gz"),
+        ("images/p1/case_0001.nii.gz", "labels/p1/case_0009.nii.gz"),
+        ("siteA/Smith.nii.gz", "siteA/Jones_seg.nii.gz"),
+        ("p1/visit1.nii.gz", "p1/visit2_seg.nii.gz"),
+        ("p1_t1.nii.gz", "p1_t2_seg.nii.gz"),
+        ("p1/t1w.nii.gz", "p1/flair_lesion_mask.nii.gz"),
+        ("images/p1_pet.nii.gz", "labels/p1_ct.nii.gz"),
+    ],
+)
+def test_a_label_that_is_called_after_another_image_is_not_given_to_the_only_one_there_is(tmp_path, image, label):
+    """The image that it belongs to was not downloaded, say: on one grid nothing else would tell."""
+    touch(tmp_path, image, label)
+    assert pairs(find(tmp_path), tmp_path)[image] is None
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("train/a.nii.gz", "train/GT.nii.gz"),
+        ("p1/IMG_0001.nii.gz", "p1/manual_seg.nii.gz"),
+        ("p1/Data/CTChest.nrrd", "p1/Data/Segmentation_1.seg.nrrd"),
+        ("p1_t1w.nii.gz", "p1_t1_seg.nii.gz"),
+        ("p1_t1w.nii.gz", "p1_mr_seg.nii.gz"),
+        ("p1/case_0001.nii.gz", "p1/case_1_seg.nii.gz"),
+        ("fold1/1_0000.nii.gz", "fold1/1_seg.nii.gz"),
+    ],
+)
+def test_the_only_label_beside_the_only_image_is_its_own_where_no_name_speaks_against_it(tmp_path, image, label):
+    touch(tmp_path, image, label)
+    assert pairs(find(tmp_path), tmp_path) == {image: label}
+
+
 def test_a_sequence_is_chosen_by_a_pattern_and_has_the_case_s_label(tmp_path):
     for case in ("BraTS-001", "BraTS-002"):
         touch(tmp_path, *(f"{case}/{case}-{s}.nii.gz" for s in ("t1c", "t1n", "t2f", "t2w", "seg")))
