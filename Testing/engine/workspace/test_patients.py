@@ -70,6 +70,33 @@ def of(*names: str, pattern: str = "") -> list[str]:
         (["scan_20200101.nii", "scan_20210305.nii"], ["", ""]),
         (["001a.nii", "001b.nii", "002a.nii", "003.nii"], ["001", "001", "", ""]),
         (["p0_slice000.nii", "p0_slice001.nii", "p1_slice000.nii"], ["p0", "p0", ""]),
+        # Names of data sets that go on with a number of a visit.
+        (["BraTS-GLI-00000-000/x-t1c.nii", "BraTS-GLI-00000-001/x-t1c.nii"], ["BraTS-GLI-00000"] * 2),
+        (["BraTS-MEN-RT-0003-1_t1c.nii", "UPENN-GBM-00001_21_T1.nii"], ["BraTS-MEN-RT-0003", "UPENN-GBM-00001"]),
+        (
+            ["ADNI_002_S_0295_MR_1.nii", "OAS1_0001_MR2.nii", "OAS30001_MR_d0129/T1.nii"],
+            ["002_S_0295", "OAS1_0001", "OAS30001"],
+        ),
+        (
+            ["TCGA-02-0006/a.nii", "train_1_a_1.nii", "train_1_b_2.nii", "train_1.nii"],
+            ["TCGA-02-0006", "train_1", "train_1", ""],
+        ),
+        # A folder that is called a patient is one, whatever the files in it are called; so is a number that they begin with.
+        (["patient01/1.nii", "patient01/2.nii", "patient02/x.nii"], ["patient01", "patient01", "patient02"]),
+        (["Subject 3/CT/a.nii", "Subject 3/b.nii"], ["Subject 3", "Subject 3"]),
+        (["10005/10005_1000006.nii", "10005/10005_1000007.nii", "10006/10006_1.nii"], ["10005", "10005", "10006"]),
+        (["2019/2019_001.nii", "2019/2019_002.nii", "2020/2020_001.nii"], ["", "", ""]),
+        # Numbers, scans and visits after a patient, and endings behind one another.
+        (["patient1_1.nii", "patient1_2.nii", "patient2_1.nii"], ["patient1", "patient1", ""]),
+        (["p1_visit_1.nii", "p1_visit_2.nii", "a_scan_1.nii", "a_scan_2.nii"], ["p1", "p1", "", ""]),
+        (["0001_V1.nii", "0001_V2.nii", "7_scan1.nii", "7_scan_2.nii"], ["0001", "0001", "7", "7"]),
+        (["ct_scan1.nii", "ct_scan2.nii", "liver_ct1.nii", "liver_ct2.nii"], [""] * 4),
+        (["901_LEFT_V00.nii", "901_RIGHT_V01.nii", "902_LEFT_V00.nii"], ["901", "901", ""]),
+        (["001_SA_ED.nii", "001_LA_ES.nii", "002_SA_ED.nii"], ["001", "001", ""]),
+        # Dates as TCIA has them, and forms of one scan.
+        (["p1/03-23-2003-NA-PET-7/CT.nii", "p1/05-02-2004-NA/CT.nii", "p2/01-01-2001/CT.nii"], ["p1", "p1", "p2"]),
+        (["raw/a.nii", "raw/b.nii", "resampled/a.nii", "resampled/b.nii"], ["a", "b", "a", "b"]),
+        (["p1/data/ct.nii", "p1/data/mr.nii", "p2/data/ct.nii", "p2/data/mr.nii"], ["p1", "p1", "p2", "p2"]),
     ],
 )
 def test_the_rule(names, patients):
