@@ -20,8 +20,10 @@ from hssl.cli.catalogue import app
 from hssl.configuration import AddConfig
 from hssl.errors import ConfigurationError, InputError
 from hssl.events import Message
+from hssl.imaging.volumes import read_volume
 from hssl.jobs.add import add, plan
 from hssl.workspace.catalogue import Catalogue
+from hssl.workspace.labels import read_label
 from hssl.workspace.sources import find
 
 SHAPE = (8, 12, 14)
@@ -349,6 +351,24 @@ def test_the_same_scan_in_another_format_is_no_second_one(workspace, data):
     for _ in range(2):
         with pytest.raises(InputError, match="no file that can be used"):
             add(AddConfig(workspace=workspace.parent / "other", source=data.parent / "later", task="t"))
+
+
+def test_a_series_and_what_dcm2niix_made_of_it_are_one_scan_with_the_label_of_either(workspace, tmp_path):
+    """XNAT keeps both: as two images one may be trained on and the other tested on."""
+    scan = tmp_path / "data" / "SCANS" / "4"
+    write_series(scan / "DICOM")
+    image = sitk.Cast(sitk.Flip(read_volume(scan / "DICOM"), [False, True, False]), sitk.sitkFloat32)
+    (scan / "NIFTI").mkdir()
+    sitk.WriteImage(image, str(scan / "NIFTI" / "4_CT.nii.gz"))
+    sitk.WriteImage(sitk.Cast(image > 500, sitk.sitkUInt8), str(scan / "NIFTI" / "4_CT_seg.nii.gz"))
+    result = add(AddConfig(workspace=workspace, source=tmp_path / "data", task="t", check=True)).result
+    assert result.images == 1 and not result.problems
+    (told,) = result.duplicates
+    assert told.reason.startswith("has the same voxels as 4 (") and "which takes its label" in told.reason
+    catalogue = Catalogue.load(workspace)
+    series = read_volume(scan / "DICOM")
+    label = read_label(catalogue, catalogue.images[0], series)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(label) > 0, sitk.GetArrayFromImage(series) > 500)
 
 
 def test_a_ct_that_is_not_in_hounsfield_units_is_in_doubt(workspace, tmp_path):
