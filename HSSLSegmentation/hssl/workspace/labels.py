@@ -26,6 +26,13 @@ FEW_CLASSES = 24
 """With more values than this a label map is solid: neighbouring voxels mostly have the same."""
 
 
+READINGS = 0.6
+"""From this Dice on two masks are readings of one structure: of a lesion two readers agree by 0.6 to 0.9, of an organ by more,
+and structures that touch share a few voxels."""
+PART = 0.95
+"""Of a structure that is a part of another so much lies in it."""
+
+
 def read_label(catalogue: Catalogue, image: Image, like: sitk.Image, say: Say = lambda text: None) -> sitk.Image:
     """Reads the label of an image.
 
@@ -45,8 +52,8 @@ def read_label(catalogue: Catalogue, image: Image, like: sitk.Image, say: Say = 
         A 3D image of 8- or 16-bit unsigned integers on exactly the grid of `like`.
 
     Raises:
-        InputError: as `imaging.labels.read_label_map`; also masks none of which is a class, one with several values, or
-            a structure that overlaps take away whole.
+        InputError: as `imaging.labels.read_label_map`; also masks none of which is a class, one with several values, two
+            that are readings of one structure, or a structure that overlaps take away whole.
 
     Example:
         >>> volume = read_volume(catalogue.image_path(image), image.series, image.frame)  # doctest: +SKIP
@@ -131,13 +138,16 @@ def _joined(
     order = [_key(name) for name in structures] or [_key(c.name) for c in classes]
     masks.sort(key=lambda m: order.index(_key(m[0].name)))
     joined = np.zeros(like.GetSize()[::-1], np.uint16 if max(c.value for c, _ in masks) > 255 else np.uint8)
-    drawn = []
+    drawn: list[LabelClass] = []
+    sizes: dict[int, int] = {}
     for one, mask_of in masks:  # one mask at a time: there may be a hundred
         mask = mask_of()
-        covered = joined[mask]
+        covered, sizes[one.value] = joined[mask], int(np.count_nonzero(mask))
         if covered.any():
-            others = ", ".join(c.name for c, _ in masks if (covered == c.value).any())
-            say(f"its masks overlap: {one.name} takes {np.count_nonzero(covered)} voxels of {others}")
+            shared = {c.name: (c, n) for c in drawn if (n := int(np.count_nonzero(covered == c.value)))}
+            for other, count in shared.values() if not structures else ():
+                _check_readings(path, (other.name, sizes[other.value]), (one.name, sizes[one.value]), count)
+            say(f"its masks overlap: {one.name} takes {np.count_nonzero(covered)} voxels of {', '.join(shared)}")
         joined[mask] = one.value
         drawn += [one] if mask.any() else []
     left = np.bincount(joined.ravel(), minlength=1 + max(c.value for c, _ in masks))
@@ -152,6 +162,19 @@ def _joined(
     result = sitk.GetImageFromArray(joined)
     result.CopyInformation(like)
     return result
+
+
+def _check_readings(path: Path, one: tuple[str, int], other: tuple[str, int], shared: int) -> None:
+    """Raises InputError where two masks, each a name and its number of voxels, are mostly the same and none is a part."""
+    (name, size), (name2, size2) = one, other
+    dice = 2 * shared / (size + size2)
+    if dice > READINGS and shared < PART * min(size, size2):
+        raise InputError(
+            path,
+            f"{name} and {name2} are mostly the same voxels (Dice {100 * dice:.0f} %), as two readings of one structure are",
+            "Take one of them by a pattern of labels; if they are structures, choose them in the order in which they are drawn.",
+            "structures",
+        )
 
 
 def _masks(

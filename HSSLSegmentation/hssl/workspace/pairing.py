@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ..errors import InputError
 from ..plural import counted, shortened
 from .places import PART_OF_A_DATASET, Place, folded, role_of, words_of
-from .structure_names import are_structures, structure_of
+from .structure_names import are_structures, maybe_structures, structure_of
 
 
 @dataclass
@@ -28,6 +28,8 @@ class Pairing:
     """All labels that fit an image, by its path."""
     unused: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason of what is neither."""
+    notes: list[str] = field(default_factory=list)
+    """What the user should know of how the labels were taken."""
 
 
 def pair(places: Sequence[Place], labels: Sequence[Place] | None = None, chosen: bool = False) -> Pairing:
@@ -110,6 +112,7 @@ def _take_folders_of_masks(result: Pairing, images: Sequence[Place], labels: lis
     for folder, masks in by_folder.items():
         owners = beside.get(masks[0].where, [])
         own = any(not m.case or (m.where, name) in known for m in masks for name in (m.plain, m.case))
+        own = own or any(m.plain.startswith(image.plain + "_") for m in masks for image in owners)
         if len(owners) == 1 and not own:
             fitting[folder] = owners[0]
             count.update(m.stem for m in masks)
@@ -221,10 +224,16 @@ def _join_structures(result: Pairing, images: Sequence[Place]) -> None:
         InputError: they are not.
     """
     several = {path: labels for path, labels in result.given.items() if len(labels) > 1}
-    if not several:
-        return
     places = {image.path: image for image in images}
     names = {p: [structure_of(label, places[p]) for label in labels] for p, labels in result.given.items()}
+    if not several:
+        of_values = {p: names[p] for p, labels in result.given.items() if not labels[0].stem.endswith(".seg")}
+        if called := maybe_structures(of_values):
+            result.notes.append(
+                f"the labels of different images are called differently ({', '.join(called)}), and a value is the same class "
+                "in all of them: if these are structures, say so by a pattern of labels with {structure}"
+            )
+        return
     if not are_structures({path: names[path] for path in several}):
         path, labels = next(iter(several.items()))
         _two_labels(places[path], labels[0].path, labels[1].path)

@@ -156,6 +156,7 @@ def _folder(path: Path, labels: str | Path | None, pattern: str, label_pattern: 
         found = _pair_folder(source, path, places, pattern)
     source.refused += [*there.refused, *found.unused]
     source.not_read += there.not_read
+    source.notes += found.notes
     source.classes = source.classes or dict(enumerate(found.masks, 1))
     source.candidates = [
         Candidate(p.path, found.labels.get(p.path), frame=frame, parts=tuple(found.parts.get(p.path, ())))

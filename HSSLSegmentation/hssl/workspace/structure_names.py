@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from .places import NAME_WORDS, SEPARATORS, Place, folded, words_of
+from .places import NAME_WORDS, PART_OF_A_DATASET, SEPARATORS, Place, folded, words_of
 
 _NO_STRUCTURE = re.compile(
     r"(readers?|raters?|observers?|annotators?|experts?|users?|operators?|version|ver|rev|copy|session|fold|r|v)\d*"
     r"|\d+|[a-z]|manual|auto|automatic|corrected|edited|final|draft|old|new|orig|original|backup|bak|tmp"
-    r"|pred|preds|prediction|predictions|predicted|output|result|results|ai|model|nnunet"
+    r"|staple|majority|maj|consensus|aggregated|pred|preds|prediction|predictions|predicted|output|result|results|ai|model|nnunet"
 )
 """Words that tell who made a label, how, or which of several it is."""
+_MOST = 12
+"""More names than that are those of the labels, not of what they label."""
 
 
 def structure_of(label: Place, image: Place) -> str:
@@ -51,3 +53,21 @@ def are_structures(names: Mapping[str, Sequence[str]]) -> bool:
     every = [folded(name) for of_image in names.values() for name in of_image]
     again = sum(every.count(name) > 1 for name in set(every))
     return 2 * again >= len(set(every))
+
+
+def maybe_structures(names: Mapping[str, Sequence[str]]) -> list[str]:
+    """Returns the different names of labels of which each image has one only, where they may be those of structures.
+
+    Args:
+        names: as in `are_structures`.
+
+    Example:
+        >>> maybe_structures({"p1": ["liver"], "p2": ["spleen"], "p3": ["liver_v2"]})
+        ['liver', 'spleen']
+    """
+    found: dict[str, str] = {}
+    for name in (name for of_image in names.values() for name in of_image):
+        words = [*words_of(name), name]
+        if name and not any(_NO_STRUCTURE.fullmatch(w) or PART_OF_A_DATASET.fullmatch(w) for w in words):
+            found.setdefault(folded(name), name)
+    return sorted(found.values()) if 1 < len(found) <= _MOST else []

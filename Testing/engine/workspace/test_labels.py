@@ -117,6 +117,27 @@ def test_a_structure_that_another_would_take_whole_is_not_lost_in_silence(catalo
     assert set(np.unique(read(catalogue))) == {0, 3, 5}
 
 
+def test_two_readings_of_one_structure_are_not_joined_unless_an_order_is_chosen(catalogue, tmp_path):
+    """Initials tell no more than names of structures do; the voxels tell."""
+    one, other = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)
+    one[1:4, 1:5, 0:6], other[1:4, 1:5, 1:7] = 1, 1
+    parts(catalogue, liver=write(tmp_path / "JD.nii.gz", one), spleen=write(tmp_path / "MK.nii.gz", other))
+    with pytest.raises(
+        InputError, match=r"liver and spleen are mostly the same voxels \(Dice 83 %\), as two readings"
+    ) as told:
+        read(catalogue)
+    assert told.value.way_out == "structures"
+    check(catalogue)
+    assert "mostly the same voxels" in (catalogue.image("a").label_problem or "")
+    catalogue.image("a").structures = ["liver", "spleen"]
+    assert np.array_equal(read(catalogue), np.where(other > 0, 5, one * 3))
+    catalogue.image("a").structures = []
+    part = one.copy()
+    part[:, :, 5] = 0
+    write(tmp_path / "MK.nii.gz", part)  # most of it, and within it
+    assert np.array_equal(read(catalogue), np.where(part > 0, 5, one * 3))
+
+
 def test_a_mask_of_several_values_is_no_mask(catalogue, tmp_path):
     several = write(tmp_path / "l.nii.gz", box(0) + 2 * box(4))
     parts(catalogue, liver=several, spleen=write(tmp_path / "s.nii.gz", box(2)))

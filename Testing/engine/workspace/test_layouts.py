@@ -171,6 +171,7 @@ def test_files_of_one_name_are_called_after_what_differs(tmp_path):
             ["a_lesion1_seg", "a_lesion2_seg", "{structure}"],
         ),
         (["a.nii.gz", "a_manual_seg.nii.gz", "a_auto_seg.nii.gz"], ["a_manual_seg", "a_auto_seg"]),
+        (["a.nii.gz", "a_staple_seg.nii.gz", "a_majority_seg.nii.gz"], ["a_staple_seg", "a_majority_seg"]),
         (["a.nii.gz", "a_seg.nii.gz", "a_liver_seg.nii.gz"], ["a_seg", "a_liver_seg"]),
         (["images/a.nii.gz", "labels_r1/a.nii.gz", "labels_r2/a.nii.gz"], ["labels_r1/a", "labels_r2/a"]),
     ],
@@ -279,6 +280,43 @@ def test_a_mask_for_each_class_is_one_label(tmp_path):
     with pytest.raises(ConfigurationError, match=r"no structure 'heart' .*there: liver, spleen"):
         find(tmp_path, structures=["spleen", "heart"])
     assert pairs(find(tmp_path / "s0000"), tmp_path) == {"s0000/ct.nii.gz": "s0000/segmentations"}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("name", ["images/case{n}.nii.gz", "case{n}/ct.nii.gz"])
+def test_structures_are_called_the_same_however_many_cases_there_are(tmp_path, name, count):
+    for n in range(count):
+        image = name.format(n=n)
+        stem = os.path.basename(image)[: -len(".nii.gz")]
+        folder = "labels" if image.startswith("images") else f"case{n}/labels"
+        touch(tmp_path, image, *(f"{folder}/{stem}_{s}.nii.gz" for s in ("liver", "spleen")))
+    source = find(tmp_path)
+    assert source.classes == {1: "liver", 2: "spleen"} and [len(c.parts) for c in source.candidates] == [2] * count
+
+
+def test_masks_of_different_structures_one_for_each_image_are_told(tmp_path):
+    touch(tmp_path, "p1/CT.nrrd", "p1/Segmentation_liver.nii.gz", "p2/CT.nrrd", "p2/Segmentation_spleen.nii.gz")
+    (note,) = find(tmp_path).notes
+    assert "called differently (liver, spleen)" in note and "{structure}" in note
+    said = find(tmp_path, pattern="{id}/CT.nrrd", label_pattern="{id}/Segmentation_{structure}.nii.gz")
+    assert said.classes == {1: "liver", 2: "spleen"} and [len(c.parts) for c in said.candidates] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("p1_liver_seg.nii.gz", "p2_liver_v2_seg.nii.gz"),
+        ("p1_tumor_seg.nii.gz", "p2_seg.nii.gz"),
+        ("p1_reader1_seg.nii.gz", "p2_final_seg.nii.gz"),
+        ("p1_liver.seg.nrrd", "p2_spleen.seg.nrrd"),
+        ("labels/siteA/p1.nii.gz", "labels/siteB/p2.nii.gz"),
+    ],
+)
+def test_of_labels_of_one_structure_or_that_name_it_themselves_nothing_is_told(tmp_path, labels):
+    images = [f"images/p{n}.nii.gz" if labels[0].startswith("labels") else f"p{n}.nii.gz" for n in (1, 2)]
+    touch(tmp_path, *images, *labels)
+    source = find(tmp_path)
+    assert source.notes == [] and all(c.label for c in source.candidates)
 
 
 LUNA = [f"1.3.6.1.4.1.14519.5.2.1.6279.6001.{number}" for number in (105, 108, 109)]
