@@ -30,7 +30,7 @@ DATA_SUFFIXES = tuple(sorted({suffix for suffixes in DETACHED.values() for suffi
 DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 
 _WAYS_TO_BE_READ = {
-    "Unpack the archives first.": {".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar"},
+    "Unpack the archives first.": {".zip", ".mrb", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar"},
     "Make volumes of the pictures first, such as NIfTI or NRRD with their spacing.": {
         *(".png", ".jpg", ".jpeg", ".bmp", ".gif")
     },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import InputError
 from ..plural import counted, shortened
@@ -51,6 +51,12 @@ def pair(places: Sequence[Place], labels: Sequence[Place] | None = None, chosen:
         InputError: an image has two labels, or it cannot be told which of several images a label belongs to; both are
             named.
     """
+    if labels is None and places and all(p.role == "label" for p in places):
+        # CT-ORG lies in a folder OrganSegmentations: a folder that all of them are in tells none from another.
+        shared = len(os.path.commonprefix([p.folders for p in places]))
+        inner = pair([replace(p, folders=p.folders[shared:]) for p in places]) if shared else Pairing()
+        if inner.labels:
+            return inner
     result = Pairing()
     if labels is None:
         sure = [p for p in places if p.role == "label"]
@@ -79,10 +85,10 @@ def pair(places: Sequence[Place], labels: Sequence[Place] | None = None, chosen:
 
 def _why_alone(labels: Sequence[Place], images: Sequence[Place]) -> list[str]:
     """Returns why each of the labels has no image: none has its name, or it lies where nobody can tell that it is the image's."""
-    by_name = _indexed(images, lambda p: p.plain)
+    by_name, by_channel = _indexed(images, lambda p: p.plain), _indexed(images, lambda p: p.without_channel)
     reasons = []
     for label in labels:
-        there = by_name.get(label.plain) or by_name.get(label.unmarked) or []
+        there = by_name.get(label.plain) or by_name.get(label.unmarked) or by_channel.get(label.plain) or []
         folder = "/".join(label.folders)
         if not there:
             reasons.append("is a label without an image of that name")
@@ -171,9 +177,11 @@ def _beginning_with(label: Place, images: Iterable[Place]) -> list[Place]:
 def _give_by_the_end_of_the_path(result: Pairing, images: Sequence[Place], left: list[Place]) -> list[Place]:
     index = _indexed(images, lambda p: p.plain)
     cases = _indexed(images, lambda p: p.case)
+    channels = _indexed(images, lambda p: p.without_channel)
     rest = []
     for label in left:
-        for names, name in ((index, label.plain), (index, label.unmarked), (cases, label.case)):
+        names_of = ((index, label.plain), (index, label.unmarked), (cases, label.case))
+        for names, name in (*names_of, (channels, label.plain), (channels, label.case)):
             fitting = [i for i in names.get(name, []) if _one_ends_with_the_other(i.where, label.where)] if name else []
             if _give(result, label, fitting, False):
                 break

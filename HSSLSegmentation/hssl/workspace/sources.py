@@ -152,6 +152,8 @@ def _folder(path: Path, labels: str | Path | None, pattern: str, label_pattern: 
         found = _pair_by_patterns(places, label_places, pattern, label_pattern)
     elif labels is not None:
         found = pair(_chosen(places, pattern), label_places, bool(pattern))
+        if pattern:
+            _pair_by_id(found, label_places, pattern)
     else:
         found = _pair_folder(source, path, places, pattern)
     source.refused += [*there.refused, *found.unused]
@@ -163,7 +165,8 @@ def _folder(path: Path, labels: str | Path | None, pattern: str, label_pattern: 
         for p in found.images
     ]
     if pattern and not source.candidates:
-        raise InputError(path, f"has no file that fits the pattern {pattern!r}")
+        others = f" (there: {shortened((p.relative for p in places), 3)})" if places else ""
+        raise InputError(path, f"has no file that fits the pattern {pattern!r}{others}", "", "pattern")
     if frame is None and any("_" in p.stem for p in found.images):
         frames = frames_of_cases(path)
         several = at_frames(source.candidates, frames)
@@ -204,17 +207,12 @@ def _pair_chosen(source: Source, places: list[Place], pattern: str) -> Pairing:
     chosen = dict.fromkeys(_chosen(places, pattern))
     others = [p for p in places if p not in chosen and (p.role == "label" or p.may_be_label)]
     found = pair([*chosen], others, True)
+    if "/" not in pattern:
+        _pair_by_id(found, others, pattern)
     left = [p for p in others if p.path in {path for path, _ in found.unused}]
     # Labels of the images that were not chosen are no news.
     found.unused = []
     alone = [p for p in chosen if p.path not in found.labels]
-    if alone and left and "/" not in pattern:
-        by_case = pair([replace(p, stem=_id(p, pattern) or p.stem) for p in alone], left, True)
-        found.labels.update(by_case.labels)
-        found.parts.update(by_case.parts)
-        found.masks = sorted({*found.masks, *by_case.masks})
-        left = [p for p in left if p.path in {path for path, _ in by_case.unused}]
-        alone = [p for p in alone if p.path not in found.labels]
     beside = [p for p in left if p.where in {image.where for image in alone}]
     if beside:
         source.notes.append(
@@ -222,6 +220,20 @@ def _pair_chosen(source: Source, places: list[Place], pattern: str) -> Pairing:
             f"beside them, such as {beside[0].relative}: say by a pattern of labels whose they are"
         )
     return found
+
+
+def _pair_by_id(found: Pairing, labels: Sequence[Place], pattern: str) -> None:
+    """Gives the chosen images that have no label one that is called after the case, as the pattern tells it."""
+    unused = {path for path, _ in found.unused}
+    alone, left = [p for p in found.images if p.path not in found.labels], [p for p in labels if p.path in unused]
+    if not alone or not left:
+        return
+    by_id = pair([replace(p, stem=_id(p, pattern) or p.stem) for p in alone], left, True)
+    found.labels.update(by_id.labels)
+    found.parts.update(by_id.parts)
+    found.masks = sorted({*found.masks, *by_id.masks})
+    still = {path for path, _ in by_id.unused}
+    found.unused = [(path, why) for path, why in found.unused if path in still]
 
 
 def _whole_sequences(places: Sequence[Place]) -> set[str]:

@@ -132,6 +132,7 @@ def test_nothing_to_add_is_an_error_and_leaves_no_task(workspace, tmp_path):
     ("name", "way_out"),
     [
         ("study.zip", "Unpack"),
+        ("2024-01-01-Scene.mrb", "Unpack"),
         ("IM0.dcm.gz", "Unpack"),
         ("0.png", "volumes of the pictures"),
         ("CT_1.npz", "Convert arrays"),

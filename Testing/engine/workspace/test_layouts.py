@@ -58,6 +58,11 @@ LAYOUTS = {
         "Training/img/img0002.nii.gz": "Training/label/label0002.nii.gz",
     },
     "MM-WHS": {"ct_train/ct_train_1001_image.nii.gz": "ct_train/ct_train_1001_label.nii.gz"},
+    "CT-ORG": {
+        "OrganSegmentations/volume-0.nii.gz": "OrganSegmentations/labels-0.nii.gz",
+        "OrganSegmentations/volume-1.nii.gz": "OrganSegmentations/labels-1.nii.gz",
+    },
+    "a project that is called after labels": {"liver_seg/a.nii.gz": "liver_seg/a_mask.nii.gz", "liver_seg/b.nii.gz": None},
     "PROMISE12": {"Case00.mhd": "Case00_segmentation.mhd", "Case01.mhd": "Case01_segmentation.mhd"},
     "crossMoDA": {"crossmoda_1_ceT1.nii.gz": "crossmoda_1_Label.nii.gz"},
     "channels as in nnU-Net, without its description": {
@@ -200,6 +205,12 @@ def test_a_pattern_that_is_advised_is_a_way_out(tmp_path, files, pattern):
         assert pairs(find(tmp_path, pattern=pattern), tmp_path) == {files[0]: files[2]}
     else:
         assert told.value.hint == "Name it after its image."
+
+
+def test_a_pattern_that_fits_nothing_is_told_with_what_there_is(tmp_path):
+    touch(tmp_path, "Singapore/50/pre/FLAIR.nii.gz")
+    with pytest.raises(InputError, match=r"'{id}/pre/FLAIR.nii.gz' \(there: Singapore/50/pre/FLAIR.nii.gz\)"):
+        find(tmp_path, pattern="{id}/pre/FLAIR.nii.gz")
 
 
 @pytest.mark.parametrize("count", [2, 4, 5])
@@ -665,6 +676,25 @@ def test_labels_elsewhere_are_paired_by_their_path_below_that_folder(tmp_path):
     assert pairs(one, tmp_path) == {"scans/p1/ct.nii.gz": "truth/p1/ct.nii.gz"}
     with pytest.raises(InputError, match="two labels"):
         find(tmp_path / "scans" / "p1" / "ct.nii.gz", labels=tmp_path / "truth")
+
+
+def test_labels_elsewhere_are_called_after_the_case_of_a_pattern_or_have_no_channel(tmp_path):
+    """PI-CAI and TopCoW."""
+    for case in ("10000_1000000", "10001_1000001"):
+        touch(tmp_path, *(f"images/fold0/{case[:5]}/{case}_{s}.mha" for s in ("t2w", "adc")), f"expert/{case}.nii.gz")
+    touch(tmp_path, "expert/10002_1000002.nii.gz")
+    for pattern in ("{id}_t2w.mha", "*/*/{id}_t2w.mha"):
+        source = find(tmp_path / "images", labels=tmp_path / "expert", pattern=pattern)
+        assert pairs(source, tmp_path) == {
+            f"images/fold0/{c[:5]}/{c}_t2w.mha": f"expert/{c}.nii.gz" for c in ("10000_1000000", "10001_1000001")
+        }
+        reason = "is a label without an image of that name"
+        assert source.refused == [(str(tmp_path / "expert/10002_1000002.nii.gz"), reason)]
+    root = touch(tmp_path / "topcow", "imagesTr/ct_001_0000.nii.gz", "cow_seg_labelsTr/ct_001.nii.gz")
+    ((_, reason),) = find(root).refused
+    assert reason.endswith("say that the labels are in cow_seg_labelsTr")
+    said = find(root, labels=root / "cow_seg_labelsTr")
+    assert pairs(said, root) == {"imagesTr/ct_001_0000.nii.gz": "cow_seg_labelsTr/ct_001.nii.gz"} and not said.refused
 
 
 def test_two_files_of_one_id_are_no_pair_of_a_pattern(tmp_path):
