@@ -348,7 +348,8 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
         if look.label_reason is not None and record.label is not None:
             report.refused.append(Refused(path=record.label, task=task, reason=look.label_reason))
     catalogue.add_images(new)
-    looked_at = {known.relative(look.candidate.image) for look in examined.looks}
+    seen = [path for look in examined.looks for path in (look.candidate.image, look.candidate.label) if path]
+    looked_at = {known.relative(path) for path in seen}
     _list_refused(catalogue, task, looked_at, [*refused, *report.duplicates])
     report.refused.extend(refused)
     ways = {(known.relative(x.candidate.image), x.reason): x.error.way_out for x in examined.looks if x.error}
@@ -394,7 +395,8 @@ def look_at(candidate: Candidate, thorough: bool = False) -> list[Look]:
     except (OSError, ValueError) as error:
         return [Look(candidate, stamp, reason=encodable(f"cannot be read: {error}"))]
     alone = sum(1 for s in found if s.uid) == 1
-    return [_look_at_series(candidate, stamp, series, alone, thorough) for series in found]
+    looks = [_look_at_series(candidate, stamp, series, alone, thorough) for series in found]
+    return looks if alone or candidate.label is None else _with_one_label(candidate, looks)
 
 
 def refresh(record: Image, look: Look, label: str | None, parts: list[LabelPart] | None = None) -> None:
@@ -486,7 +488,19 @@ class _Known:
             return False
         if any(r.stamp != stamp for r in refused):
             return False
-        return all(self._label_unchanged(i, candidate) for i in images)
+        given = self._given(candidate)
+        return all(
+            self._label_unchanged(i, candidate if given in (None, i) else replace(candidate, label=None))
+            for i in images
+        )
+
+    def _given(self, candidate: Candidate) -> Image | None:
+        """Returns which of the series of a folder has its label already."""
+        if candidate.series is not None or candidate.label is None:
+            return None
+        label = self.relative(candidate.label)
+        there = self._by_path.get((self.relative(candidate.image), candidate.frame), [])
+        return next((i for i in there if i.label == label), None) if len(there) > 1 else None
 
     def is_image(self, candidate: Candidate) -> bool:
         """Tells whether the catalogue has an image of the candidate's file."""
@@ -500,6 +514,8 @@ class _Known:
         """Returns the candidate with the label that its image has in the catalogue, where that still exists: a label
         that was set by hand stays."""
         image = self.images.get((self.relative(candidate.image), candidate.series, candidate.frame))
+        if self._given(candidate) is not None:
+            return replace(candidate, label=None, parts=())
         if image is None or image.label is None:
             return candidate
         own = candidate_of(self._catalogue, image)
@@ -689,7 +705,7 @@ def _judge_modality(catalogue: Catalogue, task: Task, source: Source, examined: 
 def _look_at_series(candidate: Candidate, stamp: str, series: Series, alone: bool, thorough: bool) -> Look:
     from ..imaging.volumes import header_of_series
 
-    one = replace(candidate, label=candidate.label if alone else None, series=series.uid or None)
+    one = replace(candidate, series=series.uid or None)
     try:
         header = header_of_series(series, candidate.frame, candidate.spacing)
         return _with_label(one, stamp, header, content_of(series.files), alone, thorough)
@@ -697,6 +713,27 @@ def _look_at_series(candidate: Candidate, stamp: str, series: Series, alone: boo
         return Look(one, stamp, reason=error.reason, error=error)
     except OSError as error:
         return Look(one, stamp, reason=encodable(f"cannot be read: {error}"))
+
+
+def _with_one_label(candidate: Candidate, looks: Sequence[Look]) -> list[Look]:
+    """Leaves the label of a folder to the one of its series that it fits; where that is not told, the label is refused."""
+    read = [look for look in looks if look.header is not None]
+    fitting = [look for look in read if look.label_reason is None]
+    alone = fitting[0] if len(fitting) == 1 else None
+    left = [
+        look
+        if look is alone
+        else replace(look, candidate=replace(look.candidate, label=None, parts=()), label_stamp="", label_reason=None)
+        for look in looks
+    ]
+    if alone is not None or not read or candidate.label is None:
+        return left
+    reason = (
+        f"may be the label of each of {len(fitting)} series in one folder: give it to the right one of them as its label"
+        if fitting
+        else f"fits none of {len(read)} series in one folder, the first: {read[0].label_reason}"
+    )
+    return [*left, Look(replace(candidate, image=candidate.label, label=None, parts=()), "", reason=reason)]
 
 
 def _with_label(

@@ -24,6 +24,7 @@ from hssl.imaging.volumes import read_volume
 from hssl.jobs.add import add, plan
 from hssl.workspace.catalogue import Catalogue
 from hssl.workspace.labels import read_label
+from hssl.workspace.scan import relabel
 from hssl.workspace.sources import find
 
 SHAPE = (8, 12, 14)
@@ -370,6 +371,39 @@ def test_a_series_and_what_dcm2niix_made_of_it_are_one_scan_with_the_label_of_ei
     series = read_volume(scan / "DICOM")
     label = read_label(catalogue, catalogue.images[0], series)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(label) > 0, sitk.GetArrayFromImage(series) > 500)
+
+
+@pytest.mark.parametrize(
+    ("distance", "label_of", "reason"),
+    [
+        (5.0, 0, None),
+        (2.5, 0, "may be the label of each of 2 series in one folder: give it to the right one"),
+        (5.0, None, "fits none of 2 series in one folder, the first: is on another grid than its image"),
+    ],
+)
+def test_the_label_of_a_folder_of_several_series_is_that_of_the_one_that_it_fits(
+    workspace, tmp_path, distance, label_of, reason
+):
+    """A scout, say, lies with the slices."""
+    folder = tmp_path / "data" / "p1" / "CT"
+    write_series(folder, uid="1.9.1", prefix="a")
+    write_series(folder, uid="1.9.2", prefix="b", seed=1, positions=[n * distance for n in range(4)])
+    image = read_volume(folder, "1.9.1") if label_of == 0 else sitk.Image(5, 5, 5, sitk.sitkInt16)
+    label = sitk.Cast(image > 500 if label_of == 0 else image + 1, sitk.sitkUInt8)
+    sitk.WriteImage(label, str(folder.parent / "CT_seg.nrrd"))
+    for _ in range(2):
+        result = add(AddConfig(workspace=workspace, source=tmp_path / "data", task="t", check=True)).result
+        assert [r.reason for r in result.refused if reason is None or not r.reason.startswith(reason)] == []
+        assert len(result.refused) == (reason is not None) and not result.problems
+        images = {i.series: i.label for i in Catalogue.load(workspace).images}
+        assert (images["1.9.1"] is not None, images["1.9.2"]) == (reason is None, None)
+    relabel(
+        workspace,
+        next(i.id for i in Catalogue.load(workspace).images if i.series == "1.9.2"),
+        folder.parent / "CT_seg.nrrd",
+    )
+    result = add(AddConfig(workspace=workspace, source=tmp_path / "data", task="t")).result
+    assert (result.refused, result.unchanged, result.changed) == ([], 1, [])
 
 
 def test_a_ct_that_is_not_in_hounsfield_units_is_in_doubt(workspace, tmp_path):
