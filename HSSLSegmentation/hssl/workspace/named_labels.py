@@ -268,20 +268,43 @@ def _series_with_labels(
         return [candidate]
     source.refused += [(str(s.folder), s.problem or "") for s in found.series if not s.uid]
     made = []
+    free = [s for s in series if not labels[s.uid]]
     for one in series:
         labelled.update(r.file for r in labels[one.uid])
         name = candidate.name or os.path.basename(candidate.image)
         chosen = [str(r.file) for r in _labels_of_one(source, one, labels[one.uid], structures)]
+        label, parts = chosen[0] if chosen else None, tuple((file, "") for file in chosen) if len(chosen) > 1 else ()
+        if free == [one]:
+            label, parts = candidate.label, candidate.parts
         made.append(
             replace(
                 candidate,
                 series=one.uid,
-                label=chosen[0] if chosen else None,
-                parts=tuple((file, "") for file in chosen) if len(chosen) > 1 else (),
+                label=label,
+                parts=parts,
                 name=f"{name}-{one.uid.rsplit('.', 1)[-1]}" if len(series) > 1 else candidate.name,
             )
         )
+    if candidate.label is not None and len(free) != 1:
+        if free:
+            reason = f"may be the label of each of {len(free)} series in one folder: give it to the right one of them"
+        else:
+            reason = _second_label(source, made, bool(structures))
+        source.refused.append((candidate.label, reason))
     return made
+
+
+def _second_label(source: Source, made: list[Candidate], chosen: bool) -> str:
+    """Returns what to say of a file that labels a series beside a DICOM object that does; neither is the series' then,
+    unless structures were chosen, which the object has."""
+    files = list(dict.fromkeys(c.label for c in made if c.label is not None))
+    others = ", ".join(map(source.shown, files)) or "DICOM labels"
+    if chosen and files:
+        return f"is left aside, since {others} has the structures that were chosen"
+    way_out = "take the wrong one away, or give the image the right one as its label"
+    source.refused += [(file, f"is one of two labels of its series: {way_out}") for file in files]
+    made[:] = [replace(c, label=None, parts=()) for c in made]
+    return f"is a label of a series that {others} labels too: {way_out}"
 
 
 def _labels_of_one(

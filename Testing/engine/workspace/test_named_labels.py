@@ -17,6 +17,7 @@ from hssl.workspace.catalogue import Catalogue, LabelClass, Task
 from hssl.workspace.check import check_workspace
 from hssl.workspace.labels import read_label
 from hssl.workspace.scan import relabel
+from hssl.workspace.sources import find
 
 SHAPE = (6, 12, 16)
 OUTER = np.zeros(SHAPE, bool)
@@ -256,3 +257,28 @@ def test_labels_that_do_not_name_their_values_beside_labels_that_do_are_told(tmp
     assert told == [
         "1 label does not name their values, such as case1_seg.nrrd: they are taken by number, 1 as outer, 2 as inner"
     ]
+
+
+def test_a_file_beside_a_series_that_a_structure_set_labels_is_not_passed_over(tmp_path):
+    values = np.random.default_rng(0).integers(-999, 999, SHAPE).astype(np.int16)
+    positions = [2.0 * n for n in range(len(values))]
+    for series in ("1.2.3.9", "1.2.3.8"):
+        files.write_slices(tmp_path / "data" / "p1" / "CT", values, positions, series=series, prefix=series[-1])
+        values = values[:-1]
+        positions = positions[:-1]
+    square = np.array([[2, 2, 4], [8, 2, 4], [8, 8, 4], [2, 8, 4]])
+    contours = files.write_structures(tmp_path / "data" / "p1" / "RT" / "rs.dcm", {"Liver": [square]})
+    drawn = tmp_path / "data" / "p1" / "CT_seg.nii.gz"
+    write_volume(sitk.GetImageFromArray((OUTER * 1).astype(np.uint8)), drawn)
+    found = {c.series: c.label for c in find(tmp_path / "data").candidates}
+    assert found == {"1.2.3.9": str(contours), "1.2.3.8": str(drawn)}  # whose grid is another, which the scan tells
+    for file in (tmp_path / "data" / "p1" / "CT").glob("8*"):
+        file.unlink()
+    source = find(tmp_path / "data")
+    assert [c.label for c in source.candidates] == [None]
+    reasons = dict(source.refused)
+    assert "is a label of a series that p1/RT/rs.dcm labels too: take the wrong one away" in reasons[str(drawn)]
+    assert "is one of two labels of its series" in reasons[str(contours)]
+    chosen = find(tmp_path / "data", structures=["liver"])
+    assert [c.label for c in chosen.candidates] == [str(contours)]
+    assert chosen.refused == [(str(drawn), "is left aside, since p1/RT/rs.dcm has the structures that were chosen")]
