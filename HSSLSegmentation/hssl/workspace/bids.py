@@ -56,8 +56,10 @@ def pair_bids(places: Sequence[Place], chosen: Sequence[Place] | None = None) ->
         else:
             images.append(place)
     by_session: dict[tuple[str | None, str | None], list[Place]] = defaultdict(list)
+    by_subject: dict[str | None, list[Place]] = defaultdict(list)
     for image in images:
         by_session[_session(image)].append(image)
+        by_subject[_session(image)[0]].append(image)
     given: dict[str, list[Place]] = defaultdict(list)
     for label in labels:
         fitting = [i for i in by_session[_session(label)] if _same_scan(label, i)]
@@ -65,7 +67,11 @@ def pair_bids(places: Sequence[Place], chosen: Sequence[Place] | None = None) ->
         named = [i for i in fitting if _suffixes(i) and _suffixes(i)[-1] in _hints(label)]
         fitting = named or fitting
         if not fitting:
-            result.unused.append((label.path, "is a label without an image of that subject"))
+            reason = "is a label without an image of that subject"
+            if others := by_subject[_session(label)[0]]:
+                listing = shortened((i.relative for i in others), 2)
+                reason = f"is a label that fits no image of its subject by its name (there: {listing})"
+            result.unused.append((label.path, reason))
         elif len(fitting) > 1 and chosen is None:
             listing = shortened((i.relative for i in fitting), 4)
             pattern = "{id}_" + (_suffixes(fitting[0]) or ["T1w"])[-1] + ".nii.gz"
@@ -121,4 +127,10 @@ def _space(place: Place) -> str:
 def _same_scan(label: Place, image: Place) -> bool:
     """Tells whether a label and an image of the same session are of the same scan."""
     one, other = _entities(label), _entities(image)
-    return all(other.get(key) == value for key, value in one.items() if key not in _OF_THE_LABEL)
+    same = all(_plain(other.get(key)) == _plain(value) for key, value in one.items() if key not in _OF_THE_LABEL)
+    return same and not label.is_of_another(image)
+
+
+def _plain(value: str | None) -> str | None:
+    """Returns a value as it is compared: an index may be padded (`run-1` and `run-01`)."""
+    return value.lstrip("0") if value and value.isdigit() else value

@@ -223,6 +223,23 @@ def test_a_label_of_several_images_names_four_of_them(tmp_path, count):
     assert told.value.reason.endswith(f"each of {count} images: {shown}{', …' if count > 4 else ''}")
 
 
+def test_a_bids_label_of_another_sequence_or_session_is_no_image_s_and_that_is_said(tmp_path):
+    touch(tmp_path, *(f"sub-{n}/ses-1/anat/sub-{n}_ses-1_run-01_T1w.nii.gz" for n in (1, 2, 3, 5)))
+    labels = [
+        "sub-1/ses-1/anat/sub-1_ses-1_T2w_dseg.nii.gz",
+        "sub-2/anat/sub-2_dseg.nii.gz",
+        "sub-3/ses-1/anat/sub-3_ses-1_run-1_T1w_dseg.nii.gz",
+        "sub-4/ses-1/anat/sub-4_ses-1_dseg.nii.gz",
+    ]
+    touch(tmp_path, *(f"derivatives/m/{name}" for name in labels))
+    source = find(tmp_path)
+    found = {image[:5]: label for image, label in pairs(source, tmp_path).items() if label}
+    assert found == {"sub-3": f"derivatives/m/{labels[2]}"}
+    reasons = [reason for _, reason in sorted(source.refused)]
+    told = "is a label that fits no image of its subject by its name (there: sub-{0}/ses-1/anat/sub-{0}_ses-1_run-01_T1w.nii.gz)"
+    assert reasons == [told.format(1), told.format(2), "is a label without an image of that subject"]
+
+
 @pytest.mark.parametrize(
     ("image", "label"),
     [
