@@ -47,6 +47,7 @@ MOST_VOXELS = 1 << 33
 SMALL = 16 << 20
 """Bytes that a process has left, as long as it runs at all: asking the system takes as long as reading a small file."""
 
+_LARGEST_POINTER = 1024
 _PERPENDICULAR = 1e-3
 _CORNERS = np.array(list(itertools.product((0, 1), repeat=3)))
 _COLOURS = (3, 4)
@@ -365,10 +366,13 @@ def open_volume(path: Path, spacing: Sequence[float] | None = None) -> OpenVolum
     suffix = suffix_of(path)
     try:
         size = path.stat().st_size
+        pointer = 0 < size < _LARGEST_POINTER and path.read_bytes().startswith(b"version https://git-lfs")
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror or error}") from error
     if size == 0:
         raise InputError(path, "is empty: the file has no bytes")
+    if pointer:
+        raise InputError(path, "is a pointer of Git LFS, which stands for the file itself", "Fetch it: git lfs pull.")
     if not suffix:
         raise InputError(
             path, f"is in no format that is read: {', '.join(READERS)}, DICOM", way_to_be_read([path.name])

@@ -231,6 +231,8 @@ def _examine(catalogue: Catalogue, record: Image) -> Finding:
 
 
 def _label(catalogue: Catalogue, record: Image, image: sitk.Image, say: Say) -> tuple[str | None, list[int] | None]:
+    import SimpleITK as sitk
+
     from ..imaging.labels import values_in
 
     try:
@@ -238,6 +240,8 @@ def _label(catalogue: Catalogue, record: Image, image: sitk.Image, say: Say) -> 
     except InputError as error:
         return error.reason, None
     values = values_in(label)
+    if catalogue.task(record.task).ignore_value not in values and sitk.GetArrayViewFromImage(label).min() > 0:
+        say(f"has no background: no voxel is 0, and each of its values ({_some(values)}) is taken for a structure")
     problem = no_label_map(label, values)
     return problem, None if problem else values
 

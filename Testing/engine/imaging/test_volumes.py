@@ -265,6 +265,11 @@ def test_a_few_padding_bytes_behind_the_voxels_are_accepted(tmp_path):
         ("second.nii", struct.pack("<i", 540) + b"n+2\0\r\n\x1a\n" + bytes(600), "is NIfTI-2"),
         ("second.nii.gz", gzip.compress(struct.pack(">i", 540) + bytes(600), mtime=0), "is NIfTI-2"),
         ("not gzip.nii.gz", b"\0" * 400, "not a gzip"),
+        (
+            "lfs.nii.gz",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+            "pointer of Git LFS",
+        ),
         ("a.nrrd", b"PNG", "not a NRRD"),
         ("a.mha", b"DimSize = 3 3 3\n", "not a MetaImage"),
         *(

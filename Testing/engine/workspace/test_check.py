@@ -111,6 +111,17 @@ def test_labels_that_cannot_be_used_are_found_and_their_images_stay_usable(catal
     assert [i.id for i in catalogue.usable(labelled=True)] == ["empty", "good"], healthy
 
 
+def test_a_label_without_a_background_is_told(catalogue):
+    """Programs that count from 1 write such: what is nothing is a class."""
+    catalogue.set_task(Task(name="t"))
+    values = np.where(label(1) > 0, 2, 1).astype(np.uint8)
+    fill(catalogue, {"a.nii.gz": noise(0), "b.nii.gz": noise(1)}, {"a.nii.gz": values, "b.nii.gz": label(1)})
+    events: list = []
+    assert check(catalogue, events.append).problems == []
+    told = [e.text for e in events if isinstance(e, Message) and "no background" in e.text]
+    assert len(told) == 1 and "a.nii.gz: has no background: no voxel is 0, and each of its values (1, 2)" in told[0]
+
+
 def test_the_value_of_voxels_that_nobody_labelled_is_no_class_and_no_problem(catalogue):
     catalogue.set_task(Task(name="t", ignore_value=9))
     fill(catalogue, {"a.nii.gz": noise(0), "b.nii.gz": noise(1)}, {"a.nii.gz": label(1, 9), "b.nii.gz": label(9)})
