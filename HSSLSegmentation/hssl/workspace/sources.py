@@ -20,7 +20,7 @@ from .listing import listed
 from .named_labels import join_dicom_labels, take_named_structures
 from .pairing import Pairing, pair
 from .patients import patients_of
-from .places import IMAGE_WORDS, Place, normalized
+from .places import IMAGE_WORDS, Place, normalized, words_of
 
 _ACDC = re.compile(r"patient\d+_frame\d+", re.IGNORECASE)
 _ACDC_CLASSES = {1: "right ventricle", 2: "myocardium", 3: "left ventricle"}
@@ -213,11 +213,19 @@ def _pair_chosen(source: Source, places: list[Place], pattern: str) -> Pairing:
     # Labels of the images that were not chosen are no news.
     found.unused = []
     alone = [p for p in chosen if p.path not in found.labels]
-    beside = [p for p in left if p.where in {image.where for image in alone}]
+    lack = f"{counted(len(alone), 'chosen image has', 'chosen images have')} no label"
+    wheres, ids = {image.where for image in alone}, {"_".join(words_of(_id(p, pattern) or "")) for p in alone}
+    beside = [p for p in left if p.where in wheres]
+    called = [p for p in left if p.folders and (p.plain in ids or p.case in ids)]
     if beside:
         source.notes.append(
-            f"{counted(len(alone), 'chosen image has', 'chosen images have')} no label, and files that are called labels lie "
-            f"beside them, such as {beside[0].relative}: say by a pattern of labels whose they are"
+            f"{lack}, and files that are called labels lie beside them, such as {beside[0].relative}: say by a pattern of labels "
+            "whose they are"
+        )
+    elif called:
+        source.notes.append(
+            f"{lack}, and labels that are called after them lie in other folders, such as {called[0].relative}: say that the "
+            f"labels are in {'/'.join(called[0].folders)}"
         )
     return found
 

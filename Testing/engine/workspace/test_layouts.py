@@ -698,15 +698,23 @@ def test_labels_elsewhere_are_paired_by_their_path_below_that_folder(tmp_path):
 def test_labels_elsewhere_are_called_after_the_case_of_a_pattern_or_have_no_channel(tmp_path):
     """PI-CAI and TopCoW."""
     for case in ("10000_1000000", "10001_1000001"):
-        touch(tmp_path, *(f"images/fold0/{case[:5]}/{case}_{s}.mha" for s in ("t2w", "adc")), f"expert/{case}.nii.gz")
-    touch(tmp_path, "expert/10002_1000002.nii.gz")
+        touch(
+            tmp_path,
+            *(f"images/fold0/{case[:5]}/{case}_{s}.mha" for s in ("t2w", "adc")),
+            f"expert_labels/{case}.nii.gz",
+        )
+    touch(tmp_path, "expert_labels/10002_1000002.nii.gz")
     for pattern in ("{id}_t2w.mha", "*/*/{id}_t2w.mha"):
-        source = find(tmp_path / "images", labels=tmp_path / "expert", pattern=pattern)
+        source = find(tmp_path / "images", labels=tmp_path / "expert_labels", pattern=pattern)
         assert pairs(source, tmp_path) == {
-            f"images/fold0/{c[:5]}/{c}_t2w.mha": f"expert/{c}.nii.gz" for c in ("10000_1000000", "10001_1000001")
+            f"images/fold0/{c[:5]}/{c}_t2w.mha": f"expert_labels/{c}.nii.gz" for c in ("10000_1000000", "10001_1000001")
         }
         reason = "is a label without an image of that name"
-        assert source.refused == [(str(tmp_path / "expert/10002_1000002.nii.gz"), reason)]
+        assert source.refused == [(str(tmp_path / "expert_labels/10002_1000002.nii.gz"), reason)]
+    (note,) = find(tmp_path, pattern="{id}_t2w.mha").notes
+    assert note.startswith("2 chosen images have no label") and note.endswith(
+        "say that the labels are in expert_labels"
+    )
     root = touch(tmp_path / "topcow", "imagesTr/ct_001_0000.nii.gz", "cow_seg_labelsTr/ct_001.nii.gz")
     ((_, reason),) = find(root).refused
     assert reason.endswith("say that the labels are in cow_seg_labelsTr")
