@@ -249,6 +249,7 @@ def _needs(planned: Plan, examined: Examination, config: AddConfig) -> list[str]
         ("patient", len({c.patient or c.image for c in candidates}) < len(candidates)),
         ("classes", labelled and not source.described and not source.classes),
     ]
+    asked += [(option, True) for option in sorted(source.advised)]
     asked += [(look.error.way_out, True) for look in examined.looks if look.error is not None]
     return list(dict.fromkeys(name for name, on in asked if on and name in AddConfig.model_fields))
 

@@ -63,6 +63,8 @@ class Source:
     """Whether the user has said whose the images are, which wins over what the catalogue says."""
     notes: list[str] = field(default_factory=list)
     """What the user should know of how the source was taken."""
+    advised: set[str] = field(default_factory=set)
+    """The options that the notes speak of, such as "label_pattern"."""
 
     def shown(self, path: str) -> str:
         """Returns a path as it is shown: relative to the source where it lies below it."""

@@ -159,6 +159,7 @@ def _folder(path: Path, labels: str | Path | None, pattern: str, label_pattern: 
     source.refused += [*there.refused, *found.unused]
     source.not_read += there.not_read
     source.notes += found.notes
+    source.advised.update(["label_pattern"] if found.notes else [])
     source.classes = source.classes or dict(enumerate(found.masks, 1))
     source.candidates = [
         Candidate(p.path, found.labels.get(p.path), frame=frame, parts=tuple(found.parts.get(p.path, ())))
@@ -217,6 +218,8 @@ def _pair_chosen(source: Source, places: list[Place], pattern: str) -> Pairing:
     wheres, ids = {image.where for image in alone}, {"_".join(words_of(_id(p, pattern) or "")) for p in alone}
     beside = [p for p in left if p.where in wheres]
     called = [p for p in left if p.folders and (p.plain in ids or p.case in ids)]
+    if beside or called:
+        source.advised.add("label_pattern" if beside else "labels")
     if beside:
         source.notes.append(
             f"{lack}, and files that are called labels lie beside them, such as {beside[0].relative}: say by a pattern of labels "
@@ -224,8 +227,8 @@ def _pair_chosen(source: Source, places: list[Place], pattern: str) -> Pairing:
         )
     elif called:
         source.notes.append(
-            f"{lack}, and labels that are called after them lie in other folders, such as {called[0].relative}: say that the "
-            f"labels are in {'/'.join(called[0].folders)}"
+            f"{lack}, and labels that are called after them lie in other folders, such as {called[0].relative}: say in which "
+            "folder the labels are"
         )
     return found
 

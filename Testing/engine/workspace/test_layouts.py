@@ -324,8 +324,10 @@ def test_structures_are_called_the_same_however_many_cases_there_are(tmp_path, n
 
 def test_masks_of_different_structures_one_for_each_image_are_told(tmp_path):
     touch(tmp_path, "p1/CT.nrrd", "p1/Segmentation_liver.nii.gz", "p2/CT.nrrd", "p2/Segmentation_spleen.nii.gz")
-    (note,) = find(tmp_path).notes
+    source = find(tmp_path)
+    (note,) = source.notes
     assert "called differently (liver, spleen)" in note and "{structure}" in note
+    assert source.advised == {"label_pattern"}
     said = find(tmp_path, pattern="{id}/CT.nrrd", label_pattern="{id}/Segmentation_{structure}.nii.gz")
     assert said.classes == {1: "liver", 2: "spleen"} and [len(c.parts) for c in said.candidates] == [1, 1]
 
@@ -711,10 +713,10 @@ def test_labels_elsewhere_are_called_after_the_case_of_a_pattern_or_have_no_chan
         }
         reason = "is a label without an image of that name"
         assert source.refused == [(str(tmp_path / "expert_labels/10002_1000002.nii.gz"), reason)]
-    (note,) = find(tmp_path, pattern="{id}_t2w.mha").notes
-    assert note.startswith("2 chosen images have no label") and note.endswith(
-        "say that the labels are in expert_labels"
-    )
+    source = find(tmp_path, pattern="{id}_t2w.mha")
+    (note,) = source.notes
+    assert note.startswith("2 chosen images have no label") and note.endswith("say in which folder the labels are")
+    assert source.advised == {"labels"}
     root = touch(tmp_path / "topcow", "imagesTr/ct_001_0000.nii.gz", "cow_seg_labelsTr/ct_001.nii.gz")
     ((_, reason),) = find(root).refused
     assert reason.endswith("say that the labels are in cow_seg_labelsTr")
