@@ -14,7 +14,7 @@ from ..errors import ConfigurationError, InputError, encodable
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
 from ..imaging.formats import DETACHED, stem_of, suffix_of
 from ..names import safe_name
-from ..plural import with_rest
+from ..plural import counted, shortened, with_rest
 from ..threads import in_threads
 from .candidates import Candidate, Source, modality_of
 from .catalogue import Catalogue, Image, LabelClass, LabelPart, Refused, Task
@@ -527,6 +527,19 @@ class _Known:
             return replace(candidate, label=own.label, parts=own.parts)
         return candidate
 
+    def with_another_label(self, candidates: Sequence[Candidate]) -> list[tuple[Image, Candidate]]:
+        """Returns the images whose label is there, and another one than the candidate's."""
+        found = []
+        for candidate in candidates:
+            image = self.images.get((self.relative(candidate.image), candidate.series, candidate.frame))
+            if image is None or image.label is None or candidate.label is None:
+                continue
+            own = {part.path for part in image.parts} or {image.label}
+            other = {self.relative(path) for path, _ in candidate.parts} or {self.relative(candidate.label)}
+            if not own <= other and all(os.path.exists(file) for file in self._catalogue.label_files(image)):
+                found.append((image, candidate))
+        return found
+
     def _label_unchanged(self, image: Image, candidate: Candidate) -> bool:
         if candidate.patient and candidate.patient != image.patient and not image.patient:
             return False
@@ -638,8 +651,12 @@ def examine_source(
     """
     from .content import unnamed_ct
 
-    there = next((t.modality for t in catalogue.tasks if t.name == task.name), "")
-    said = next((m for m in (task.modality, there, source.modality) if m and m != "unknown"), "")
+    there = next((t for t in catalogue.tasks if t.name == task.name), None)
+    for note in _kept(catalogue, source, task, there):
+        source.notes.append(note)
+        on_event(Message(text=note))
+    modalities = (task.modality, there.modality if there else "", source.modality)
+    said = next((m for m in modalities if m and m != "unknown"), "")
     examined = examine(catalogue, source.candidates, task.name, on_event, stop, task_is_new=True, modality=said)
     if not mixed:
         _judge_modality(catalogue, task, source, examined)
@@ -650,6 +667,28 @@ def examine_source(
         on_event(Message(level="warning", text=note, way_out="modality"))
     _check_that_something_is_left(examined, source, [r for r in catalogue.refused if r.task == task.name])
     return examined
+
+
+def _kept(catalogue: Catalogue, source: Source, task: Task, there: Task | None) -> list[str]:
+    """Says what the workspace has otherwise than it is found or named now; that stays, since it may be what a person did."""
+    notes = []
+    kept = _Known(catalogue, task.name).with_another_label(source.candidates)
+    if kept:
+        image, candidate = kept[0]
+        notes.append(
+            f"{counted(len(kept), 'image keeps', 'images keep')} the label that the workspace has, such as {image.id} "
+            f"({image.label}, not {source.shown(candidate.label or '')}): give another by hand, or take the images out of the "
+            "workspace and add them again"
+        )
+    has, named = (
+        [f"{c.value} {c.name}" for c in classes] for classes in (there.classes if there else [], task.classes)
+    )
+    if has and named and has != named:
+        notes.append(
+            f"task {task.name} keeps its classes ({shortened(has, 4)}), not those that were named ({shortened(named, 4)}): "
+            "edit the task to change them"
+        )
+    return notes
 
 
 def _told_patients(catalogue: Catalogue, task: str, source: Source) -> list[tuple[Image, str]]:

@@ -204,6 +204,28 @@ def test_a_label_that_was_set_by_hand_stays(workspace, data, tmp_path):
     write(data / "case0.nii.gz", 77)
     assert add(config).result.changed == ["case0"]
     assert Catalogue.load(workspace).image("case0").label == "../mine.nii.gz"
+    (note,) = (n for n in add(config).result.notes if "keep" in n)
+    assert note.startswith(
+        "1 image keeps the label that the workspace has, such as case0 (../mine.nii.gz, not case0_seg.nii.gz)"
+    )
+
+
+def test_labels_and_classes_that_are_named_later_are_not_passed_over_in_silence(workspace, data, tmp_path):
+    add(AddConfig(workspace=workspace, source=data, task="t", classes={1: "liver"}))
+    for n in range(3):
+        (tmp_path / "better").mkdir(exist_ok=True)
+        shutil.copy(data / f"case{n}_seg.nii.gz", tmp_path / "better" / f"case{n}.nii.gz")
+    named = AddConfig(workspace=workspace, source=data, labels=tmp_path / "better", task="t", classes={1: "spleen"})
+    for dry_run in (True, False):
+        notes = add(named.model_copy(update={"dry_run": dry_run})).result.notes
+        assert [note.partition(",")[0] for note in notes] == [
+            "3 images keep the label that the workspace has",
+            "task t keeps its classes (1 liver)",
+        ]
+    for n in range(3):
+        (data / f"case{n}_seg.nii.gz").unlink()
+    add(named)
+    assert Catalogue.load(workspace).image("case2").label == "../better/case2.nii.gz"
 
 
 def test_modalities_are_not_mixed_without_a_word(workspace, tmp_path):
