@@ -274,6 +274,7 @@ def examine(
     meter = ProgressMeter(on_event, "headers", len(pending))
     done = 0
     for looks in in_threads(lambda candidate: _look_inside(candidate, modality), pending, stop):
+        looks = [known.look_with_its_label(look) for look in looks]
         examined.looks.extend(looks)
         for look in looks:
             for remark in look.header.remarks if look.header is not None else ():
@@ -513,9 +514,9 @@ class _Known:
     def with_its_label(self, candidate: Candidate) -> Candidate:
         """Returns the candidate with the label that its image has in the catalogue, where that still exists: a label
         that was set by hand stays."""
-        image = self.images.get((self.relative(candidate.image), candidate.series, candidate.frame))
         if self._given(candidate) is not None:
             return replace(candidate, label=None, parts=())
+        image = self._image_of(candidate)
         if image is None or image.label is None:
             return candidate
         own = candidate_of(self._catalogue, image)
@@ -527,11 +528,27 @@ class _Known:
             return replace(candidate, label=own.label, parts=own.parts)
         return candidate
 
+    def look_with_its_label(self, look: Look) -> Look:
+        """Returns a look at a series with the label that it has in the catalogue, as `with_its_label` does for a file: of a
+        folder it is known only then which series are in it."""
+        own = look.candidate if look.header is None else self.with_its_label(look.candidate)
+        if own == look.candidate or look.header is None:
+            return look
+        seen = _with_label(own, look.stamp, look.header, look.content, thorough=True)
+        return replace(look, candidate=own, label_stamp=seen.label_stamp, label_reason=seen.label_reason)
+
+    def _image_of(self, candidate: Candidate) -> Image | None:
+        """Returns the image of a candidate; of a folder the only one that is in it."""
+        path = self.relative(candidate.image)
+        there = self._by_path.get((path, candidate.frame), [])
+        alone = there[0] if candidate.series is None and len(there) == 1 else None
+        return self.images.get((path, candidate.series, candidate.frame), alone)
+
     def with_another_label(self, candidates: Sequence[Candidate]) -> list[tuple[Image, Candidate]]:
         """Returns the images whose label is there, and another one than the candidate's."""
         found = []
         for candidate in candidates:
-            image = self.images.get((self.relative(candidate.image), candidate.series, candidate.frame))
+            image = self._image_of(candidate)
             if image is None or image.label is None or candidate.label is None:
                 continue
             own = {part.path for part in image.parts} or {image.label}

@@ -210,6 +210,27 @@ def test_a_label_that_was_set_by_hand_stays(workspace, data, tmp_path):
     )
 
 
+@pytest.mark.parametrize("series", [1, 2])
+def test_a_label_of_a_series_that_was_set_by_hand_stays_when_it_is_corrected(workspace, tmp_path, series):
+    """As the labelling loop does it: each time that the label is kept its file changes."""
+    folder = tmp_path / "data" / "p1" / "CT"
+    for n in range(series):
+        write_series(folder, uid=f"1.9.{n}", prefix=f"{n}x", seed=n, positions=[(2 + n) * z for z in range(4)])
+    label = sitk.Cast(read_volume(folder, "1.9.0") > 500, sitk.sitkUInt8)
+    sitk.WriteImage(label, str(folder.parent / "CT_seg.nrrd"))
+    config = AddConfig(workspace=workspace, source=tmp_path / "data", task="t")
+    add(config)
+    id = next(i.id for i in Catalogue.load(workspace).images if i.label)
+    for value in (2, 3):
+        sitk.WriteImage(label * value, str(tmp_path / "mine.nrrd"))
+        if value == 2:
+            relabel(workspace, id, tmp_path / "mine.nrrd")
+        write_series(folder, uid="1.9.0", prefix="0x", seed=40 + value, positions=[2 * z for z in range(4)])
+        done = add(config).result
+        assert Catalogue.load(workspace).image(id).label == "../mine.nrrd" and done.changed == [id]
+    assert any("keeps the label" in note for note in done.notes) == (series == 1)
+
+
 def test_labels_and_classes_that_are_named_later_are_not_passed_over_in_silence(workspace, data, tmp_path):
     add(AddConfig(workspace=workspace, source=data, task="t", classes={1: "liver"}))
     for n in range(3):
