@@ -310,6 +310,8 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
             record.image, record.series = path, candidate.series
             if not all(os.path.exists(file) for file in catalogue.label_files(record)):
                 record.label, record.parts = None, []
+            if record.label is not None:  # it did not move along: it lies in the workspace, say, where it was drawn
+                look = replace(look, candidate=replace(candidate, label=None, parts=()), label_reason=None)
             refresh(record, look, label, _parts(candidate, known.relative))
             known.images[path, candidate.series, candidate.frame] = record
             report.relinked.append(record.id)

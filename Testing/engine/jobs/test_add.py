@@ -175,6 +175,19 @@ def test_data_that_was_moved_is_recognised_and_keeps_its_ids(workspace, data, tm
     assert add(AddConfig(workspace=workspace, source=tmp_path / "moved", task="t")).result.unchanged == 3
 
 
+def test_a_label_that_was_set_by_hand_stays_when_the_data_are_moved(workspace, data, tmp_path):
+    """It lies in the workspace, where it was drawn, and the first one moved along with the scan."""
+    config = AddConfig(workspace=workspace, source=data, task="t")
+    add(config)
+    shutil.copy(data / "case0_seg.nii.gz", workspace / "mine.nii.gz")
+    relabel(workspace, "case0", workspace / "mine.nii.gz")
+    data.rename(tmp_path / "moved")
+    assert len(add(config.model_copy(update={"source": tmp_path / "moved"})).result.relinked) == 3
+    labels = {i.id: i.label for i in Catalogue.load(workspace).images}
+    assert labels == {"case0": "mine.nii.gz", **{f"case{n}": f"../moved/case{n}_seg.nii.gz" for n in (1, 2)}}
+    assert not Catalogue.load(workspace).image("case0").label_problem
+
+
 def test_a_label_that_was_deleted_or_changed_is_noticed(workspace, data):
     config = AddConfig(workspace=workspace, source=data, task="t")
     add(config.model_copy(update={"check": True}))
@@ -195,8 +208,6 @@ def test_a_label_that_was_deleted_or_changed_is_noticed(workspace, data):
 
 
 def test_a_label_that_was_set_by_hand_stays(workspace, data, tmp_path):
-    from hssl.workspace.scan import relabel
-
     config = AddConfig(workspace=workspace, source=data, task="t")
     add(config)
     shutil.copy(data / "case0_seg.nii.gz", tmp_path / "mine.nii.gz")
