@@ -574,18 +574,27 @@ class _Known:
 
 
 class _Moved:
-    """Images of a task whose files are gone: a new file of the same content is theirs."""
+    """Images of a task whose files are gone: a new file of the same content is theirs, or else one of the same voxels, which
+    was compressed or converted."""
 
     def __init__(self, catalogue: Catalogue, task: str):
-        self._lost: dict[tuple[str, str | None, int | None], list[Image]] = {}
+        self._lost: dict[tuple[object, ...], list[Image]] = {}
+        self._taken: set[str] = set()
         for image in catalogue.images:
             if image.task == task and image.content and not os.path.exists(catalogue.image_path(image)):
                 self._lost.setdefault((image.content, image.series, image.frame), []).append(image)
+                if image.voxels:
+                    self._lost.setdefault((image.voxels, image.frame), []).append(image)
 
     def take(self, look: Look) -> Image | None:
-        """Returns the only lost image of that content, once."""
-        found = self._lost.get((look.content, look.candidate.series, look.candidate.frame), [])
-        return found.pop() if len(found) == 1 else None
+        """Returns the only lost image of that content, or of those voxels, once."""
+        candidate = look.candidate
+        for key in ((look.content, candidate.series, candidate.frame), (look.voxels, candidate.frame)):
+            found = [image for image in self._lost.get(key, []) if image.id not in self._taken]
+            if len(found) == 1:
+                self._taken.add(found[0].id)
+                return found[0]
+        return None
 
 
 class _Names:

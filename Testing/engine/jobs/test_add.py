@@ -175,6 +175,26 @@ def test_data_that_was_moved_is_recognised_and_keeps_its_ids(workspace, data, tm
     assert add(AddConfig(workspace=workspace, source=tmp_path / "moved", task="t")).result.unchanged == 3
 
 
+def test_data_that_was_converted_keeps_its_ids(workspace, tmp_path):
+    for n in range(2):
+        write(tmp_path / "data" / f"case{n}.nii", n, tmp_path / "data" / f"case{n}_seg.nii")
+    config = AddConfig(workspace=workspace, source=tmp_path / "data", task="t", check=True)
+    add(config)
+    for path in (tmp_path / "data").glob("*.nii"):
+        sitk.WriteImage(sitk.ReadImage(str(path)), str(path.with_suffix(".nrrd")))
+        path.unlink()
+    result = add(config).result
+    assert (sorted(result.relinked), result.added, result.duplicates, result.problems) == (
+        ["case0", "case1"],
+        [],
+        [],
+        [],
+    )
+    assert {(i.image, i.label) for i in Catalogue.load(workspace).images} == {
+        (f"../data/case{n}.nrrd", f"../data/case{n}_seg.nrrd") for n in range(2)
+    }
+
+
 def test_a_label_that_was_set_by_hand_stays_when_the_data_are_moved(workspace, data, tmp_path):
     """It lies in the workspace, where it was drawn, and the first one moved along with the scan."""
     config = AddConfig(workspace=workspace, source=data, task="t")
