@@ -208,6 +208,17 @@ def sources_of(folder: str | Path) -> dict[str, str]:
     return {entry["file"]: entry["input"] for entry in _read(Path(folder) / RECORD)}
 
 
+def unchanged_in(folder: str | Path, names: Iterable[str]) -> list[str]:
+    """Returns those of the files of a folder that are results as they were written, as far as its record says.
+
+    Raises:
+        OutputError: the folder's record cannot be read, or is none.
+    """
+    written = {(entry["file"], entry["sha256"]) for entry in _read(Path(folder) / RECORD)}
+    files = {file for file, _ in written}
+    return [name for name in names if name in files and (name, sha256(Path(folder) / name)) in written]
+
+
 def maps_in(folder: str | Path) -> set[str]:
     """Returns the names of the results in a folder that are maps of uncertainty or probability.
 

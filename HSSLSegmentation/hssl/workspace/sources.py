@@ -6,13 +6,15 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import ConfigurationError, InputError
+from ..errors import ConfigurationError, InputError, OutputError
 from ..files import check_name
 from ..imaging.formats import stem_of
-from ..plural import counted, shortened
+from ..outputs import RECORD, unchanged_in
+from ..plural import counted, shortened, with_rest
 from .bids import is_bids, pair_bids
 from .candidates import Candidate, Source
 from .datasets import DATASTORES, at_frames, dataset, datastore, descriptions_below, frames_of_cases, points_beside
@@ -88,9 +90,28 @@ def find(
     if path.is_dir() and not any(c.label for c in source.candidates) and (points := points_beside(path)):
         source.notes.append(points)
     _take_structures(source, structures)
+    _tell_results(source)
     _tell_patients(source, patient)
     _name_cases(source, pattern)
     return source
+
+
+def _tell_results(source: Source) -> None:
+    """Says which labels are what a model has predicted: a folder of results may lie beside the scans."""
+    files = [path for c in source.candidates for path in ([p for p, _ in c.parts] or [c.label or ""]) if path]
+    by_folder: dict[str, list[str]] = defaultdict(list)
+    for folder, name in map(os.path.split, files):
+        by_folder[folder].append(name)
+    found: list[str] = []
+    for folder, names in by_folder.items():
+        if os.path.isfile(os.path.join(folder, RECORD)):
+            with suppress(OutputError, OSError):  # the listing tells of a record that is none, the scan of the files
+                found += [source.shown(os.path.join(folder, name)) for name in unchanged_in(folder, names)]
+    if found:
+        source.notes.append(
+            f"{counted(len(found), 'label is', 'labels are')} what a model has predicted, and nobody has changed "
+            f"({with_rest(found, 2)}): its mistakes are learned from as if they were right"
+        )
 
 
 def _described(path: Path, frame: int | None, channel: int | None) -> Source | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hssl.errors import ConfigurationError, InputError
+from hssl.outputs import ResultFolder
 from hssl.workspace.candidates import Source
 from hssl.workspace.datasets import descriptions_below
 from hssl.workspace.sources import find
@@ -330,6 +331,22 @@ def test_masks_of_different_structures_one_for_each_image_are_told(tmp_path):
     assert source.advised == {"label_pattern"}
     said = find(tmp_path, pattern="{id}/CT.nrrd", label_pattern="{id}/Segmentation_{structure}.nii.gz")
     assert said.classes == {1: "liver", 2: "spleen"} and [len(c.parts) for c in said.candidates] == [1, 1]
+
+
+def test_labels_that_a_model_has_predicted_are_told_unless_they_were_changed(tmp_path):
+    touch(tmp_path, *(f"images/{c}.nii.gz" for c in "abc"))
+    results = ResultFolder(tmp_path / "labels", "a model")
+    files = [(tmp_path / "labels" / f"{c}.nii.gz", c) for c in "abc"]
+    results.plan(files, [])
+    (tmp_path / "labels").mkdir()
+    for file, case in files:
+        with results.writing(file) as path:
+            path.write_text(case)
+    (tmp_path / "labels/b.nii.gz").write_text("corrected")
+    source = find(tmp_path)
+    assert all(c.label for c in source.candidates)
+    (note,) = source.notes
+    assert note.startswith("2 labels are what a model has predicted") and "(labels/a.nii.gz, labels/c.nii.gz)" in note
 
 
 @pytest.mark.parametrize(
