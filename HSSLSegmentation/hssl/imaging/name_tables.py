@@ -13,7 +13,7 @@ from .formats import stem_of
 from .structures import LARGEST_VALUE, Structure
 
 SUFFIX = "dseg"
-COLOR_TABLES = ("_ColorTable.ctbl", "_ColorTable.csv", "_ColorTable.txt")
+COLOR_TABLES = ("_ColorTable.ctbl", "_ColorTable.csv")
 """What Slicer calls the table of the values of `Segmentation-label.nrrd`, after its stem."""
 _LARGEST = 1 << 22
 _NOTHING = ("", "n/a", "(none)")
@@ -93,7 +93,7 @@ def is_color_table(name: str, stems: Container[str]) -> bool:
 
 def _rows(label: str | Path, table: Path, lines: list[str]) -> Iterator[dict[str, str]]:
     """Yields what a table says of each value: its "index", its "name" and perhaps its "color"."""
-    if table.name.endswith((".ctbl", ".txt")):
+    if table.suffix == ".ctbl":
         yield from _of_slicer(lines)
         return
     if table.suffix == ".csv":

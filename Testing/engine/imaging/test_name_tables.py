@@ -151,7 +151,7 @@ CSV = "LabelValue,Name,Color_R,Color_G,Color_B,Color_A,TypeCodeMeaning\n{rows}"
             ".ctbl",
             CTBL.format(rows="17 artery 216 101 79 255\n18 (none) 0 0 0 0\n53 'connective_tissue' 0 255 0 255\n"),
         ),
-        (".txt", CTBL.format(rows="\n53 connective_tissue 0 255 0 255\n17 artery 216 101 79\n")),
+        (".ctbl", CTBL.format(rows="\n53 connective_tissue 0 255 0 255\n17 artery 216 101 79\n")),
         (
             ".csv",
             CSV.format(rows="53,connective_tissue,0,255,0,255,Fascia\n17,artery,216,101,79,255,Artery\n9,,0,0,0,0,\n"),
@@ -173,10 +173,11 @@ def test_the_color_table_that_slicer_saves_with_a_label_map_names_its_values(tmp
 
 def test_a_color_table_of_a_continuous_scale_names_nothing_and_two_tables_are_one_too_many(tmp_path):
     path = label(tmp_path / "a.nrrd")
-    (tmp_path / "a_ColorTable.txt").write_text("# Color procedural file /x\n# 2 points\n17 0 0 0\n53 1 1 1\n")
+    (tmp_path / "a_ColorTable.ctbl").write_text("# Color procedural file /x\n# 2 points\n17 0 0 0\n53 1 1 1\n")
     assert structures_in(path) == []
+    (tmp_path / "a_ColorTable.csv").write_text(CSV.format(rows="17,artery,1,2,3,255,x\n"))
     (tmp_path / "a_ColorTable.ctbl").write_text(CTBL.format(rows="17 artery 1 2 3 255\n"))
-    with pytest.raises(InputError, match="may have its names from a_ColorTable.ctbl and a_ColorTable.txt"):
+    with pytest.raises(InputError, match="may have its names from a_ColorTable.ctbl and a_ColorTable.csv"):
         structures_in(path)
 
 
