@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..imaging.volumes import Header
 
 MOST_CLASSES = 255
-"""A label map with more values is taken for an image."""
+"""A label map with more values is of no use; parcellations of the cortex have up to 1000."""
 FEW_CLASSES = 24
 """With more values than this a label map is solid: neighbouring voxels mostly have the same."""
 
@@ -85,13 +85,16 @@ def read_label(catalogue: Catalogue, image: Image, like: sitk.Image, say: Say = 
 
 
 def no_label_map(label: sitk.Image, values: Sequence[int]) -> str | None:
-    """Tells why these voxels, of so many values above 0, are a scan's and not a label map's; None: they are not."""
+    """Tells why these voxels, of so many values above 0, are no label map that can be learned; None: they are one."""
     import SimpleITK as sitk
 
     from .content import is_grainy
 
-    if len(values) > MOST_CLASSES or (len(values) > FEW_CLASSES and is_grainy(sitk.GetArrayViewFromImage(label))):
+    if len(values) > FEW_CLASSES and is_grainy(sitk.GetArrayViewFromImage(label)):
         return f"has {counted(len(values), 'different value')}: an image, not a label map"
+    if len(values) > MOST_CLASSES:
+        many = counted(len(values), "different value")
+        return f"has {many}, and {MOST_CLASSES} structures are the most of a task: an image, or too fine a parcellation"
     return None
 
 

@@ -153,7 +153,7 @@ def test_an_image_taken_for_a_label_gives_no_classes(catalogue):
     many = np.repeat(np.arange(300, dtype=np.int32), 10).reshape(10, 20, 15)
     fill(catalogue, {"a.nii.gz": noise(0, (10, 20, 15))}, {"a.nii.gz": many})
     check(catalogue)
-    assert "an image, not a label map" in catalogue.image("a").label_problem
+    assert "an image, or too fine a parcellation" in catalogue.image("a").label_problem
     assert catalogue.task("t").classes == []
 
 

@@ -175,8 +175,13 @@ def test_a_label_map_has_few_values_or_is_solid(count, grainy, scan):
     values = np.random.default_rng(0).permutation(values) if grainy else values
     label = sitk.GetImageFromArray(values.reshape(8, -1, 16))
     assert values_in(label) == list(range(1, count + 1))
-    told = f"has {count} different values: an image, not a label map" if scan else None
-    assert no_label_map(label, values_in(label)) == told
+    why = (
+        ": an image, not a label map"
+        if grainy
+        else ", and 255 structures are the most of a task: an image, or too fine a"
+    )
+    told = no_label_map(label, values_in(label))
+    assert told is None if not scan else (told or "").startswith(f"has {count} different values{why}")
 
 
 def test_masks_of_further_structures_that_come_later_are_taken(tmp_path):
