@@ -17,6 +17,13 @@ _OTHER_SUFFIXES = (".json", ".csv", ".txt", ".md", ".xml", ".pdf", ".png", ".jpg
 """Files that need not be opened to know that they are no DICOM slices."""
 
 
+_OF_THE_SYSTEM = frozenset(
+    ("__macosx", "$recycle.bin", "system volume information", "#recycle", "@recycle", "@eadir", "#snapshot")
+    + ("@recently-snapshot", "lost+found")
+)
+"""What systems and network drives (Synology, QNAP) keep beside the files of users: what was deleted, copies, previews."""
+
+
 @dataclass
 class Listing:
     """What lies below a folder, in the order of the names."""
@@ -63,7 +70,7 @@ def listed(root: str | Path) -> Listing:
                 found.refused.append((os.path.join(folder, RECORD), error.reason))
         below, others = [], []
         for entry in entries:
-            if entry.name.startswith(".") or entry.name == "__MACOSX":
+            if entry.name.startswith(".") or entry.name.casefold() in _OF_THE_SYSTEM:
                 found.not_read["hidden"] += 1
                 continue
             if not has_plain_name(entry.path):

@@ -764,10 +764,19 @@ def test_lists_of_validation_cases_are_read_and_missing_cases_are_told(tmp_path)
     assert source.notes == ["dataset.json announces 7 training cases, 2 with image and label are here"]
 
 
-def test_what_macos_puts_beside_an_archive_is_hidden(tmp_path):
-    touch(tmp_path, "a.nii.gz", "__MACOSX/._a.nii.gz", "__MACOSX/a.nii.gz")
+def test_what_systems_and_network_drives_put_beside_the_files_is_hidden(tmp_path):
+    """Scans that were deleted came back."""
+    touch(
+        tmp_path,
+        "a.nii.gz",
+        "__MACOSX/._a.nii.gz",
+        "__MACOSX/a.nii.gz",
+        "#recycle/b.nii.gz",
+        "$RECYCLE.BIN/S-1/c.nii.gz",
+    )
+    touch(tmp_path, "p1/@eaDir/d.nii.gz", "#snapshot/GMT-2026.01.01/a.nii.gz", "@Recycle/e.nii.gz")
     source = find(tmp_path)
-    assert pairs(source, tmp_path) == {"a.nii.gz": None} and source.not_read == {"hidden": 1}
+    assert pairs(source, tmp_path) == {"a.nii.gz": None} and source.not_read == {"hidden": 6}
 
 
 def test_derivatives_of_bids_are_images_when_a_pattern_says_so_and_labels_are_those_of_their_space(tmp_path):
