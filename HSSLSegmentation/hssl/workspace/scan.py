@@ -27,8 +27,11 @@ if TYPE_CHECKING:  # SimpleITK takes a while to load, and a scan that finds noth
     from .content import Content
 
 
-_NOBODY = re.compile(r"(anon\w*|de-?ident\w*|unknown|none|null|removed|test|patient|n/?a|0+|x+)?", re.IGNORECASE)
-"""Patient's IDs that many patients have."""
+_NOBODY = re.compile(
+    r"((anon|de-?ident)[a-z]*[-_^\s]*(patient|subject|id)?|unknown|none|null|removed|test|patient|n/?a|0+|x+)?",
+    re.IGNORECASE,
+)
+"""Patient's IDs that many patients have; one with a number (`ANON001`) is a patient's own."""
 
 
 @dataclass

@@ -559,3 +559,23 @@ def test_patients_of_dicom_are_counted_by_their_ids_and_one_for_all_is_told(work
     assert len(told) == 1 and told[0].way_out == "patient" and "all have the same PatientID" in told[0].text
     result = add(AddConfig(workspace=workspace, source=tmp_path / "d", task="t", patient="{patient}")).result
     assert result.patients == 3
+
+
+def test_a_pseudonym_with_a_number_is_a_patient_and_what_stands_for_nobody_is_none(workspace, tmp_path):
+    ids = {
+        "a": "ANON001",
+        "b": "ANON001",
+        "c": "anon_2",
+        "d": "Anonymous",
+        "e": "DE-IDENTIFIED",
+        "f": "Anonymous^Patient",
+    }
+    for seed, (name, id) in enumerate(ids.items()):
+        for file in write_series(tmp_path / "d" / f"{name}{name}", uid=f"1.2.{seed}", seed=seed):
+            made = pydicom.dcmread(file)
+            made.PatientID = id
+            made.save_as(file)
+    add(AddConfig(workspace=workspace, source=tmp_path / "d", task="t"))
+    patients = {i.id[0]: i.patient for i in Catalogue.load(workspace).images}
+    assert patients["a"] == patients["b"] and len({patients[n] for n in "ac"} - {""}) == 2
+    assert [patients[n] for n in "def"] == ["", "", ""]
