@@ -542,6 +542,10 @@ class _Known:
         seen = _with_label(own, look.stamp, look.header, look.content, thorough=True)
         return replace(look, candidate=own, label_stamp=seen.label_stamp, label_reason=seen.label_reason)
 
+    def series_of(self, candidate: Candidate) -> list[Image]:
+        """Returns the images of a candidate that are DICOM series."""
+        return [i for i in self._by_path.get((self.relative(candidate.image), candidate.frame), []) if i.series]
+
     def _image_of(self, candidate: Candidate) -> Image | None:
         """Returns the image of a candidate; of a folder the only one that is in it."""
         path = self.relative(candidate.image)
@@ -691,6 +695,7 @@ def examine_source(
     examined = examine(catalogue, source.candidates, task.name, on_event, stop, task_is_new=True, modality=said)
     if not mixed:
         _judge_modality(catalogue, task, source, examined)
+    _call_as_headers_do(examined, catalogue, source, task.name)
     of_none = [look for look in examined.looks if look.header is not None and not look.header.modality]
     note = "" if said else unnamed_ct([look.content_seen for look in of_none if look.content_seen is not None])
     if note:
@@ -698,6 +703,21 @@ def examine_source(
         on_event(Message(level="warning", text=note, way_out="modality"))
     _check_that_something_is_left(examined, source, [r for r in catalogue.refused if r.task == task.name])
     return examined
+
+
+def _call_as_headers_do(examined: Examination, catalogue: Catalogue, source: Source, task: str) -> None:
+    """Gives a patient one name: of a DICOM series it is that of the header, and a file beside it is the same patient's."""
+    known = _Known(catalogue, task)
+    found: dict[str, set[str]] = {}
+    said = [(x.candidate.patient, _pseudonym(x.header.patient)) for x in examined.looks if x.header is not None]
+    said += [(c.patient, i.patient) for c in source.candidates if c.patient for i in known.series_of(c)]
+    for name, told in said:
+        if name and told:
+            found.setdefault(name, set()).add(told)
+    for number, look in enumerate(examined.looks):
+        names = found.get(look.candidate.patient, set())
+        if len(names) == 1 and look.header is not None and not _pseudonym(look.header.patient):
+            examined.looks[number] = replace(look, candidate=replace(look.candidate, patient=next(iter(names))))
 
 
 def _kept(catalogue: Catalogue, source: Source, task: Task, there: Task | None) -> list[str]:

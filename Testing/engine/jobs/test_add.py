@@ -579,3 +579,26 @@ def test_a_pseudonym_with_a_number_is_a_patient_and_what_stands_for_nobody_is_no
     patients = {i.id[0]: i.patient for i in Catalogue.load(workspace).images}
     assert patients["a"] == patients["b"] and len({patients[n] for n in "ac"} - {""}) == 2
     assert [patients[n] for n in "def"] == ["", "", ""]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_series_and_a_file_of_one_patient_s_folder_are_one_patient_s(workspace, tmp_path, later):
+    """The header tells who it is of one, the folder of the other."""
+    config = AddConfig(workspace=workspace, source=tmp_path / "d", task="t")
+    for n in (1, 2):
+        for file in write_series(tmp_path / "d" / f"p{n}" / "CT", uid=f"1.2.{n}", seed=n):
+            made = pydicom.dcmread(file)
+            made.PatientID = f"H{n}"
+            made.save_as(file)
+        write(tmp_path / "d" / f"p{n}" / "other.nii.gz", n)
+    if later:
+        for n in (1, 2):
+            (tmp_path / "d" / f"p{n}" / "other.nii.gz").rename(tmp_path / f"{n}.nii.gz")
+        add(config)
+        for n in (1, 2):
+            (tmp_path / f"{n}.nii.gz").rename(tmp_path / "d" / f"p{n}" / "other.nii.gz")
+    assert add(config).result.patients == 2
+    whose: dict[str, set[str]] = {}
+    for image in Catalogue.load(workspace).images:
+        whose.setdefault(Path(image.image).parent.name, set()).add(image.patient)
+    assert [len(names) for names in whose.values()] == [1, 1] and not whose["p1"] & whose["p2"]
