@@ -29,6 +29,8 @@ FEW_CLASSES = 24
 READINGS = 0.6
 """From this Dice on two masks are readings of one structure: of a lesion two readers agree by 0.6 to 0.9, of an organ by more,
 and structures that touch share a few voxels."""
+HALF = 0.5
+"""A structure that loses more than that to a larger one is a part of it that was drawn before it."""
 PART = 0.95
 """Of a structure that is a part of another so much lies in it."""
 
@@ -53,7 +55,8 @@ def read_label(catalogue: Catalogue, image: Image, like: sitk.Image, say: Say = 
 
     Raises:
         InputError: as `imaging.labels.read_label_map`; also masks none of which is a class, one with several values, two
-            that are readings of one structure, or a structure that overlaps take away whole.
+            that are readings of one structure, or a structure that overlaps take away whole, or
+            mostly and for a larger one.
 
     Example:
         >>> volume = read_volume(catalogue.image_path(image), image.series, image.frame)  # doctest: +SKIP
@@ -143,6 +146,7 @@ def _joined(
     joined = np.zeros(like.GetSize()[::-1], np.uint16 if max(c.value for c, _ in masks) > 255 else np.uint8)
     drawn: list[LabelClass] = []
     sizes: dict[int, int] = {}
+    lost: list[str] = []
     for one, mask_of in masks:  # one mask at a time: there may be a hundred
         mask = mask_of()
         covered, sizes[one.value] = joined[mask], int(np.count_nonzero(mask))
@@ -150,15 +154,18 @@ def _joined(
             shared = {c.name: (c, n) for c in drawn if (n := int(np.count_nonzero(covered == c.value)))}
             for other, count in shared.values() if not structures else ():
                 _check_readings(path, (other.name, sizes[other.value]), (one.name, sizes[one.value]), count)
+                if sizes[other.value] < sizes[one.value] and count > HALF * sizes[other.value]:
+                    lost.append(f"{100 * count / sizes[other.value]:.0f} % of {other.name} to {one.name}")
             say(f"its masks overlap: {one.name} takes {np.count_nonzero(covered)} voxels of {', '.join(shared)}")
         joined[mask] = one.value
         drawn += [one] if mask.any() else []
     left = np.bincount(joined.ravel(), minlength=1 + max(c.value for c, _ in masks))
     gone = [one.name for one in drawn if not left[one.value]]
-    if gone:
+    if gone or lost:
+        reason = f"{', '.join(gone)} would vanish: all of its voxels lie in what is drawn later"
         raise InputError(
             path,
-            f"{', '.join(gone)} would vanish: all of its voxels lie in what is drawn later",
+            reason if gone else f"it would lose {', '.join(lost)}, which is larger and drawn later",
             "Choose structures in the order in which they are drawn, the last one has the voxel.",
             "structures",
         )

@@ -117,6 +117,24 @@ def test_a_structure_that_another_would_take_whole_is_not_lost_in_silence(catalo
     assert set(np.unique(read(catalogue))) == {0, 3, 5}
 
 
+def test_a_part_that_is_drawn_before_its_whole_is_not_lost_but_for_a_rim(catalogue, tmp_path):
+    """A vessel that reaches out of its organ."""
+    vessel, organ = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)
+    vessel[1:3, 2:4, 1:8], organ[0:4, 0:6, 0:6] = 1, 1
+    files = {"liver": write(tmp_path / "v.nii.gz", vessel), "spleen": write(tmp_path / "o.nii.gz", organ)}
+    parts(catalogue, **files)
+    with pytest.raises(
+        InputError, match="it would lose 71 % of liver to spleen, which is larger and drawn later"
+    ) as told:
+        read(catalogue)
+    assert told.value.way_out == "structures"
+    catalogue.image("a").structures = ["spleen", "liver"]
+    assert np.array_equal(read(catalogue), np.where(vessel > 0, 3, organ * 5))
+    catalogue.image("a").structures = []
+    parts(catalogue, liver=files["spleen"], spleen=files["liver"])  # the whole first
+    assert np.array_equal(read(catalogue), np.where(vessel > 0, 5, organ * 3))
+
+
 def test_two_readings_of_one_structure_are_not_joined_unless_an_order_is_chosen(catalogue, tmp_path):
     """Initials tell no more than names of structures do; the voxels tell."""
     one, other = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)
