@@ -86,11 +86,17 @@ def pair(places: Sequence[Place], labels: Sequence[Place] | None = None, chosen:
 def _why_alone(labels: Sequence[Place], images: Sequence[Place]) -> list[str]:
     """Returns why each of the labels has no image: none has its name, or it lies where nobody can tell that it is the image's."""
     by_name, by_channel = _indexed(images, lambda p: p.plain), _indexed(images, lambda p: p.without_channel)
+    by_where = _indexed(images, lambda p: p.where)
     reasons = []
     for label in labels:
+        others = [i for i in by_where.get(label.where, []) if label.is_of_another(i)]
         there = by_name.get(label.plain) or by_name.get(label.unmarked) or by_channel.get(label.plain) or []
         folder = "/".join(label.folders)
-        if not there:
+        if not there and len(others) == 1:
+            reasons.append(
+                f"is called as a label of another image than {others[0].relative}; if it is its label, say so by a pattern"
+            )
+        elif not there:
             reasons.append("is a label without an image of that name")
         elif len(there) > 1 or not folder:
             listing = shortened((i.relative for i in there), 3)

@@ -257,7 +257,12 @@ def test_a_bids_label_of_another_sequence_or_session_is_no_image_s_and_that_is_s
 def test_a_label_that_is_called_after_another_image_is_not_given_to_the_only_one_there_is(tmp_path, image, label):
     """The image that it belongs to was not downloaded, say: on one grid nothing else would tell."""
     touch(tmp_path, image, label)
-    assert pairs(find(tmp_path), tmp_path)[image] is None
+    source = find(tmp_path)
+    assert pairs(source, tmp_path)[image] is None
+    for path, reason in source.refused:
+        assert path == str(tmp_path / label) and reason.startswith(
+            f"is called as a label of another image than {image}"
+        )
 
 
 @pytest.mark.parametrize(
