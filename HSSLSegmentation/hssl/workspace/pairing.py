@@ -89,12 +89,12 @@ def _why_alone(labels: Sequence[Place], images: Sequence[Place]) -> list[str]:
     by_where = _indexed(images, lambda p: p.where)
     reasons = []
     for label in labels:
-        others = [i for i in by_where.get(label.where, []) if label.is_of_another(i)]
+        beside = by_where.get(label.where, [])
         there = by_name.get(label.plain) or by_name.get(label.unmarked) or by_channel.get(label.plain) or []
         folder = "/".join(label.folders)
-        if not there and len(others) == 1:
+        if not there and len(beside) == 1 and label.is_of_another(beside[0]):
             reasons.append(
-                f"is called as a label of another image than {others[0].relative}; if it is its label, say so by a pattern"
+                f"is called as a label of another image than {beside[0].relative}; if it is its label, say so by a pattern"
             )
         elif not there:
             reasons.append("is a label without an image of that name")
