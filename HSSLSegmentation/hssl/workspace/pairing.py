@@ -96,6 +96,11 @@ def _why_alone(labels: Sequence[Place], images: Sequence[Place]) -> list[str]:
             reasons.append(
                 f"is called as a label of another image than {beside[0].relative}; if it is its label, say so by a pattern"
             )
+        elif not there and len(beside) == 1 and label.where:
+            reasons.append(
+                f"has the folder of {beside[0].relative} and not its name; if its own is that of a structure, say so by "
+                "a pattern of labels with {structure}"
+            )
         elif not there:
             reasons.append("is a label without an image of that name")
         elif len(there) > 1 or not folder:

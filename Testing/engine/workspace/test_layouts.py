@@ -328,6 +328,16 @@ def test_structures_are_called_the_same_however_many_cases_there_are(tmp_path, n
     assert source.classes == {1: "liver", 2: "spleen"} and [len(c.parts) for c in source.candidates] == [2] * count
 
 
+def test_masks_of_structures_that_no_other_image_has_are_refused_with_the_way_out(tmp_path):
+    for case, names in {"s0": ("liver", "spleen"), "s1": ("kidney", "aorta")}.items():
+        touch(tmp_path, f"{case}/ct.nii.gz", *(f"{case}/segmentations/{name}.nii.gz" for name in names))
+    source = find(tmp_path)
+    assert not any(c.label for c in source.candidates) and len(source.refused) == 4
+    assert all("/ct.nii.gz and not its name" in why and why.endswith("with {structure}") for _, why in source.refused)
+    said = find(tmp_path, pattern="{id}/ct.nii.gz", label_pattern="{id}/segmentations/{structure}.nii.gz")
+    assert [len(c.parts) for c in said.candidates] == [2, 2]
+
+
 def test_masks_of_different_structures_one_for_each_image_are_told(tmp_path):
     touch(tmp_path, "p1/CT.nrrd", "p1/Segmentation_liver.nii.gz", "p2/CT.nrrd", "p2/Segmentation_spleen.nii.gz")
     source = find(tmp_path)
