@@ -30,6 +30,9 @@ FOLDER, RESULT = "checks", "check.json"
 LEAST_SPREAD = {"dice": 0.02, "distance_mm": 0.25, "size": 0.05}
 """What disagreement of a class counts as usual at least: differences of Dice, shares of the usual distance, and logarithms
 of size. Among few labels, or very even ones, the spread that is seen is smaller by chance."""
+ENOUGH_TO_COMPARE = 3
+"""Labels of a fold of which most say what is usual for its network. One alone would be compared with itself, and of two each
+is as far from their middle as the other."""
 
 
 SAME = ("task", "recipe", "labels", "folds")
@@ -104,11 +107,12 @@ def check_labels(config: CheckLabelsConfig, on_event: OnEvent = ignore, stop: St
 def ranked(rows: Sequence[DoubtfulLabel]) -> list[DoubtfulLabel]:
     """Returns the rows with their `doubt` and `reason`, the most doubtful first.
 
-    Each measure of each class is compared with the same of the other labels that the same network judged: how many times
-    the usual spread it lies on the bad side of their median. The worst one is the label's doubt. So a structure that is
-    hard to find hides no easy one that is wrong, a network that has learned little makes no label doubtful, and a label
-    that is a little too large everywhere is told from one that lies a little beside the structure. Spreads are 1.48 times
-    the median deviation, that of all labels or of the fold's, whichever is larger, or `LEAST_SPREAD`.
+    Each measure of each class is compared with the same of the other labels that the same network judged, or of all labels
+    where it judged fewer than `ENOUGH_TO_COMPARE`: how many times the usual spread it lies on the bad side of their median.
+    The worst one is the label's doubt. So a structure that is hard to find hides no easy one that is wrong, a network that
+    has learned little makes no label doubtful, and a label that is a little too large everywhere is told from one that lies
+    a little beside the structure. Spreads are 1.48 times the median deviation, that of all labels or of the fold's, whichever
+    is larger, or `LEAST_SPREAD`.
 
     Example:
         >>> def row(id, dice):
@@ -138,13 +142,15 @@ def _against_usual(
     of_fold: dict[int, list[float]] = {}
     for row, value in known:
         of_fold.setdefault(row.fold, []).append(value)
-    usual = {fold: float(np.median(own)) for fold, own in of_fold.items()}
+    every = [value for _, value in known]
+    told = {fold for fold, own in of_fold.items() if len(own) >= ENOUGH_TO_COMPARE}
+    usual = {fold: float(np.median(own if fold in told else every)) for fold, own in of_fold.items()}
     deviations = {fold: np.abs(np.array(own) - usual[fold]) for fold, own in of_fold.items()}
     of_all = float(np.median(np.concatenate(list(deviations.values())))) if known else 0.0
     found = []
     for row, value in known:
         middle = usual[row.fold]
-        spread = 1.4826 * max(of_all, float(np.median(deviations[row.fold])))
+        spread = 1.4826 * max(of_all, float(np.median(deviations[row.fold])) if row.fold in told else 0.0)
         spread = max(spread, least * middle if measure == "distance_mm" else least)
         worse = {"dice": middle - value, "distance_mm": value - middle, "size": abs(value - middle)}[measure]
         found.append((row.id, worse / spread, value, middle))

@@ -168,3 +168,13 @@ def test_what_all_labels_share_is_no_fault_and_what_cannot_be_measured_is_not_do
     assert [r.doubt for r in found[1:]] == [0.0] * 6
     assert found[-1].reason == "nothing of it could be compared"
     assert ranked([]) == []
+
+
+@pytest.mark.parametrize("in_a_fold", [1, 2])
+def test_a_wrong_label_is_found_where_a_network_judges_it_alone_or_beside_one_other(in_a_fold):
+    good = [row(f"g{n}", n // in_a_fold, a=(0.9 + 0.01 * n, 0.5, 0.02 * n)) for n in range(4)]
+    found = ranked([row("wrong", 9, a=(0.6, 3.0, 0.6)), *good])
+    assert found[0].id == "wrong" and found[0].doubt > 5 and max(r.doubt for r in found[1:]) < 2
+    assert found[0].reason == "a: 3.0 mm from what was learned, most labels 0.5 mm"
+    pair = ranked([row("right", 1, a=(0.9, 0.5, 0.0)), row("too large", 1, a=(0.85, 0.5, 0.5)), *good])
+    assert pair[0].id == "too large" and pair[0].doubt > 4 * max(r.doubt for r in pair[1:])
