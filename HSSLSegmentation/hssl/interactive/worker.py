@@ -24,7 +24,7 @@ import torch
 from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
 
 from ..configuration import Configuration
-from ..errors import ConfigurationError, HSSLError, InputError, MemoryExhaustedError, ModelFileError
+from ..errors import ConfigurationError, HSSLError, InputError, MemoryExhaustedError
 from ..events import Done, Event, Failed, Message, OnEvent, Phase, Stop, Stopped, ignore, never
 from ..files import sha256
 from ..imaging.labels import other_form_of, read_label_map, values_in
@@ -249,10 +249,7 @@ class InteractiveWorker:
         self._check_outputs(command, find_model(command.model))
         path = self._read(command.model)
         description, state = self._models[path]
-        if description.kind != "segmentation":
-            raise ModelFileError(
-                command.model, "is a pretrained network, not a segmentation model", "Fine-tune it first."
-            )
+        description.require_segmentation(command.model)
         coarse = _too_coarse(volume, description.own_fingerprint.spacing)
         if coarse:
             on_event(Message(level="warning", text=coarse))

@@ -72,7 +72,8 @@ def measure(
     """Compares two label maps on the same grid by MONAI's metrics.
 
     Surface distances are between the voxels at the classes' borders, with the spacing of the grid, and are computed
-    inside the box around both masks. For classes that are absent on one side or both see `RULE`.
+    inside the box around both masks. On a grid of one slice borders are outlines within it. For classes that are absent
+    on one side or both see `RULE`.
 
     Args:
         prediction: label map of integers.
@@ -138,7 +139,11 @@ def _compared(
     if not absent:
         boxes = zip(predicted[of.value][1], true[of.value][1], strict=True)
         box = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in boxes)
-        dice, hd95, asd = _overlap_and_distances(prediction[box] == of.value, reference[box] == of.value, spacing)
+        masks = prediction[box] == of.value, reference[box] == of.value
+        if 1 in reference.shape:  # across the only slice every voxel would be at the border
+            flat = reference.shape.index(1)
+            masks, spacing = (masks[0].squeeze(flat), masks[1].squeeze(flat)), (*spacing[:flat], *spacing[flat + 1 :])
+        dice, hd95, asd = _overlap_and_distances(*masks, spacing)
     return Row(case, of.name, of.value, dice, hd95, asd, reference_ml, prediction_ml, error, percent, absent)
 
 
@@ -309,8 +314,9 @@ def _is_same(one: Path, other: Path) -> bool:
 def _classes_of(model: Path | None) -> tuple[list[LabelClass], int | None]:
     if model is None:
         return [], None
-    task = describe(model).description.tasks[0]
-    return task.classes, task.ignore_value
+    description = describe(model).description
+    description.require_segmentation(model)
+    return description.tasks[0].classes, description.tasks[0].ignore_value
 
 
 def _images(config: EvaluateConfig, pairs: dict[str, tuple[Path, Path]]) -> dict[str, Sequence[Path]]:

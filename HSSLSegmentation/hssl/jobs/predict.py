@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..configuration import PredictConfig
-from ..errors import ConfigurationError, HSSLError, InputError, ModelFileError, encodable
+from ..errors import ConfigurationError, HSSLError, InputError, encodable
 from ..events import Done, Message, OnEvent, Phase, Stop, Stopped, ignore, never
 from ..files import NOT_UTF8, has_plain_name
 from ..imaging.dicom import Series, find_series, series_of_file
@@ -147,8 +147,7 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
 
 
 def _segmenter(config: PredictConfig, model: Model, on_event: OnEvent) -> Segmenter:
-    if model.description.kind != "segmentation":
-        raise ModelFileError(config.model, "is a pretrained network, not a segmentation model", "Fine-tune it first.")
+    model.description.require_segmentation(config.model)
     if config.flips and not model.description.mirrored:
         on_event(Message(level="warning", text="Test-time flips are left out: the model was trained without mirroring"))
     return Segmenter(*model, chosen_device(config.device), config.batch_size, config.flips, config.fast)

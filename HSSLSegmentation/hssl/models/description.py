@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from ..configuration import NetworkConfig
+from ..errors import ModelFileError
 from ..preprocessing.fingerprint import Fingerprint
 from ..workspace.catalogue import Task
 
@@ -43,6 +45,18 @@ class ModelDescription(BaseModel):
     figures: dict[str, float] = {}
     """Measured, such as "validation_dice"."""
     licence: str = ""
+
+    def require_segmentation(self, path: str | Path) -> None:
+        """Checks that it is a model that segments.
+
+        Args:
+            path: of the model, for the message.
+
+        Raises:
+            ModelFileError: it is a pretrained network, whose tasks are many and none of them its own.
+        """
+        if self.kind != "segmentation":
+            raise ModelFileError(path, "is a pretrained network, not a segmentation model", "Fine-tune it first.")
 
     @property
     def own_fingerprint(self) -> Fingerprint:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from matplotlib.image import imread
+from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from hssl.configuration import EvaluateConfig
 from hssl.errors import ConfigurationError, InputError
@@ -102,6 +103,21 @@ def test_two_balls_with_one_centre_differ_by_the_difference_of_their_radii():
     assert row.reference_ml == pytest.approx(4 / 3 * math.pi * 9**3 / 1000, rel=0.02)
     assert row.volume_error_percent == pytest.approx(100 * (12**3 / 9**3 - 1), rel=0.03)
     assert row.dice == pytest.approx(2 * 9**3 / (9**3 + 12**3), rel=0.02)
+
+
+@pytest.mark.parametrize("flat", [0, 1, 2])
+def test_on_a_grid_of_one_slice_the_distances_are_those_of_the_outlines_within_it(flat):
+    true, found = np.zeros((40, 40), np.uint8), np.zeros((40, 40), np.uint8)
+    true[5:35, 5:35], found[8:38, 5:35] = 1, 1
+    spacing = [2.0, 0.5]
+    spacing.insert(flat, 7.0)
+    sides = [label_map(np.expand_dims(side, flat), spacing[::-1]) for side in (found, true)]
+    row = measure(*sides, [LabelClass(value=1, name="a")])[0]
+    outline = [side.astype(bool) & ~binary_erosion(side) for side in (found, true)]
+    distances = [distance_transform_edt(~outline[1 - n], (2.0, 0.5))[outline[n]] for n in (0, 1)]
+    assert row.hd95_mm == pytest.approx(max(np.percentile(d, 95) for d in distances))
+    assert row.asd_mm == pytest.approx(np.concatenate(distances).mean())
+    assert row.reference_ml == pytest.approx(900 * 7 / 1000)
 
 
 def test_a_stray_voxel_does_not_move_the_95th_percentile():
@@ -345,7 +361,7 @@ def test_progress_ends_full(folders):
     assert [e.fraction for e in events if e.event == "progress"][-1] == 1
 
 
-def test_a_model_names_the_classes_and_unknown_values_are_told(folders, tmp_path):
+def test_a_model_names_the_classes_unless_it_segments_nothing_and_unknown_values_are_told(folders, tmp_path):
     from hssl.configuration import NetworkConfig
     from hssl.models.description import ModelDescription
     from hssl.preprocessing.fingerprint import Fingerprint
@@ -372,6 +388,11 @@ def test_a_model_names_the_classes_and_unknown_values_are_told(folders, tmp_path
     result = evaluate(folders.model_copy(update={"model": folder}), events.append).result
     assert {r.class_name for r in result.rows} == {"liver"}
     assert any(e.event == "message" and "[2]" in e.text for e in events)
+
+    pretrained = description.model_copy(update={"kind": "pretrained"}).model_dump(mode="json")
+    torch.save({"description": pretrained, "network": {}}, folder / "last.pt")
+    with pytest.raises(InputError, match="not a segmentation model"):
+        evaluate(folders.model_copy(update={"model": folder}))
 
 
 def test_voxels_that_nobody_labelled_count_nowhere(folders):
