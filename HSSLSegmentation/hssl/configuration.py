@@ -9,6 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from .errors import ConfigurationError
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""Of everything random; what every generator takes."""
 Level = int | Literal["bottleneck", "decoder"]
 """A feature level: "bottleneck", "decoder" (the last one, full resolution), or n ≥ 0 counted from the finest."""
 
@@ -16,7 +18,7 @@ Level = int | Literal["bottleneck", "decoder"]
 class Configuration(BaseModel):
     """Base of all configurations: unknown names are refused, not ignored."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True, validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, validate_assignment=True, allow_inf_nan=False)
 
     @classmethod
     def checked(cls, values: dict[str, Any]) -> Self:
@@ -169,7 +171,7 @@ class RunConfig(Configuration):
 
     workspace: Path
     run: str = ""
-    seed: int = 0
+    seed: Seed = 0
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int = Field(default=0, ge=0)
@@ -334,8 +336,8 @@ class CompareConfig(Configuration):
     finetune: FinetuneConfig
     start: str
     name: str = ""
-    case_counts: list[int] = Field(default=[1, 3, 5], min_length=1)
-    seeds: list[int] = Field(default=[0], min_length=1)
+    case_counts: list[Annotated[int, Field(ge=1)]] = Field(default=[1, 3, 5], min_length=1)
+    seeds: list[Seed] = Field(default=[0], min_length=1)
     test: list[str] = []
 
 

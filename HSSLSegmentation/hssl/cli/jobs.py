@@ -450,7 +450,7 @@ def suggest(
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder to write to.")] = Path("demo"),
     minutes: Annotated[float, typer.Option(help="Minutes of pretraining; the rest scales with it.")] = 3.0,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
     stop_file: StopFile = None,
     json: Json = False,
 ) -> None:

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def sample(
     workspace: Annotated[Path, typer.Argument(help="A new or empty folder.")],
     size: Annotated[str, typer.Option(help="demo, or tiny for tests.")] = "demo",
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
     stop_file: StopFile = None,
     json: Json = False,
 ) -> None:

@@ -103,7 +103,8 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
         seen_by_start=known,
         rows=[],
     )
-    trials = [(kind, n, s) for s in config.seeds for n in config.case_counts for kind in KINDS]
+    seeds, counts = dict.fromkeys(config.seeds), dict.fromkeys(config.case_counts)
+    trials = [(kind, n, s) for s in seeds for n in counts for kind in KINDS]
     series = catalogue.workspace / FOLDER
     name = config.name or series_name(
         series, f"compare-{recipe.task}", new, SAME, lambda kept: {*trials} <= _done(kept)

@@ -257,7 +257,7 @@ def _check_is_run(folder: Path, config: Path) -> None:
         raise OutputError(folder, "is there already and is no run of HSSL", "Choose another name for the run.")
 
 
-_MAY_CHANGE = {"budget", "workspace", "device", "threads", "checkpoint_minutes", "batch_size", "precision"}
+_MAY_CHANGE = {"budget", "workspace", "run", "device", "threads", "checkpoint_minutes", "batch_size", "precision"}
 
 
 def _same(old: dict[str, Any], new: dict[str, Any], path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -351,6 +352,32 @@ def test_a_run_of_that_name_with_other_settings_is_refused(workspace):
         pretrain(pretraining(workspace, "run", 1, seed=1))
 
 
+def test_a_run_whose_folder_was_renamed_goes_on_under_its_new_name(workspace):
+    pretrain(pretraining(workspace, "night", 2))
+    (workspace / "runs" / "night").rename(workspace / "runs" / "the good one")
+    done = pretrain(pretraining(workspace, "the good one", 3))
+    assert done.result.steps == 3 and done.result.run.name == "the good one"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        *({"seed": -1}, {"seed": 2**64}, {"learning_rate": math.inf}),
+        *({"budget": {"minutes": math.inf}}, {"weights": {"task": math.inf}}),
+    ],
+)
+def test_a_number_that_no_training_can_have_is_refused_as_a_setting(workspace, values):
+    with pytest.raises(ConfigurationError, match=list(values)[0]):
+        PretrainConfig.checked({"workspace": workspace, **values})
+
+
+@pytest.mark.parametrize("values", [{"case_counts": [0]}, {"case_counts": [-1]}, {"seeds": [-1]}])
+def test_a_comparison_of_no_labels_is_refused(workspace, values):
+    recipe = {"workspace": workspace, "task": "brain_mr"}
+    with pytest.raises(ConfigurationError, match=list(values)[0]):
+        CompareConfig.checked({"finetune": recipe, "start": "pre", **values})
+
+
 def test_a_run_whose_configuration_lacks_what_is_new_within_a_part_goes_on(workspace):
     """As every run does, of a version before a loss was added."""
     done = pretrain(pretraining(workspace, "run", 2))
@@ -599,8 +626,9 @@ def test_a_comparison_goes_on_where_it_was_stopped(workspace):
     stopped = compare(config, watch, stop)
     assert stopped.stopped and len(stopped.result.rows) < 4
     phases = []
-    done = compare(config, lambda e: phases.append(e) if isinstance(e, Phase) else None)
-    assert len(done.result.rows) == 4 and len(phases) == 4
+    twice = config.model_copy(update={"case_counts": [1, 1], "seeds": [0, 1, 0]})
+    done = compare(twice, lambda e: phases.append(e) if isinstance(e, Phase) else None)
+    assert len(done.result.rows) == 4 and len(phases) == 4, "what is asked for twice is tried once"
     by_start = {(r.start, r.seed): r.cases for r in done.result.rows}
     assert by_start[("pretrained", 0)] == by_start[("scratch", 0)]
     folder = done.result.folder
