@@ -34,7 +34,7 @@ from ..models.find import find_model
 from ..models.inference import Segmenter
 from ..models.model import Model
 from ..models.model_file import load_model
-from ..models.prediction import predict_volume
+from ..models.prediction import doubtful_size, predict_volume
 from ..outputs import check_outputs
 from ..preprocessing.grid import orientation
 from ..results import OpenResult, Result, RoundResult
@@ -45,8 +45,6 @@ from .slice_priors import Plane
 PlaneNumbers = tuple[Literal[0, 1, 2], NonNegativeInt] | tuple[Literal[0, 1, 2], NonNegativeInt, list[int]]
 """Axis of the array (z, y, x → 0, 1, 2), index along it, and the labels that are complete there; without them, all."""
 ARRAY = ".npy"
-FAR_TOO_COARSE = 2.0
-"""Ratio of a volume's spacing to a model's from which the user is warned of a prediction."""
 _Row = Annotated[list[float], Field(min_length=4, max_length=4)]
 
 
@@ -250,9 +248,8 @@ class InteractiveWorker:
         path = self._read(command.model)
         description, state = self._models[path]
         description.require_segmentation(command.model)
-        coarse = _too_coarse(volume, description.own_fingerprint.spacing)
-        if coarse:
-            on_event(Message(level="warning", text=coarse))
+        if doubt := doubtful_size(volume, description.own_fingerprint):
+            on_event(Message(level="warning", text=f"The volume {doubt}: it may take long, and be wrong."))
         key = (path, str(self._device), command.flips, command.fast)
         if key not in self._segmenters:
             self._segmenters[key] = Segmenter(description, state, self._device, flips=command.flips, fast=command.fast)
@@ -378,15 +375,6 @@ def _plane(numbers: PlaneNumbers, volume: sitk.Image) -> Plane:
     if index >= count:
         raise ConfigurationError(f"there is no slice {index} along axis {axis}: it has {count}")
     return Plane(axis, index, frozenset(numbers[2]) if len(numbers) > 2 else None)
-
-
-def _too_coarse(volume: sitk.Image, spacing: tuple[float, float, float]) -> str:
-    """Says when a volume is so much coarser than what a model was made for that its result is of doubtful use."""
-    own, theirs = sorted(volume.GetSpacing()), sorted(spacing)
-    if max(a / b for a, b in zip(own, theirs, strict=True)) < FAR_TOO_COARSE:
-        return ""
-    found, wanted = (" × ".join(f"{value:.2g}" for value in values) for values in (own, theirs))
-    return f"The volume has voxels of {found} mm, the model was made for {wanted} mm: it takes long and may be wrong."
 
 
 def _box(labels: np.ndarray) -> tuple[slice, slice, slice]:

@@ -203,7 +203,7 @@ def evaluate_on_cases(
     for number, image in enumerate(images, 1):
         volume = read_image(catalogue, image)
         reference = read_label(catalogue, image, volume)
-        found = predict_volume(volume, segmenter, stop=stop).label_map
+        found = predict_volume(volume, segmenter, stop=stop, path=catalogue.image_path(image)).label_map
         rows += measure(found, reference, task.classes, image.id, task.ignore_value)
         meter.update(number)
     return rows

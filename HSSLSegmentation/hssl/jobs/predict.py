@@ -20,12 +20,13 @@ from ..imaging.dicom import Series, find_series, series_of_file
 from ..imaging.dicom_segmentation import write_dicom_segmentation
 from ..imaging.formats import DICOM_SUFFIXES, is_dicom, is_volume, stem_of, way_to_be_read
 from ..imaging.volumes import check_values, read_volume, series_in, write_volume
+from ..models.description import ModelDescription
 from ..models.device import chosen_device, use_threads
 from ..models.find import find_model
 from ..models.inference import Segmenter
 from ..models.model import Model
 from ..models.model_file import load_model
-from ..models.prediction import Prediction, predict_volume
+from ..models.prediction import Prediction, doubtful_size, predict_volume
 from ..names import safe_name
 from ..outputs import PROBABILITY, UNCERTAINTY, ResultFolder, portable, sources_of
 from ..plural import counted, with_rest
@@ -122,11 +123,11 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
             nan_is_background = config.nan_is_background or task.nan_is_background
             volume = read_volume(source.path, source.series, config.frame, config.spacing, nan_is_background, say)
             check_values(volume, source.path)
-            for text in _doubts(source, volume, task):
+            for text in _doubts(source, volume, model.description):
                 say(f"{text}; it is segmented all the same")
             result = predict_volume(
                 volume, segmenter, config.largest_component, config.probabilities, config.uncertainty,
-                config.slab_megabytes, on_event, stop,
+                config.slab_megabytes, on_event, stop, source.path,
             )  # fmt: skip
             segmentation = _segmentation(config, source, result, task, own, results, on_event)
             outputs.append(_written(config, result, source, own, segmentation, results))
@@ -153,15 +154,17 @@ def _segmenter(config: PredictConfig, model: Model, on_event: OnEvent) -> Segmen
     return Segmenter(*model, chosen_device(config.device), config.batch_size, config.flips, config.fast)
 
 
-def _doubts(source: Source, volume: sitk.Image, task: Task) -> list[str]:
+def _doubts(source: Source, volume: sitk.Image, description: ModelDescription) -> list[str]:
     """Returns why a volume is probably none that the model is for: nobody looks at it before it is segmented."""
-    content = seen(volume)
+    content, task = seen(volume), description.tasks[0]
     kind, found = modality_of(task.modality), modality_of(source.modality)
     doubts = (
         [f"it is {found}, and the model has learned {kind}"] if found and kind in ("CT", "MR") and found != kind else []
     )
     if reason := content.suspicion or (not_hounsfield(content) if kind == "CT" and not doubts else ""):
         doubts.append(f"it looks like a mask: {reason}" if content.mask else reason)
+    if reason := doubtful_size(volume, description.own_fingerprint):
+        doubts.append(f"it {reason}")
     return doubts
 
 

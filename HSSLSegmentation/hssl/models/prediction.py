@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
@@ -11,12 +12,16 @@ import torch
 
 from ..errors import MemoryExhaustedError
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
+from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.grid import labels_to_source
 from ..preprocessing.working import working_volume
 from .components import COMPARABLE, largest_components
 from .device import out_of_memory
 from .inference import Segmenter, from_slices_first, on_source
 from .plane_mean import plane_mean, slices_in_planes
+
+FAR_TOO_COARSE, FAR_TOO_SMALL = 2.0, 4.0
+"""Ratios of spacing and, along every axis, of extent from which a volume is doubtful (see `doubtful_size`)."""
 
 
 @dataclass
@@ -43,6 +48,7 @@ def predict_volume(
     slab_megabytes: int = 512,
     on_event: OnEvent = ignore,
     stop: Stop = never,
+    path: str | Path = "volume",
 ) -> Prediction:
     """Predicts one volume in memory.
 
@@ -53,6 +59,7 @@ def predict_volume(
             half as large as the largest component) of the classes that were one piece in the model's labels.
         probabilities, uncertainty: make those volumes too.
         slab_megabytes: bound on a slab's probabilities at the source's resolution.
+        path: of the volume, for messages.
 
     When memory runs out, batches and slabs are halved, and at last the CPU is used; each is told by an event.
 
@@ -64,7 +71,7 @@ def predict_volume(
     while True:
         try:
             return _predicted(
-                volume, segmenter, largest_component, probabilities, uncertainty, slab_megabytes, on_event, stop
+                volume, segmenter, largest_component, probabilities, uncertainty, slab_megabytes, on_event, stop, path
             )
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
@@ -93,11 +100,12 @@ def _predicted(
     slab_megabytes: int,
     on_event: OnEvent,
     stop: Stop,
+    path: str | Path,
 ) -> Prediction:
     description = segmenter.description
     task = description.tasks[0]
     fingerprint = description.own_fingerprint
-    array, low, grid = working_volume(volume, fingerprint)
+    array, low, grid = working_volume(volume, fingerprint, path)
     meter = ProgressMeter(on_event, "prediction", slices_in_planes(segmenter, grid.shape))
     order = [axis for axis in range(3) if axis != fingerprint.slice_axis]
     shape = (grid.oriented_size[fingerprint.slice_axis], *(grid.oriented_size[axis] for axis in order))
@@ -126,3 +134,31 @@ def _predicted(
         None if entropy is None else onto_source(entropy),
         {name: onto_source(share) for name, share in shares.items()},
     )
+
+
+def doubtful_size(volume: sitk.Image, fingerprint: Fingerprint) -> str:
+    """Says of a volume that it is so much coarser or smaller than what a model was made for that its spacing is probably
+    wrong, or its result of doubtful use; "" of any other.
+
+    Args:
+        volume: 3D.
+        fingerprint: of the model.
+
+    Example:
+        >>> made_for = Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="percentiles", median_size=(80, 80, 80))
+        >>> doubtful_size(sitk.Image(8, 8, 8, sitk.sitkUInt8), made_for)
+        'spans 8 × 8 × 8 mm, and what the model was made for 80 × 80 × 80 mm'
+    """
+    spacing, size = volume.GetSpacing(), volume.GetSize()
+    voxel, wanted = sorted(spacing), sorted(fingerprint.spacing)
+    if max(own / theirs for own, theirs in zip(voxel, wanted, strict=True)) >= FAR_TOO_COARSE:
+        return f"has voxels of {_sizes(voxel)} mm, and the model was made for {_sizes(wanted)} mm"
+    extent = sorted(n * s for n, s in zip(size, spacing, strict=True))
+    usual = sorted(n * s for n, s in zip(fingerprint.median_size, fingerprint.spacing, strict=True))
+    if all(FAR_TOO_SMALL * own <= theirs for own, theirs in zip(extent, usual, strict=True)):
+        return f"spans {_sizes(extent)} mm, and what the model was made for {_sizes(usual)} mm"
+    return ""
+
+
+def _sizes(lengths: list[float]) -> str:
+    return " × ".join(f"{length:.3g}" for length in lengths)

@@ -190,6 +190,22 @@ def test_a_volume_whose_spacing_is_wrong_is_listed_with_the_reason(trained, tmp_
     done = predict(PredictConfig(model=run, inputs=[tmp_path], output=tmp_path / "out"))
     assert len(done.result.outputs) == 1
     assert "spacing or that one must be wrong" in done.result.failed[0].reason
+    with pytest.raises(InputError, match=r"huge\.nii\.gz: has .* must be wrong"):
+        predict(PredictConfig(model=run, inputs=[tmp_path / "huge.nii.gz"], output=tmp_path / "alone"))
+
+
+@pytest.mark.parametrize(("factor", "told"), [(10.0, "has voxels of"), (0.1, "spans"), (1.0, "")])
+def test_a_volume_in_another_unit_is_segmented_and_told(trained, tmp_path, factor, told):
+    """Centimetres taken for millimetres, or the other way round: what comes of it looks like any other result."""
+    volume = read_volume(images(trained[0])[0])[8:16, 8:16, :]
+    if factor < 1:
+        volume = read_volume(images(trained[0])[0])
+    volume.SetSpacing([factor * s for s in volume.GetSpacing()])
+    sitk.WriteImage(volume, str(tmp_path / "a.nii.gz"))
+    events: list = []
+    predict(PredictConfig(model=trained[1], inputs=[tmp_path], output=tmp_path / "out"), events.append)
+    texts = [e.text for e in events if isinstance(e, Message) and e.level == "warning"]
+    assert len(texts) == bool(told) and all(f"it {told}" in text for text in texts), texts
 
 
 def test_a_stop_ends_between_batches_of_slices(trained, tmp_path):
@@ -345,7 +361,7 @@ def test_what_is_probably_no_scan_for_the_model_is_segmented_and_told(tmp_path):
         tasks=[Task(name="t", modality="CT", classes=[LabelClass(value=1, name="a")])],
         fingerprints={
             "t": Fingerprint(
-                spacing=(1, 1, 1), slice_axis=0, normalisation="window", median_size=(4, 16, 16),
+                spacing=(2, 1, 1), slice_axis=0, normalisation="window", median_size=(4, 16, 16),
                 lower=-100, upper=300, center=50, scale=80,
             )
         },
