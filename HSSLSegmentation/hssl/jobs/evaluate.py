@@ -453,8 +453,11 @@ def _label_map(
     path: Path, classes: list[LabelClass], spacing: Sequence[float] | None, say: Say, like: sitk.Image | None = None
 ) -> sitk.Image:
     """Reads a label map; of a file that names its segments those that are classes, on the other side's grid."""
-    if structures_in(path):
+    if there := structures_in(path):
         chosen = structures_of(path, classes)
+        others = [one.name for one in there if one.name not in chosen]
+        if chosen and others:
+            say(f"left out: segments that are no class of the model: {with_rest(others, 5)}")
         return read_label_map(path, like, classes=classes, structures=chosen, say=say, spacing=spacing)
     label = read_label_map(path, say=say, spacing=spacing)
     if reason := no_label_map(label, values_in(label)):

@@ -389,6 +389,15 @@ def test_a_model_names_the_classes_unless_it_segments_nothing_and_unknown_values
     assert {r.class_name for r in result.rows} == {"liver"}
     assert any(e.event == "message" and "[2]" in e.text for e in events)
 
+    one, other = (box((5, 5, 5), (at, at, at), (2, 2, 2)) for at in (0, 3))
+    write_named(tmp_path / "named truth" / "a.seg.nrrd", {"hepar": one, "Liver": other})
+    write(tmp_path / "seen", "a.nii.gz", other)
+    named = {"predictions": tmp_path / "seen", "references": tmp_path / "named truth", "output": tmp_path / "by name"}
+    events.clear()
+    evaluate(folders.model_copy(update={"model": folder, **named}), events.append)
+    (text,) = [e.text for e in events if e.event == "message"]
+    assert text.endswith("left out: segments that are no class of the model: hepar")
+
     pretrained = description.model_copy(update={"kind": "pretrained"}).model_dump(mode="json")
     torch.save({"description": pretrained, "network": {}}, folder / "last.pt")
     with pytest.raises(InputError, match="not a segmentation model"):
