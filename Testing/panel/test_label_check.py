@@ -46,7 +46,13 @@ def test_a_doubtful_label_opens_with_its_outline_and_that_of_a_network_that_has_
     run = fakeRun(workspace, "check-1-fold-2", {"validation_dice": 0.8}, task=TASK, start="scratch")
     name = panel.catalogue.task(TASK).classes[0].name
     rows = [
-        {"id": id, "fold": 2, "dice": 0.1 + n / 10, "classes": {name: 0.1}, "run": str(run)}
+        {
+            "id": id,
+            "fold": 2,
+            "dice": 0.1 + n / 10,
+            "classes": {name: 0.1},
+            "run": f"/before/it/was/moved/runs/{run.name}",
+        }
         for n, id in enumerate(labelled)
     ]
     written(workspace, "checks", "check-1", {"rows": [*rows, {**rows[0], "id": "gone"}]})

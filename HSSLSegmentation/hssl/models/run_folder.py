@@ -165,6 +165,17 @@ def run_path(workspace: Path, run: str) -> Path:
     return Path(workspace).expanduser().absolute() / "runs" / run
 
 
+def run_of(workspace: str | Path, noted: str | Path) -> Path:
+    """Returns where a run of a workspace lies that was noted by a path: the workspace may have been moved since, or be seen
+    from another system.
+
+    Example:
+        >>> run_of("/data/five", "E:\\\\five\\\\runs\\\\night").as_posix()
+        '/data/five/runs/night'
+    """
+    return Path(workspace) / "runs" / re.split(r"[/\\]", str(noted))[-1]
+
+
 def free_name(workspace: Path, wish: str) -> str:
     """Returns `wish`, or `wish-2`, `wish-3`… when that run exists already."""
     wish = safe_name(wish, "run")

@@ -91,8 +91,11 @@ def test_without_a_name_a_stopped_check_goes_on_and_after_a_correction_a_new_one
     short = short.model_copy(update={"finetune": short.finetune.model_copy(update={"budget": Budget(steps=2)})})
     half = check_labels(short, calls.append, after_the_first_fold)
     assert half.stopped
+    copy = copy.parent.rename(tmp_path / "moved") / copy.name
+    short = short.model_copy(update={"finetune": short.finetune.model_copy(update={"workspace": copy})})
     whole = check_labels(short)
-    assert whole.result.folder == half.result.folder and whole.result.rows[0].id in {
+    assert all((row.run / "best.pt").is_file() for row in whole.result.rows)
+    assert whole.result.folder.name == half.result.folder.name and whole.result.rows[0].id in {
         row.id for row in whole.result.rows
     }
     assert {row.id for row in half.result.rows} < {row.id for row in whole.result.rows}
