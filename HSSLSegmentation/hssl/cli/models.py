@@ -82,13 +82,14 @@ def info(
         from rich.console import Console
         from rich.table import Table
 
+        from ..models.architecture import in_words
+
         found, description = done.result, done.result.description
         table = Table.grid("", "", padding=(0, 2))
         table.add_row("name", description.name)
         table.add_row("kind", found.kind)
         table.add_row("size", f"{found.bytes / 2**20:.1f} MB")
-        network = description.network
-        table.add_row("network", f"{network.size}, {network.spatial_dims}D, {counted(network.in_slices, 'slice')} in")
+        table.add_row("network", in_words(description.network))
         for task in description.tasks:
             classes = ", ".join(f"{c.value} {c.name}" for c in task.classes)
             count = len(description.planes.get(task.name, [0]))

@@ -199,6 +199,7 @@ def _finetuned(
     choice = config if begun is None else _with_the_cases_of(begun, config, catalogue, on_event)
     cases, validation = choose_cases(catalogue, choice)
     start = Start.named(config.start, config.workspace)
+    start.tell_of_network(config.network, on_event)
     dims = start.network(config.network).spatial_dims
     teacher = _teacher(config, task, dims)
     on_event(Phase(name="store", index=1, count=2))

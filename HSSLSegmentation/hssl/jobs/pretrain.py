@@ -75,6 +75,7 @@ def _pretrained(
     if not images:
         raise ConfigurationError(f"{config.workspace}: there is no usable image to pretrain on")
     start = Start.named(config.start, config.workspace)
+    start.tell_of_network(config.network, on_event)
     config = config.model_copy(update={"network": start.network(config.network)})
     # A run that goes on stays on its working grids, whatever images came since.
     grids = (

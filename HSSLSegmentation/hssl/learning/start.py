@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..configuration import NetworkConfig
 from ..events import Message, OnEvent
+from ..models.architecture import in_words
 from ..models.description import ModelDescription
 from ..models.find import find_model
 from ..models.model_file import load_model
@@ -39,6 +40,15 @@ class Start:
     def network(self, otherwise: NetworkConfig) -> NetworkConfig:
         """Returns the start's architecture; scratch takes the one that is given."""
         return otherwise if self.description is None else self.description.network
+
+    def tell_of_network(self, asked: NetworkConfig, on_event: OnEvent) -> None:
+        """Warns where a network was asked for, and the start brings another one."""
+        own = self.network(asked)
+        if asked not in (own, NetworkConfig()):
+            text = (
+                f"The start brings its own network ({in_words(own)}); the one asked for ({in_words(asked)}) is left out"
+            )
+            on_event(Message(level="warning", text=text))
 
     def fingerprint(
         self, catalogue: Catalogue, task: Task, measured: Callable[[], Fingerprint], on_event: OnEvent

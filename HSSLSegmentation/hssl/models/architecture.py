@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..configuration import NetworkConfig
+from ..plural import counted
 
 FILTERS: dict[str, tuple[int, ...]] = {
     "small": (16, 32, 64, 128, 192),
@@ -18,6 +19,16 @@ NORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "batch": ("batch", {"affine": True}),
 }
 """MONAI's names and arguments of the normalisations."""
+
+
+def in_words(network: NetworkConfig) -> str:
+    """Returns what a network is, in words.
+
+    Example:
+        >>> in_words(NetworkConfig())
+        'small, 2D, 3 slices in'
+    """
+    return f"{network.size}, {network.spatial_dims}D, {counted(network.in_slices, 'slice')} in"
 
 
 def dynunet_arguments(config: NetworkConfig, out_channels: int) -> dict[str, Any]:

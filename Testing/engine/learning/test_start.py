@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hssl.configuration import Budget, FinetuneConfig, NetworkConfig
+from hssl.configuration import Budget, FinetuneConfig, NetworkConfig, PretrainConfig
 from hssl.events import Message, ignore
 from hssl.jobs.finetune import finetune
+from hssl.jobs.pretrain import pretrain
 from hssl.learning.start import Start
 from hssl.models.description import ModelDescription
 from hssl.models.model_file import load_model, write_model
@@ -105,3 +106,32 @@ def test_a_fine_tuning_from_somebody_elses_task_of_the_same_name_is_on_its_own_g
     assert any(isinstance(e, Message) and e.text.startswith("brain_mr: what the start has learned") for e in events)
     again = finetune(FinetuneConfig(**recipe, run="own", start="theirs"))
     assert load_model(again.result.run).description.own_fingerprint == own
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [({}, False), ({"in_slices": 1}, False), ({"size": "large"}, True), ({"spatial_dims": 3, "in_slices": 1}, True)],
+)
+def test_a_network_that_was_asked_for_beside_a_start_is_told_to_be_left_out(asked, told):
+    events: list = []
+    start = Start(description(Task(name="liver"), fingerprint(1, 1, 1)), {})
+    start.tell_of_network(NetworkConfig(**asked), events.append)
+    Start(None, {}).tell_of_network(NetworkConfig(**asked), events.append)
+    assert len(events) == told
+    assert all("brings its own network (small, 2D, 1 slice in)" in e.text for e in events)
+
+
+def test_trainings_tell_of_a_network_that_they_leave_out(workspace):
+    common = {
+        "workspace": workspace,
+        "budget": {"steps": 1},
+        "patch_size": 32,
+        "batch_size": 4,
+        "device": "cpu",
+        "start": "general",
+    }
+    for kind, values in ((PretrainConfig, {}), (FinetuneConfig, {"task": "brain_mr", "case_count": 1})):
+        events: list = []
+        config = kind.checked({**common, **values, "network": {"size": "large"}})
+        (pretrain if kind is PretrainConfig else finetune)(config, events.append)
+        assert any("large, 2D, 3 slices in) is left out" in e.text for e in events if isinstance(e, Message))
