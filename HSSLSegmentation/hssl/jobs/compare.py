@@ -256,7 +256,9 @@ def _test_cases(catalogue: Catalogue, config: CompareConfig) -> list[Image]:
             raise ConfigurationError(f"no usable label for the test cases {', '.join(unknown)}")
         test = [known[id] for id in config.test]
     else:
-        drawn = catalogue.with_patients(drawn_by_patient(catalogue, [i.id for i in labelled], 0)[: len(labelled) // 3])
+        validated = catalogue.with_patients(config.finetune.validation)
+        free = [i.id for i in labelled if i.id not in validated]
+        drawn = catalogue.with_patients(drawn_by_patient(catalogue, free, 0)[: len(labelled) // 3])
         test = [i for i in labelled if i.id in drawn]
     taken = catalogue.with_patients([*config.finetune.exclude, *(i.id for i in test)])
     left = sum(i.id not in taken for i in labelled)

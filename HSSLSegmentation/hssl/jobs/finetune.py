@@ -5,6 +5,7 @@ Which cases, their store, the run and its result; what is learned from them is i
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ def choose_cases(catalogue: Catalogue, config: FinetuneConfig) -> tuple[list[Ima
     of them is held out for it. Of patients with an image that is excluded or validated on, none is drawn.
 
     Raises:
-        ConfigurationError: there are not enough labelled images, an id is unknown, or a named one has no usable label.
+        ConfigurationError: there are not enough labelled images, an id is unknown, a named one has no usable label, or it is
+            named for two things that contradict each other.
     """
     catalogue.require(config.exclude, "to be left out")
     labelled = {i.id: i for i in catalogue.usable(config.task, labelled=True)}
@@ -80,12 +82,10 @@ def choose_cases(catalogue: Catalogue, config: FinetuneConfig) -> tuple[list[Ima
                 f"it belongs to task {image.task!r}" if image.task != config.task else "it has no label"
             )  # fmt: skip
             raise ConfigurationError(f"case {id!r} cannot be used: {why}")
-    both = sorted({*config.cases} & {*config.validation})
-    if both:
-        raise ConfigurationError(f"cases {', '.join(both)} are to be trained and validated on at once")
+    _refuse_contradictions({"trained on": config.cases, "validated on": config.validation, "left out": config.exclude})
     taken = catalogue.with_patients([*config.validation, *config.exclude])
     if config.cases:
-        chosen = [id for id in config.cases if id not in set(config.exclude)]
+        chosen = list(dict.fromkeys(config.cases))
     else:
         free = sorted(id for id in labelled if id not in taken)
         count = config.case_count or len(free)
@@ -94,7 +94,7 @@ def choose_cases(catalogue: Catalogue, config: FinetuneConfig) -> tuple[list[Ima
                 f"task {config.task!r} has {len(free)} labelled images to choose from, {count} were asked for"
             )
         chosen = drawn_by_patient(catalogue, free, config.seed)[:count]
-    validation = list(config.validation)
+    validation = list(dict.fromkeys(config.validation))
     if not config.cases and not validation and len(chosen) >= ENOUGH_TO_HOLD_OUT:
         held = catalogue.with_patients(chosen[: min(MOST_VALIDATED, len(chosen) // HELD_OUT)])
         if rest := [id for id in chosen if id not in held]:
@@ -102,6 +102,13 @@ def choose_cases(catalogue: Catalogue, config: FinetuneConfig) -> tuple[list[Ima
     if not chosen:
         raise ConfigurationError(f"task {config.task!r} has no labelled image to train on", "Add labels first.")
     return [labelled[id] for id in chosen], [labelled[id] for id in validation]
+
+
+def _refuse_contradictions(named: dict[str, list[str]]) -> None:
+    """Refuses a case that is named for two purposes: a test case that is left out must not choose the best weights, say."""
+    for (one, ids), (other, others) in itertools.combinations(named.items(), 2):
+        if both := sorted({*ids} & {*others}):
+            raise ConfigurationError(f"cases {', '.join(both)} are to be {one} and {other} at once")
 
 
 def drawn_by_patient(catalogue: Catalogue, ids: Sequence[str], seed: int) -> list[str]:
@@ -273,7 +280,7 @@ def _stored(
     task = catalogue.task(config.task)
     left_out = catalogue.with_patients(config.exclude)
     excluded = catalogue.with_patients([*config.exclude, *(i.id for i in validation)])
-    both = sorted(i.id for i in cases if i.id in excluded)
+    both = sorted({*(i.id for i in cases if i.id in excluded), *(i.id for i in validation if i.id in left_out)})
     if both:
         text = f"The patients of the cases {', '.join(both)} are among those validated on or left out too"
         on_event(Message(level="warning", text=text))

@@ -65,3 +65,14 @@ def test_when_no_image_can_be_read_pretraining_says_so(workspace):
     config = PretrainConfig(workspace=workspace, budget=Budget(steps=1), patch_size=32, device="cpu", threads=1)
     with pytest.raises(ConfigurationError, match=r"no usable image|can be read"):
         pretrain(config)
+
+
+def test_a_patient_who_is_left_out_and_validated_on_with_another_image_is_told(workspace):
+    task = Catalogue.load(workspace).tasks[0].name
+    with Catalogue.editing(workspace) as catalogue:
+        one, other, third = catalogue.usable(task, labelled=True)
+        catalogue.set_patient([one.id, other.id], "p")
+    seen: list = []
+    named = {"cases": [third.id], "validation": [one.id], "exclude": [other.id]}
+    finetune(recipe(workspace, task).model_copy(update=named), seen.append)
+    assert any(f"The patients of the cases {one.id} are among" in e.text for e in seen if isinstance(e, Message))

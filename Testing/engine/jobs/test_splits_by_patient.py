@@ -53,6 +53,19 @@ def test_no_patient_is_both_trained_and_validated_on_nor_left_out_and_trained_on
     assert len(trained) == 3 and "patient 5" not in whose(trained)
 
 
+def test_a_case_that_is_named_for_two_things_is_refused_and_one_that_is_named_twice_counts_once(tmp_path):
+    made = catalogue(tmp_path)
+    for values, text in (
+        ({"cases": ["p01-f0"], "validation": ["p02-f0"], "exclude": ["p02-f0"]}, "validated on and left out"),
+        ({"cases": ["p01-f0", "p02-f0"], "exclude": ["p02-f0"]}, "trained on and left out"),
+        ({"cases": ["p01-f0"], "validation": ["p01-f0"]}, "trained on and validated on"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"are to be {text} at once"):
+            choose_cases(made, config(tmp_path, **values))
+    trained, held = choose_cases(made, config(tmp_path, cases=["p01-f0"] * 2, validation=["p02-f0"] * 2))
+    assert [i.id for i in trained] == ["p01-f0"] and [i.id for i in held] == ["p02-f0"]
+
+
 def test_images_without_a_patient_are_drawn_as_they_always_were(tmp_path):
     made = catalogue(tmp_path, named=False)
     ids = sorted(i.id for i in made.images)
@@ -68,6 +81,8 @@ def test_a_comparison_tests_on_patients_that_are_not_trained_on(tmp_path, frames
     assert len(test) >= len(made.images) // 3
     trained, held = choose_cases(made, recipe.model_copy(update={"exclude": [i.id for i in test], "case_count": 2}))
     assert not whose(test) & whose([*trained, *held])
+    validated = recipe.model_copy(update={"validation": [test[0].id]})
+    assert not whose(test[:1]) & whose(_test_cases(made, CompareConfig(finetune=validated, start="x", case_counts=[1])))
     with pytest.raises(ConfigurationError, match="0 to train on"):
         _test_cases(made, CompareConfig(finetune=recipe, start="x", test=[f"p{p:02}-f0" for p in range(6)]))
 
