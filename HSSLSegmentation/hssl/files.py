@@ -7,7 +7,9 @@ import glob
 import hashlib
 import json
 import os
+import platform
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +20,8 @@ import psutil
 from .errors import InputError, OutputError, encodable
 
 TEMPORARY_PREFIX = ".writing-"
+ABANDONED = 24 * 3600.0
+"""Seconds after which another host's unfinished file is no longer one that somebody writes."""
 NOT_UTF8 = "has a name that is not UTF-8; rename it"
 
 
@@ -50,8 +54,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The process id tells `remove_unfinished` whether somebody is still writing.
-        prefix = f"{TEMPORARY_PREFIX}{os.getpid()}-"
+        # The process id and the host tell `remove_unfinished` whether somebody is still writing.
+        prefix = f"{TEMPORARY_PREFIX}{os.getpid()}@{_host()}-"
         handle, name = tempfile.mkstemp(prefix=prefix, suffix=_ending(path.name), dir=path.parent)
         os.close(handle)
         temporary = Path(name)
@@ -96,7 +100,8 @@ def _umask() -> int:
 def remove_unfinished(folder: str | Path, name: str = "") -> int:
     """Removes what killed processes left half written in `folder` (not in its subfolders); returns how many.
 
-    What a living process is writing stays.
+    What a living process is writing stays; of those of other hosts, which share the folder, nothing can be known, and what
+    they have not written to for `ABANDONED` is what is left of killed ones.
 
     Args:
         folder: where `whole_file` was writing.
@@ -104,11 +109,27 @@ def remove_unfinished(folder: str | Path, name: str = "") -> int:
     """
     count = 0
     for leftover in Path(folder).glob(f"{TEMPORARY_PREFIX}*{glob.escape(_ending(name)) if name else ''}"):
-        writer = leftover.name.removeprefix(TEMPORARY_PREFIX).partition("-")[0]
-        if not (writer.isdecimal() and psutil.pid_exists(int(writer))):
+        writer, _, host = leftover.name.removeprefix(TEMPORARY_PREFIX).partition("-")[0].partition("@")
+        if host and host != _host():
+            written_to = _is_younger(leftover, ABANDONED)
+        else:
+            written_to = writer.isdecimal() and psutil.pid_exists(int(writer))
+        if not written_to:
             leftover.unlink(missing_ok=True)
             count += 1
     return count
+
+
+def _host() -> str:
+    """A few digits that tell this computer (or container) from others."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _is_younger(path: Path, seconds: float) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < seconds
+    except OSError:
+        return False  # gone meanwhile
 
 
 def write_text(path: str | Path, text: str) -> None:

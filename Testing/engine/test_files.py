@@ -4,11 +4,12 @@ import errno
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from hssl.errors import OutputError
-from hssl.files import read_json, remove_unfinished, whole_file, write_json, write_text
+from hssl.files import ABANDONED, read_json, remove_unfinished, whole_file, write_json, write_text
 
 WRITER = """
 import sys, time
@@ -42,6 +43,16 @@ def test_what_a_killed_process_left_is_removed_and_the_older_file_is_whole(tmp_p
 def test_what_a_living_process_is_writing_stays(tmp_path, writer):
     assert remove_unfinished(tmp_path) == 0
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_another_host_is_writing_stays_until_it_is_surely_abandoned(tmp_path):
+    """Of a shared folder: there is no process of that number here, and there is one there."""
+    theirs = tmp_path / ".writing-99999999@another0-1_-a.txt"
+    theirs.write_text("half")
+    assert remove_unfinished(tmp_path) == 0 and theirs.exists()
+    long_ago = time.time() - ABANDONED - 1
+    os.utime(theirs, (long_ago, long_ago))
+    assert remove_unfinished(tmp_path) == 1 and not theirs.exists()
 
 
 def test_only_what_was_to_become_the_named_file_is_removed(tmp_path):
