@@ -384,6 +384,10 @@ _ZIP_ERRORS = (
 @contextmanager
 def _opened(path: Path, shown: Path) -> Iterator[_Members]:
     """Yields the members of a model file; `shown` is the path that messages name."""
+    if shown.name in (BEST, LAST) and (shown.parent / CONFIG).is_file():
+        raise ModelFileError(
+            shown, "is a checkpoint of a run, not a model file", f"Name the run instead: {shown.parent}"
+        )
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise ModelFileError(shown, "is not a file")

@@ -289,6 +289,10 @@ def test_info_tells_of_a_model_file_and_of_a_run(tmp_path, model):
     run = run_with(tmp_path / "run", last=1)
     told = describe(run)
     assert told.checkpoint == "last.pt" and told.config == {"run": "run"} and told.result is None
+    for read in (describe, load_model):
+        with pytest.raises(ModelFileError, match="is a checkpoint of a run, not a model file") as refused:
+            read(run / "last.pt")
+        assert str(run) in refused.value.hint
     write_json(run / "result.json", {"steps": 3})
     assert describe(run).result == {"steps": 3}
     json.loads(told.model_dump_json())
