@@ -211,7 +211,7 @@ def opened(config: RunConfig, on_event: OnEvent, write: bool = True) -> Iterator
     Raises:
         LockedError: another process works on this run.
         OutputError: the folder holds something that is no run.
-        ConfigurationError: the run exists with another configuration.
+        ConfigurationError: the run exists with another configuration, or has ended and lost what it could go on from.
     """
     folder = RunFolder(run_path(config.workspace, config.run))
     if not write:
@@ -225,6 +225,15 @@ def opened(config: RunConfig, on_event: OnEvent, write: bool = True) -> Iterator
         if path.exists() and folder.can_resume:
             default = type(config).model_construct().model_dump(mode="json")
             _same(_completed({**default, **_EARLIER}, _without_gone(read_json(path))), values, path)
+        elif folder.finished:
+            raise ConfigurationError(
+                f"{folder.path}: this run has come to its end, and without its {LAST} it cannot go on",
+                "Choose another name for the run.",
+            )
+        else:
+            # What an attempt has left that was killed before its first checkpoint is of its settings and cases.
+            for name in (BEST, METRICS):
+                (folder.path / name).unlink(missing_ok=True)
         # The budget may grow from one session to the next; everything else stays.
         write_json(path, values)
 

@@ -518,6 +518,22 @@ def test_named_validation_cases_give_a_dice_and_the_best_weights(workspace):
     assert description.figures == {"validation_dice": done.result.validation_dice}
 
 
+def test_what_a_killed_attempt_left_is_not_the_model_of_another_and_what_a_finished_run_left_stays(workspace):
+    catalogue = Catalogue.load(workspace)
+    ids = [i.id for i in catalogue.usable(catalogue.tasks[0].name, labelled=True)]
+    first = finetuning(workspace, "v", 4, cases=ids[:1], validation=ids[1:2])
+    run = finetune(first).result.run
+    (run / "last.pt").unlink()
+    with pytest.raises(ConfigurationError, match="has come to its end"):
+        finetune(first)
+    assert load_model(run).description.provenance["validation"] == ids[1:2]
+    (run / "result.json").unlink()  # as if it had been killed between a validation and the first checkpoint
+    stop, watch = stopping_at(1)
+    other = finetuning(workspace, "v", 40, cases=ids[:1], validation=ids[2:3])
+    assert finetune(other, watch, stop).stopped
+    assert load_model(run).description.provenance["validation"] == ids[2:3]
+
+
 def test_a_larger_budget_is_validated_on_to_its_own_end(workspace):
     ids = [i.id for i in Catalogue.load(workspace).usable(Catalogue.load(workspace).tasks[0].name, labelled=True)]
     cases = {"cases": ids[:1], "validation": ids[1:2]}
