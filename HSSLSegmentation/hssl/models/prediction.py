@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from ..errors import MemoryExhaustedError
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
 from ..preprocessing.fingerprint import Fingerprint
-from ..preprocessing.grid import labels_to_source
+from ..preprocessing.grid import labels_to_source, oriented_size, oriented_spacing
 from ..preprocessing.working import working_volume
 from .components import COMPARABLE, largest_components
 from .device import out_of_memory
@@ -137,8 +138,10 @@ def _predicted(
 
 
 def doubtful_size(volume: sitk.Image, fingerprint: Fingerprint) -> str:
-    """Says of a volume that it is so much coarser or smaller than what a model was made for that its spacing is probably
-    wrong, or its result of doubtful use; "" of any other.
+    """Tells where a volume is so much coarser or smaller than what a model was made for that its result is doubtful, else "".
+
+    Lengths are compared and told along the patient's axes, x first: a sagittal scan of thick slices is coarse to a model of
+    axial ones.
 
     Args:
         volume: 3D.
@@ -149,16 +152,16 @@ def doubtful_size(volume: sitk.Image, fingerprint: Fingerprint) -> str:
         >>> doubtful_size(sitk.Image(8, 8, 8, sitk.sitkUInt8), made_for)
         'spans 8 × 8 × 8 mm, and what the model was made for 80 × 80 × 80 mm'
     """
-    spacing, size = volume.GetSpacing(), volume.GetSize()
-    voxel, wanted = sorted(spacing), sorted(fingerprint.spacing)
+    direction = volume.GetDirection()
+    voxel, wanted = oriented_spacing(volume.GetSpacing(), direction), fingerprint.spacing
     if max(own / theirs for own, theirs in zip(voxel, wanted, strict=True)) >= FAR_TOO_COARSE:
         return f"has voxels of {_sizes(voxel)} mm, and the model was made for {_sizes(wanted)} mm"
-    extent = sorted(n * s for n, s in zip(size, spacing, strict=True))
-    usual = sorted(n * s for n, s in zip(fingerprint.median_size, fingerprint.spacing, strict=True))
+    extent = [n * s for n, s in zip(oriented_size(volume.GetSize(), direction), voxel, strict=True)]
+    usual = [n * s for n, s in zip(fingerprint.median_size, wanted, strict=True)]
     if all(FAR_TOO_SMALL * own <= theirs for own, theirs in zip(extent, usual, strict=True)):
         return f"spans {_sizes(extent)} mm, and what the model was made for {_sizes(usual)} mm"
     return ""
 
 
-def _sizes(lengths: list[float]) -> str:
-    return " × ".join(f"{length:.3g}" for length in lengths)
+def _sizes(lengths: Sequence[float]) -> str:
+    return " × ".join(f"{length:.3g}" for length in reversed(lengths))

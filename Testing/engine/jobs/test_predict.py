@@ -24,7 +24,7 @@ from hssl.models.find import find_model
 from hssl.models.inference import Segmenter
 from hssl.models.model_file import export_model, load_model, write_model
 from hssl.models.network import build_network
-from hssl.models.prediction import predict_volume
+from hssl.models.prediction import doubtful_size, predict_volume
 from hssl.preprocessing.fingerprint import Fingerprint
 from hssl.workspace.catalogue import Catalogue, LabelClass, Task
 
@@ -349,6 +349,15 @@ def test_labels_beside_the_scans_of_a_folder_are_left_out(trained, tmp_path):
     assert [s.path.name for s in sources_in([tmp_path / "a_seg.nii.gz"])[0]] == ["a_seg.nii.gz"], (
         "who names it means it"
     )
+
+
+def test_a_sagittal_scan_of_thick_slices_is_coarse_to_a_model_of_axial_ones():
+    axial = Fingerprint(spacing=(5, 1, 1), slice_axis=0, normalisation="percentiles", median_size=(20, 99, 99))
+    volume = sitk.Image(99, 99, 20, sitk.sitkInt16)
+    volume.SetSpacing((1.0, 1.0, 5.0))
+    assert doubtful_size(volume, axial) == ""
+    volume.SetDirection((0, 0, 1, 1, 0, 0, 0, -1, 0))  # its slices follow each other from right to left
+    assert doubtful_size(volume, axial) == "has voxels of 5 × 1 × 1 mm, and the model was made for 1 × 1 × 5 mm"
 
 
 def test_what_is_probably_no_scan_for_the_model_is_segmented_and_told(tmp_path):
