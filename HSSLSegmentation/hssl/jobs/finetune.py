@@ -153,6 +153,9 @@ def _with_the_cases_of(
             f"none of the cases that this run began with has a label now: {shortened(known['cases'], 5)}",
             "Begin another run, with this one as its start.",
         )
+    if gone := [id for id in [*known["cases"], *known["validation"]] if id not in labelled]:
+        text = f"This run began with the labels of {shortened(gone, 5)}, which cannot be used any more, and goes on without"
+        on_event(Message(level="warning", text=text))
     later = sorted(labelled - {*cases, *validation} - catalogue.with_patients([*validation, *config.exclude]))
     if later and not config.case_count:
         text = f"This run began without the labels of {shortened(later, 5)} and goes on without"

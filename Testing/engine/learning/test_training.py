@@ -564,6 +564,14 @@ def test_a_run_goes_on_with_the_cases_that_it_began_with(workspace):
     assert losses(workspace, "whole") == losses(workspace, "parts")
     told = [e.text for e in seen if isinstance(e, Message) and e.level == "warning"]
     assert len(told) == 1 and "began" in told[0]
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.remove_images(whole.cases[:1])
+    seen.clear()
+    done = finetune(finetuning(workspace, "parts", 21), seen.append)
+    assert done.result.cases == whole.cases[1:]
+    assert any(
+        f"labels of {whole.cases[0]}, which cannot be used any more" in e.text for e in seen if isinstance(e, Message)
+    )
 
 
 def test_a_class_that_is_only_found_where_nobody_labelled_is_no_error_in_validation(workspace, monkeypatch):
