@@ -20,6 +20,7 @@ from ..files import read_json, remove_unfinished, whole_file, write_json, write_
 from ..locks import FolderLock
 from ..names import safe_name
 from ..results import FinetuneResult, PretrainResult
+from ..workspace.catalogue import Catalogue
 from ..workspace.presence import GONE, while_there
 
 LAST, BEST, CONFIG, METRICS, RESULT, LOG = "last.pt", "best.pt", "config.json", "metrics.csv", "result.json", "log.txt"
@@ -224,7 +225,9 @@ def opened(config: RunConfig, on_event: OnEvent, write: bool = True) -> Iterator
         _check_is_run(folder.path, path)
         if path.exists() and folder.can_resume:
             default = type(config).model_construct().model_dump(mode="json")
-            _same(_completed({**default, **_EARLIER}, _without_gone(read_json(path))), values, path)
+            old = _completed({**default, **_EARLIER}, _without_gone(read_json(path)))
+            catalogue = Catalogue.load(config.workspace)
+            _same(_with_present_names(old, catalogue), _with_present_names(values, catalogue), path)
         elif folder.finished:
             raise ConfigurationError(
                 f"{folder.path}: this run has come to its end, and without its {LAST} it cannot go on",
@@ -262,6 +265,19 @@ def _completed(default: dict[str, Any], values: dict[str, Any]) -> dict[str, Any
     for key, value in values.items():
         if isinstance(value, dict) and isinstance(default.get(key), dict):
             found[key] = _completed(default[key], value)
+    return found
+
+
+def _with_present_names(values: dict[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+    """Returns a configuration with the names that its tasks have now."""
+    names = {old: task.name for task in catalogue.tasks for old in task.formerly} | {
+        t.name: t.name for t in catalogue.tasks
+    }
+    found = dict(values)
+    if "task" in values:
+        found["task"] = names.get(values["task"], values["task"])
+    if "tasks" in values:
+        found["tasks"] = [names.get(name, name) for name in values["tasks"]]
     return found
 
 

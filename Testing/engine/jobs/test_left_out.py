@@ -50,11 +50,17 @@ def test_the_result_lists_what_was_trained_on_and_what_was_left_out(workspace):
 def test_a_run_of_a_task_that_was_renamed_goes_on_with_its_images(workspace):
     config = recipe(workspace, Catalogue.load(workspace).tasks[0].name)
     before = sorted(i.id for i in Catalogue.load(workspace).usable(config.task, labelled=True))
+    few = PretrainConfig(workspace=workspace, budget=Budget(steps=1), patch_size=32, device="cpu", tasks=[config.task])
+    begun = config.model_copy(update={"run": "begun"})
+    finetune(begun)
+    pretrain(few.model_copy(update={"run": "pre"}))
     with Catalogue.editing(workspace) as catalogue:
         catalogue.rename_task(config.task, "another name")
+    more = {"budget": Budget(steps=2)}
+    assert finetune(begun.model_copy(update={**more, "task": "another name"})).result.steps == 2
+    assert pretrain(few.model_copy(update={**more, "run": "pre", "tasks": ["another name"]})).result.steps == 2
     assert sorted(i.id for i in Catalogue.load(workspace).usable(config.task, labelled=True)) == before
     assert sorted(finetune(config).result.cases) == before
-    few = PretrainConfig(workspace=workspace, budget=Budget(steps=1), patch_size=32, device="cpu", tasks=[config.task])
     assert pretrain(few).result.steps == 1
 
 
