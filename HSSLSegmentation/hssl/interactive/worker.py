@@ -14,7 +14,7 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,6 +36,7 @@ from ..models.model import Model
 from ..models.model_file import load_model
 from ..models.prediction import doubtful_size, predict_volume
 from ..outputs import check_outputs
+from ..plural import shortened
 from ..preprocessing.grid import orientation
 from ..results import OpenResult, Result, RoundResult
 from ..workspace.labels import no_label_map
@@ -45,6 +46,7 @@ from .slice_priors import Plane
 PlaneNumbers = tuple[Literal[0, 1, 2], NonNegativeInt] | tuple[Literal[0, 1, 2], NonNegativeInt, list[int]]
 """Axis of the array (z, y, x → 0, 1, 2), index along it, and the labels that are complete there; without them, all."""
 ARRAY = ".npy"
+_AXES = "zyx"
 _Row = Annotated[list[float], Field(min_length=4, max_length=4)]
 
 
@@ -216,6 +218,9 @@ class InteractiveWorker:
         self._check_outputs(command, command.annotation)
         annotation = self._annotation(command, volume, on_event)
         planes = [_plane(numbers, volume) for numbers in command.planes]
+        if command.annotation.suffix != ARRAY:  # an editor names what it has watched
+            for text in _mistyped(planes, annotation):
+                on_event(Message(level="warning", text=f"{command.annotation}: {text}"))
         if self._session is None:
             self._session = InteractiveSession(volume, self._model, self._device)
         try:
@@ -373,8 +378,22 @@ def _plane(numbers: PlaneNumbers, volume: sitk.Image) -> Plane:
     axis, index = numbers[:2]
     count = volume.GetSize()[2 - axis]
     if index >= count:
-        raise ConfigurationError(f"there is no slice {index} along axis {axis}: it has {count}")
+        raise ConfigurationError(f"there is no slice {index} along {_AXES[axis]}: it has {count}")
     return Plane(axis, index, frozenset(numbers[2]) if len(numbers) > 2 else None)
+
+
+def _mistyped(planes: Sequence[Plane], annotation: sitk.Image) -> Iterator[str]:
+    """Yields what is probably wrong with planes that a person has typed."""
+    painted = sitk.GetArrayViewFromImage(annotation)
+    if planes and not any(np.moveaxis(painted, p.axis, 0)[p.index].any() for p in planes):
+        axis = planes[0].axis
+        there = np.flatnonzero(painted.any(tuple(a for a in range(3) if a != axis)))
+        named = shortened((f"{_AXES[p.axis]}:{p.index}" for p in planes), 5)
+        has = shortened((f"{_AXES[axis]}:{index}" for index in there), 5)
+        yield f"nothing is painted on {named}; slices are counted from 0, and what is painted lies on {has}"
+    unknown = {value for p in planes for value in p.values or ()} - {*values_in(annotation)}
+    if unknown:
+        yield f"labels that slices are said to be complete for are painted nowhere: {shortened(sorted(unknown), 5)}"
 
 
 def _box(labels: np.ndarray) -> tuple[slice, slice, slice]:

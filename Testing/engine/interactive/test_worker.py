@@ -299,6 +299,28 @@ def test_a_volume_much_coarser_than_what_a_model_was_made_for_is_warned_of(tmp_p
     assert bool(texts) == warned
 
 
+ON_NOTHING = "nothing is painted on z:3, z:5; slices are counted from 0, and what is painted lies on z:2, z:4, z:7"
+
+
+@pytest.mark.parametrize(
+    ("planes", "told"),
+    [
+        ([[0, 2], [0, 1]], ""),
+        ([[0, 3], [0, 5]], ON_NOTHING),
+        ([[0, 2, [LIVER, 9]], [0, 4]], "labels that slices are said to be complete for are painted nowhere: 9"),
+    ],
+)  # fmt: skip
+def test_planes_that_are_probably_mistyped_are_told(scan, tmp_path, planes, told):
+    """Whoever counts from 1 names the slices beside those that are painted."""
+    volume, _, annotation = scan
+    events: list = []
+    warm = InteractiveWorker()
+    warm.do(OpenCommand(id=1, volume=volume, device="cpu"))
+    warm.do(LearnCommand(id=2, annotation=annotation, planes=planes, label_map=tmp_path / "out.nii"), events.append)
+    texts = [event.text for event in events if event.event == "message"]
+    assert texts == ([f"{annotation}: {told}"] if told else [])
+
+
 def test_an_error_ends_its_command_and_not_the_worker(client, scan, tmp_path):
     volume, _, annotation = scan
     assert client.ask(**learning(1, annotation, tmp_path))["message"] == "no volume is open"
