@@ -54,7 +54,7 @@ def fill(
         volume = read_volume(image)
         truth_image = read_label_map(label, like=volume)
         truth = sitk.GetArrayFromImage(truth_image)
-        axis = slice_axis_of(volume.GetSpacing()[::-1])
+        axis = slice_axis_of(volume.GetSpacing()[::-1], volume.GetSize()[::-1])
         found = {way: np.zeros_like(truth) for way in folders}
         for value in np.unique(truth[truth > 0]):
             if stop():

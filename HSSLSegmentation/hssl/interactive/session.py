@@ -251,7 +251,9 @@ class InteractiveSession:
     def _wanted_region(
         self, spans: Sequence[Sequence[tuple[int, int]]], planes: Sequence[Plane], whole: bool
     ) -> Region:
-        slice_axis = _usual_axis(planes) if self._isotropic and planes else slice_axis_of(self._spacing)
+        slice_axis = (
+            _usual_axis(planes) if self._isotropic and planes else slice_axis_of(self._spacing, self._array.shape)
+        )
         size = self._array.shape
         if whole:
             return Region((0, 0, 0), (size[0], size[1], size[2]), slice_axis)
@@ -261,7 +263,7 @@ class InteractiveSession:
 
     @property
     def _isotropic(self) -> bool:
-        return max(self._spacing) < ANISOTROPY * min(self._spacing)
+        return 1 not in self._array.shape and max(self._spacing) < ANISOTROPY * min(self._spacing)
 
     def _axes(self, region: Region) -> list[int]:
         """Returns along which axes the network sees slices of a region, its own first."""

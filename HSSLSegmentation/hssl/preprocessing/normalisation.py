@@ -58,13 +58,12 @@ def fingerprint_of(measures: Iterable[VolumeMeasure], modality: str) -> Fingerpr
     spacing = np.median([v.spacing for v in volumes], axis=0)
     # A finite number of digits: the fingerprint's text is the key of the store.
     spacing = np.array([float(f"{s:.5g}") for s in spacing])
-    slice_axis = slice_axis_of(spacing)
-    size = np.median([np.array(v.size) * v.spacing / spacing for v in volumes], axis=0)
+    z, y, x = (round(n) or 1 for n in np.median([np.array(v.size) * v.spacing / spacing for v in volumes], axis=0))
     fingerprint = Fingerprint(
         spacing=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
-        slice_axis=slice_axis,
+        slice_axis=slice_axis_of(spacing, (z, y, x)),
         normalisation="percentiles",
-        median_size=(round(size[0]) or 1, round(size[1]) or 1, round(size[2]) or 1),
+        median_size=(z, y, x),
     )
     if modality.upper() != "CT":
         return fingerprint
@@ -90,13 +89,19 @@ def _window(body: np.ndarray) -> dict[str, float]:
     }
 
 
-def slice_axis_of(spacing: Sequence[float] | np.ndarray) -> int:
-    """Returns the axis along which slices are taken, from the spacing along an array's axes (see `ANISOTROPY`).
+def slice_axis_of(spacing: Sequence[float] | np.ndarray, size: Sequence[int]) -> int:
+    """Returns the axis along which slices are taken, from the spacing along an array's axes (see `ANISOTROPY`) and its size.
+
+    The only slice of a volume is one, whatever spacing stands for its thickness: across it there are lines.
 
     Example:
-        >>> slice_axis_of((1.0, 1.1, 1.0)), slice_axis_of((0.9, 3.0, 0.9))
+        >>> slice_axis_of((1.0, 1.1, 1.0), (9, 9, 9)), slice_axis_of((0.9, 3.0, 0.9), (9, 9, 9))
         (0, 1)
+        >>> slice_axis_of((1.0, 3.0, 3.0), (1, 9, 9))
+        0
     """
+    if list(size).count(1) == 1:
+        return list(size).index(1)
     coarsest = int(np.argmax(spacing))
     return coarsest if spacing[coarsest] >= ANISOTROPY * min(spacing) else 0
 

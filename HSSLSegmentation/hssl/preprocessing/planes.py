@@ -19,13 +19,14 @@ Planes = tuple[int, ...]
 def planes_of(fingerprint: Fingerprint, spatial_dims: int, wanted: str) -> Planes:
     """Returns the axes along which slices are learned: the first one, and every other that is about as coarse.
 
-    Along a finer axis the slices would have coarse pixels, which says less than the slices along the coarse one.
+    Along a finer axis the slices would have coarse pixels, which says less than the slices along the coarse one. Where
+    volumes have one slice, there are lines along the others.
 
     Args:
         spatial_dims: of the network; in 3D there are no slices, and the one axis stands for the volume as it is.
         wanted: "all", or "one" for the first axis alone.
     """
-    if spatial_dims == 3 or wanted == "one":
+    if spatial_dims == 3 or wanted == "one" or fingerprint.median_size[fingerprint.slice_axis] == 1:
         return (0,)
     steps = [fingerprint.spacing[axis] for axis in slices_first(fingerprint.slice_axis)]
     return tuple(axis for axis in range(3) if axis == 0 or steps[axis] * ANISOTROPY >= max(steps))

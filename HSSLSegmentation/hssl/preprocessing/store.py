@@ -35,6 +35,8 @@ from .working import working_volume
 
 FORMAT = 6
 """Changes when what the store holds changes, so that old entries are built anew."""
+MEASURE = 2
+"""Changes when fingerprints are measured otherwise, so that they are measured anew."""
 UNLABELLED = 255
 """Channel of voxels that nobody labelled (a task's `ignore_value`): left out of losses and measures."""
 MEASURED_VOLUMES = 48
@@ -114,7 +116,7 @@ def task_fingerprint(
     """
     images = [i for i in catalogue.usable(task.name) if i.id not in set(exclude)]
     images = [images[i] for i in evenly(len(images), MEASURED_VOLUMES)]
-    key = sha256_of([FORMAT, task.modality, [_identity(catalogue, i) for i in images]])
+    key = sha256_of([FORMAT, MEASURE, task.modality, [_identity(catalogue, i) for i in images]])
     path = catalogue.workspace / "store" / "fingerprints.json"
     known = read_json(path) if path.exists() else {}
     if key in known:

@@ -225,7 +225,7 @@ class SliceView:
         values = sitk.GetArrayViewFromImage(image)
         mask = None if reference is None else self._oriented(reference) > 0
         spacing = image.GetSpacing()[::-1]
-        self._axis = slice_axis_of(spacing)
+        self._axis = slice_axis_of(spacing, values.shape)
         rest = [axis for axis in range(3) if axis != self._axis]
         if mask is not None and mask.any():
             self._index = int(mask.sum(axis=tuple(rest)).argmax())

@@ -121,7 +121,7 @@ def _corrected(data: Data, model: Path, case: str, settings: Settings) -> dict[s
     truth = read_label_map(label)
     shutil.rmtree(output)
     arrays = [sitk.GetArrayViewFromImage(one) for one in (draft, truth)]
-    return corrections(arrays[0], arrays[1], slice_axis_of(truth.GetSpacing()[::-1]))
+    return corrections(arrays[0], arrays[1], slice_axis_of(truth.GetSpacing()[::-1], truth.GetSize()[::-1]))
 
 
 def corrections(draft: np.ndarray, truth: np.ndarray, axis: int) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def rows_of(runner: Runner, task: str, case: str, features: dict[str, Model | No
     path = runner.data.catalogue.label_path(record)
     assert path is not None
     labels = sitk.GetArrayFromImage(read_label_map(path, like=volume))
-    axis = slice_axis_of(volume.GetSpacing()[::-1])
+    axis = slice_axis_of(volume.GetSpacing()[::-1], volume.GetSize()[::-1])
     array, classes = sitk.GetArrayFromImage(volume), runner.data.catalogue.task(task).classes
     rows: list[dict[str, Any]] = []
     for structure in classes:

@@ -16,7 +16,9 @@ from hssl.preprocessing.normalisation import (
     slice_axis_of,
     volume_measure,
 )
+from hssl.preprocessing.planes import planes_of
 from hssl.preprocessing.working import working_volume
+from hssl.reporting import plots
 
 SHAPE = (6, 40, 50)
 OWN = Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="percentiles", median_size=SHAPE)
@@ -211,7 +213,21 @@ def test_a_fingerprint_is_the_median_of_the_volumes_on_its_grid():
     [((1, 1.25, 1), 1), ((1, 1.2499, 1), 0), ((1, 1, 1.25), 2), ((1.2, 1.4, 1), 1), ((2, 1, 2), 0), ((1, 3, 3), 1)],
 )
 def test_slices_lie_along_the_coarsest_axis_from_a_quarter_on(spacing, axis):
-    assert slice_axis_of(spacing) == axis
+    assert slice_axis_of(spacing, (9, 9, 9)) == axis
+
+
+@pytest.mark.parametrize("flat", [0, 1, 2])
+@pytest.mark.parametrize("thickness", [0.1, 1.0, 30.0])
+def test_the_only_slice_of_an_image_is_its_slice_whatever_its_thickness(flat, thickness):
+    """Of pictures with pixels of 2 mm that some program had given a thickness of 1 mm, lines were learned."""
+    size, spacing = [96, 80, 90], [2.0, 2.0, 2.0]
+    size[flat], spacing[flat] = 1, thickness
+    found = fingerprint_of([VolumeMeasure(tuple(size), tuple(spacing), np.array([]))], "MR")
+    assert found.slice_axis == flat and planes_of(found, 2, "all") == (0,)
+    pixels = np.random.default_rng(0).normal(size=size).astype(np.float32)
+    image = sitk.GetImageFromArray(pixels)
+    image.SetSpacing(spacing[::-1])
+    assert plots.SliceView(image).gray.shape == tuple(n for n in size if n > 1)
 
 
 def test_a_body_begins_above_a_tenth_of_the_range():
