@@ -81,23 +81,18 @@ def content_of(files: Sequence[str | Path]) -> str:
 def voxels_in(image: sitk.Image) -> str:
     """Returns a hash over a volume's voxels, whatever file they are from.
 
-    Neither their type counts nor in which order and direction the axes run: what dcm2niix makes of a DICOM series has its
-    rows from bottom to top.
+    Neither their type counts nor in which order and direction the axes run, as long as the same voxels lie in the same
+    directions: what dcm2niix makes of a DICOM series has its rows from bottom to top. A mirror image is another image, since
+    a label may go from one file to the other.
     """
     import numpy as np
     import SimpleITK as sitk
 
-    sums = [0, 0]
-    for plane in sitk.GetArrayViewFromImage(image):
-        bits = (np.ascontiguousarray(plane, np.float32) + np.float32(0)).view(np.uint32)  # of -0, too, those of 0
-        for number, factor in enumerate((0x9E3779B1, 0x85EBCA77)):
-            mixed = bits * np.uint32(factor)
-            mixed ^= mixed >> np.uint32(15)
-            mixed *= np.uint32(0xC2B2AE3D)
-            mixed ^= mixed >> np.uint32(13)
-            sums[number] += int(mixed.sum(dtype=np.uint64))
-    text = f"{sorted(image.GetSize())} {sums}"
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    oriented = sitk.DICOMOrient(image, "LPS")
+    values = sitk.GetArrayViewFromImage(oriented).astype(np.float32) + np.float32(0)  # of -0, too, those of 0
+    hashed = hashlib.blake2b(f"{oriented.GetSize()}".encode(), digest_size=16)
+    hashed.update(memoryview(values).cast("B"))
+    return hashed.hexdigest()
 
 
 def same_bytes(one: Path, other: Path) -> bool:

@@ -26,7 +26,7 @@ def test_the_first_the_last_and_the_middle_bytes_of_a_file_are_its_content(tmp_p
     assert len(found) == 5 and content_of([path]) in found
 
 
-def test_voxels_are_the_same_in_any_order_of_the_axes_and_of_any_type_but_not_with_one_other_value():
+def test_voxels_are_the_same_in_any_order_of_the_axes_and_of_any_type_but_not_mirrored_or_with_one_other_value():
     values = np.random.default_rng(0).integers(-5, 5, (6, 7, 8)).astype(np.int16)
     image = sitk.GetImageFromArray(values)
     same = [
@@ -43,4 +43,5 @@ def test_voxels_are_the_same_in_any_order_of_the_axes_and_of_any_type_but_not_wi
         others.append(sitk.GetImageFromArray(other))
     others.append(sitk.GetImageFromArray(values.reshape(6, 8, 7)[:, ::2]))
     others.append(sitk.GetImageFromArray(values.reshape(12, 7, 4)))
-    assert len({voxels_in(one) for one in (image, *others)}) == 6
+    others.append(sitk.GetImageFromArray(values[:, :, ::-1]))
+    assert len({voxels_in(one) for one in (image, *others)}) == 7
