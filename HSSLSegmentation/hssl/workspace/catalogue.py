@@ -123,7 +123,7 @@ class Image(_Record):
     content: str = ""
     """Identity of the bytes: tells the same image twice, and a file that changed."""
     voxels: str = ""
-    """Identity of the voxels: tells the same image in another format."""
+    """Identities of the voxels, with spaces: each tells the same image in another format."""
     problem: str | None = None
     """Why the image cannot be used; None: it can."""
     doubt: str | None = None

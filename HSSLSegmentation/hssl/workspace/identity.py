@@ -79,18 +79,26 @@ def content_of(files: Sequence[str | Path]) -> str:
 
 
 def voxels_in(image: sitk.Image) -> str:
-    """Returns a hash over a volume's voxels, whatever file they are from.
+    """Returns two hashes over a volume's voxels, whatever file they are from and of whatever type: of how they are stored
+    ("s…") and of how they lie along the patient's axes ("p…").
 
-    Neither their type counts nor in which order and direction the axes run, as long as the same voxels lie in the same
-    directions: what dcm2niix makes of a DICOM series has its rows from bottom to top. A mirror image is another image, since
-    a label may go from one file to the other.
+    Two volumes are the same where they share either: what dcm2niix makes of a DICOM series has its rows from bottom to top, and
+    what lost its header has its voxels as they were. A mirror image is another image, since a label may go from one file to
+    the other.
     """
-    import numpy as np
     import SimpleITK as sitk
 
     oriented = sitk.DICOMOrient(image, "LPS")
-    values = sitk.GetArrayViewFromImage(oriented).astype(np.float32) + np.float32(0)  # of -0, too, those of 0
-    hashed = hashlib.blake2b(f"{oriented.GetSize()}".encode(), digest_size=16)
+    stored = _hash_of(image)
+    return f"s{stored} p{stored if oriented.GetDirection() == image.GetDirection() else _hash_of(oriented)}"
+
+
+def _hash_of(image: sitk.Image) -> str:
+    import numpy as np
+    import SimpleITK as sitk
+
+    values = sitk.GetArrayViewFromImage(image).astype(np.float32) + np.float32(0)  # of -0, too, those of 0
+    hashed = hashlib.blake2b(f"{image.GetSize()}".encode(), digest_size=16)
     hashed.update(memoryview(values).cast("B"))
     return hashed.hexdigest()
 

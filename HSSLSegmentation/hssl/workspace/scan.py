@@ -294,7 +294,7 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
     report = ScanReport(unchanged=examined.unchanged, stopped=examined.stopped)
     known = _Known(catalogue, task)
     same = {(i.content, i.frame): i for i in catalogue.images if i.task == task and i.content}
-    alike = {i.voxels: i for i in catalogue.images if i.task == task and i.voxels}
+    alike = {key: i for i in catalogue.images if i.task == task for key in i.voxels.split()}
     moved = _Moved(catalogue, task)
     names = _Names(catalogue)
     new: list[Image] = []
@@ -328,7 +328,8 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
             if twin is not None and not same_bytes(Path(candidate.image), catalogue.absolute(twin.image)):
                 twin = None
             what = "is the same image as"
-            if twin is None and not look.problem and (copy := alike.get(look.voxels)) and copy.image != path:
+            copy = next((alike[key] for key in look.voxels.split() if key in alike), None)
+            if twin is None and not look.problem and copy is not None and copy.image != path:
                 twin, what = copy, "has the same voxels as"  # another format, or compressed
             if twin is not None:
                 reason = f"{what} {twin.id} ({twin.image})"
@@ -349,8 +350,8 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
             known.images[path, candidate.series, candidate.frame] = record
             report.added.append(record.id)
         same[look.content, candidate.frame] = record
-        if look.voxels and not look.problem:
-            alike.setdefault(look.voxels, record)
+        for key in look.voxels.split() if not look.problem else ():
+            alike.setdefault(key, record)
         if look.label_reason is not None and record.label is not None:
             report.refused.append(Refused(path=record.label, task=task, reason=look.label_reason))
     catalogue.add_images(new)
@@ -590,13 +591,14 @@ class _Moved:
         for image in catalogue.images:
             if image.task == task and image.content and not os.path.exists(catalogue.image_path(image)):
                 self._lost.setdefault((image.content, image.series, image.frame), []).append(image)
-                if image.voxels:
-                    self._lost.setdefault((image.voxels, image.frame), []).append(image)
+                for one in image.voxels.split():
+                    self._lost.setdefault((one, image.frame), []).append(image)
 
     def take(self, look: Look) -> Image | None:
         """Returns the only lost image of that content, or of those voxels, once."""
         candidate = look.candidate
-        for key in ((look.content, candidate.series, candidate.frame), (look.voxels, candidate.frame)):
+        by_voxels = ((one, candidate.frame) for one in look.voxels.split())
+        for key in ((look.content, candidate.series, candidate.frame), *by_voxels):
             found = [image for image in self._lost.get(key, []) if image.id not in self._taken]
             if len(found) == 1:
                 self._taken.add(found[0].id)
