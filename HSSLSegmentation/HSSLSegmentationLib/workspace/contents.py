@@ -130,15 +130,11 @@ def models(workspace: str | Path) -> list[ModelInfo]:
 
 def latestCheck(workspace: str | Path, task: str) -> "CheckLabelsResult | None":
     """Returns what the latest check of the labels of a task has found, or None."""
-    from hssl.models.run_folder import run_of
+    from hssl.models.run_folder import with_runs_of
     from hssl.results import CheckLabelsResult
 
     check = _latest(workspace, "checks", task, CheckLabelsResult)
-    if check is None:
-        return None
-    return check.model_copy(
-        update={"rows": [row.model_copy(update={"run": run_of(workspace, row.run)}) for row in check.rows]}
-    )
+    return None if check is None else check.model_copy(update={"rows": with_runs_of(workspace, check.rows)})
 
 
 def latestCurve(workspace: str | Path, task: str) -> "LearningCurveResult | None":

@@ -15,7 +15,7 @@ from ..errors import ConfigurationError
 from ..events import Done, Message, Metrics, OnEvent, Phase, Stop, Stopped, as_part, ignore, never
 from ..learning.start import Start
 from ..locks import FolderLock
-from ..models.run_folder import run_of, run_path
+from ..models.run_folder import run_path, with_runs_of
 from ..models.series import keep, kept_or_new, series_name
 from ..plural import counted, shortened
 from ..results import Agreement, CheckLabelsResult, DoubtfulLabel, FinetuneResult, Row
@@ -88,7 +88,7 @@ def check_labels(config: CheckLabelsConfig, on_event: OnEvent = ignore, stop: St
     folder = series / name
     with FolderLock(folder, "this check"):
         kept = kept_or_new(folder / RESULT, new, "check of labels", SAME)
-        kept.rows = [r.model_copy(update={"run": run_of(catalogue.workspace, r.run)}) for r in kept.rows]
+        kept.rows = with_runs_of(catalogue.workspace, kept.rows)
         for number in range(1, len(folds) + 1):
             on_event(Phase(name="cross-validation", index=number, count=len(folds), detail=f"fold {number}"))
             if number <= kept.folds_done:

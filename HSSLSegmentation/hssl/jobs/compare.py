@@ -25,7 +25,7 @@ from ..models.find import find_model
 from ..models.inference import Segmenter
 from ..models.model_file import load_model
 from ..models.prediction import predict_volume
-from ..models.run_folder import run_of, run_path
+from ..models.run_folder import run_path, with_runs_of
 from ..models.series import keep, kept_or_new, series_name
 from ..plural import counted
 from ..reporting.plots import dice_against_labels
@@ -113,7 +113,7 @@ def compare(config: CompareConfig, on_event: OnEvent = ignore, stop: Stop = neve
     folder = series / name
     with FolderLock(folder, "this comparison"):
         kept = kept_or_new(folder / RESULT, new, "comparison", SAME)
-        kept.rows = [r.model_copy(update={"run": run_of(catalogue.workspace, r.run)}) for r in kept.rows]
+        kept.rows = with_runs_of(catalogue.workspace, kept.rows)
         rows, done_trials = kept.rows, _done(kept)
         for number, (kind, count, seed) in enumerate(trials, 1):
             title = f"{kind}, {count} labelled, seed {seed}"

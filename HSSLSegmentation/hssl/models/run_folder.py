@@ -6,10 +6,10 @@ import csv
 import io
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -19,10 +19,12 @@ from ..events import Event, Message, OnEvent, Phase
 from ..files import read_json, remove_unfinished, whole_file, write_json, write_text
 from ..locks import FolderLock
 from ..names import safe_name
-from ..results import FinetuneResult, PretrainResult
+from ..results import DoubtfulLabel, FinetuneResult, PretrainResult, Trial
 from ..workspace.catalogue import Catalogue
 from ..workspace.presence import GONE, while_there
 
+OfRun = TypeVar("OfRun", DoubtfulLabel, Trial)
+"""A row of a check or of a comparison, which names the run that gave it."""
 LAST, BEST, CONFIG, METRICS, RESULT, LOG = "last.pt", "best.pt", "config.json", "metrics.csv", "result.json", "log.txt"
 
 
@@ -175,6 +177,11 @@ def run_of(workspace: str | Path, noted: str | Path) -> Path:
         '/data/five/runs/night'
     """
     return Path(workspace) / "runs" / re.split(r"[/\\]", str(noted))[-1]
+
+
+def with_runs_of(workspace: str | Path, rows: Sequence[OfRun]) -> list[OfRun]:
+    """Returns rows of a comparison or a check with the places that their runs have now (see `run_of`)."""
+    return [row.model_copy(update={"run": run_of(workspace, row.run)}) for row in rows]
 
 
 def free_name(workspace: Path, wish: str) -> str:

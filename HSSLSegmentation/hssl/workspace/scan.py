@@ -689,7 +689,8 @@ def examine_source(
     from .content import unnamed_ct
 
     there = next((t for t in catalogue.tasks if t.name == task.name), None)
-    for note in _kept(catalogue, source, task, there):
+    known = _Known(catalogue, task.name)
+    for note in _kept(known, source, task, there):
         source.notes.append(note)
         on_event(Message(text=note))
     modalities = (task.modality, there.modality if there else "", source.modality)
@@ -697,7 +698,7 @@ def examine_source(
     examined = examine(catalogue, source.candidates, task.name, on_event, stop, task_is_new=True, modality=said)
     if not mixed:
         _judge_modality(catalogue, task, source, examined)
-    _call_as_headers_do(examined, catalogue, source, task.name)
+    _call_as_headers_do(examined, known, source)
     of_none = [look for look in examined.looks if look.header is not None and not look.header.modality]
     note = "" if said else unnamed_ct([look.content_seen for look in of_none if look.content_seen is not None])
     if note:
@@ -707,9 +708,8 @@ def examine_source(
     return examined
 
 
-def _call_as_headers_do(examined: Examination, catalogue: Catalogue, source: Source, task: str) -> None:
+def _call_as_headers_do(examined: Examination, known: _Known, source: Source) -> None:
     """Gives a patient one name: of a DICOM series it is that of the header, and a file beside it is the same patient's."""
-    known = _Known(catalogue, task)
     found: dict[str, set[str]] = {}
     said = [(x.candidate.patient, _pseudonym(x.header.patient)) for x in examined.looks if x.header is not None]
     said += [(c.patient, i.patient) for c in source.candidates if c.patient for i in known.series_of(c)]
@@ -722,10 +722,10 @@ def _call_as_headers_do(examined: Examination, catalogue: Catalogue, source: Sou
             examined.looks[number] = replace(look, candidate=replace(look.candidate, patient=next(iter(names))))
 
 
-def _kept(catalogue: Catalogue, source: Source, task: Task, there: Task | None) -> list[str]:
+def _kept(known: _Known, source: Source, task: Task, there: Task | None) -> list[str]:
     """Says what the workspace has otherwise than it is found or named now; that stays, since it may be what a person did."""
     notes = []
-    kept = _Known(catalogue, task.name).with_another_label(source.candidates)
+    kept = known.with_another_label(source.candidates)
     if kept:
         image, candidate = kept[0]
         notes.append(
