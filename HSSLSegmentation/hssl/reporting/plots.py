@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import matplotlib
 import numpy as np
 import SimpleITK as sitk
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -23,6 +23,8 @@ _MORE = ("#009E73", "#CC79A7", "#b58900", "#6c71c4")
 CLASS_COLORS = ((0.25, 0.85, 0.60), (0.95, 0.45, 0.75), (0.94, 0.89, 0.26), (0.34, 0.71, 0.91), (0.95, 0.65, 0.25))
 """For classes without a colour of their own, RGB in 0…1."""
 
+MANY = 20
+"""More classes than this are not seen at once, and have the scale at both ends."""
 _DETAIL = 400
 """Pixels along the longer side of an overlay, about."""
 
@@ -151,7 +153,9 @@ def dice_against_labels(rows: Sequence[Mapping[str, Any]], dark: bool = False) -
 
 
 def dice_by_class(measured: Mapping[str, Sequence[Mapping[str, Any]]], dark: bool = False) -> Figure:
-    """Draws the Dice of every test case by class, the starts side by side with a case's results joined by a line.
+    """Draws the Dice of every test case, a line for each class, the starts below each other and a case's results joined.
+
+    Classes go down the page, where a hundred of them and long names have room.
 
     Args:
         measured: start → rows with "case", "class_name" and "dice", as in an evaluation.json.
@@ -161,7 +165,8 @@ def dice_by_class(measured: Mapping[str, Sequence[Mapping[str, Any]]], dark: boo
         starts = list(measured)
         others = [start for start in starts if start not in colors]
         names = list(dict.fromkeys(row["class_name"] for rows in measured.values() for row in rows))
-        figure = Figure(figsize=(1.6 + 1.5 * len(names), 2.9), layout="constrained")
+        room = 0.2 + 0.16 * len(starts)
+        figure = Figure(figsize=(6.4, 1.1 + room * len(names)), layout="constrained")
         axes = figure.subplots()
         for at, name in enumerate(names):
             where = {start: at + 0.4 * (i - (len(starts) - 1) / 2) for i, start in enumerate(starts)}
@@ -170,21 +175,22 @@ def dice_by_class(measured: Mapping[str, Sequence[Mapping[str, Any]]], dark: boo
                 for start, rows in measured.items()
             }
             for case in dict.fromkeys(case for values in dice.values() for case in values):
-                line = [(where[s], dice[s][case]) for s in starts if case in dice[s]]
+                line = [(dice[s][case], where[s]) for s in starts if case in dice[s]]
                 axes.plot(*zip(*line, strict=True), color=colors["faint"], alpha=0.5, linewidth=0.8, zorder=1)
             for start in starts:
                 values, color = list(dice[start].values()), color_of(start, colors, others)
-                axes.scatter([where[start]] * len(values), values, s=16, color=color, linewidths=0, zorder=2)
+                axes.scatter(values, [where[start]] * len(values), s=16, color=color, linewidths=0, zorder=2)
                 if values:
                     mean = float(np.mean(values))
-                    axes.hlines(mean, where[start] - 0.13, where[start] + 0.13, color=color, linewidth=2.5, zorder=3)
+                    axes.vlines(mean, where[start] - 0.16, where[start] + 0.16, color=color, linewidth=2.5, zorder=3)
         for start in starts:
             axes.scatter([], [], s=16, color=color_of(start, colors, others), label=start)
-        axes.set_xticks(range(len(names)), names)
-        axes.set_xlim(-0.6, len(names) - 0.4)
-        axes.grid(axis="x", visible=False)
-        axes.set_ylabel("Dice of each test case")
-        _legend_above(axes, len(starts))
+        axes.set_yticks(range(len(names)), [textwrap.fill(name, 32, max_lines=2, placeholder="…") for name in names])
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("Dice of each test case")
+        axes.tick_params(axis="x", labeltop=len(names) > MANY)
+        figure.legend(loc="outside upper left", ncols=len(starts), handletextpad=0.3)
         return figure
 
 
@@ -193,10 +199,6 @@ def smoothed(values: Sequence[float]) -> NDArray[np.float64]:
     array = np.asarray(values, float)
     reach = max(len(array) // 20, 1)
     return np.array([array[max(i - reach, 0) : i + reach + 1].mean() for i in range(len(array))])
-
-
-def _legend_above(axes: Axes, columns: int) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2, handletextpad=0.3)
 
 
 def _column(rows: Metrics, x: str, y: str) -> tuple[list[float], list[float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -105,6 +106,21 @@ def test_a_training_none_of_whose_test_cases_has_a_class_is_no_point_of_the_curv
 def test_a_name_with_dollars_is_no_formula():
     figure = plots.dice_by_class({"out": [{"case": "x", "class_name": r"$\nothing$ known", "dice": 0.5}]})
     figure.savefig(io.BytesIO(), format="png")
+
+
+@pytest.mark.parametrize("count", [1, 20, 117])
+def test_a_hundred_classes_go_down_the_page_and_every_name_is_within_it(count):
+    rows = [
+        {"case": "x", "class_name": f"{n} a name that somebody wrote with side, level and more", "dice": 0.5}
+        for n in range(count)
+    ]
+    figure = plots.dice_by_class({"pretrained": rows, "scratch": rows})
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    ends = [label.get_window_extent() for label in axes.get_yticklabels()]
+    assert figure.get_figwidth() < 8 and min(end.x0 for end in ends) >= 0
+    assert len({end.y0 for end in ends}) == count
+    assert all(not a.overlaps(b) for a, b in pairwise(ends))
 
 
 def test_starts_keep_their_colours_in_every_figure_and_further_ones_get_others():
