@@ -122,7 +122,7 @@ class LossWeights(Configuration):
 
     `dense` and `position` are ours, below the image in the hierarchy: a contrast between corresponding points of two
     views, and where in its volume a point lies. `segmentation` is of the labels, and counts only where they are asked
-    for (`PretrainConfig.with_labels`).
+    for (`PretrainConfig.with_labels`); `distillation` is of the features of the start, and counts only where there is one.
     """
 
     image: float = Field(default=1.0, ge=0)
@@ -132,6 +132,7 @@ class LossWeights(Configuration):
     dense: float = Field(default=1.0, ge=0)
     position: float = Field(default=5.0, ge=0)
     segmentation: float = Field(default=1.0, ge=0)
+    distillation: float = Field(default=10.0, ge=0)
 
 
 class HeadLevels(Configuration):

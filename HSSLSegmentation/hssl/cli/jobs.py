@@ -80,7 +80,8 @@ def pretrain(
         list[str] | None,
         typer.Option(
             help="Weight of a loss, such as task=0; may be repeated. "
-            "(default: image, task, group and dense 1, position 5, reconstruction 50, and segmentation 1 with labels)",
+            "(default: image, task, group and dense 1, position 5, reconstruction 50, segmentation 1 with labels, and "
+            "distillation 10 with a start)",
             show_default=False,
         ),
     ] = None,

@@ -30,7 +30,8 @@ def estimate(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
     catalogue.require(config.exclude, "to be left out")
     names = [catalogue.task(name).name for name in config.tasks] or [t.name for t in catalogue.tasks]
     images = [i for i in catalogue.usable() if i.task in names and i.id not in config.exclude]
-    network = Start.named(config.start, config.workspace).network(config.network)
+    start = Start.named(config.start, config.workspace)
+    network = start.network(config.network)
     dims, tasks, seen = network.spatial_dims, [], []
     for name, (shape, fingerprint) in expected_shapes(catalogue, images).items():
         planes = shapes_in_planes(shape, planes_of(fingerprint, dims, config.planes))
@@ -43,7 +44,7 @@ def estimate(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
     size = batch_size(device, dims, config.batch_size)
     return Done(
         result=EstimateResult(
-            bytes=training_bytes(network, patch, 2 * size),
+            bytes=training_bytes(network, patch, 2 * size, start.description is not None),
             patch_size=list(patch),
             batch_size=size,
             images=len(images),

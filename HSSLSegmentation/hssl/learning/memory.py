@@ -8,7 +8,7 @@ from ..configuration import NetworkConfig
 from ..models.network import build_network
 
 
-def training_bytes(network: NetworkConfig, patch: tuple[int, ...], images: int) -> int:
+def training_bytes(network: NetworkConfig, patch: tuple[int, ...], images: int, teacher: bool = False) -> int:
     """Returns the bytes that a training step keeps: weights, optimiser, gradients, and what backward needs.
 
     The activations are counted by running the network on torch's meta device, which computes shapes and no values.
@@ -16,6 +16,7 @@ def training_bytes(network: NetworkConfig, patch: tuple[int, ...], images: int) 
     Args:
         patch: size in voxels.
         images: patches at once (two views count twice).
+        teacher: whether the features of a second network are learned, which needs no gradients.
     """
     seen: dict[int, int] = {}
 
@@ -27,7 +28,12 @@ def training_bytes(network: NetworkConfig, patch: tuple[int, ...], images: int) 
     kept: list[torch.Tensor] = []
     with torch.device("meta"), torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
         module = build_network(network, network.in_slices)
-        output = module(torch.empty(images, network.in_slices, *patch))
+        shown = torch.empty(images, network.in_slices, *patch)
+        output = module(shown)
+        with torch.no_grad():
+            features = module.features(shown)
     weights = sum(p.numel() * p.element_size() for p in module.parameters())
     # Gradients, two moments of the optimiser, an averaged copy; the output and its gradient.
-    return sum(seen.values()) + 5 * weights + 3 * output.numel() * output.element_size()
+    own = sum(seen.values()) + 5 * weights + 3 * output.numel() * output.element_size()
+    known = weights + sum(t.numel() * t.element_size() for t in [*features.encoder, *features.decoder])
+    return own + known * teacher

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -85,9 +86,14 @@ class PretrainLearner:
         if config.with_labels and not kind.reads_labels:
             raise ConfigurationError(f"the pretext {config.pretext!r} has no loss of labels", "Leave labels out.")
         body = build_network(network, network.in_slices)
-        pretrained = start.description is not None and start.description.kind == "pretrained"
-        self.report = start.load(body, same_output=pretrained)
+        self.report = start.load(body, same_output=_restores(start))
         pretext = kind(config, body, table)
+        if self.report is not None:
+            pretext.learn_from(copy.deepcopy(body))
+            if not _restores(start):
+                # From an output that nobody has trained a large loss would come, and change all that the start knows.
+                for parameter in body.output_block.parameters():
+                    nn.init.zeros_(parameter)
         self.average = AveragedNetwork(body, device, AVERAGED)
         self.module: nn.Module = pretext
         self.loss_names, self.every_parameter = pretext.loss_names, pretext.every_parameter
@@ -184,7 +190,8 @@ class PretrainLearner:
         return torch.tensor(chosen, device=self.device), maps
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        return [ParameterGroup(list(self.module.parameters()), 1.0, self.config.weight_decay)]
+        learned = [p for p in self.module.parameters() if p.requires_grad]
+        return [ParameterGroup(learned, 1.0, self.config.weight_decay)]
 
     def begin(self, bf16: bool) -> None:
         pass
@@ -198,12 +205,13 @@ class PretrainLearner:
         return {**average, "module": self.module.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        if "module" not in state:
+        own = {k: v.shape for k, v in self.module.state_dict().items()}
+        theirs = {k: v.shape for k, v in state.get("module", {}).items()}
+        if not theirs or any(name.startswith("teacher.") for name in own.keys() ^ theirs.keys()):
             raise ConfigurationError(
                 "a pretraining by an earlier version cannot be continued",
                 "Begin another run, with this one as its start.",
             )
-        own, theirs = ({k: v.shape for k, v in s.items()} for s in (self.module.state_dict(), state["module"]))
         if own != theirs:
             raise ConfigurationError(
                 "the classes or the labels of the tasks have changed since this run began",
@@ -219,3 +227,12 @@ class PretrainLearner:
 
     def measure_at(self) -> tuple[float, ...]:
         return ()
+
+
+def _restores(start: Start) -> bool:
+    """Tells whether the start's output has learned to restore images, as that of a pretraining does."""
+    if start.description is None or start.description.kind != "pretrained":
+        return False
+    known = start.description.provenance.get("configuration")
+    weights = known.get("weights") if isinstance(known, dict) else None
+    return isinstance(weights, dict) and bool(weights.get("reconstruction"))

@@ -26,7 +26,7 @@ RECIPE: dict[str, Any] = {
     "with_labels": True,
     "generated": 0.25,
     "remapped": 0.25,
-    "weights": {"image": 0, "task": 0, "group": 0, "reconstruction": 0, "position": 0, "dense": 0.1},
+    "weights": {"image": 0, "task": 0, "group": 0, "reconstruction": 0, "position": 0, "dense": 0.1, "distillation": 0},
 }
 """What differs from a user's pretraining: labels of many tasks teach what fine-tuning needs, and of the losses without
 labels only the dense one goes with them. Three sources, 1,000 to 1,500 steps; mouse brains and hippocampi, which they are

@@ -1,4 +1,4 @@
-"""A teacher: the loss that asks for its answers, what of a batch it is asked, and which models cannot teach."""
+"""Learning from another network: what a teacher finds, what of a batch it is asked, and what a start knows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hssl.jobs.compare import compare
 from hssl.jobs.finetune import finetune
 from hssl.jobs.pretrain import pretrain
 from hssl.learning.finetuning import FinetuneLearner
-from hssl.learning.losses.distillation import distillation_loss
+from hssl.learning.losses.distillation import distillation_loss, feature_distillation_loss
 from hssl.learning.losses.segmentation import dice_and_cross_entropy
 from hssl.models.model_file import load_model
 from hssl.models.run_folder import RunFolder, run_path
@@ -160,3 +160,77 @@ def test_a_comparison_warns_of_a_teacher_that_has_seen_the_test_cases(workspace)
     done = compare(CompareConfig(finetune=recipe, start="pre", case_counts=[1], test=[labelled[0]]), told.append)
     assert done.result.seen_by_start == [labelled[0]]
     assert [e.text for e in told if isinstance(e, Message) and "teacher has seen 1 of the 1" in e.text]
+
+
+# A pretraining that goes on from a start --------------------------------------------------------------------------
+
+
+def going_on(workspace: Path, run: str, steps: int, start: str, **more):
+    values = {"workspace": workspace, "run": run, "budget": Budget(steps=steps), "start": start, **QUICK}
+    return pretrain(PretrainConfig.checked({**values, **more}))
+
+
+def test_features_are_compared_level_by_level_and_large_maps_count_no_more_than_small_ones():
+    generator = torch.Generator().manual_seed(0)
+    own = [torch.randn(2, c, s, s, generator=generator) for c, s in ((4, 16), (8, 8))]
+    assert feature_distillation_loss(own, own) == 0
+    for level in (0, 1):
+        other = [values + 0.5 * (n == level) for n, values in enumerate(own)]
+        assert feature_distillation_loss(own, other).item() == pytest.approx(0.125, abs=1e-5)
+
+
+def test_the_starts_features_are_learned_from_the_unchanged_views_and_the_start_stays_as_it_is(workspace):
+    going_on(workspace, "first", 3, "scratch")
+    done = going_on(workspace, "second", 10, "first", learning_rate=1e-3)
+    told = [row["distillation"] for row in RunFolder(done.result.run).read_metrics()]
+    assert told[0] > 0 and done.result.losses["distillation"] == pytest.approx(told[-1], rel=1e-4)
+    first, second = (RunFolder(run_path(workspace, name)).load_checkpoint() for name in ("first", "second"))
+    for name, tensor in first["network"].items():
+        assert torch.equal(second["module"][f"teacher.{name}"], tensor), name
+    assert any(not torch.equal(second["network"][name], first["network"][name]) for name in first["network"])
+
+
+def test_features_stay_nearer_to_the_start_with_it(workspace):
+    going_on(workspace, "first", 20, "scratch", weights={"reconstruction": 0})
+    far = {}
+    for weight in (0, 100):
+        weights = {"reconstruction": 0, "distillation": weight}
+        done = going_on(workspace, f"with {weight}", 15, "first", learning_rate=3e-3, weights=weights)
+        networks = [
+            load_model(run).network(torch.device("cpu")) for run in (run_path(workspace, "first"), done.result.run)
+        ]
+        images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            before, after = (network.features(images).decoder for network in networks)
+        far[weight] = feature_distillation_loss(after, before).item()
+    assert far[100] < 0.5 * far[0]
+
+
+def test_from_scratch_and_without_a_weight_there_is_no_such_loss(workspace):
+    scratch = going_on(workspace, "first", 5, "scratch")
+    without = going_on(workspace, "second", 5, "first", weights={"distillation": 0})
+    for done in (scratch, without):
+        assert "distillation" not in done.result.losses
+        assert not any(name.startswith("teacher.") for name in RunFolder(done.result.run).load_checkpoint()["module"])
+
+
+@pytest.mark.parametrize("restoration", [0.0, 50.0])
+def test_an_output_that_has_not_learned_to_restore_begins_at_nothing(workspace, restoration):
+    going_on(workspace, "first", 5, "scratch", weights={"reconstruction": restoration})
+    done = going_on(workspace, "second", 5, "first", learning_rate=1e-12)
+    first = RunFolder(run_path(workspace, "first")).load_checkpoint()["network"]
+    second = RunFolder(done.result.run).load_checkpoint()["network"]
+    for name in (n for n in first if n.startswith("output_block")):
+        expected = first[name] if restoration else torch.zeros_like(first[name])
+        assert torch.allclose(second[name], expected, atol=1e-6), name
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_start_that_it_had(workspace):
+    going_on(workspace, "first", 2, "scratch")
+    whole = going_on(workspace, "whole", 6, "first")
+    stopped = iter([False] * 3 + [True] * 99)
+    values = {"workspace": workspace, "run": "parts", "budget": Budget(steps=6), "start": "first", **QUICK}
+    assert pretrain(PretrainConfig.checked(values), stop=lambda: next(stopped)).stopped
+    parts = pretrain(PretrainConfig.checked(values))
+    one, other = (RunFolder(d.result.run).load_checkpoint()["network"] for d in (whole, parts))
+    assert all(torch.equal(one[name], other[name]) for name in one)

@@ -3,9 +3,14 @@
 The form is that of the loss on labels, Dice and cross-entropy, with probabilities in the place of labels. The Dice is the
 Dice semimetric loss (Wang et al., MICCAI 2023), which is the usual one for certain targets, and for doubtful ones least
 where both agree.
+
+A pretraining that goes on from a start learns the start's features (Romero et al., *FitNets*, ICLR 2015), which keeps what
+it knows (Li and Hoiem, *Learning without forgetting*, ECCV 2016).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -29,3 +34,14 @@ def distillation_loss(output: Tensor, teacher: Tensor, balance: float) -> Tensor
     weights = torch.where(counts > 0, counts.clamp_min(1) ** -balance, 0.0).view(1, -1, *[1] * (output.ndim - 2))
     entropy = (weights * torch.xlogy(teacher, teacher)).sum() - (weights * teacher * logarithms).sum()
     return dice + entropy / (weights * teacher).sum()
+
+
+def feature_distillation_loss(features: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """Returns the mean squared difference of feature maps, the mean over levels; 0 where they are the teacher's.
+
+    Args:
+        features: of each level, B × C × spatial.
+        teacher: the same of the teacher, behind instance norms as they are, so that all levels count alike.
+    """
+    apart = [(own.float() - theirs.float()).square().mean() for own, theirs in zip(features, teacher, strict=True)]
+    return torch.stack(apart).mean()

@@ -10,6 +10,7 @@ from ...configuration import PretrainConfig
 from ...errors import ConfigurationError
 from ...models.network import EncoderDecoder
 from ..losses.dense import corresponding_points, dense_loss, points_of, same_shape, sampled
+from ..losses.distillation import feature_distillation_loss
 from ..losses.group import group_loss
 from ..losses.image import image_loss
 from ..losses.position import points_in_volume, position_loss
@@ -26,13 +27,24 @@ PROJECTION = 128
 class HierarchicalPretext(Pretext):
     """The four losses of the paper, dense contrast and position, jointly; a loss of weight 0 costs nothing.
 
-    With labels there is a seventh: "segmentation", by a light head for each task that has any.
+    With labels there is a seventh: "segmentation", by a light head for each task that has any. Where it goes on from a
+    start there is "distillation": what the start makes of the views before their intensities were changed and before they
+    were masked. Without it the other losses undo what the start knows.
 
     Raises:
         ConfigurationError: no loss is left.
     """
 
-    loss_names: tuple[str, ...] = ("image", "task", "group", "reconstruction", "dense", "position", "segmentation")
+    loss_names: tuple[str, ...] = (
+        "image",
+        "task",
+        "group",
+        "reconstruction",
+        "dense",
+        "position",
+        "segmentation",
+        "distillation",
+    )
     reads_labels = True
     group_of_task: Tensor
 
@@ -44,6 +56,7 @@ class HierarchicalPretext(Pretext):
         weights["task"] *= len(tasks.groups) > 1
         weights["group"] *= groups > 1
         weights["segmentation"] *= any(tasks.channels)
+        self.of_the_start = weights.pop("distillation")
         self.weights = {name: weight for name, weight in weights.items() if weight}
         if not self.weights:
             raise ConfigurationError(
@@ -68,6 +81,13 @@ class HierarchicalPretext(Pretext):
             self.position_head = PointHead(config, levels.position, 3)
         if "segmentation" in self.weights:
             self.label_heads = LabelHeads(config, tasks.channels)
+
+    def learn_from(self, teacher: EncoderDecoder) -> None:
+        """Adds the loss "distillation", if it has a weight."""
+        if self.of_the_start:
+            self.teacher = teacher.requires_grad_(False)
+            self.weights["distillation"] = self.of_the_start
+            self.loss_names = tuple(self.weights)
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Returns the losses that have a weight, and "total"."""
@@ -106,5 +126,9 @@ class HierarchicalPretext(Pretext):
         if "segmentation" in self.weights:
             assert views.labels is not None
             losses["segmentation"] = self.label_heads(features, torch.cat(views.labels), tasks)
+        if "distillation" in self.weights:
+            with torch.no_grad():
+                before = self.teacher.features(both(views.clean))
+            losses["distillation"] = feature_distillation_loss(features.decoder, before.decoder)
         losses["total"] = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
         return losses

@@ -84,6 +84,9 @@ class Pretext(nn.Module):
         self.config = config
         self.network = network
 
+    def learn_from(self, teacher: EncoderDecoder) -> None:
+        """Is told of the network that the pretraining goes on from, as it was: a pretext may keep near to it."""
+
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Returns the losses by name (unweighted), and their weighted sum as "total"."""
         raise NotImplementedError
