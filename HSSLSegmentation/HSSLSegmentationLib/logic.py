@@ -53,7 +53,8 @@ class HSSLSegmentationParameterNode:
     denseLoss: bool = True
     positionLoss: bool = True
     withLabels: bool = False
-    pretrainStart: str = "scratch"
+    pretrainStart: str = ""
+    """"": the start that ships (`workspace.contents.usualPretrainStart`)."""
     pretrainRun: str = ""
 
     fineTuneTask: str = ""

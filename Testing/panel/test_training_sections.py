@@ -27,6 +27,8 @@ def finish(process, run: str, **result) -> None:
 
 def test_pretraining_is_started_with_the_chosen_options(panel, processes, workspace):
     ui, parameters = panel.pretrain.ui, panel.parameterNode
+    ui.startCombo.setCurrentIndex(ui.startCombo.count - 1)  # scratch; a start brings its network
+    settle()
     ui.minutesBox.value = 12.5
     ui.networkCombo.setCurrentIndex(1)
     ui.denseCheck.checked = False
@@ -48,7 +50,6 @@ def test_a_pretraining_goes_on_from_another_one_and_learns_from_labels_when_that
     ui, parameters = panel.pretrain.ui, panel.parameterNode
     parameters.pretrainSteps = 50
     settle()
-    assert parameters.pretrainStart == "scratch" and ui.networkCombo.enabled
     texts = [ui.startCombo.itemText(i) for i in range(ui.startCombo.count)]
     assert texts[0] == "night" and texts[-1].startswith("scratch")
     ui.startCombo.setCurrentIndex(0)
@@ -58,6 +59,19 @@ def test_a_pretraining_goes_on_from_another_one_and_learns_from_labels_when_that
     ui.startButton.click()
     configuration = configurationOf(processes[-1])
     assert configuration["start"] == "night" and configuration["with_labels"] is True
+
+
+def test_a_pretraining_goes_on_from_what_ships_unless_scratch_is_chosen(panel, processes):
+    ui, parameters = panel.pretrain.ui, panel.parameterNode
+    parameters.pretrainSteps = 50
+    settle()
+    assert ui.startCombo.currentText == "HSSL general (ships with it)" and not ui.networkCombo.enabled
+    ui.startCombo.setCurrentIndex(ui.startCombo.count - 1)
+    settle()
+    assert parameters.pretrainStart == "scratch" and ui.networkCombo.enabled
+    ui.startCombo.setCurrentIndex(ui.startCombo.count - 2)
+    ui.startButton.click()
+    assert configurationOf(processes[-1])["start"] == "general"
 
 
 def test_a_disabled_start_says_why(panel):

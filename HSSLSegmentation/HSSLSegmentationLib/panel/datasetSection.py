@@ -298,8 +298,7 @@ class DatasetSection:
         parameters.workspace = path
         # What was chosen was of another workspace: the best of this one is chosen anew.
         parameters.pretrainRun = parameters.fineTuneTask = parameters.fineTuneStart = parameters.model = ""
-        parameters.labelNextTask = ""
-        parameters.pretrainStart = workspaceContents.SCRATCH
+        parameters.labelNextTask = parameters.pretrainStart = ""
         if workspaceContents.isWorkspace(path):
             settings.setValue("lastWorkspace", path)
 

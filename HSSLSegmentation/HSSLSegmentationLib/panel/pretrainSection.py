@@ -39,8 +39,8 @@ class PretrainSection:
             [("small", _("small")), ("medium", _("medium")), ("large", _("large"))],
             parameters.networkSize,
         )
-        choices.fill(ui.startCombo, startChoices(panel.runs, panel.modelFiles), parameters.pretrainStart)
-        scratch = parameters.pretrainStart == workspaceContents.SCRATCH
+        choices.fill(ui.startCombo, startChoices(panel.runs, panel.modelFiles), self._start)
+        scratch = self._start == workspaceContents.SCRATCH
         panel.offer(
             ui.networkCombo,
             "" if scratch else _("The start brings its network."),
@@ -69,7 +69,7 @@ class PretrainSection:
         )
         ui.optionsWidget.enabled = not busy
         if not panel.ui.pretrainButton.collapsed and not panel.reasonNotReady() and catalogue is not None:
-            options = (parameters.networkSize, parameters.pretrainStart, settings.value("device"))
+            options = (parameters.networkSize, self._start, settings.value("device"))
             self.memory.want(panel.workspace, panel.counts.usable, *options)
         finished = [run for run in runs if run.state == "finished"]
         if busy:
@@ -82,6 +82,10 @@ class PretrainSection:
             )
         else:
             ui.hintLabel.text = _("<b>Next:</b> open section 3 and fine-tune from a pretraining.")
+
+    @property
+    def _start(self) -> str:
+        return self.panel.parameterNode.pretrainStart or workspaceContents.usualPretrainStart()
 
     def _reasonNotToStart(self, catalogue) -> str:
         parameters = self.panel.parameterNode
@@ -137,7 +141,7 @@ class PretrainSection:
                 panel.workspace,
                 minutes=parameters.pretrainMinutes or None,
                 steps=parameters.pretrainSteps or None,
-                start=parameters.pretrainStart,
+                start=self._start,
                 options={
                     "network": {"size": parameters.networkSize},
                     "weights": self._weights(),

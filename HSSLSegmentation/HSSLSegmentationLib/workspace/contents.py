@@ -170,7 +170,12 @@ def latestPretraining(runs: list[RunInfo]) -> str:
 
 def bestStart(runs: list[RunInfo]) -> str:
     """Returns what a fine-tuning best starts from: the latest pretraining of the workspace, else what ships."""
-    return latestPretraining(runs) or next(iter(shippedStarts()), SCRATCH)
+    return latestPretraining(runs) or usualPretrainStart()
+
+
+def usualPretrainStart() -> str:
+    """Returns what a pretraining goes on from where nobody says it: what ships, else nothing."""
+    return next(iter(shippedStarts()), SCRATCH)
 
 
 def shippedStarts() -> list[str]:
