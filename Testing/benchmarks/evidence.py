@@ -31,6 +31,7 @@ EXPERIMENTS = {
     "ablations": "ablations",
     "frozen": "frozen",
     "general": "general",
+    "going-on": "going_on",
     "baselines": "baselines",
     "hierarchy": "hierarchy",
 }

@@ -37,19 +37,20 @@ NEVER_TESTED: dict[str, Any] = {"dice": None, "cases": {}, "minutes": None, "ste
 
 
 @dataclass(frozen=True)
-class Pretraining:
-    """One pretraining: `changes` are what differs from the defaults of `PretrainConfig`."""
-
-    budget: Limit
-    changes: dict[str, Any] = field(default_factory=dict)
-    network: str = "2.5D"
-
-
-@dataclass(frozen=True)
 class Shipped:
     """A start that ships with HSSL, by its name."""
 
     name: str
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """One pretraining: `changes` are what differs from the defaults of `PretrainConfig`, `start` is what it goes on from."""
+
+    budget: Limit
+    changes: dict[str, Any] = field(default_factory=dict)
+    network: str = "2.5D"
+    start: Pretraining | Shipped | None = None
 
 
 Start = Pretraining | Shipped | None
@@ -124,7 +125,7 @@ class Runner:
         folder = self._run_of(pretraining)
         if not RunFolder(folder).finished:
             _say(f"pretraining {pretraining.network} {pretraining.changes or ''} for {_text(pretraining.budget)}")
-            more = {"run": folder.name, "precision": self._precision()}
+            more = {"run": folder.name, "precision": self._precision(), "start": self.started(pretraining.start)}
             pretrain(PretrainConfig.checked({**self._pretraining(pretraining), **more}), _warnings)
         return folder
 
@@ -208,8 +209,13 @@ class Runner:
             "budget": pretraining.budget,
             "network": self._network(pretraining.network),
             "exclude": self.data.unseen(),
+            "start": self._name(pretraining.start),
             **pretraining.changes,
         }
+
+    def _name(self, start: Start) -> str:
+        """Returns the name of a start that may not be trained yet."""
+        return self._run_of(start).name if isinstance(start, Pretraining) else self.started(start)
 
     def _network(self, name: str) -> dict[str, Any]:
         return NetworkConfig.checked({**NETWORKS[name], "size": self.preset.size}).model_dump()

@@ -218,6 +218,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "split": ("The published split", _split),
     "gain": ("Gain over scratch", _gain),
     "general": ("The start that ships, on sources that it has not seen", _general),
+    "going-on": ("Going on from the start that ships with the source's own scans", _general),
     "time": ("Time to accuracy", _time),
     "ablations": ("Ablations", _ablations),
     "frozen": ("Frozen features", of_variants),
