@@ -493,7 +493,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         workspace: str | Path,
         minutes: float | None = None,
         steps: int | None = None,
-        start: str | Path = "scratch",
+        start: str | Path = "best",
         run: str = "",
         options: dict[str, Any] | None = None,
         waitForCompletion: bool = False,
@@ -503,21 +503,23 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         Args:
             workspace: the workspace.
             minutes, steps: when to end, at the first that is reached; neither: after half an hour.
-            start: what to go on from: "scratch", "general" (comes with HSSL), a run's name, or a model file; it brings its
-                network.
+            start: what to go on from: "best" ("general", which comes with HSSL, unless `options` have a network: then
+                scratch), "scratch", "general", a run's name, or a model file; it brings its network.
             run: name of the run; empty lets HSSL choose one.
             options: further fields of `hssl.configuration.PretrainConfig`, such as `{"network": {"size": "medium"}}`.
 
         Example::
 
-            job = logic.pretrain("/data/liver", minutes=30, start="general")
+            job = logic.pretrain("/data/liver", minutes=30)
             print(job.progress, job.etaSeconds)
             job.stop(); job.wait(); job = job.resume()
         """
         from .jobs import trainingJobs
+        from .workspace import contents as workspaceContents
 
+        chosen = workspaceContents.pretrainStartCalled(start, "network" in (options or {}))
         values = {
-            "run": run, "start": str(start), **_budget(minutes, steps), **(options or {})
+            "run": run, "start": chosen, **_budget(minutes, steps), **(options or {})
         }  # fmt: skip
         return self._finished(trainingJobs.pretrain(self.starter, workspace, values), waitForCompletion)
 

@@ -74,6 +74,20 @@ def test_a_pretraining_goes_on_from_what_ships_unless_scratch_is_chosen(panel, p
     assert configurationOf(processes[-1])["start"] == "general"
 
 
+@pytest.mark.parametrize(
+    ("given", "start"),
+    [
+        ({}, "general"),
+        ({"options": {"network": {"size": "medium"}}}, "scratch"),
+        ({"start": "scratch"}, "scratch"),
+        ({"start": "general", "options": {"network": {"size": "medium"}}}, "general"),
+    ],
+)
+def test_from_the_console_it_goes_on_from_what_ships_unless_a_network_is_asked_for(panel, processes, given, start):
+    panel.logic.pretrain(panel.workspace, steps=5, **given)
+    assert configurationOf(processes[-1])["start"] == start
+
+
 def test_a_disabled_start_says_why(panel):
     ui, parameters = panel.pretrain.ui, panel.parameterNode
     parameters.pretrainMinutes = 0.0

@@ -178,6 +178,17 @@ def usualPretrainStart() -> str:
     return next(iter(shippedStarts()), SCRATCH)
 
 
+def pretrainStartCalled(start: str | Path, hasNetwork: bool) -> str:
+    """Returns a pretraining's start as the engine wants it: "best" becomes what it stands for.
+
+    Args:
+        hasNetwork: whether a network was asked for, which a start would not have.
+    """
+    if str(start) == BEST:
+        return SCRATCH if hasNetwork else usualPretrainStart()
+    return str(start)
+
+
 def shippedStarts() -> list[str]:
     """Returns the starts that come with the module; none where an installation has lost them."""
     from hssl.errors import ConfigurationError
