@@ -165,18 +165,57 @@ def test_new_segments_get_the_next_free_values_and_two_of_one_class_are_refused(
         sceneSegmentations.classesOf(node, CLASSES)
 
 
-def test_overlapping_segments_are_counted_and_empty_ones_refused(tmp_path, writer):
-    volume = volumeWith(np.eye(4))
+def overlapping(volume, **segments: np.ndarray):
+    """A segmentation whose segments lie over each other."""
     node = sceneSegmentations.newSegmentation("mine", volume)
-    both = np.zeros(SHAPE, np.uint8)
-    both[2, 2, :4] = 1
-    writer.write(both, [SegmentClass(1, "One")], volume, node)
-    writer.write(both, [SegmentClass(1, "Two")], volume, node)
+    toNode = sceneSegmentations.matrixInNode(volume, node)
+    for name, where in segments.items():
+        node.GetSegmentation().AddEmptySegment(name, name)
+        image = sceneSegmentations.orientedImage(where.astype(np.uint8), toNode)
+        slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(image, node, name)
+    return node
+
+
+def box(*slices: slice) -> np.ndarray:
+    where = np.zeros(SHAPE, bool)
+    where[slices] = True
+    return where
+
+
+def written(node, volume, path) -> int:
     classes = sceneSegmentations.classesOf(node, [])
-    assert atOnce(sceneSegmentations.writingLabelMap(node, volume, classes, tmp_path / "l.nrrd")) == 4
+    return atOnce(sceneSegmentations.writingLabelMap(node, volume, classes, path))
+
+
+def test_overlapping_segments_are_counted_and_empty_ones_refused(tmp_path):
+    volume = volumeWith(np.eye(4))
+    row = (slice(2, 3), slice(2, 3))
+    node = overlapping(volume, One=box(*row, slice(0, 4)), Two=box(*row, slice(3, 6)))
+    assert written(node, volume, tmp_path / "l.nrrd") == 1
     empty = sceneSegmentations.newSegmentation("empty", volume)
     with pytest.raises(SceneVolumeError, match="empty has no segments"):
         atOnce(sceneSegmentations.writingLabelMap(empty, volume, {}, tmp_path / "e.nrrd"))
+
+
+def test_a_part_above_its_whole_in_the_list_is_not_lost_in_silence(tmp_path):
+    volume, file = volumeWith(np.eye(4)), tmp_path / "l.nrrd"
+    whole = box(slice(1, 4), slice(1, 5), slice(1, 5))
+    within, reaching = box(slice(2, 3), slice(2, 4), slice(2, 4)), box(slice(2, 3), slice(2, 3), slice(2, 6))
+    for part, share in ((within, "100 %"), (reaching, "75 %")):
+        with pytest.raises(SceneVolumeError, match=f"{share} of tumour lie in liver.*Move the part below the whole"):
+            written(overlapping(volume, tumour=part, liver=whole), volume, file)
+        assert not file.exists()
+        written(overlapping(volume, liver=whole, tumour=part), volume, file)
+        labels = sceneVolumes.readArray(file, volume)
+        assert np.array_equal(labels, np.where(part, 2, whole))
+        file.unlink()
+
+
+def test_two_readings_of_one_structure_are_not_two_classes(tmp_path):
+    volume = volumeWith(np.eye(4))
+    first, second = box(slice(1, 4), slice(1, 5), slice(1, 5)), box(slice(1, 4), slice(1, 5), slice(2, 6))
+    with pytest.raises(SceneVolumeError, match=r"first and second of mine are mostly the same voxels \(Dice 75 %\)"):
+        written(overlapping(volume, first=first, second=second), volume, tmp_path / "l.nrrd")
 
 
 def test_a_segmentation_survives_saving_and_loading_the_scene(tmp_path, writer):

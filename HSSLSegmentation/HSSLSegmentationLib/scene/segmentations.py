@@ -1,5 +1,6 @@
 """Segmentation nodes to label maps of a task's classes, and back to segments with names, colours, terminology."""
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -242,7 +243,7 @@ def writingLabelMap(
         The number of voxels that more than one segment claims; the last of them in the list has got them.
 
     Raises:
-        SceneVolumeError: there are no segments, or none of them has a voxel on the volume.
+        SceneVolumeError: there are no segments, none of them has a voxel on the volume, or one would be lost to others.
     """
     from hssl.files import whole_file
 
@@ -250,7 +251,8 @@ def writingLabelMap(
     if not classes:
         raise SceneVolumeError(_("{name} has no segments.").format(name=segmentationNode.GetName()))
     name, matrix, shape = segmentationNode.GetName(), sceneVolumes.worldMatrix(volumeNode), gridShape(volumeNode)
-    parts: list[tuple[int, Part]] = []
+    segmentation, parts = segmentationNode.GetSegmentation(), []
+    names = {c.value: segmentation.GetSegment(segmentId).GetName() for segmentId, c in classes.items()}
     for segmentId, segmentClass in classes.items():
         parts.append((segmentClass.value, (yield from readingPart(segmentationNode, segmentId, volumeNode))))
     if not any(part.values.size for _value, part in parts):
@@ -260,21 +262,67 @@ def writingLabelMap(
             )
         )
     dtype = numpy.dtype(numpy.uint8 if max(value for value, _part in parts) < 256 else numpy.uint16)
-    overlaps = []
+    sizes: Counter[int] = Counter()
+    taken: Counter[tuple[int, int]] = Counter()
 
     def labels(slab: slice) -> numpy.ndarray:
         box = (slab, slice(0, shape[1]), slice(0, shape[2]))
         found = numpy.zeros([part.stop - part.start for part in box], dtype)
         for value, part in parts:
             inside = part.within(box)
-            overlaps.append(numpy.count_nonzero(found[inside]))
+            covered = found[inside]
+            sizes[value] += covered.size
+            for other in numpy.flatnonzero(numpy.bincount(covered)[1:]) + 1 if covered.any() else ():
+                taken[int(other), value] += int(numpy.count_nonzero(covered == other))
             found[inside] = value
         return found
 
     with whole_file(path) as temporary:
         slices = map(labels, slabs(shape, sceneVolumes.VOXELS_AT_ONCE))
         yield from sceneVolumes.writtenNrrd(slices, dtype, shape, matrix, temporary, compress=True)
-    return int(sum(overlaps))
+        _checkNothingIsLost(name, names, sizes, taken)
+    return sum(taken.values())
+
+
+def _checkNothingIsLost(
+    segmentation: str, names: dict[int, str], sizes: Counter[int], taken: Counter[tuple[int, int]]
+) -> None:
+    """Raises SceneVolumeError where the order of overlapping segments leaves too little of one.
+
+    Args:
+        segmentation: its name.
+        names, sizes: names and numbers of voxels of the segments, by their values.
+        taken: how many voxels a segment loses to a later one, by the values of both.
+    """
+    from hssl.workspace.labels import is_lost, readings_dice
+
+    for (value, later), shared in taken.items():
+        dice = readings_dice(sizes[value], sizes[later], shared)
+        if dice is not None:
+            raise SceneVolumeError(
+                _(
+                    "{first} and {second} of {segmentation} are mostly the same voxels (Dice {dice:.0f} %), as two readings of "
+                    "one structure are: remove one of them, or take from the one what is the other (Logical operators)."
+                ).format(first=names[value], second=names[later], segmentation=segmentation, dice=100 * dice)
+            )
+    lost = {pair: n for pair, n in taken.items() if is_lost(sizes[pair[0]], sizes[pair[1]], n)}
+    for value in sizes:
+        own = {pair: n for pair, n in taken.items() if pair[0] == value}
+        if own and sum(own.values()) == sizes[value]:
+            lost |= own
+    if lost:
+        share = _("{percent:.0f} % of {part} lie in {whole}")
+        parts = [
+            share.format(percent=100 * n / sizes[value], part=names[value], whole=names[later])
+            for (value, later), n in lost.items()
+        ]
+        raise SceneVolumeError(
+            _(
+                "Segments of {segmentation} overlap, and of two that do the lower one in the list has the voxel: {parts}, and "
+                "would be missing in the label. Move the part below the whole in the list of segments (Segment Editor, "
+                "right-click)."
+            ).format(segmentation=segmentation, parts=", ".join(parts))
+        )
 
 
 ALIGNED = 1e-3
