@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import vtk
 from panel_fixtures import answerPrediction, configurationOf, fakeRun
 
 import slicer
@@ -78,6 +79,30 @@ def test_a_result_goes_into_the_segmentation_that_was_chosen_and_leaves_its_othe
     assert segments(mine)[0] == "Skull" and len(segments(mine)) == 4
     assert slicer.util.arrayFromSegmentBinaryLabelmap(mine, "s", volume).all()
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+
+
+def test_a_result_does_not_go_among_surfaces(ready, processes):
+    volume = ready.parameterNode.inputVolume
+    bones = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "bones")
+    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    bones.GetSegmentation().SetSourceRepresentationName(surface)
+    sphere = vtk.vtkSphereSource()
+    sphere.Update()
+    segment = slicer.vtkSegment()
+    segment.AddRepresentation(surface, sphere.GetOutput())
+    bones.GetSegmentation().AddSegment(segment, "bone")
+    ready.parameterNode.outputSegmentation = bones
+    settle()
+    button = ready.segment.ui.startButton
+    assert not button.enabled and "The segments of bones are no label maps (Closed surface)" in button.toolTip
+    with pytest.raises(SceneVolumeError, match="no label maps"):
+        ready.logic.segment(volume, ready.parameterNode.model, bones)
+    with pytest.raises(SceneVolumeError, match="no label maps"):
+        ready.logic.learnFromSlices(volume, bones)
+    assert not processes
+    ready.parameterNode.outputSegmentation = None
+    settle()
+    assert button.enabled, button.toolTip
 
 
 def test_a_deleted_segmentation_is_told_and_no_other_gets_the_result(ready, processes):

@@ -218,6 +218,25 @@ def test_two_readings_of_one_structure_are_not_two_classes(tmp_path):
         written(overlapping(volume, first=first, second=second), volume, tmp_path / "l.nrrd")
 
 
+def test_surfaces_that_were_imported_stay_and_nothing_is_written_among_them(writer):
+    """As of an STL file or a structure set: there is no label map that they could be made of anew."""
+    volume = volumeWith(np.eye(4))
+    node = overlapping(volume, Bone=box(slice(1, 4), slice(1, 5), slice(1, 5)))
+    node.CreateClosedSurfaceRepresentation()
+    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    node.GetSegmentation().SetSourceRepresentationName(surface)
+    node.RemoveBinaryLabelmapRepresentation()
+    for _time in range(2):
+        with pytest.raises(
+            SceneVolumeError, match="The segments of mine are no label maps .*choose a new segmentation"
+        ):
+            writer.write(labelMap(), CLASSES, volume, node)
+        with sceneSegmentations.surfacesAtTheEnd(node):
+            pass
+        assert node.GetSegmentation().GetSegment("Bone").GetRepresentation(surface).GetNumberOfPoints()
+    assert node.GetSegmentation().GetNumberOfSegments() == 1
+
+
 def test_a_segmentation_survives_saving_and_loading_the_scene(tmp_path, writer):
     volume = volumeWith(orientation(0, False))
     node = sceneSegmentations.newSegmentation("result", volume)

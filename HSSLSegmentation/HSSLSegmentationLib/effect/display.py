@@ -29,6 +29,7 @@ def reasonNotToStart(volumeNode, segmentationNode, parameters: EffectParameters)
     if reason:
         return reason
     try:
+        sceneSegmentations.checkHoldsLabelMaps(segmentationNode)
         sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
     except SceneVolumeError as error:
         return str(error)

@@ -26,6 +26,7 @@ def learnFromSlices(
 ) -> Job:
     """Starts a round; see `HSSLSegmentationLogic.learnFromSlices`."""
     sceneVolumes.check(volumeNode)
+    sceneSegmentations.checkHoldsLabelMaps(segmentationNode)
     sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
     values = {i: n for n, i in enumerate(sceneSegmentations.visibleSegments(segmentationNode), 1)}
     annotation, known = annotations.annotationOf(segmentationNode, values, volumeNode)

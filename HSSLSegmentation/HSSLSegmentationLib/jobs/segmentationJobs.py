@@ -32,6 +32,8 @@ def segment(
         onlyIfEmpty: the result is a draft, and gives way to what has been drawn meanwhile.
     """
     sceneVolumes.check(volumeNode)
+    if outputSegmentation is not None:
+        sceneSegmentations.checkHoldsLabelMaps(outputSegmentation)
     classes = classesOfModel(model)
     folder = starter.newFolder()
     source = folder / "volume.nrrd"

@@ -10,6 +10,7 @@ import slicer
 from .. import choices, numbers, wording
 from ..jobs.job import Job
 from ..scene import annotations, results
+from ..scene import segmentations as sceneSegmentations
 from ..scene import volumes as sceneVolumes
 from ..workspace import contents as workspaceContents
 
@@ -135,7 +136,7 @@ class SegmentSection:
         chosen, volume = self.panel.parameterNode.outputSegmentation, self.panel.parameterNode.inputVolume
         owner = results.ownerOf(chosen)
         if owner is None or owner is volume:
-            return ""
+            return "" if chosen is None else sceneSegmentations.reasonNotWritable(chosen)
         return _("{result} belongs to {owner}: choose a new segmentation, or one of {volume}.").format(
             result=chosen.GetName(), owner=owner.GetName(), volume=volume.GetName()
         )

@@ -371,8 +371,9 @@ class SegmentWriter:
             The ids of the segments, in the order of `classes`.
 
         Raises:
-            SceneVolumeError: the segmentation is under another transform than the volume.
+            SceneVolumeError: the segmentation is under another transform than the volume, or holds no label maps.
         """
+        checkHoldsLabelMaps(segmentationNode)
         matrixInNode(volumeNode, segmentationNode)
         if segmentationNode.GetSegmentation().GetNumberOfSegments() == 0:
             segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
@@ -487,6 +488,27 @@ def requireInScene(segmentationNode) -> None:
     sceneVolumes.requireInScene(
         segmentationNode, _("The segmentation was removed from the scene meanwhile; the result is discarded.")
     )
+
+
+def reasonNotWritable(segmentationNode) -> str:
+    """Returns why no label maps can be written into a segmentation, or "": its segments are surfaces or contours, which were
+    imported, and what Slicer makes of them goes when it is written into."""
+    segmentation = segmentationNode.GetSegmentation()
+    source = segmentation.GetSourceRepresentationName()
+    isLabelMap = source == slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    if isLabelMap or not segmentation.GetNumberOfSegments():
+        return ""
+    return _(
+        "The segments of {segmentation} are no label maps ({source}): choose a new segmentation, or make the "
+        "representation Binary labelmap its source (module Segmentations, Representations)."
+    ).format(segmentation=segmentationNode.GetName(), source=source)
+
+
+def checkHoldsLabelMaps(segmentationNode) -> None:
+    """Raises SceneVolumeError with the reason when no label maps can be written into a segmentation."""
+    reason = reasonNotWritable(segmentationNode)
+    if reason:
+        raise SceneVolumeError(reason)
 
 
 def newSegmentation(name: str, volumeNode):
@@ -774,9 +796,11 @@ def isShownIn3D(segmentationNode) -> bool:
 
 @contextmanager
 def surfacesAtTheEnd(segmentationNode) -> Iterator[None]:
-    """Within it segments have no surfaces, which Slicer would make anew at each change; at the end they have theirs again."""
-    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
-    hadSurfaces = segmentationNode.GetSegmentation().ContainsRepresentation(surface)
+    """Within it segments have no surfaces, which Slicer would make anew at each change; at the end they have theirs again.
+    Surfaces of which nothing else is known stay."""
+    segmentation, converter = segmentationNode.GetSegmentation(), slicer.vtkSegmentationConverter
+    surface = converter.GetSegmentationClosedSurfaceRepresentationName()
+    hadSurfaces = segmentation.ContainsRepresentation(surface) and segmentation.GetSourceRepresentationName() != surface
     if hadSurfaces:
         segmentationNode.RemoveClosedSurfaceRepresentation()
     try:
