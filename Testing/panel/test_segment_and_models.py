@@ -16,6 +16,7 @@ from hssl.workspace.catalogue import Catalogue
 from HSSLSegmentationLib import settings
 from HSSLSegmentationLib.scene import annotations
 from HSSLSegmentationLib.scene import pictures as scenePictures
+from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
 from HSSLSegmentationLib.scene import volumes as sceneVolumes
 from HSSLSegmentationLib.scene.volumes import SceneVolumeError
 
@@ -159,11 +160,41 @@ def test_a_deleted_volume_is_told_and_nothing_is_made(ready, processes):
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
-def test_a_volume_that_was_moved_meanwhile_is_told(ready, processes):
+def move(volume) -> None:
+    volume.SetOrigin(99, 0, 0)
+
+
+def showAnotherFrame(volume) -> None:
+    """As the browser of a sequence does with its volume."""
+    other = slicer.vtkMRMLScalarVolumeNode()
+    slicer.util.updateVolumeFromArray(other, slicer.util.arrayFromVolume(volume)[::-1].copy())
+    volume.SetAndObserveImageData(other.GetImageData())
+
+
+@pytest.mark.parametrize("change", [move, showAnotherFrame])
+def test_a_volume_that_was_moved_or_shows_other_voxels_meanwhile_gets_no_result(ready, processes, change):
+    volume = ready.parameterNode.inputVolume
     ready.segment.ui.startButton.click()
-    ready.parameterNode.inputVolume.SetOrigin(99, 0, 0)
+    change(volume)
     answerPrediction(processes[-1])
-    assert "does not lie on the grid" in ready.segment.jobView.ui.statusLabel.text
+    assert "was changed or moved meanwhile" in ready.segment.jobView.ui.statusLabel.text
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
+def test_slices_of_voxels_that_are_no_longer_shown_fill_nothing(ready, processes):
+    volume = ready.parameterNode.inputVolume
+    painted = sceneSegmentations.newSegmentation("painted", volume)
+    painted.GetSegmentation().AddEmptySegment("a", "a")
+    where = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
+    where[2, 2:6, 2:6] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(where, painted, "a", volume)
+    job = ready.logic.learnFromSlices(volume, painted, waitForCompletion=False)
+    waitUntil(lambda: processes, 10, "the process")
+    showAnotherFrame(volume)
+    processes[-1].say({"event": "done", "result": {"label_map": "labels.nii.gz", "spans": {}}})
+    processes[-1].end(0)
+    settle()
+    assert job.state == "failed" and "was changed or moved meanwhile" in job.error
 
 
 def test_what_the_engine_refuses_is_told_with_its_reason(ready, processes):

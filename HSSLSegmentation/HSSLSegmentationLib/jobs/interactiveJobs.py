@@ -26,6 +26,7 @@ def learnFromSlices(
 ) -> Job:
     """Starts a round; see `HSSLSegmentationLogic.learnFromSlices`."""
     sceneVolumes.check(volumeNode)
+    stamp = sceneVolumes.stampOf(volumeNode)
     sceneSegmentations.checkHoldsLabelMaps(segmentationNode)
     sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
     values = {i: n for n, i in enumerate(sceneSegmentations.visibleSegments(segmentationNode), 1)}
@@ -55,7 +56,7 @@ def learnFromSlices(
         arguments.append("--largest-component" if largestComponent else "--all-components")
 
     def takenOver(job: Job) -> Iterator[None]:
-        sceneVolumes.requireInScene(volumeNode)
+        sceneVolumes.requireUnchanged(volumeNode, stamp)
         sceneSegmentations.requireInScene(segmentationNode)
         filled = Part((0, 0, 0), sceneVolumes.readArray(job.result.label_map, volumeNode))
         yield

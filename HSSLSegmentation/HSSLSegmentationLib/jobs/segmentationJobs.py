@@ -34,7 +34,7 @@ def segment(
     sceneVolumes.check(volumeNode)
     if outputSegmentation is not None:
         sceneSegmentations.checkHoldsLabelMaps(outputSegmentation)
-    classes = classesOfModel(model)
+    classes, stamp = classesOfModel(model), sceneVolumes.stampOf(volumeNode)
     folder = starter.newFolder()
     source = folder / "volume.nrrd"
     values = {**values, "model": str(model), "inputs": [str(source)], "output": str(folder / "output")}
@@ -46,7 +46,7 @@ def segment(
         if job.result.failed:
             raise SceneVolumeError(job.result.failed[0].reason)
         output = job.result.outputs[0]
-        sceneVolumes.requireInScene(volumeNode)
+        sceneVolumes.requireUnchanged(volumeNode, stamp)
         segmentationNode = outputSegmentation
         if segmentationNode is not None:
             sceneSegmentations.requireInScene(segmentationNode)
