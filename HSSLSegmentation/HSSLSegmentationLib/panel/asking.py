@@ -43,3 +43,16 @@ def isWhole(apart: dict[str, int]) -> bool:
         "Is the label whole as it is?"
     ).format(names=", ".join(names))
     return slicer.util.confirmYesNoDisplay(wording.literal(question), windowTitle=_("Slices with gaps"))
+
+
+def replaces(image) -> bool:
+    """Asks whether what is drawn takes the place of a label that the workspace was given since the scan was opened.
+
+    Args:
+        image: its record (`hssl.workspace.catalogue.Image`).
+    """
+    question = _(
+        "The label of {id} in the workspace is no longer the one that it had when the scan was opened: somebody has changed "
+        "or kept one meanwhile, perhaps in another Slicer ({file}).\n\nTake what is drawn here in its place?"
+    ).format(id=image.id, file=image.label or _("none"))
+    return slicer.util.confirmYesNoDisplay(wording.literal(question), windowTitle=_("Another label"))
