@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import qt
 import SimpleITK as sitk
+import vtk
 from panel_fixtures import configurationOf, fakeRun
 
 import slicer
@@ -499,6 +500,26 @@ def test_a_scan_of_the_workspace_takes_what_was_drawn_on_it_in_the_scene(panel, 
     assert label == "volumes/drawn_by_me-label.nrrd" and (workspace / label).is_file()
     assert not (workspace / "volumes" / "drawn_by_me.nrrd").exists()
     assert configurationOf(processes[-1])["cases"] == ["heart_mr_001"]
+
+
+def test_a_scan_that_was_moved_in_the_scene_gets_no_label_that_lies_elsewhere(panel, processes, workspace, caplog):
+    volumeNode = _drawn(panel)
+    (segmentationNode,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    toNewPlace = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 30.0)
+    toNewPlace.SetMatrixTransformToParent(matrix)
+    for node in (volumeNode, segmentationNode):
+        node.SetAndObserveTransformNodeID(toNewPlace.GetID())
+        node.HardenTransform()
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.image("heart_mr_001").label = None
+    panel.forget()
+    settle()
+    start(panel)
+    assert "drawn by me is not added" in caplog.text and "is on another grid than its image" in caplog.text
+    assert panel.catalogue.image("heart_mr_001").label is None and not processes
+    assert not list((workspace / "volumes").glob("*.nrrd"))
 
 
 def test_a_scan_that_has_a_label_keeps_it_and_nothing_is_left_of_what_was_drawn(panel, processes, workspace, caplog):

@@ -333,7 +333,10 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
                 twin, what = copy, "has the same voxels as"  # another format, or compressed
             if twin is not None:
                 reason = f"{what} {twin.id} ({twin.image})"
-                if twin.label is None and label is not None and look.label_reason is None:
+                unfit = _why_not_its_label(catalogue, twin, look) if twin.label is None and label is not None else None
+                if unfit is not None:
+                    reason += f", and its label {label} is left aside: of that one it {unfit}"
+                elif twin.label is None and label is not None and look.label_reason is None:
                     reason += f", which takes its label {label}"
                     _take_label(twin, look, label, _parts(candidate, known.relative))
                     twin.structures, twin.checked = list(candidate.structures), ""
@@ -424,6 +427,13 @@ def refresh(record: Image, look: Look, label: str | None, parts: list[LabelPart]
 def _take_label(record: Image, look: Look, label: str | None, parts: list[LabelPart]) -> None:
     record.label, record.parts, record.label_stamp = label, parts, look.label_stamp
     record.label_problem, record.label_values = look.label_reason, None
+
+
+def _why_not_its_label(catalogue: Catalogue, twin: Image, look: Look) -> str | None:
+    """Tells why the label of an image's copy cannot be the image's own, such as where the copy has another origin; None:
+    nothing speaks against it."""
+    candidate = look.candidate
+    return look_at(replace(candidate_of(catalogue, twin), label=candidate.label, parts=candidate.parts))[0].label_reason
 
 
 def candidate_of(catalogue: Catalogue, record: Image) -> Candidate:
