@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
+import os
 import sys
 import time
 
@@ -245,3 +247,24 @@ def test_the_hints_can_be_read_when_the_style_changes_to_dark_and_back(panel):
         slicer.app.setPalette(light)
         settle()
     assert label.palette.color(qt.QPalette.WindowText).name() != "#fafafa"
+
+
+def test_the_scene_of_somebody_whose_folders_are_not_for_others_is_shown(panel, monkeypatch):
+    """What may not be looked into is no folder that can be chosen, and the sections below are up to date."""
+    theirs, look = "/home/somebody/scans", os.stat
+
+    def refused(path, *more, **named):
+        if str(path).startswith(theirs):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return look(path, *more, **named)
+
+    monkeypatch.setattr(os, "stat", refused)
+    parameters = panel.parameterNode
+    parameters.segmentWhat = "folder"
+    parameters.addFolder = parameters.inputFolder = parameters.outputFolder = theirs
+    parameters.addTask = "theirs"
+    panel.refresh()
+    assert "Choose a folder that exists" in panel.dataset.ui.addButton.toolTip
+    parameters.workspace = f"{theirs}/workspace"
+    settle()
+    assert "Choose a workspace" in panel.models.ui.importButton.toolTip

@@ -365,6 +365,24 @@ def test_the_cache_is_shown_and_cleared(panel, workspace):
     assert not ui.clearCacheButton.enabled and ui.clearCacheButton.toolTip == "The cache is empty."
 
 
+def test_the_cache_is_measured_while_a_job_renames_its_files(panel, workspace, monkeypatch):
+    (workspace / "store").mkdir()
+    for name, count in (("stays", 3_000_000), ("goes", 9_000_000)):
+        (workspace / "store" / name).write_bytes(b"0" * count)
+    isFile = Path.is_file
+
+    def thenRenamed(path) -> bool:
+        found = isFile(path)
+        if path.name == "goes":
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "is_file", thenRenamed)
+    panel.ui.settingsButton.collapsed = False
+    settle()
+    assert panel.settings.ui.cacheLabel.text == "3 MB"
+
+
 def test_the_packages_are_checked_in_a_process(panel, processes):
     panel.ui.settingsButton.collapsed = False
     ui = panel.settings.ui

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ import slicer
 from harness.fixtures import settle, waitUntil
 from HSSLSegmentationLib import choices, settings
 from HSSLSegmentationLib.effect import models as effectModels
+from HSSLSegmentationLib.panel import segmentSection
 from HSSLSegmentationLib.refusal import Refusal
 from HSSLSegmentationLib.scene import pictures as scenePictures
 from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
@@ -134,6 +135,18 @@ def test_the_results_of_another_folder_go_into_another_folder(panel, run, tmp_pa
     ui.folderEdit.setCurrentPath(str(tmp_path / "two"))
     settle()
     assert panel.parameterNode.outputFolder == str(tmp_path / "two-segmented")
+
+
+@pytest.mark.parametrize(
+    ("folder", "results"), [("C:\\scans\\", "C:/scans-segmented"), ("C:/scans", "C:/scans-segmented"), ("D:/", "")]
+)
+def test_on_windows_results_go_beside_their_folder_and_to_no_place_that_nobody_knows(
+    panel, run, monkeypatch, folder, results
+):
+    monkeypatch.setattr(segmentSection, "Path", PureWindowsPath)
+    panel.segment.onFolder(folder)
+    assert panel.parameterNode.outputFolder == results
+    monkeypatch.undo()
 
 
 # What is chosen by itself ----------------------------------------------------------------------------------------

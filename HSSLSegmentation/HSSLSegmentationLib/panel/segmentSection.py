@@ -124,11 +124,11 @@ class SegmentSection:
             return _("Choose a model: fine-tune one in section 3, or import one in section 5.")
         if parameters.segmentWhat == "volume":
             return sceneVolumes.reasonNotUsable(parameters.inputVolume) or self._reasonNotInto()
-        if not Path(parameters.inputFolder or "-").is_dir():
+        if not os.path.isdir(parameters.inputFolder):
             return _("Choose a folder of volumes that exists.")
         if not parameters.outputFolder:
             return _("Choose a folder to write to.")
-        if Path(parameters.outputFolder).is_dir() and os.path.samefile(parameters.outputFolder, parameters.inputFolder):
+        if os.path.isdir(parameters.outputFolder) and os.path.samefile(parameters.outputFolder, parameters.inputFolder):
             return _("Choose another folder to write to: label maps must not lie among the volumes.")
         return ""
 
@@ -162,8 +162,9 @@ class SegmentSection:
     def onFolder(self, path: str) -> None:
         parameters = self.panel.parameterNode
         if path != parameters.inputFolder:
-            # The results of one folder do not go among those of another.
-            parameters.outputFolder = f"{path.rstrip('/')}-segmented" if path else ""
+            # The results of one folder do not go among those of another. A disc has nothing beside it.
+            folder = Path(path)
+            parameters.outputFolder = folder.with_name(f"{folder.name}-segmented").as_posix() if folder.name else ""
         parameters.inputFolder = path
 
     def onOutput(self, path: str) -> None:

@@ -1,6 +1,7 @@
 """Section Settings: Python of the jobs, device, threads, memory, cache, and the state of the packages."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from slicer.i18n import tr as _
@@ -133,4 +134,8 @@ class SettingsSection:
 
 
 def _bytesIn(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    found = 0
+    for file in folder.rglob("*"):
+        with suppress(OSError):  # a job that prepares scans renames its files meanwhile
+            found += file.stat().st_size if file.is_file() else 0
+    return found
