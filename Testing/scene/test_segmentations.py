@@ -99,6 +99,46 @@ def test_a_segment_of_another_name_is_found_by_its_terminology(writer):
     assert np.array_equal(voxels(node, "Leber", volume), labelMap(2) == 1)
 
 
+KIDNEY = LIVER.replace("10200004^Liver", "64033007^Kidney")
+KIDNEYS = [SegmentClass(1, "left kidney", (1, 0, 0), KIDNEY), SegmentClass(2, "right kidney", (0, 1, 0), KIDNEY)]
+
+
+def test_classes_of_one_terminology_have_a_segment_each(writer):
+    """Such as paired organs or lesions, of which somebody has changed the name alone."""
+    volume, labels = volumeWith(np.eye(4)), labelMap()
+    node = sceneSegmentations.newSegmentation("result", volume)
+    for _time in range(2):
+        first, second = writer.write(labels, KIDNEYS, volume, node)
+        assert first != second and node.GetSegmentation().GetNumberOfSegments() == 2
+        for c in KIDNEYS:
+            assert np.array_equal(voxels(node, c.name, volume), labels == c.value)
+
+
+def test_a_segment_of_a_terminology_that_several_classes_have_is_none_of_them(writer):
+    node = sceneSegmentations.newSegmentation("result", volumeWith(np.eye(4)))
+    segmentId = sceneSegmentations.addSegment(SegmentClass(1, "kidney", None, KIDNEY), node)
+    assert sceneSegmentations.segmentsOfClasses(KIDNEYS, node) == ["", ""]
+    assert sceneSegmentations.segmentsOfClasses(KIDNEYS[:1], node) == [segmentId]
+    assert sceneSegmentations.classesOf(node, KIDNEYS)[segmentId].value == 3
+    assert sceneSegmentations.classesOf(node, KIDNEYS[:1]) == {segmentId: KIDNEYS[0]}
+
+
+def test_of_two_segments_of_one_terminology_the_one_that_bears_no_classs_name_is_none(writer):
+    node = sceneSegmentations.newSegmentation("mine", volumeWith(np.eye(4)))
+    named, other = (
+        sceneSegmentations.addSegment(SegmentClass(1, n, None, LIVER), node) for n in ("liver", "liver cyst")
+    )
+    found = sceneSegmentations.classesOf(node, CLASSES)
+    assert found[named] == CLASSES[0] and found[other].value == 3
+
+
+def test_a_segment_that_bears_one_classs_name_is_not_anothers_by_its_terminology(writer):
+    node = sceneSegmentations.newSegmentation("result", volumeWith(np.eye(4)))
+    segmentId = sceneSegmentations.addSegment(SegmentClass(1, "Liver", None, LIVER), node)
+    classes = [SegmentClass(1, "liver parenchyma", None, LIVER), SegmentClass(2, "Liver")]
+    assert sceneSegmentations.segmentsOfClasses(classes, node) == ["", segmentId]
+
+
 def test_the_users_mask_and_overwrite_mode_hold(writer):
     volume = volumeWith(np.eye(4))
     node = sceneSegmentations.newSegmentation("mine", volume)

@@ -168,7 +168,7 @@ class EffectSession:
             largestComponent: keep only the largest piece of each structure (False: all of them); None lets the model decide.
         """
         classes = classesOfModel(model)
-        segmentIds = [sceneSegmentations.segmentOfClass(c, self.segmentationNode) for c in classes]
+        segmentIds = sceneSegmentations.segmentsOfClasses(classes, self.segmentationNode)
         self.annotation = None
         self._open(None)
         self._begin()

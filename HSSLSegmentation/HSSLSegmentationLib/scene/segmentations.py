@@ -203,7 +203,8 @@ def classesOf(
 ) -> dict[str, SegmentClass]:
     """Returns a class for each segment id: the known one of that name or terminology, or one with the next free value.
 
-    Slicer's default terminology is no reason to take two structures for the same.
+    Slicer's default terminology is no reason to take two structures for the same, nor is one that several classes or segments
+    have.
 
     Args:
         segmentIds: only these segments; None means all.
@@ -211,12 +212,15 @@ def classesOf(
     segmentation = segmentationNode.GetSegmentation()
     classes: dict[str, SegmentClass] = {}
     nextValue = max([c.value for c in known], default=0) + 1
-    for segmentId in segmentation.GetSegmentIDs() if segmentIds is None else segmentIds:
+    asked = list(segmentation.GetSegmentIDs()) if segmentIds is None else segmentIds
+    terminologies = Counter(terminologyOf(segmentation.GetSegment(segmentId)) for segmentId in asked)
+    for segmentId in asked:
         segment = segmentation.GetSegment(segmentId)
         name, terminology = segment.GetName(), terminologyOf(segment)
         match = next((c for c in known if c.name.casefold() == name.casefold()), None)
-        if match is None and isSpecific(terminology):
-            match = next((c for c in known if c.terminology == terminology), None)
+        if match is None and isSpecific(terminology) and terminologies[terminology] == 1:
+            same = [c for c in known if c.terminology == terminology]
+            match = same[0] if len(same) == 1 else None
         if match is None:
             match = SegmentClass(nextValue, name, tuple(segment.GetColor()), terminology or None)
             nextValue += 1
@@ -380,12 +384,10 @@ class SegmentWriter:
         editor = self._editorFor(segmentationNode, volumeNode)
         if editor is not None:
             editor.SaveStateForUndo()
-        segmentIds = []
+        present = into if into is not None else segmentsOfClasses(classes, segmentationNode)
+        segmentIds = [i or addSegment(c, segmentationNode) for c, i in zip(classes, present, strict=True)]
         with surfacesAtTheEnd(segmentationNode):
-            for number, segmentClass in enumerate(classes):
-                segmentId = into[number] if into is not None else segmentOfClass(segmentClass, segmentationNode)
-                segmentId = segmentId or addSegment(segmentClass, segmentationNode)
-                segmentIds.append(segmentId)
+            for segmentClass, segmentId in zip(classes, segmentIds, strict=True):
                 wanted = yield from equalTo(segmentClass.value, Part((0, 0, 0), labels))
                 requireInScene(segmentationNode)
                 if editor is None:
@@ -559,18 +561,22 @@ def isSpecific(terminology: str | None) -> bool:
     return bool(terminology) and DEFAULT_TERMINOLOGY not in str(terminology)
 
 
-def segmentOfClass(segmentClass: SegmentClass, segmentationNode) -> str:
-    """Returns the id of the segment with the class's name, or else with its specific terminology; "" when there is none."""
+def segmentsOfClasses(classes: Sequence[SegmentClass], segmentationNode) -> list[str]:
+    """Returns the id of each class's segment, "" where it has none: that with the class's name, or else the only one with its
+    specific terminology, where no other class has that one. No two classes have one segment."""
     segmentation = segmentationNode.GetSegmentation()
     segmentIds = list(segmentation.GetSegmentIDs())
+    names: dict[str, str] = {}
     for segmentId in segmentIds:
-        if segmentation.GetSegment(segmentId).GetName().casefold() == segmentClass.name.casefold():
-            return segmentId
-    if isSpecific(segmentClass.terminology):
-        same = [i for i in segmentIds if terminologyOf(segmentation.GetSegment(i)) == segmentClass.terminology]
-        if len(same) == 1:
-            return same[0]
-    return ""
+        names.setdefault(segmentation.GetSegment(segmentId).GetName().casefold(), segmentId)
+    found = [names.get(c.name.casefold(), "") for c in classes]
+    terminologies = [c.terminology for c in classes]
+    for number, terminology in enumerate(terminologies):
+        if not found[number] and isSpecific(terminology) and terminologies.count(terminology) == 1:
+            same = [i for i in segmentIds if terminologyOf(segmentation.GetSegment(i)) == terminology]
+            if len(same) == 1 and same[0] not in found:
+                found[number] = same[0]
+    return found
 
 
 def addSegment(segmentClass: SegmentClass, segmentationNode) -> str:
