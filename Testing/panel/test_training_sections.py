@@ -14,6 +14,7 @@ from harness.fixtures import settle, waitUntil
 from hssl.errors import OutputError
 from hssl.workspace.catalogue import Catalogue
 from HSSLSegmentationLib import choices, settings, steps
+from HSSLSegmentationLib.scene import annotations
 from HSSLSegmentationLib.scene import cases as sceneCases
 from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
 from HSSLSegmentationLib.scene import volumes as sceneVolumes
@@ -437,6 +438,24 @@ def test_gaps_of_several_labels_are_asked_about_once_before_anything_is_added(
             finish(processes[-1], f"{workspace}/runs/one", steps=1, minutes=1, cases=added)
             start(panel)
             assert len(shown) == 1 and len(processes) == 2, "what was added as it is, is not asked about again"
+
+
+@pytest.mark.parametrize("isRight", [False, True])
+def test_results_of_a_model_that_nobody_has_corrected_are_labels_only_where_somebody_says_so(
+    panel, several, processes, workspace, dialogs, isRight
+):
+    for number, (volumeNode, segmentationNode) in enumerate(several):
+        steps.atOnce(annotations.markedDraft(segmentationNode, ["one"], volumeNode))
+        if number:
+            inside = slicer.util.arrayFromSegmentBinaryLabelmap(segmentationNode, "one", volumeNode)
+            inside[2] = 1 - inside[2]
+            slicer.util.updateSegmentBinaryLabelmapFromArray(inside, segmentationNode, "one", volumeNode)
+    before = len(panel.catalogue.images)
+    with dialogs.interactive() as shown:
+        dialogs.answer(qt.QMessageBox.Yes if isRight else qt.QMessageBox.No)
+        start(panel)
+    assert len(shown) == 1 and "label 0" in shown[0].text and "label 1" not in shown[0].text
+    assert (len(Catalogue.load(workspace).images) > before) is isRight and len(processes) == isRight
 
 
 def test_an_application_that_closes_while_volumes_are_added_asks_and_adds_the_present_one(

@@ -10,7 +10,7 @@ import slicer
 
 from .. import choices, installation, settings, wording
 from ..refusal import Refusal
-from ..scene import labelling
+from ..scene import labelling, results
 from ..scene import pictures as scenePictures
 from ..workspace import contents as workspaceContents
 from ..workspace import edits as catalogueEdits
@@ -350,6 +350,9 @@ class DatasetSection:
         known = next((t for t in panel.catalogue.tasks if t.name == task), None)
         text = _("{id} was added with its label.") if segmentation else _("{id} was added, without a label.")
         self._sayAdded("")
+        owner = results.ownerOf(segmentation)
+        if owner not in (None, volume) and not asking.isOf(segmentation, volume, owner):
+            return
         with told(_("The volume could not be added.")):
             classes = classChoice.ask(segmentation, known, panel.widget)
             if classes is not None:

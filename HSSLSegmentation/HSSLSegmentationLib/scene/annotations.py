@@ -217,6 +217,20 @@ def paintedApart(segmentationNode, volumeNode) -> Generator[None, None, dict[str
     return found
 
 
+def isUncorrected(segmentationNode, volumeNode) -> Generator[None, None, bool]:
+    """Tells in steps whether all that a segmentation holds is a draft of which nobody has changed a voxel."""
+    isAnything = False
+    for segmentId in segmentationNode.GetSegmentation().GetSegmentIDs():
+        there = yield from sceneSegmentations.readingPart(segmentationNode, segmentId, volumeNode)
+        draft = (yield from reading(segmentationNode, segmentId, volumeNode)).draft
+        isAnything |= bool(there.values.size)
+        for slab in sceneSegmentations.inSlabs(sceneSegmentations.around([there, draft])):
+            if (there.within(slab) != draft.within(slab)).any():
+                return False
+            yield
+    return isAnything
+
+
 def _present(
     segmentationNode, segmentIds, volumeNode
 ) -> Generator[None, None, tuple[dict[str, Part], dict[str, SegmentAnnotation]]]:
