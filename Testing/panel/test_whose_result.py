@@ -117,6 +117,30 @@ def test_a_volume_has_one_uncertainty_overlay_with_a_legend_and_it_is_not_laid_o
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLColorLegendDisplayNode") == 1
 
 
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_result_that_was_corrected_is_replaced_by_another_only_where_somebody_says_so(
+    panel, processes, volumes, dialogs, replaces
+):
+    for _time in range(2):  # as it is, nobody is asked
+        segment(panel, processes, 1)
+    node = panel.parameterNode.outputSegmentation
+    first = node.GetSegmentation().GetNthSegmentID(0)
+    corrected = slicer.util.arrayFromSegmentBinaryLabelmap(node, first, volumes[0]).copy()
+    corrected[:3] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(corrected, node, first, volumes[0])
+    settle()
+    count = len(processes)
+    with dialogs.interactive() as shown:
+        dialogs.answer(qt.QMessageBox.Yes if replaces else qt.QMessageBox.No)
+        panel.segment.ui.startButton.click()
+    assert len(shown) == 1 and node.GetSegmentation().GetSegment(first).GetName() in shown[0].text
+    assert len(processes) == count + replaces
+    if replaces:
+        answer(panel, processes[-1], 1)
+    now = slicer.util.arrayFromSegmentBinaryLabelmap(node, first, volumes[0])
+    assert now.all() if replaces else (now == corrected).all()
+
+
 def test_undo_is_gone_with_the_result(panel, processes, volumes):
     segment(panel, processes, 1)
     assert not panel.segment.ui.undoButton.isHidden()

@@ -58,6 +58,15 @@ def areRight(uncorrected: list[str]) -> bool:
     )
 
 
+def replacesDrawn(names: list[str], segmentationNode) -> bool:
+    """Asks whether a result takes the place of segments that somebody has drawn or corrected."""
+    question = _(
+        "These segments of {segmentation} were drawn or corrected by hand: {names}. The result takes their place (choose a new "
+        "segmentation to have both).\n\nReplace them?"
+    ).format(segmentation=segmentationNode.GetName(), names=_named(names))
+    return slicer.util.confirmYesNoDisplay(wording.literal(question), windowTitle=_("Replace what was drawn"))
+
+
 def isOf(segmentationNode, volumeNode, ownerNode) -> bool:
     """Asks whether a segmentation is the label of a volume although it was drawn on another one."""
     question = _(

@@ -12,7 +12,11 @@ from ..jobs.job import Job
 from ..scene import annotations, results
 from ..scene import segmentations as sceneSegmentations
 from ..scene import volumes as sceneVolumes
+from ..scene.modelClasses import classesOfModel
+from ..steps import atOnce
 from ..workspace import contents as workspaceContents
+from . import asking
+from .telling import told
 
 
 class SegmentSection:
@@ -175,6 +179,8 @@ class SegmentSection:
         largest = {"on": True, "off": False}.get(parameters.keepLargest)
         options = (parameters.flips, largest, parameters.uncertainty)
         if parameters.segmentWhat == "volume":
+            if not self._mayReplace():
+                return
             job = panel.startJob(
                 self.jobView,
                 lambda: panel.logic.segment(
@@ -200,6 +206,18 @@ class SegmentSection:
             )
         if job is not None:
             self.ui.resultLabel.setVisible(False)
+
+    def _mayReplace(self) -> bool:
+        """Asks whether segments that somebody has drawn or corrected are replaced by the result, where there are such."""
+        chosen, volume = self.panel.parameterNode.outputSegmentation, self.panel.parameterNode.inputVolume
+        if chosen is None:
+            return True
+        with told(_("The job could not be started."), waitCursor=True):
+            classes = classesOfModel(choices.value(self.ui.modelCombo))
+            segmentIds = filter(None, sceneSegmentations.segmentsOfClasses(classes, chosen))
+            names = atOnce(annotations.corrected(chosen, segmentIds, volume))
+            return not names or asking.replacesDrawn(names, chosen)
+        return False
 
     def _options(self) -> dict:
         parameters = self.panel.parameterNode
