@@ -12,6 +12,7 @@ from panel_fixtures import answerPrediction, configurationOf, fakeRun
 
 import slicer
 from harness.fixtures import settle, waitUntil
+from hssl.locks import FolderLock
 from hssl.workspace.catalogue import Catalogue
 from HSSLSegmentationLib import settings
 from HSSLSegmentationLib.scene import annotations
@@ -363,6 +364,20 @@ def test_the_cache_is_shown_and_cleared(panel, workspace):
     ui.clearCacheButton.click()
     assert not (workspace / "store").exists()
     assert not ui.clearCacheButton.enabled and ui.clearCacheButton.toolTip == "The cache is empty."
+
+
+def test_the_cache_stays_while_another_process_trains_from_it(panel, workspace, caplog):
+    (workspace / "store").mkdir()
+    (workspace / "store" / "array").write_bytes(b"0" * 3_000_000)
+    run = fakeRun(workspace, "overnight")
+    panel.ui.settingsButton.collapsed = False
+    settle()
+    with FolderLock(run):
+        panel.settings.ui.clearCacheButton.click()
+    assert "another process" in caplog.text and "Wait for it to end" in caplog.text
+    assert (workspace / "store" / "array").is_file()
+    panel.settings.ui.clearCacheButton.click()
+    assert not (workspace / "store").exists()
 
 
 def test_the_cache_is_measured_while_a_job_renames_its_files(panel, workspace, monkeypatch):
