@@ -13,6 +13,7 @@ import slicer
 from harness.fixtures import settle, waitUntil
 from hssl.errors import OutputError
 from hssl.workspace.catalogue import Catalogue
+from hssl.workspace.scan import pseudonym
 from HSSLSegmentationLib import choices, settings, steps
 from HSSLSegmentationLib.scene import annotations
 from HSSLSegmentationLib.scene import cases as sceneCases
@@ -438,6 +439,20 @@ def test_gaps_of_several_labels_are_asked_about_once_before_anything_is_added(
             finish(processes[-1], f"{workspace}/runs/one", steps=1, minutes=1, cases=added)
             start(panel)
             assert len(shown) == 1 and len(processes) == 2, "what was added as it is, is not asked about again"
+
+
+def test_volumes_of_one_dicom_patient_are_one_patients_and_so_is_the_series_among_files(panel, several, workspace):
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "Somebody")
+    hierarchy.SetItemUID(patient, slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMUIDName(), "1234567")
+    study = hierarchy.CreateStudyItem(patient, "study")
+    for volumeNode, _segmentation in several[:2]:
+        hierarchy.CreateItem(study, volumeNode)
+    hierarchy.CreateItem(hierarchy.GetSceneItemID(), several[2][0])
+    ids = [panel.logic.addVolume(workspace, volumeNode, "heart_mr") for volumeNode, _segmentation in several]
+    catalogue = Catalogue.load(workspace)
+    patients = [catalogue.image(id).patient for id in ids]
+    assert patients == [pseudonym("1234567"), pseudonym("1234567"), ""]
 
 
 @pytest.mark.parametrize("isRight", [False, True])

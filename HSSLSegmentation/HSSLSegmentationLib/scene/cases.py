@@ -30,7 +30,7 @@ def addingVolume(
     """Copies a volume and its label into the workspace's `volumes/`, in steps; see `HSSLSegmentationLogic.addVolume`."""
     from hssl.workspace.candidates import Candidate
     from hssl.workspace.catalogue import Catalogue, Task
-    from hssl.workspace.scan import scan
+    from hssl.workspace.scan import pseudonym, scan
 
     sceneVolumes.check(volumeNode)
     catalogue = Catalogue.load(workspace)
@@ -46,7 +46,8 @@ def addingVolume(
         if sceneVolumes.stampOf(volumeNode) != stamp:
             raise SceneVolumeError(_("{volume} was changed or moved meanwhile; add it again.").format(volume=wanted))
     label, isNan = None if labelPath is None else str(labelPath), sceneVolumes.isNanBackground(volumeNode)
-    candidate = Candidate(str(imagePath), label, name=imagePath.stem, nan_is_background=isNan)
+    patient = pseudonym(_patientOf(volumeNode))
+    candidate = Candidate(str(imagePath), label, name=imagePath.stem, patient=patient, nan_is_background=isNan)
     # Qt translates on the main thread
     notAdded, notClasses = _("{volume} is not added: {reason}"), _notClasses(task)
     wayOut = _(
@@ -156,6 +157,17 @@ def withoutClass(segmentationNode, task, classes: dict[str, str] | None = None) 
     rest = [i for i, name in segments.items() if name not in (classes or {})]
     found = sceneSegmentations.classesOf(segmentationNode, known, rest)
     return [segments[i] for i, c in found.items() if known and c not in known]
+
+
+def _patientOf(volumeNode) -> str:
+    """The PatientID under which Slicer lists a volume that was loaded from DICOM files; "" of any other."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    constants, nowhere = slicer.vtkMRMLSubjectHierarchyConstants, slicer.vtkMRMLSubjectHierarchyNode.GetInvalidItemID()
+    item = nowhere if hierarchy is None else hierarchy.GetItemByDataNode(volumeNode)
+    if item == nowhere:
+        return ""
+    patient = hierarchy.GetItemAncestorAtLevel(item, constants.GetDICOMLevelPatient())
+    return "" if patient == nowhere else hierarchy.GetItemUID(patient, constants.GetDICOMUIDName())
 
 
 def _writtenLabel(

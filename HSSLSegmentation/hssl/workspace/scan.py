@@ -455,11 +455,17 @@ def _parts(candidate: Candidate, relative: Callable[[str], str]) -> list[LabelPa
 
 def patient_of(look: Look) -> str:
     """Returns whose image it is by its header, else by its name; "" where neither tells."""
-    return (_pseudonym(look.header.patient) if look.header is not None else "") or look.candidate.patient
+    return (pseudonym(look.header.patient) if look.header is not None else "") or look.candidate.patient
 
 
-def _pseudonym(patient: str) -> str:
-    """A patient's ID tells who the patient is, and a catalogue is passed on: it holds a name that does not."""
+def pseudonym(patient: str) -> str:
+    """Returns what a catalogue, which is passed on, calls the patient of a PatientID, which tells who that is; "" for one that
+    many patients have.
+
+    Example:
+        >>> pseudonym("anonymous"), pseudonym("1234567")
+        ('', 'patient-a74242e7')
+    """
     patient = patient.strip()
     return (
         "" if _NOBODY.fullmatch(patient) else f"patient-{hashlib.blake2b(patient.encode(), digest_size=4).hexdigest()}"
@@ -721,14 +727,14 @@ def examine_source(
 def _call_as_headers_do(examined: Examination, known: _Known, source: Source) -> None:
     """Gives a patient one name: of a DICOM series it is that of the header, and a file beside it is the same patient's."""
     found: dict[str, set[str]] = {}
-    said = [(x.candidate.patient, _pseudonym(x.header.patient)) for x in examined.looks if x.header is not None]
+    said = [(x.candidate.patient, pseudonym(x.header.patient)) for x in examined.looks if x.header is not None]
     said += [(c.patient, i.patient) for c in source.candidates if c.patient for i in known.series_of(c)]
     for name, told in said:
         if name and told:
             found.setdefault(name, set()).add(told)
     for number, look in enumerate(examined.looks):
         names = found.get(look.candidate.patient, set())
-        if len(names) == 1 and look.header is not None and not _pseudonym(look.header.patient):
+        if len(names) == 1 and look.header is not None and not pseudonym(look.header.patient):
             examined.looks[number] = replace(look, candidate=replace(look.candidate, patient=next(iter(names))))
 
 
