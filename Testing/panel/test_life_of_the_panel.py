@@ -92,6 +92,24 @@ def test_a_training_goes_on_when_the_scene_is_closed(panel, processes):
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") == 1
 
 
+def test_a_plot_that_is_shown_goes_with_the_scene_and_the_next_one_has_its_own(panel, processes):
+    """That no node is removed inside the scene's event, every test sees to."""
+    panel.pretrain.ui.startButton.click()
+    view = panel.pretrain.jobView
+    for scene in range(2):
+        for step in range(3):
+            values = {"event": "losses", "step": 3 * scene + step, "values": {"image": 1.0}, "learning_rate": 0.1}
+            processes[-1].say(values)
+        view._lastPlot = 0.0
+        view.update()
+        assert not view.ui.plotHolder.isHidden()
+        (viewNode,) = [n for n in slicer.util.getNodesByClass("vtkMRMLPlotViewNode") if n.GetName() == "HSSL"]
+        assert viewNode.GetPlotChartNodeID() == view.curves["losses"].chart.GetID()
+        slicer.mrmlScene.Clear(0)
+        settle()
+        assert view.ui.plotHolder.isHidden() and not slicer.mrmlScene.IsNodePresent(viewNode)
+
+
 def test_leaving_the_application_ends_every_job(widget, panel, processes):
     panel.pretrain.ui.startButton.click()
     panel.job.stopGraceSeconds = 0.0

@@ -232,6 +232,16 @@ def test_a_closed_scene_does_not_stop_the_segmentation_of_a_folder(ready, proces
     assert ready.job.state == "running"
 
 
+def test_with_a_closed_scene_a_result_that_could_be_undone_is_gone(ready, processes):
+    ready.segment.ui.startButton.click()
+    answerPrediction(processes[-1])
+    assert not ready.segment.ui.undoButton.isHidden()
+    slicer.mrmlScene.Clear(0)
+    settle()
+    assert ready.segment.ui.undoButton.isHidden()
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentEditorNode") == 0
+
+
 def test_a_closed_scene_stops_the_segmentation(ready, processes):
     ready.segment.ui.startButton.click()
     job = ready.job

@@ -46,7 +46,9 @@ class SegmentSection:
 
     def sceneCloses(self) -> None:
         """Lets go of the nodes that are about to vanish."""
-        self._releaseWriter()
+        if self._last is not None:
+            self._last.writer.sceneCloses()
+            self._last = None
         self._shownInput = None
         self.ui.resultLabel.setVisible(False)
 

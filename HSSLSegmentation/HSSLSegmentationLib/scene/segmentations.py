@@ -417,15 +417,20 @@ class SegmentWriter:
             self._editor.Undo()
 
     def release(self) -> None:
-        """Lets go of all nodes; what was written stays, and can no longer be undone."""
+        """Lets go of all nodes; what was written stays, and can no longer be undone. Never to be called inside an event of the
+        scene: see `sceneCloses`."""
+        editorNode = self._editorNode
+        self.sceneCloses()
+        if editorNode is not None:
+            slicer.mrmlScene.RemoveNode(editorNode)
+
+    def sceneCloses(self) -> None:
+        """Lets go of all nodes, its own one included, which the scene is about to remove."""
         if self._editor is not None:
             self._editor.SetSegmentationNode(None)
             self._editor.SetSourceVolumeNode(None)
             self._editor.SetSegmentEditorNode(None)
-            self._editor = None
-        if self._editorNode is not None:
-            slicer.mrmlScene.RemoveNode(self._editorNode)
-            self._editorNode = None
+        self._editor = self._editorNode = None
 
     def _editorFor(self, segmentationNode, volumeNode):
         self.release()
