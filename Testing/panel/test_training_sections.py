@@ -455,6 +455,23 @@ def test_volumes_of_one_dicom_patient_are_one_patients_and_so_is_the_series_amon
     assert patients == [pseudonym("1234567"), pseudonym("1234567"), ""]
 
 
+@pytest.mark.parametrize(
+    ("listed", "chosen", "known"),
+    [("CT", "", "CT"), ("Unknown", "", "unknown"), ("CT", "MR", "MR"), ("", "", "unknown")],
+)
+def test_a_ct_that_was_loaded_from_dicom_files_is_one_unless_something_else_is_chosen(
+    panel, several, workspace, listed, chosen, known
+):
+    volumeNode, hierarchy = several[0][0], slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = hierarchy.CreateItem(hierarchy.GetSceneItemID(), volumeNode)
+    constants = slicer.vtkMRMLSubjectHierarchyConstants
+    hierarchy.SetItemAttribute(item, constants.GetDICOMSeriesModalityAttributeName(), listed)
+    panel.logic.addVolume(workspace, volumeNode, "Liver", modality=chosen)
+    assert Catalogue.load(workspace).task("Liver").modality == known
+    panel.logic.addVolume(workspace, several[1][0], "Liver")
+    assert Catalogue.load(workspace).task("Liver").modality == known
+
+
 @pytest.mark.parametrize("isRight", [False, True])
 def test_results_of_a_model_that_nobody_has_corrected_are_labels_only_where_somebody_says_so(
     panel, several, processes, workspace, dialogs, isRight
