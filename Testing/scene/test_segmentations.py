@@ -59,6 +59,27 @@ def test_a_label_map_comes_back_voxel_by_voxel(tmp_path, writer, leftHanded, mov
     assert np.array_equal(sceneVolumes.readArray(tmp_path / "l.nrrd", volume), labels)
 
 
+@pytest.mark.parametrize("value", [2, 300])
+def test_the_segments_of_a_new_segmentation_are_added_at_once_and_edited_one_by_one(writer, value):
+    volume, labels = volumeWith(np.eye(4)), labelMap().astype(np.uint16)
+    labels[labels == 2] = value
+    classes = [CLASSES[0], SegmentClass(value, "Tumour", (0.1, 0.2, 0.9)), SegmentClass(value + 1, "Bile duct")]
+    node = sceneSegmentations.newSegmentation("label", volume)
+    sceneSegmentations.addSegments(labels, classes, volume, node)
+    assert [s.GetName() for s in (segment(node, c.name) for c in classes)] == [c.name for c in classes]
+    for c in classes:
+        assert np.array_equal(voxels(node, c.name, volume), labels == c.value)
+    writer.write((labels == 0).astype(np.uint8), [SegmentClass(1, "Tumour")], volume, node)
+    assert np.array_equal(voxels(node, "Tumour", volume), labels == 0)
+    assert np.array_equal(voxels(node, "Liver", volume), labels == 1)
+    other = sceneSegmentations.newSegmentation("other", volume)
+    sceneSegmentations.addSegments(np.full_like(labels, 257), classes[:1], volume, other)
+    assert not voxels(other, "Liver", volume).any()
+    nothing = sceneSegmentations.newSegmentation("nothing", volume)
+    sceneSegmentations.addSegments(np.zeros_like(labels), classes, volume, nothing)
+    assert nothing.GetSegmentation().GetNumberOfSegments() == 3
+
+
 def test_segments_have_names_colours_terminology_and_the_volumes_reference_geometry(writer):
     volume = volumeWith(orientation(0, False))
     node = sceneSegmentations.newSegmentation("result", volume)

@@ -3,7 +3,6 @@
 from collections.abc import Generator
 from pathlib import Path
 
-import numpy
 from slicer.i18n import tr as _
 
 import slicer
@@ -25,10 +24,8 @@ def open(catalogue, id: str):
         classes = [SegmentClass(c.value, c.name, c.color, c.terminology) for c in task.classes]
         segmentationNode = sceneSegmentations.newSegmentation(_("{name} label").format(name=id), volumeNode)
         scenePictures.tieLabel(segmentationNode, catalogue, id)
-        writer = sceneSegmentations.SegmentWriter()
-        nothing = numpy.zeros(slicer.util.arrayFromVolume(volumeNode).shape, numpy.uint8)
-        writer.write(nothing, classes, volumeNode, segmentationNode)
-        writer.release()
+        for segmentClass in classes:
+            sceneSegmentations.addSegment(segmentClass, segmentationNode)
     layouts.withSlices()
     slicer.util.selectModule("SegmentEditor")
     editor = slicer.util.getModuleWidget("SegmentEditor").editor

@@ -140,6 +140,4 @@ def _addLabel(catalogue, image, labels: numpy.ndarray, volumeNode) -> None:
         ]
     segmentationNode = sceneSegmentations.newSegmentation(_("{name} label").format(name=image.id), volumeNode)
     tieLabel(segmentationNode, catalogue, image.id)
-    writer = sceneSegmentations.SegmentWriter()
-    writer.write(labels, classes, volumeNode, segmentationNode)
-    writer.release()
+    sceneSegmentations.addSegments(labels, classes, volumeNode, segmentationNode)

@@ -596,6 +596,25 @@ def addSegment(segmentClass: SegmentClass, segmentationNode) -> str:
     return segmentId
 
 
+def addSegments(labels: numpy.ndarray, classes: Sequence[SegmentClass], volumeNode, segmentationNode) -> None:
+    """Adds a segment for each class to a new segmentation at once: all share one label map, as segments of an editor do.
+
+    Args:
+        labels: label map of whole numbers up to 65535 on the volume's grid, in k, j, i order.
+        classes: what its values mean; a class without a voxel gets an empty segment.
+    """
+    # By all values, not by those of the classes alone: what is none of them must not become one.
+    highest = max(int(labels.max(initial=0)), *(c.value for c in classes), 0)
+    part = cropped(labels.astype(numpy.uint8 if highest < 256 else numpy.uint16))
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    image = orientedImage(part.values, matrixInNode(volumeNode, segmentationNode), part.start)
+    for segmentClass in classes:
+        segment = segmentationNode.GetSegmentation().GetSegment(addSegment(segmentClass, segmentationNode))
+        if part.values.size:
+            segment.SetLabelValue(segmentClass.value)
+            segment.AddRepresentation(name, image)
+
+
 def segmentOnGrid(segmentationNode, segmentId: str, volumeNode) -> numpy.ndarray:
     """Returns where the segment is, as a boolean array (k, j, i) on the volume's grid; see `segmentPart`."""
     return segmentPart(segmentationNode, segmentId, volumeNode).on(gridShape(volumeNode))
