@@ -83,6 +83,19 @@ def test_a_result_goes_into_the_segmentation_that_was_chosen_and_leaves_its_othe
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
 
 
+def test_a_segmentation_under_another_transform_is_refused_before_the_job_and_not_after_it(ready, processes):
+    elsewhere = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    mine.SetAndObserveTransformNodeID(elsewhere.GetID())
+    ready.parameterNode.outputSegmentation = mine
+    settle()
+    button = ready.segment.ui.startButton
+    assert not button.enabled and "mine is under another transform than brain_mr_u001" in button.toolTip
+    with pytest.raises(SceneVolumeError, match="under another transform"):
+        ready.logic.segment(ready.parameterNode.inputVolume, ready.parameterNode.model, mine)
+    assert not processes
+
+
 def test_a_result_does_not_go_among_surfaces(ready, processes):
     volume = ready.parameterNode.inputVolume
     bones = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "bones")

@@ -27,8 +27,7 @@ def learnFromSlices(
     """Starts a round; see `HSSLSegmentationLogic.learnFromSlices`."""
     sceneVolumes.check(volumeNode)
     stamp = sceneVolumes.stampOf(volumeNode)
-    sceneSegmentations.checkHoldsLabelMaps(segmentationNode)
-    sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
+    sceneSegmentations.checkWritable(segmentationNode, volumeNode)
     values = {i: n for n, i in enumerate(sceneSegmentations.visibleSegments(segmentationNode), 1)}
     annotation, known = annotations.annotationOf(segmentationNode, values, volumeNode)
     if completeSlices is None:

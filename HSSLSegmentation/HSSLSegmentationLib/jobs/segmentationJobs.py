@@ -33,7 +33,7 @@ def segment(
     """
     sceneVolumes.check(volumeNode)
     if outputSegmentation is not None:
-        sceneSegmentations.checkHoldsLabelMaps(outputSegmentation)
+        sceneSegmentations.checkWritable(outputSegmentation, volumeNode)
     classes, stamp = classesOfModel(model), sceneVolumes.stampOf(volumeNode)
     folder = starter.newFolder()
     source = folder / "volume.nrrd"

@@ -142,7 +142,7 @@ class SegmentSection:
         chosen, volume = self.panel.parameterNode.outputSegmentation, self.panel.parameterNode.inputVolume
         owner = results.ownerOf(chosen)
         if owner is None or owner is volume:
-            return "" if chosen is None else sceneSegmentations.reasonNotWritable(chosen)
+            return "" if chosen is None or volume is None else sceneSegmentations.reasonNotWritable(chosen, volume)
         return _("{result} belongs to {owner}: choose a new segmentation, or one of {volume}.").format(
             result=chosen.GetName(), owner=owner.GetName(), volume=volume.GetName()
         )

@@ -377,8 +377,7 @@ class SegmentWriter:
         Raises:
             SceneVolumeError: the segmentation is under another transform than the volume, or holds no label maps.
         """
-        checkHoldsLabelMaps(segmentationNode)
-        matrixInNode(volumeNode, segmentationNode)
+        checkWritable(segmentationNode, volumeNode)
         if segmentationNode.GetSegmentation().GetNumberOfSegments() == 0:
             segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
         editor = self._editorFor(segmentationNode, volumeNode)
@@ -497,13 +496,17 @@ def requireInScene(segmentationNode) -> None:
     )
 
 
-def reasonNotWritable(segmentationNode) -> str:
-    """Returns why no label maps can be written into a segmentation, or "": its segments are surfaces or contours, which were
-    imported, and what Slicer makes of them goes when it is written into."""
+def reasonNotWritable(segmentationNode, volumeNode) -> str:
+    """Returns why no result of a volume can be written into a segmentation, or "": it is under another transform, or its
+    segments are surfaces or contours, which were imported, and what Slicer makes of them goes when it is written into."""
     segmentation = segmentationNode.GetSegmentation()
     source = segmentation.GetSourceRepresentationName()
     isLabelMap = source == slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     if isLabelMap or not segmentation.GetNumberOfSegments():
+        try:
+            matrixInNode(volumeNode, segmentationNode)
+        except SceneVolumeError as error:
+            return str(error)
         return ""
     return _(
         "The segments of {segmentation} are no label maps ({source}): choose a new segmentation, or make the "
@@ -511,9 +514,9 @@ def reasonNotWritable(segmentationNode) -> str:
     ).format(segmentation=segmentationNode.GetName(), source=source)
 
 
-def checkHoldsLabelMaps(segmentationNode) -> None:
-    """Raises SceneVolumeError with the reason when no label maps can be written into a segmentation."""
-    reason = reasonNotWritable(segmentationNode)
+def checkWritable(segmentationNode, volumeNode) -> None:
+    """Raises SceneVolumeError with the reason when no result of a volume can be written into a segmentation."""
+    reason = reasonNotWritable(segmentationNode, volumeNode)
     if reason:
         raise SceneVolumeError(reason)
 
