@@ -19,7 +19,7 @@ LABEL_FILE_ATTRIBUTE = "HSSL.labelFile"
 
 
 def show(catalogue, id: str):
-    """Shows an image, with its label when it has a usable one; it is loaded unless it is in the scene already.
+    """Shows an image, with its label when it has a usable one; each is loaded unless it is in the scene already.
 
     Returns:
         The volume node.
@@ -31,18 +31,20 @@ def show(catalogue, id: str):
 
     image = catalogue.image(id)
     volumeNode = shown(catalogue, id)
-    if volumeNode is None:
+    isLabelled = image.label is not None and image.label_problem is None
+    labels = None
+    if volumeNode is None or (isLabelled and not labelsOf(volumeNode)):
         # Not Slicer's own reader: it mirrors left-handed volumes, and takes the first series that it meets in a folder.
         picture = read_image(catalogue, image)
         # Before anything is in the scene: a scan without its label would be taken for one that has none.
-        labels = None
-        if image.label is not None and image.label_problem is None:
+        if isLabelled:
             labels = _labelOf(catalogue, image, picture)
+    if volumeNode is None:
         volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", image.id)
         sceneVolumes.updateFromImage(volumeNode, picture)
         volumeNode.SetAttribute(ATTRIBUTE, _key(catalogue, id))
-        if labels is not None:
-            _addLabel(catalogue, image, labels, volumeNode)
+    if labels is not None:
+        _addLabel(catalogue, image, labels, volumeNode)
     slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
     _hideWhatIsOfOthers(volumeNode)
     return volumeNode
