@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import types
-from pathlib import Path
 
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Qt, Signal
@@ -310,9 +310,10 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         self._button.clicked.connect(self.browse)
 
     def _changed(self, text):
-        path = Path(text)
         valid = bool(text) and (
-            path.is_dir() if not self._filters & self.Files else path.exists() or bool(self._filters & self.Writable)
+            os.path.isdir(text)
+            if not self._filters & self.Files
+            else os.path.exists(text) or bool(self._filters & self.Writable)
         )
         if valid != self._valid:
             self._valid = valid
@@ -373,7 +374,7 @@ class ctkDirectoryButton(QtWidgets.QWidget):
 
     def __init__(self, *arguments):
         super().__init__(next((argument for argument in arguments if isinstance(argument, QtWidgets.QWidget)), None))
-        self._button = QtWidgets.QPushButton(str(Path.cwd()))
+        self._button = QtWidgets.QPushButton(os.getcwd())
         self._caption = ""
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -18,6 +18,7 @@ from HSSLSegmentationLib import choices
 from HSSLSegmentationLib.panel import catalogueModel
 from HSSLSegmentationLib.panel.catalogueModel import CatalogueModel
 from HSSLSegmentationLib.scene import modelClasses
+from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
 
 
 def cell(section, row: int, column: int) -> str:
@@ -229,6 +230,30 @@ def test_a_volume_of_the_scene_is_added_with_its_segmentation_as_label(panel, wo
     assert [(c.value, c.name, c.color) for c in catalogue.task("Liver").classes] == [(1, "Liver", (1.0, 0.0, 0.0))]
     assert catalogue.image_path(image).parent == workspace / "volumes"
     assert cell(panel.dataset, rowOf(panel.dataset, image.id), catalogueModel.LABEL) == "labelled"
+
+
+@pytest.mark.parametrize("isIts", [False, True])
+def test_a_segmentation_that_was_drawn_on_another_volume_is_a_label_only_where_somebody_says_so(
+    panel, workspace, dialogs, isIts
+):
+    """The volume was changed, and the segmentation of the one before is chosen still."""
+    voxels = np.random.default_rng(0).integers(0, 99, (2, 8, 9, 10)).astype(np.int16)
+    first, second = (slicer.util.addVolumeFromArray(v, name=n) for v, n in zip(voxels, ("one", "two"), strict=True))
+    drawn = sceneSegmentations.newSegmentation("label of one", first)
+    drawn.GetSegmentation().AddEmptySegment("a", "Liver")
+    inside = np.zeros((8, 9, 10), np.uint8)
+    inside[2:5] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(inside, drawn, "a", first)
+    parameters = panel.parameterNode
+    parameters.addFrom, parameters.addTask = "scene", "Liver"
+    parameters.addVolume, parameters.addSegmentation = second, drawn
+    settle()
+    with dialogs.interactive() as shown:
+        dialogs.answer(qt.QMessageBox.Yes if isIts else qt.QMessageBox.No)
+        panel.dataset.ui.addButton.click()
+        waitUntil(lambda: not panel.adding.text, 30, "the volume")
+    assert len(shown) == 1 and "label of one was drawn on one, not on two" in shown[0].text
+    assert any(i.task == "Liver" for i in Catalogue.load(workspace).images) is isIts
 
 
 def test_suggested_groups_are_asked_about_before_they_are_written(panel, processes, workspace, dialogs):

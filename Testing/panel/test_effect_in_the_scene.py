@@ -426,7 +426,7 @@ def test_slicers_default_terminology_tells_nothing(bench):
         bench.segmentation.GetSegmentation().GetSegment(other)
     )
     tumour = sceneSegmentations.SegmentClass(1, "tumour", None, default)
-    assert sceneSegmentations.segmentOfClass(tumour, bench.segmentation) == ""
+    assert sceneSegmentations.segmentsOfClasses([tumour], bench.segmentation) == [""]
     assert [c.value for c in sceneSegmentations.classesOf(bench.segmentation, [tumour]).values()] == [2, 3]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import qt
+import SimpleITK as sitk
 from effect_bench import answer, commands, learnedFrom
 from panel_fixtures import answerPrediction, configurationOf, fakeRun
 
@@ -17,6 +18,7 @@ from harness.fake_process import FakeProcess
 from harness.fixtures import settle, waitUntil
 from hssl.workspace.catalogue import Catalogue
 from hssl.workspace.review import status_of
+from hssl.workspace.scan import relabel
 from HSSLSegmentationLib import choices, steps
 from HSSLSegmentationLib.effect import registration as effectRegistration
 from HSSLSegmentationLib.effect.controller import EffectController
@@ -176,6 +178,80 @@ def test_a_label_is_not_kept_while_a_preview_is_shown_that_is_not_in_it(panel, l
     loop.ui.keepNextButton.click()
     waitUntil(lambda: not panel.dataset.labelNext.keeping.text, 30, "the label")
     assert status(workspace, waiting[0]) == "labelled"
+
+
+def keep(panel, loop) -> None:
+    panel.refresh()
+    loop.ui.keepNextButton.click()
+    waitUntil(lambda: not panel.dataset.labelNext.keeping.text, 30, "the label")
+    settle()
+
+
+def labelElsewhere(workspace, id: str) -> str:
+    """Keeps a label of a scan as another Slicer does; returns it as the catalogue names it."""
+    image = sitk.ReadImage(str(Catalogue.load(workspace).image_path(Catalogue.load(workspace).image(id))))
+    (workspace / "volumes").mkdir(exist_ok=True)
+    sitk.WriteImage(sitk.Cast(image * 0 + 1, sitk.sitkUInt8), str(workspace / "volumes" / "theirs.nrrd"))
+    return relabel(workspace, id, workspace / "volumes" / "theirs.nrrd").label
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_label_that_somebody_else_has_kept_meanwhile_is_replaced_only_when_that_is_said(
+    panel, loop, workspace, waiting, dialogs, replaces
+):
+    loop.ui.nextButton.click()
+    settle()
+    draw(panel, waiting[0])
+    theirs = labelElsewhere(workspace, waiting[0])
+    with dialogs.interactive() as shown:
+        dialogs.answer(qt.QMessageBox.Yes if replaces else qt.QMessageBox.No)
+        keep(panel, loop)
+    assert len(shown) == 1 and waiting[0] in shown[0].text and theirs in shown[0].text
+    mine = Catalogue.load(workspace).image(waiting[0]).label
+    assert (mine == theirs) is not replaces and loop.current == waiting[int(replaces)]
+    assert (workspace / theirs).is_file()
+
+
+def test_a_label_that_is_corrected_after_it_was_kept_is_kept_again_without_a_question(panel, loop, workspace, waiting):
+    loop.ui.nextButton.click()
+    settle()
+    draw(panel, waiting[0])
+    files = []
+    for _time in range(2):
+        panel.dataset.labelNext.keeping.start(waiting[0], lambda: None)
+        waitUntil(lambda: not panel.dataset.labelNext.keeping.text, 30, "the label")
+        files.append(Catalogue.load(workspace).image(waiting[0]).label)
+    assert files[0] != files[1]
+
+
+def test_a_scan_that_was_removed_from_the_scene_meanwhile_has_no_label_to_keep(panel, loop, workspace, waiting, caplog):
+    loop.ui.nextButton.click()
+    settle()
+    draw(panel, waiting[0])
+    panel.refresh()
+    slicer.mrmlScene.RemoveNode(scenePictures.shown(panel.catalogue, waiting[0]))
+    loop.ui.keepNextButton.click()
+    settle()
+    assert "Open the scan and draw its label first." in caplog.text
+    assert status(workspace, waiting[0]) == "no label" and loop.current == waiting[0]
+
+
+def test_of_a_label_and_its_clone_none_is_guessed_at_and_none_is_lost(panel, loop, workspace, waiting, caplog):
+    loop.ui.nextButton.click()
+    settle()
+    clone = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    clone.Copy(node(panel, waiting[0]))
+    clone.SetName("mine")
+    panel.refresh()
+    assert "and mine both hold a label" in loop.ui.keepNextButton.toolTip and not loop.ui.keepNextButton.enabled
+    loop.ui.nextButton.click()  # nothing is drawn in the first of them
+    settle()
+    assert loop.current == waiting[1] and slicer.mrmlScene.IsNodePresent(clone)
+    slicer.mrmlScene.RemoveNode(node(panel, waiting[0]))
+    draw(panel, waiting[0])
+    panel.dataset.labelNext.keeping.start(waiting[0], lambda: None)
+    waitUntil(lambda: not panel.dataset.labelNext.keeping.text, 30, "the label")
+    assert status(workspace, waiting[0]) == "labelled", caplog.text
 
 
 @pytest.mark.parametrize("isWhole", [False, True])

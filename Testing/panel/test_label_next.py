@@ -245,3 +245,14 @@ def test_a_label_that_is_there_is_opened_and_its_correction_replaces_it(panel, w
     path = panel.logic.setLabel(workspace, id, volume, node)
     assert path != before and before.exists()
     assert Catalogue.load(workspace).label_path(Catalogue.load(workspace).image(id)) == path
+
+
+def test_a_label_that_was_deleted_in_the_scene_is_read_again_and_no_empty_one_takes_its_place(panel, workspace):
+    id = panel.catalogue.usable(TASK, labelled=True)[0].id
+    first = panel.logic.openForLabelling(workspace, id)
+    volume = slicer.util.getNode(id)
+    slicer.mrmlScene.RemoveNode(first)
+    node = panel.logic.openForLabelling(workspace, id)
+    assert slicer.util.getNode(id) is volume
+    ids = node.GetSegmentation().GetSegmentIDs()
+    assert [slicer.util.arrayFromSegmentBinaryLabelmap(node, i, volume).any() for i in ids] == [True] * len(ids)

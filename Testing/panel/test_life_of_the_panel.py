@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
+import os
 import sys
 import time
 
@@ -88,6 +90,24 @@ def test_a_training_goes_on_when_the_scene_is_closed(panel, processes):
     panel.pretrain.jobView._lastPlot = 0.0
     panel.pretrain.jobView.update()
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") == 1
+
+
+def test_a_plot_that_is_shown_goes_with_the_scene_and_the_next_one_has_its_own(panel, processes):
+    """That no node is removed inside the scene's event, every test sees to."""
+    panel.pretrain.ui.startButton.click()
+    view = panel.pretrain.jobView
+    for scene in range(2):
+        for step in range(3):
+            values = {"event": "losses", "step": 3 * scene + step, "values": {"image": 1.0}, "learning_rate": 0.1}
+            processes[-1].say(values)
+        view._lastPlot = 0.0
+        view.update()
+        assert not view.ui.plotHolder.isHidden()
+        (viewNode,) = [n for n in slicer.util.getNodesByClass("vtkMRMLPlotViewNode") if n.GetName() == "HSSL"]
+        assert viewNode.GetPlotChartNodeID() == view.curves["losses"].chart.GetID()
+        slicer.mrmlScene.Clear(0)
+        settle()
+        assert view.ui.plotHolder.isHidden() and not slicer.mrmlScene.IsNodePresent(viewNode)
 
 
 def test_leaving_the_application_ends_every_job(widget, panel, processes):
@@ -245,3 +265,24 @@ def test_the_hints_can_be_read_when_the_style_changes_to_dark_and_back(panel):
         slicer.app.setPalette(light)
         settle()
     assert label.palette.color(qt.QPalette.WindowText).name() != "#fafafa"
+
+
+def test_the_scene_of_somebody_whose_folders_are_not_for_others_is_shown(panel, monkeypatch):
+    """What may not be looked into is no folder that can be chosen, and the sections below are up to date."""
+    theirs, look = "/home/somebody/scans", os.stat
+
+    def refused(path, *more, **named):
+        if str(path).startswith(theirs):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return look(path, *more, **named)
+
+    monkeypatch.setattr(os, "stat", refused)
+    parameters = panel.parameterNode
+    parameters.segmentWhat = "folder"
+    parameters.addFolder = parameters.inputFolder = parameters.outputFolder = theirs
+    parameters.addTask = "theirs"
+    panel.refresh()
+    assert "Choose a folder that exists" in panel.dataset.ui.addButton.toolTip
+    parameters.workspace = f"{theirs}/workspace"
+    settle()
+    assert "Choose a workspace" in panel.models.ui.importButton.toolTip

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import vtk
 from panel_fixtures import answerPrediction, configurationOf, fakeRun
 
 import slicer
 from harness.fixtures import settle, waitUntil
+from hssl.locks import FolderLock
 from hssl.workspace.catalogue import Catalogue
 from HSSLSegmentationLib import settings
 from HSSLSegmentationLib.scene import annotations
 from HSSLSegmentationLib.scene import pictures as scenePictures
+from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
 from HSSLSegmentationLib.scene import volumes as sceneVolumes
 from HSSLSegmentationLib.scene.volumes import SceneVolumeError
 
@@ -80,6 +83,43 @@ def test_a_result_goes_into_the_segmentation_that_was_chosen_and_leaves_its_othe
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
 
 
+def test_a_segmentation_under_another_transform_is_refused_before_the_job_and_not_after_it(ready, processes):
+    elsewhere = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    mine.SetAndObserveTransformNodeID(elsewhere.GetID())
+    ready.parameterNode.outputSegmentation = mine
+    settle()
+    button = ready.segment.ui.startButton
+    assert not button.enabled and "mine is under another transform than brain_mr_u001" in button.toolTip
+    with pytest.raises(SceneVolumeError, match="under another transform"):
+        ready.logic.segment(ready.parameterNode.inputVolume, ready.parameterNode.model, mine)
+    assert not processes
+
+
+def test_a_result_does_not_go_among_surfaces(ready, processes):
+    volume = ready.parameterNode.inputVolume
+    bones = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "bones")
+    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    bones.GetSegmentation().SetSourceRepresentationName(surface)
+    sphere = vtk.vtkSphereSource()
+    sphere.Update()
+    segment = slicer.vtkSegment()
+    segment.AddRepresentation(surface, sphere.GetOutput())
+    bones.GetSegmentation().AddSegment(segment, "bone")
+    ready.parameterNode.outputSegmentation = bones
+    settle()
+    button = ready.segment.ui.startButton
+    assert not button.enabled and "The segments of bones are no label maps (Closed surface)" in button.toolTip
+    with pytest.raises(SceneVolumeError, match="no label maps"):
+        ready.logic.segment(volume, ready.parameterNode.model, bones)
+    with pytest.raises(SceneVolumeError, match="no label maps"):
+        ready.logic.learnFromSlices(volume, bones)
+    assert not processes
+    ready.parameterNode.outputSegmentation = None
+    settle()
+    assert button.enabled, button.toolTip
+
+
 def test_a_deleted_segmentation_is_told_and_no_other_gets_the_result(ready, processes):
     mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
     other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "other")
@@ -134,11 +174,41 @@ def test_a_deleted_volume_is_told_and_nothing_is_made(ready, processes):
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
-def test_a_volume_that_was_moved_meanwhile_is_told(ready, processes):
+def move(volume) -> None:
+    volume.SetOrigin(99, 0, 0)
+
+
+def showAnotherFrame(volume) -> None:
+    """As the browser of a sequence does with its volume."""
+    other = slicer.vtkMRMLScalarVolumeNode()
+    slicer.util.updateVolumeFromArray(other, slicer.util.arrayFromVolume(volume)[::-1].copy())
+    volume.SetAndObserveImageData(other.GetImageData())
+
+
+@pytest.mark.parametrize("change", [move, showAnotherFrame])
+def test_a_volume_that_was_moved_or_shows_other_voxels_meanwhile_gets_no_result(ready, processes, change):
+    volume = ready.parameterNode.inputVolume
     ready.segment.ui.startButton.click()
-    ready.parameterNode.inputVolume.SetOrigin(99, 0, 0)
+    change(volume)
     answerPrediction(processes[-1])
-    assert "does not lie on the grid" in ready.segment.jobView.ui.statusLabel.text
+    assert "was changed or moved meanwhile" in ready.segment.jobView.ui.statusLabel.text
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
+def test_slices_of_voxels_that_are_no_longer_shown_fill_nothing(ready, processes):
+    volume = ready.parameterNode.inputVolume
+    painted = sceneSegmentations.newSegmentation("painted", volume)
+    painted.GetSegmentation().AddEmptySegment("a", "a")
+    where = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
+    where[2, 2:6, 2:6] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(where, painted, "a", volume)
+    job = ready.logic.learnFromSlices(volume, painted, waitForCompletion=False)
+    waitUntil(lambda: processes, 10, "the process")
+    showAnotherFrame(volume)
+    processes[-1].say({"event": "done", "result": {"label_map": "labels.nii.gz", "spans": {}}})
+    processes[-1].end(0)
+    settle()
+    assert job.state == "failed" and "was changed or moved meanwhile" in job.error
 
 
 def test_what_the_engine_refuses_is_told_with_its_reason(ready, processes):
@@ -173,6 +243,16 @@ def test_a_closed_scene_does_not_stop_the_segmentation_of_a_folder(ready, proces
     slicer.mrmlScene.Clear(0)
     settle()
     assert ready.job.state == "running"
+
+
+def test_with_a_closed_scene_a_result_that_could_be_undone_is_gone(ready, processes):
+    ready.segment.ui.startButton.click()
+    answerPrediction(processes[-1])
+    assert not ready.segment.ui.undoButton.isHidden()
+    slicer.mrmlScene.Clear(0)
+    settle()
+    assert ready.segment.ui.undoButton.isHidden()
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentEditorNode") == 0
 
 
 def test_a_closed_scene_stops_the_segmentation(ready, processes):
@@ -307,6 +387,38 @@ def test_the_cache_is_shown_and_cleared(panel, workspace):
     ui.clearCacheButton.click()
     assert not (workspace / "store").exists()
     assert not ui.clearCacheButton.enabled and ui.clearCacheButton.toolTip == "The cache is empty."
+
+
+def test_the_cache_stays_while_another_process_trains_from_it(panel, workspace, caplog):
+    (workspace / "store").mkdir()
+    (workspace / "store" / "array").write_bytes(b"0" * 3_000_000)
+    run = fakeRun(workspace, "overnight")
+    panel.ui.settingsButton.collapsed = False
+    settle()
+    with FolderLock(run):
+        panel.settings.ui.clearCacheButton.click()
+    assert "another process" in caplog.text and "Wait for it to end" in caplog.text
+    assert (workspace / "store" / "array").is_file()
+    panel.settings.ui.clearCacheButton.click()
+    assert not (workspace / "store").exists()
+
+
+def test_the_cache_is_measured_while_a_job_renames_its_files(panel, workspace, monkeypatch):
+    (workspace / "store").mkdir()
+    for name, count in (("stays", 3_000_000), ("goes", 9_000_000)):
+        (workspace / "store" / name).write_bytes(b"0" * count)
+    isFile = Path.is_file
+
+    def thenRenamed(path) -> bool:
+        found = isFile(path)
+        if path.name == "goes":
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "is_file", thenRenamed)
+    panel.ui.settingsButton.collapsed = False
+    settle()
+    assert panel.settings.ui.cacheLabel.text == "3 MB"
 
 
 def test_the_packages_are_checked_in_a_process(panel, processes):

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import qt
 import SimpleITK as sitk
+import vtk
 from panel_fixtures import configurationOf, fakeRun
 
 import slicer
 from harness.fixtures import settle, waitUntil
 from hssl.errors import OutputError
 from hssl.workspace.catalogue import Catalogue
+from hssl.workspace.scan import pseudonym
 from HSSLSegmentationLib import choices, settings, steps
+from HSSLSegmentationLib.scene import annotations
 from HSSLSegmentationLib.scene import cases as sceneCases
 from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
 from HSSLSegmentationLib.scene import volumes as sceneVolumes
@@ -466,6 +469,55 @@ def test_gaps_of_several_labels_are_asked_about_once_before_anything_is_added(
             assert len(shown) == 1 and len(processes) == 2, "what was added as it is, is not asked about again"
 
 
+def test_volumes_of_one_dicom_patient_are_one_patients_and_so_is_the_series_among_files(panel, several, workspace):
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "Somebody")
+    hierarchy.SetItemUID(patient, slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMUIDName(), "1234567")
+    study = hierarchy.CreateStudyItem(patient, "study")
+    for volumeNode, _segmentation in several[:2]:
+        hierarchy.CreateItem(study, volumeNode)
+    hierarchy.CreateItem(hierarchy.GetSceneItemID(), several[2][0])
+    ids = [panel.logic.addVolume(workspace, volumeNode, "heart_mr") for volumeNode, _segmentation in several]
+    catalogue = Catalogue.load(workspace)
+    patients = [catalogue.image(id).patient for id in ids]
+    assert patients == [pseudonym("1234567"), pseudonym("1234567"), ""]
+
+
+@pytest.mark.parametrize(
+    ("listed", "chosen", "known"),
+    [("CT", "", "CT"), ("Unknown", "", "unknown"), ("CT", "MR", "MR"), ("", "", "unknown")],
+)
+def test_a_ct_that_was_loaded_from_dicom_files_is_one_unless_something_else_is_chosen(
+    panel, several, workspace, listed, chosen, known
+):
+    volumeNode, hierarchy = several[0][0], slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = hierarchy.CreateItem(hierarchy.GetSceneItemID(), volumeNode)
+    constants = slicer.vtkMRMLSubjectHierarchyConstants
+    hierarchy.SetItemAttribute(item, constants.GetDICOMSeriesModalityAttributeName(), listed)
+    panel.logic.addVolume(workspace, volumeNode, "Liver", modality=chosen)
+    assert Catalogue.load(workspace).task("Liver").modality == known
+    panel.logic.addVolume(workspace, several[1][0], "Liver")
+    assert Catalogue.load(workspace).task("Liver").modality == known
+
+
+@pytest.mark.parametrize("isRight", [False, True])
+def test_results_of_a_model_that_nobody_has_corrected_are_labels_only_where_somebody_says_so(
+    panel, several, processes, workspace, dialogs, isRight
+):
+    for number, (volumeNode, segmentationNode) in enumerate(several):
+        steps.atOnce(annotations.markedDraft(segmentationNode, ["one"], volumeNode))
+        if number:
+            inside = slicer.util.arrayFromSegmentBinaryLabelmap(segmentationNode, "one", volumeNode)
+            inside[2] = 1 - inside[2]
+            slicer.util.updateSegmentBinaryLabelmapFromArray(inside, segmentationNode, "one", volumeNode)
+    before = len(panel.catalogue.images)
+    with dialogs.interactive() as shown:
+        dialogs.answer(qt.QMessageBox.Yes if isRight else qt.QMessageBox.No)
+        start(panel)
+    assert len(shown) == 1 and "label 0" in shown[0].text and "label 1" not in shown[0].text
+    assert (len(Catalogue.load(workspace).images) > before) is isRight and len(processes) == isRight
+
+
 def test_an_application_that_closes_while_volumes_are_added_asks_and_adds_the_present_one(
     panel, several, processes, workspace, dialogs
 ):
@@ -527,6 +579,26 @@ def test_a_scan_of_the_workspace_takes_what_was_drawn_on_it_in_the_scene(panel, 
     assert label == "volumes/drawn_by_me-label.nrrd" and (workspace / label).is_file()
     assert not (workspace / "volumes" / "drawn_by_me.nrrd").exists()
     assert configurationOf(processes[-1])["cases"] == ["heart_mr_001"]
+
+
+def test_a_scan_that_was_moved_in_the_scene_gets_no_label_that_lies_elsewhere(panel, processes, workspace, caplog):
+    volumeNode = _drawn(panel)
+    (segmentationNode,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    toNewPlace = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 30.0)
+    toNewPlace.SetMatrixTransformToParent(matrix)
+    for node in (volumeNode, segmentationNode):
+        node.SetAndObserveTransformNodeID(toNewPlace.GetID())
+        node.HardenTransform()
+    with Catalogue.editing(workspace) as catalogue:
+        catalogue.image("heart_mr_001").label = None
+    panel.forget()
+    settle()
+    start(panel)
+    assert "drawn by me is not added" in caplog.text and "is on another grid than its image" in caplog.text
+    assert panel.catalogue.image("heart_mr_001").label is None and not processes
+    assert not list((workspace / "volumes").glob("*.nrrd"))
 
 
 def test_a_scan_that_has_a_label_keeps_it_and_nothing_is_left_of_what_was_drawn(panel, processes, workspace, caplog):

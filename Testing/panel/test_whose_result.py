@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ import slicer
 from harness.fixtures import settle, waitUntil
 from HSSLSegmentationLib import choices, settings
 from HSSLSegmentationLib.effect import models as effectModels
+from HSSLSegmentationLib.panel import segmentSection
 from HSSLSegmentationLib.refusal import Refusal
 from HSSLSegmentationLib.scene import pictures as scenePictures
 from HSSLSegmentationLib.scene import segmentations as sceneSegmentations
@@ -116,6 +117,30 @@ def test_a_volume_has_one_uncertainty_overlay_with_a_legend_and_it_is_not_laid_o
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLColorLegendDisplayNode") == 1
 
 
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_result_that_was_corrected_is_replaced_by_another_only_where_somebody_says_so(
+    panel, processes, volumes, dialogs, replaces
+):
+    for _time in range(2):  # as it is, nobody is asked
+        segment(panel, processes, 1)
+    node = panel.parameterNode.outputSegmentation
+    first = node.GetSegmentation().GetNthSegmentID(0)
+    corrected = slicer.util.arrayFromSegmentBinaryLabelmap(node, first, volumes[0]).copy()
+    corrected[:3] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(corrected, node, first, volumes[0])
+    settle()
+    count = len(processes)
+    with dialogs.interactive() as shown:
+        dialogs.answer(qt.QMessageBox.Yes if replaces else qt.QMessageBox.No)
+        panel.segment.ui.startButton.click()
+    assert len(shown) == 1 and node.GetSegmentation().GetSegment(first).GetName() in shown[0].text
+    assert len(processes) == count + replaces
+    if replaces:
+        answer(panel, processes[-1], 1)
+    now = slicer.util.arrayFromSegmentBinaryLabelmap(node, first, volumes[0])
+    assert now.all() if replaces else (now == corrected).all()
+
+
 def test_undo_is_gone_with_the_result(panel, processes, volumes):
     segment(panel, processes, 1)
     assert not panel.segment.ui.undoButton.isHidden()
@@ -134,6 +159,18 @@ def test_the_results_of_another_folder_go_into_another_folder(panel, run, tmp_pa
     ui.folderEdit.setCurrentPath(str(tmp_path / "two"))
     settle()
     assert panel.parameterNode.outputFolder == str(tmp_path / "two-segmented")
+
+
+@pytest.mark.parametrize(
+    ("folder", "results"), [("C:\\scans\\", "C:/scans-segmented"), ("C:/scans", "C:/scans-segmented"), ("D:/", "")]
+)
+def test_on_windows_results_go_beside_their_folder_and_to_no_place_that_nobody_knows(
+    panel, run, monkeypatch, folder, results
+):
+    monkeypatch.setattr(segmentSection, "Path", PureWindowsPath)
+    panel.segment.onFolder(folder)
+    assert panel.parameterNode.outputFolder == results
+    monkeypatch.undo()
 
 
 # What is chosen by itself ----------------------------------------------------------------------------------------

@@ -59,6 +59,27 @@ def test_a_label_map_comes_back_voxel_by_voxel(tmp_path, writer, leftHanded, mov
     assert np.array_equal(sceneVolumes.readArray(tmp_path / "l.nrrd", volume), labels)
 
 
+@pytest.mark.parametrize("value", [2, 300])
+def test_the_segments_of_a_new_segmentation_are_added_at_once_and_edited_one_by_one(writer, value):
+    volume, labels = volumeWith(np.eye(4)), labelMap().astype(np.uint16)
+    labels[labels == 2] = value
+    classes = [CLASSES[0], SegmentClass(value, "Tumour", (0.1, 0.2, 0.9)), SegmentClass(value + 1, "Bile duct")]
+    node = sceneSegmentations.newSegmentation("label", volume)
+    sceneSegmentations.addSegments(labels, classes, volume, node)
+    assert [s.GetName() for s in (segment(node, c.name) for c in classes)] == [c.name for c in classes]
+    for c in classes:
+        assert np.array_equal(voxels(node, c.name, volume), labels == c.value)
+    writer.write((labels == 0).astype(np.uint8), [SegmentClass(1, "Tumour")], volume, node)
+    assert np.array_equal(voxels(node, "Tumour", volume), labels == 0)
+    assert np.array_equal(voxels(node, "Liver", volume), labels == 1)
+    other = sceneSegmentations.newSegmentation("other", volume)
+    sceneSegmentations.addSegments(np.full_like(labels, 257), classes[:1], volume, other)
+    assert not voxels(other, "Liver", volume).any()
+    nothing = sceneSegmentations.newSegmentation("nothing", volume)
+    sceneSegmentations.addSegments(np.zeros_like(labels), classes, volume, nothing)
+    assert nothing.GetSegmentation().GetNumberOfSegments() == 3
+
+
 def test_segments_have_names_colours_terminology_and_the_volumes_reference_geometry(writer):
     volume = volumeWith(orientation(0, False))
     node = sceneSegmentations.newSegmentation("result", volume)
@@ -97,6 +118,46 @@ def test_a_segment_of_another_name_is_found_by_its_terminology(writer):
     writer.write(labelMap(2), CLASSES[:1], volume, node)
     assert node.GetSegmentation().GetNumberOfSegments() == 1
     assert np.array_equal(voxels(node, "Leber", volume), labelMap(2) == 1)
+
+
+KIDNEY = LIVER.replace("10200004^Liver", "64033007^Kidney")
+KIDNEYS = [SegmentClass(1, "left kidney", (1, 0, 0), KIDNEY), SegmentClass(2, "right kidney", (0, 1, 0), KIDNEY)]
+
+
+def test_classes_of_one_terminology_have_a_segment_each(writer):
+    """Such as paired organs or lesions, of which somebody has changed the name alone."""
+    volume, labels = volumeWith(np.eye(4)), labelMap()
+    node = sceneSegmentations.newSegmentation("result", volume)
+    for _time in range(2):
+        first, second = writer.write(labels, KIDNEYS, volume, node)
+        assert first != second and node.GetSegmentation().GetNumberOfSegments() == 2
+        for c in KIDNEYS:
+            assert np.array_equal(voxels(node, c.name, volume), labels == c.value)
+
+
+def test_a_segment_of_a_terminology_that_several_classes_have_is_none_of_them(writer):
+    node = sceneSegmentations.newSegmentation("result", volumeWith(np.eye(4)))
+    segmentId = sceneSegmentations.addSegment(SegmentClass(1, "kidney", None, KIDNEY), node)
+    assert sceneSegmentations.segmentsOfClasses(KIDNEYS, node) == ["", ""]
+    assert sceneSegmentations.segmentsOfClasses(KIDNEYS[:1], node) == [segmentId]
+    assert sceneSegmentations.classesOf(node, KIDNEYS)[segmentId].value == 3
+    assert sceneSegmentations.classesOf(node, KIDNEYS[:1]) == {segmentId: KIDNEYS[0]}
+
+
+def test_of_two_segments_of_one_terminology_the_one_that_bears_no_classs_name_is_none(writer):
+    node = sceneSegmentations.newSegmentation("mine", volumeWith(np.eye(4)))
+    named, other = (
+        sceneSegmentations.addSegment(SegmentClass(1, n, None, LIVER), node) for n in ("liver", "liver cyst")
+    )
+    found = sceneSegmentations.classesOf(node, CLASSES)
+    assert found[named] == CLASSES[0] and found[other].value == 3
+
+
+def test_a_segment_that_bears_one_classs_name_is_not_anothers_by_its_terminology(writer):
+    node = sceneSegmentations.newSegmentation("result", volumeWith(np.eye(4)))
+    segmentId = sceneSegmentations.addSegment(SegmentClass(1, "Liver", None, LIVER), node)
+    classes = [SegmentClass(1, "liver parenchyma", None, LIVER), SegmentClass(2, "Liver")]
+    assert sceneSegmentations.segmentsOfClasses(classes, node) == ["", segmentId]
 
 
 def test_the_users_mask_and_overwrite_mode_hold(writer):
@@ -165,18 +226,76 @@ def test_new_segments_get_the_next_free_values_and_two_of_one_class_are_refused(
         sceneSegmentations.classesOf(node, CLASSES)
 
 
-def test_overlapping_segments_are_counted_and_empty_ones_refused(tmp_path, writer):
-    volume = volumeWith(np.eye(4))
+def overlapping(volume, **segments: np.ndarray):
+    """A segmentation whose segments lie over each other."""
     node = sceneSegmentations.newSegmentation("mine", volume)
-    both = np.zeros(SHAPE, np.uint8)
-    both[2, 2, :4] = 1
-    writer.write(both, [SegmentClass(1, "One")], volume, node)
-    writer.write(both, [SegmentClass(1, "Two")], volume, node)
+    toNode = sceneSegmentations.matrixInNode(volume, node)
+    for name, where in segments.items():
+        node.GetSegmentation().AddEmptySegment(name, name)
+        image = sceneSegmentations.orientedImage(where.astype(np.uint8), toNode)
+        slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(image, node, name)
+    return node
+
+
+def box(*slices: slice) -> np.ndarray:
+    where = np.zeros(SHAPE, bool)
+    where[slices] = True
+    return where
+
+
+def written(node, volume, path) -> int:
     classes = sceneSegmentations.classesOf(node, [])
-    assert atOnce(sceneSegmentations.writingLabelMap(node, volume, classes, tmp_path / "l.nrrd")) == 4
+    return atOnce(sceneSegmentations.writingLabelMap(node, volume, classes, path))
+
+
+def test_overlapping_segments_are_counted_and_empty_ones_refused(tmp_path):
+    volume = volumeWith(np.eye(4))
+    row = (slice(2, 3), slice(2, 3))
+    node = overlapping(volume, One=box(*row, slice(0, 4)), Two=box(*row, slice(3, 6)))
+    assert written(node, volume, tmp_path / "l.nrrd") == 1
     empty = sceneSegmentations.newSegmentation("empty", volume)
     with pytest.raises(SceneVolumeError, match="empty has no segments"):
         atOnce(sceneSegmentations.writingLabelMap(empty, volume, {}, tmp_path / "e.nrrd"))
+
+
+def test_a_part_above_its_whole_in_the_list_is_not_lost_in_silence(tmp_path):
+    volume, file = volumeWith(np.eye(4)), tmp_path / "l.nrrd"
+    whole = box(slice(1, 4), slice(1, 5), slice(1, 5))
+    within, reaching = box(slice(2, 3), slice(2, 4), slice(2, 4)), box(slice(2, 3), slice(2, 3), slice(2, 6))
+    for part, share in ((within, "100 %"), (reaching, "75 %")):
+        with pytest.raises(SceneVolumeError, match=f"{share} of tumour lie in liver.*Move the part below the whole"):
+            written(overlapping(volume, tumour=part, liver=whole), volume, file)
+        assert not file.exists()
+        written(overlapping(volume, liver=whole, tumour=part), volume, file)
+        labels = sceneVolumes.readArray(file, volume)
+        assert np.array_equal(labels, np.where(part, 2, whole))
+        file.unlink()
+
+
+def test_two_readings_of_one_structure_are_not_two_classes(tmp_path):
+    volume = volumeWith(np.eye(4))
+    first, second = box(slice(1, 4), slice(1, 5), slice(1, 5)), box(slice(1, 4), slice(1, 5), slice(2, 6))
+    with pytest.raises(SceneVolumeError, match=r"first and second of mine are mostly the same voxels \(Dice 75 %\)"):
+        written(overlapping(volume, first=first, second=second), volume, tmp_path / "l.nrrd")
+
+
+def test_surfaces_that_were_imported_stay_and_nothing_is_written_among_them(writer):
+    """As of an STL file or a structure set: there is no label map that they could be made of anew."""
+    volume = volumeWith(np.eye(4))
+    node = overlapping(volume, Bone=box(slice(1, 4), slice(1, 5), slice(1, 5)))
+    node.CreateClosedSurfaceRepresentation()
+    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    node.GetSegmentation().SetSourceRepresentationName(surface)
+    node.RemoveBinaryLabelmapRepresentation()
+    for _time in range(2):
+        with pytest.raises(
+            SceneVolumeError, match="The segments of mine are no label maps .*choose a new segmentation"
+        ):
+            writer.write(labelMap(), CLASSES, volume, node)
+        with sceneSegmentations.surfacesAtTheEnd(node):
+            pass
+        assert node.GetSegmentation().GetSegment("Bone").GetRepresentation(surface).GetNumberOfPoints()
+    assert node.GetSegmentation().GetNumberOfSegments() == 1
 
 
 def test_a_segmentation_survives_saving_and_loading_the_scene(tmp_path, writer):

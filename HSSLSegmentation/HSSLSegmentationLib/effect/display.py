@@ -10,7 +10,6 @@ from .. import choices, colors, wording
 from ..scene import segmentations as sceneSegmentations
 from ..scene import slices as sceneSlices
 from ..scene import volumes as sceneVolumes
-from ..scene.volumes import SceneVolumeError
 from . import models as effectModels
 from .parameters import ALL, AUTO, LARGEST, LEARN, PREDICT, EffectParameters
 from .previewNode import Proposal
@@ -28,10 +27,9 @@ def reasonNotToStart(volumeNode, segmentationNode, parameters: EffectParameters)
     reason = sceneVolumes.reasonNotUsable(volumeNode)
     if reason:
         return reason
-    try:
-        sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
-    except SceneVolumeError as error:
-        return str(error)
+    reason = sceneSegmentations.reasonNotWritable(segmentationNode, volumeNode)
+    if reason:
+        return reason
     if parameters.mode() == PREDICT and not parameters.model():
         return _("choose a model: fine-tune one in the module HSSL Segmentation, or pick a file.")
     if parameters.mode() == LEARN and not segmentationNode.GetSegmentation().GetNumberOfSegments():

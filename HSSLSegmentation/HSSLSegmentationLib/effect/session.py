@@ -168,7 +168,7 @@ class EffectSession:
             largestComponent: keep only the largest piece of each structure (False: all of them); None lets the model decide.
         """
         classes = classesOfModel(model)
-        segmentIds = [sceneSegmentations.segmentOfClass(c, self.segmentationNode) for c in classes]
+        segmentIds = sceneSegmentations.segmentsOfClasses(classes, self.segmentationNode)
         self.annotation = None
         self._open(None)
         self._begin()
@@ -467,15 +467,8 @@ class EffectSession:
         inSteps(self._taking(proposed, result), self._proposed, self._notProposed, lambda: self._gathering is token)
 
     def _taking(self, proposed: Callable[[dict], Iterator[None]], result: dict) -> Iterator[None]:
-        if not slicer.mrmlScene.IsNodePresent(self.volumeNode):
-            raise SceneVolumeError(_("The volume was removed from the scene meanwhile."))
         opened = self._worker().opened
-        if opened is None or opened[1] != self.stamp():
-            raise SceneVolumeError(
-                _("{name} was changed or moved meanwhile; the result is discarded.").format(
-                    name=self.volumeNode.GetName()
-                )
-            )
+        sceneVolumes.requireUnchanged(self.volumeNode, () if opened is None else opened[1])
         yield from proposed(result)
 
     def _proposed(self) -> None:

@@ -26,7 +26,8 @@ def learnFromSlices(
 ) -> Job:
     """Starts a round; see `HSSLSegmentationLogic.learnFromSlices`."""
     sceneVolumes.check(volumeNode)
-    sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
+    stamp = sceneVolumes.stampOf(volumeNode)
+    sceneSegmentations.checkWritable(segmentationNode, volumeNode)
     values = {i: n for n, i in enumerate(sceneSegmentations.visibleSegments(segmentationNode), 1)}
     annotation, known = annotations.annotationOf(segmentationNode, values, volumeNode)
     if completeSlices is None:
@@ -54,7 +55,7 @@ def learnFromSlices(
         arguments.append("--largest-component" if largestComponent else "--all-components")
 
     def takenOver(job: Job) -> Iterator[None]:
-        sceneVolumes.requireInScene(volumeNode)
+        sceneVolumes.requireUnchanged(volumeNode, stamp)
         sceneSegmentations.requireInScene(segmentationNode)
         filled = Part((0, 0, 0), sceneVolumes.readArray(job.result.label_map, volumeNode))
         yield

@@ -32,7 +32,9 @@ def segment(
         onlyIfEmpty: the result is a draft, and gives way to what has been drawn meanwhile.
     """
     sceneVolumes.check(volumeNode)
-    classes = classesOfModel(model)
+    if outputSegmentation is not None:
+        sceneSegmentations.checkWritable(outputSegmentation, volumeNode)
+    classes, stamp = classesOfModel(model), sceneVolumes.stampOf(volumeNode)
     folder = starter.newFolder()
     source = folder / "volume.nrrd"
     values = {**values, "model": str(model), "inputs": [str(source)], "output": str(folder / "output")}
@@ -44,7 +46,7 @@ def segment(
         if job.result.failed:
             raise SceneVolumeError(job.result.failed[0].reason)
         output = job.result.outputs[0]
-        sceneVolumes.requireInScene(volumeNode)
+        sceneVolumes.requireUnchanged(volumeNode, stamp)
         segmentationNode = outputSegmentation
         if segmentationNode is not None:
             sceneSegmentations.requireInScene(segmentationNode)

@@ -1,7 +1,7 @@
 """Section Dataset: the workspace, adding scans, and the table of what it holds."""
 
+import os
 from contextlib import suppress
-from pathlib import Path
 
 import qt
 from slicer.i18n import tr as _
@@ -10,7 +10,7 @@ import slicer
 
 from .. import choices, installation, settings, wording
 from ..refusal import Refusal
-from ..scene import labelling
+from ..scene import labelling, results
 from ..scene import pictures as scenePictures
 from ..workspace import contents as workspaceContents
 from ..workspace import edits as catalogueEdits
@@ -201,7 +201,7 @@ class DatasetSection:
             return
         values = None
         ready = not scene and not ui.addGroup.collapsed and not self.panel.ui.datasetButton.collapsed
-        if ready and not self.panel.reasonNotReady() and Path(parameters.addFolder or "-").is_dir():
+        if ready and not self.panel.reasonNotReady() and os.path.isdir(parameters.addFolder):
             with suppress(Refusal):  # it is told when the scans are added
                 values = self._values()
         self.preview.want(values)
@@ -236,7 +236,7 @@ class DatasetSection:
     def _reasonNotToAdd(self) -> str:
         parameters = self.panel.parameterNode
         reason = self.panel.reasonNotReady() if parameters.addFrom != "scene" else ""
-        if not reason and parameters.addFrom != "scene" and not Path(parameters.addFolder or "-").is_dir():
+        if not reason and parameters.addFrom != "scene" and not os.path.isdir(parameters.addFolder):
             reason = _("Choose a folder that exists.")
         if not reason and parameters.addFrom == "scene" and parameters.addVolume is None:
             reason = _("Choose a volume of the scene.")
@@ -349,6 +349,9 @@ class DatasetSection:
         known = next((t for t in panel.catalogue.tasks if t.name == task), None)
         text = _("{id} was added with its label.") if segmentation else _("{id} was added, without a label.")
         self._sayAdded("")
+        owner = results.ownerOf(segmentation)
+        if owner not in (None, volume) and not asking.isOf(segmentation, volume, owner):
+            return
         with told(_("The volume could not be added.")):
             classes = classChoice.ask(segmentation, known, panel.widget)
             if classes is not None:

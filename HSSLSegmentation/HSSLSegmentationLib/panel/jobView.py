@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import qt
 from slicer.i18n import tr as _
 
 import slicer
@@ -73,12 +74,14 @@ class JobView:
     def sceneCloses(self) -> None:
         """Lets go of the nodes that are about to vanish."""
         self.curves = {}
-        self._releasePlot()
+        # A view's node is one that stays when a scene closes, and inside the event none may be removed.
+        qt.QTimer.singleShot(0, self._hidePlot())
 
     def release(self) -> None:
         """Lets go of everything."""
         self.forget()
-        self._releasePlot()
+        removeView = self._hidePlot()
+        removeView()
 
     def _told(self, job: Job, event) -> None:
         # The trainings of folds follow each other too fast for curves of their own.
@@ -190,7 +193,7 @@ class JobView:
         if self._plotViewNode is None:
             self._plotViewNode = slicer.vtkMRMLPlotViewNode()
             self._plotViewNode.SetName("HSSL")
-            self._plotViewNode.SetLayoutName(f"HSSL {id(self)}")
+            self._plotViewNode.SetLayoutName(f"HSSL {id(self._plotViewNode)}")
             self._plotViewNode.SetHideFromEditors(True)
             self._plotViewNode.SetSaveWithScene(False)
             slicer.mrmlScene.AddNode(self._plotViewNode)
@@ -203,15 +206,20 @@ class JobView:
         self.ui.layoutButton.setVisible(True)
         self._plotView.fitToContent()
 
-    def _releasePlot(self) -> None:
+    def _hidePlot(self) -> Callable[[], None]:
+        """Lets go of the plot; returns what takes the view's node out of the scene."""
         for widget in (self.ui.plotHolder, self.ui.legendLabel):
             widget.setVisible(False)
         self.ui.layoutButton.setVisible(False)
-        if self._plotViewNode is not None:
+        viewNode, self._plotViewNode = self._plotViewNode, None
+        if viewNode is not None:
             self._plotView.setMRMLPlotViewNode(None)
-            if slicer.mrmlScene.IsNodePresent(self._plotViewNode):
-                slicer.mrmlScene.RemoveNode(self._plotViewNode)
-            self._plotViewNode = None
+
+        def remove() -> None:
+            if viewNode is not None and slicer.mrmlScene.IsNodePresent(viewNode):
+                slicer.mrmlScene.RemoveNode(viewNode)
+
+        return remove
 
     @staticmethod
     def _named(values: dict[str, float]) -> dict[str, float]:

@@ -42,10 +42,16 @@ class LabelKeeping(Work):
             whenKept()
 
         with told(self._failure):
+            # A button does not know that a node was removed or cloned since.
+            reason = labelling.reasonNotToKeep(catalogue, id)
+            if reason:
+                raise Refusal(reason)
             volumeNode = scenePictures.shown(catalogue, id)
             if results.of(volumeNode, results.PREVIEW) is not None:
                 raise Refusal(_("A preview is shown, which is not in the segments: apply it or discard it first."))
             drawn = labelling.drawn(volumeNode)
+            if scenePictures.isOutdated(drawn, catalogue, id) and not asking.replaces(catalogue.image(id)):
+                return
             classes = classChoice.ask(drawn, catalogue.task(catalogue.image(id).task), self.panel.widget)
             if classes is not None:
                 text = _("The label of {id} is being kept.").format(id=id)

@@ -95,7 +95,7 @@ class SceneAdding(Work):
         self, workspace: str, cases: list[SceneCase], task: str, group: str, modality: str, ids: list[str]
     ) -> Generator[None, None, bool]:
         try:
-            if not (yield from self._areWhole(workspace, cases, task)):
+            if not (yield from self._areLabels(workspace, cases, task)):
                 return False
             for case in cases:
                 if self.isStopping:
@@ -109,9 +109,10 @@ class SceneAdding(Work):
                 self.outcome = _("Added {place} of {count} volumes.").format(place=len(ids), count=len(cases))
         return True
 
-    def _areWhole(self, workspace: str, cases: list[SceneCase], task: str) -> Generator[None, None, bool]:
-        """Asks once, before anything is written, whether labels with gaps are whole."""
+    def _areLabels(self, workspace: str, cases: list[SceneCase], task: str) -> Generator[None, None, bool]:
+        """Asks, before anything is written, whether labels with gaps are whole, and results that nobody has corrected right."""
         apart: dict[str, int] = {}
+        uncorrected: list[str] = []
         for self.place, case in enumerate(cases):
             nodes = case.volumeNode, case.segmentationNode
             if case.segmentationNode is None or self._added(workspace, *nodes, task) == (True, True):
@@ -121,10 +122,12 @@ class SceneAdding(Work):
             found = yield from annotations.paintedApart(case.segmentationNode, case.volumeNode)
             of = case.segmentationNode.GetName()
             apart |= found if len(cases) == 1 else {f"{of}: {name}": count for name, count in found.items()}
+            if (yield from annotations.isUncorrected(case.segmentationNode, case.volumeNode)):
+                uncorrected.append(of)
             if self.isStopping:
                 return False
         self.place = 0
-        return not self._mayAsk() or asking.isWhole(apart)
+        return not self._mayAsk() or (asking.isWhole(apart) and asking.areRight(uncorrected))
 
     def _entered(
         self, workspace: str, case: SceneCase, task: str, group: str, modality: str

@@ -10,8 +10,13 @@ import slicer
 from .. import choices, numbers, wording
 from ..jobs.job import Job
 from ..scene import annotations, results
+from ..scene import segmentations as sceneSegmentations
 from ..scene import volumes as sceneVolumes
+from ..scene.modelClasses import classesOfModel
+from ..steps import atOnce
 from ..workspace import contents as workspaceContents
+from . import asking
+from .telling import told
 
 
 class SegmentSection:
@@ -41,7 +46,9 @@ class SegmentSection:
 
     def sceneCloses(self) -> None:
         """Lets go of the nodes that are about to vanish."""
-        self._releaseWriter()
+        if self._last is not None:
+            self._last.writer.sceneCloses()
+            self._last = None
         self._shownInput = None
         self.ui.resultLabel.setVisible(False)
 
@@ -123,11 +130,11 @@ class SegmentSection:
             return _("Choose a model: fine-tune one in section 3, or import one in section 5.")
         if parameters.segmentWhat == "volume":
             return sceneVolumes.reasonNotUsable(parameters.inputVolume) or self._reasonNotInto()
-        if not Path(parameters.inputFolder or "-").is_dir():
+        if not os.path.isdir(parameters.inputFolder):
             return _("Choose a folder of volumes that exists.")
         if not parameters.outputFolder:
             return _("Choose a folder to write to.")
-        if Path(parameters.outputFolder).is_dir() and os.path.samefile(parameters.outputFolder, parameters.inputFolder):
+        if os.path.isdir(parameters.outputFolder) and os.path.samefile(parameters.outputFolder, parameters.inputFolder):
             return _("Choose another folder to write to: label maps must not lie among the volumes.")
         return ""
 
@@ -135,7 +142,7 @@ class SegmentSection:
         chosen, volume = self.panel.parameterNode.outputSegmentation, self.panel.parameterNode.inputVolume
         owner = results.ownerOf(chosen)
         if owner is None or owner is volume:
-            return ""
+            return "" if chosen is None or volume is None else sceneSegmentations.reasonNotWritable(chosen, volume)
         return _("{result} belongs to {owner}: choose a new segmentation, or one of {volume}.").format(
             result=chosen.GetName(), owner=owner.GetName(), volume=volume.GetName()
         )
@@ -161,8 +168,9 @@ class SegmentSection:
     def onFolder(self, path: str) -> None:
         parameters = self.panel.parameterNode
         if path != parameters.inputFolder:
-            # The results of one folder do not go among those of another.
-            parameters.outputFolder = f"{path.rstrip('/')}-segmented" if path else ""
+            # The results of one folder do not go among those of another. A disc has nothing beside it.
+            folder = Path(path)
+            parameters.outputFolder = folder.with_name(f"{folder.name}-segmented").as_posix() if folder.name else ""
         parameters.inputFolder = path
 
     def onOutput(self, path: str) -> None:
@@ -173,6 +181,8 @@ class SegmentSection:
         largest = {"on": True, "off": False}.get(parameters.keepLargest)
         options = (parameters.flips, largest, parameters.uncertainty)
         if parameters.segmentWhat == "volume":
+            if not self._mayReplace():
+                return
             job = panel.startJob(
                 self.jobView,
                 lambda: panel.logic.segment(
@@ -198,6 +208,18 @@ class SegmentSection:
             )
         if job is not None:
             self.ui.resultLabel.setVisible(False)
+
+    def _mayReplace(self) -> bool:
+        """Asks whether segments that somebody has drawn or corrected are replaced by the result, where there are such."""
+        chosen, volume = self.panel.parameterNode.outputSegmentation, self.panel.parameterNode.inputVolume
+        if chosen is None:
+            return True
+        with told(_("The job could not be started."), waitCursor=True):
+            classes = classesOfModel(choices.value(self.ui.modelCombo))
+            segmentIds = filter(None, sceneSegmentations.segmentsOfClasses(classes, chosen))
+            names = atOnce(annotations.corrected(chosen, segmentIds, volume))
+            return not names or asking.replacesDrawn(names, chosen)
+        return False
 
     def _options(self) -> dict:
         parameters = self.panel.parameterNode

@@ -1,14 +1,14 @@
 """Section Settings: Python of the jobs, device, threads, memory, cache, and the state of the packages."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from slicer.i18n import tr as _
 
-import slicer
-
 from .. import choices, installation, settings, wording
 from ..installation import Packages
+from .telling import told
 
 STORE_FOLDER = "store"
 
@@ -114,7 +114,15 @@ class SettingsSection:
         settings.setValue("slabMegabytes", megabytes)
 
     def onClearCache(self) -> None:
-        with slicer.util.tryWithErrorDisplay(_("The cache could not be deleted."), waitCursor=True):
+        from hssl.locks import FolderLock
+        from hssl.models.run_folder import all_runs
+
+        with told(_("The cache could not be deleted."), waitCursor=True):
+            for run in all_runs(Path(self.panel.workspace)):
+                with FolderLock(
+                    run.path
+                ):  # another Slicer's training, or one of the command line, reads from the cache
+                    pass
             shutil.rmtree(Path(self.panel.workspace) / STORE_FOLDER)
         self.forget()
         self.panel.refresh()
@@ -133,4 +141,8 @@ class SettingsSection:
 
 
 def _bytesIn(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    found = 0
+    for file in folder.rglob("*"):
+        with suppress(OSError):  # a job that prepares scans renames its files meanwhile
+            found += file.stat().st_size if file.is_file() else 0
+    return found

@@ -217,6 +217,28 @@ def paintedApart(segmentationNode, volumeNode) -> Generator[None, None, dict[str
     return found
 
 
+def corrected(segmentationNode, segmentIds, volumeNode) -> Generator[None, None, list[str]]:
+    """Returns in steps the names of those of some segments that are not as a draft was: somebody has drawn or corrected them."""
+    found = []
+    for segmentId in segmentIds:
+        there = yield from sceneSegmentations.readingPart(segmentationNode, segmentId, volumeNode)
+        draft = (yield from reading(segmentationNode, segmentId, volumeNode)).draft
+        for slab in sceneSegmentations.inSlabs(sceneSegmentations.around([there, draft])):
+            if (there.within(slab) != draft.within(slab)).any():
+                found.append(sceneSegmentations.segmentOf(segmentationNode, segmentId).GetName())
+                break
+            yield
+    return found
+
+
+def isUncorrected(segmentationNode, volumeNode) -> Generator[None, None, bool]:
+    """Tells in steps whether all that a segmentation holds is a draft of which nobody has changed a voxel."""
+    segmentation = segmentationNode.GetSegmentation()
+    segmentIds = list(segmentation.GetSegmentIDs())
+    isDraft = any(hasDraft(segmentation.GetSegment(segmentId)) for segmentId in segmentIds)
+    return isDraft and not (yield from corrected(segmentationNode, segmentIds, volumeNode))
+
+
 def _present(
     segmentationNode, segmentIds, volumeNode
 ) -> Generator[None, None, tuple[dict[str, Part], dict[str, SegmentAnnotation]]]:

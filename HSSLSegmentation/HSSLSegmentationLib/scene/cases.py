@@ -28,9 +28,9 @@ def addingVolume(
     classes: dict[str, str] | None = None,
 ) -> Generator[None, None, str]:
     """Copies a volume and its label into the workspace's `volumes/`, in steps; see `HSSLSegmentationLogic.addVolume`."""
-    from hssl.workspace.candidates import Candidate
+    from hssl.workspace.candidates import Candidate, modality_of
     from hssl.workspace.catalogue import Catalogue, Task
-    from hssl.workspace.scan import scan
+    from hssl.workspace.scan import pseudonym, scan
 
     sceneVolumes.check(volumeNode)
     catalogue = Catalogue.load(workspace)
@@ -46,7 +46,11 @@ def addingVolume(
         if sceneVolumes.stampOf(volumeNode) != stamp:
             raise SceneVolumeError(_("{volume} was changed or moved meanwhile; add it again.").format(volume=wanted))
     label, isNan = None if labelPath is None else str(labelPath), sceneVolumes.isNanBackground(volumeNode)
-    candidate = Candidate(str(imagePath), label, name=imagePath.stem, nan_is_background=isNan)
+    patient, kind = _dicomOf(volumeNode)
+    seen = modality_of(kind) if modality_of(kind) in ("CT", "MR") else "unknown"
+    candidate = Candidate(
+        str(imagePath), label, name=imagePath.stem, patient=pseudonym(patient), nan_is_background=isNan
+    )
     # Qt translates on the main thread
     notAdded, notClasses = _("{volume} is not added: {reason}"), _notClasses(task)
     wayOut = _(
@@ -57,7 +61,7 @@ def addingVolume(
         with _removedOnFailure(files), Catalogue.editing(workspace) as catalogue:
             present = _withClasses(next((t for t in catalogue.tasks if t.name == task), known), added, notClasses)
             present.group = group or present.group
-            present.modality = modality or present.modality
+            present.modality = modality or (seen if present.modality == "unknown" else present.modality)
             present.nan_is_background = present.nan_is_background or isNan
             catalogue.set_task(present)
             report = scan(catalogue, [candidate], task)
@@ -156,6 +160,20 @@ def withoutClass(segmentationNode, task, classes: dict[str, str] | None = None) 
     rest = [i for i, name in segments.items() if name not in (classes or {})]
     found = sceneSegmentations.classesOf(segmentationNode, known, rest)
     return [segments[i] for i, c in found.items() if known and c not in known]
+
+
+def _dicomOf(volumeNode) -> tuple[str, str]:
+    """The PatientID under which Slicer lists a volume that was loaded from DICOM files, and its modality; "" of any other."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    constants, nowhere = slicer.vtkMRMLSubjectHierarchyConstants, slicer.vtkMRMLSubjectHierarchyNode.GetInvalidItemID()
+    item = nowhere if hierarchy is None else hierarchy.GetItemByDataNode(volumeNode)
+    if item == nowhere:
+        return "", ""
+    patient = hierarchy.GetItemAncestorAtLevel(item, constants.GetDICOMLevelPatient())
+    return (
+        "" if patient == nowhere else hierarchy.GetItemUID(patient, constants.GetDICOMUIDName()),
+        hierarchy.GetItemAttribute(item, constants.GetDICOMSeriesModalityAttributeName()),
+    )
 
 
 def _writtenLabel(

@@ -3,7 +3,6 @@
 from collections.abc import Generator
 from pathlib import Path
 
-import numpy
 from slicer.i18n import tr as _
 
 import slicer
@@ -24,11 +23,9 @@ def open(catalogue, id: str):
         task = catalogue.task(catalogue.image(id).task)
         classes = [SegmentClass(c.value, c.name, c.color, c.terminology) for c in task.classes]
         segmentationNode = sceneSegmentations.newSegmentation(_("{name} label").format(name=id), volumeNode)
-        segmentationNode.SetAttribute(scenePictures.LABEL_ATTRIBUTE, volumeNode.GetAttribute(scenePictures.ATTRIBUTE))
-        writer = sceneSegmentations.SegmentWriter()
-        nothing = numpy.zeros(slicer.util.arrayFromVolume(volumeNode).shape, numpy.uint8)
-        writer.write(nothing, classes, volumeNode, segmentationNode)
-        writer.release()
+        scenePictures.tieLabel(segmentationNode, catalogue, id)
+        for segmentClass in classes:
+            sceneSegmentations.addSegment(segmentClass, segmentationNode)
     layouts.withSlices()
     slicer.util.selectModule("SegmentEditor")
     editor = slicer.util.getModuleWidget("SegmentEditor").editor
@@ -39,9 +36,7 @@ def open(catalogue, id: str):
 
 def drawn(volumeNode):
     """Returns the segmentation that holds the label of an image, drawn or read from its file, or None."""
-    key = volumeNode.GetAttribute(scenePictures.ATTRIBUTE)
-    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-    return next((node for node in nodes if node.GetAttribute(scenePictures.LABEL_ATTRIBUTE) == key), None)
+    return next(iter(scenePictures.labelsOf(volumeNode)), None)
 
 
 def isEmpty(segmentationNode) -> bool:
@@ -56,9 +51,13 @@ def isEmpty(segmentationNode) -> bool:
 
 def reasonNotToKeep(catalogue, id: str) -> str:
     """Returns why there is nothing yet to keep as the image's label, or ""."""
-    volumeNode = scenePictures.shown(catalogue, id)
-    if volumeNode is None or drawn(volumeNode) is None:
+    labels = scenePictures.labelsOf(scenePictures.shown(catalogue, id))
+    if not labels:
         return _("Open the scan and draw its label first.")
+    if len(labels) > 1:
+        return _("{first} and {second} both hold a label of {id}: delete the one that is not to be kept.").format(
+            first=labels[0].GetName(), second=labels[1].GetName(), id=id
+        )
     return ""
 
 
@@ -68,4 +67,7 @@ def keeping(catalogue, id: str, classes: dict[str, str] | None = None) -> Genera
     if reason:  # somebody has removed it meanwhile
         raise Refusal(reason)
     volumeNode = scenePictures.shown(catalogue, id)
-    return sceneCases.settingLabel(catalogue.workspace, id, volumeNode, drawn(volumeNode), classes)
+    segmentationNode = drawn(volumeNode)
+    path = yield from sceneCases.settingLabel(catalogue.workspace, id, volumeNode, segmentationNode, classes)
+    scenePictures.tieLabel(segmentationNode, catalogue.load(catalogue.workspace), id)
+    return path

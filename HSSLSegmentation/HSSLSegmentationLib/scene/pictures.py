@@ -14,10 +14,12 @@ ATTRIBUTE = "HSSL.image"
 """Of a volume node: which image of which workspace it shows."""
 LABEL_ATTRIBUTE = "HSSL.labelOf"
 """Of a segmentation node: whose label it holds."""
+LABEL_FILE_ATTRIBUTE = "HSSL.labelFile"
+"""Of the same: which label the workspace had of that image when this one was opened, or kept last."""
 
 
 def show(catalogue, id: str):
-    """Shows an image, with its label when it has a usable one; it is loaded unless it is in the scene already.
+    """Shows an image, with its label when it has a usable one; each is loaded unless it is in the scene already.
 
     Returns:
         The volume node.
@@ -29,18 +31,20 @@ def show(catalogue, id: str):
 
     image = catalogue.image(id)
     volumeNode = shown(catalogue, id)
-    if volumeNode is None:
+    isLabelled = image.label is not None and image.label_problem is None
+    labels = None
+    if volumeNode is None or (isLabelled and not labelsOf(volumeNode)):
         # Not Slicer's own reader: it mirrors left-handed volumes, and takes the first series that it meets in a folder.
         picture = read_image(catalogue, image)
         # Before anything is in the scene: a scan without its label would be taken for one that has none.
-        labels = None
-        if image.label is not None and image.label_problem is None:
+        if isLabelled:
             labels = _labelOf(catalogue, image, picture)
+    if volumeNode is None:
         volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", image.id)
         sceneVolumes.updateFromImage(volumeNode, picture)
         volumeNode.SetAttribute(ATTRIBUTE, _key(catalogue, id))
-        if labels is not None:
-            _addLabel(catalogue, image, labels, volumeNode)
+    if labels is not None:
+        _addLabel(catalogue, image, labels, volumeNode)
     slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
     _hideWhatIsOfOthers(volumeNode)
     return volumeNode
@@ -52,13 +56,43 @@ def shown(catalogue, id: str):
     return next((node for node in nodes if node.GetAttribute(ATTRIBUTE) == _key(catalogue, id)), None)
 
 
+def labelsOf(volumeNode) -> list:
+    """Returns the segmentations that hold the label of an image, drawn or read from its file: one, but that Slicer's *Clone*
+    makes others like it.
+
+    Args:
+        volumeNode: of `shown`; None has no label.
+    """
+    key = None if volumeNode is None else volumeNode.GetAttribute(ATTRIBUTE)
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    return [] if key is None else [node for node in nodes if node.GetAttribute(LABEL_ATTRIBUTE) == key]
+
+
+def tieLabel(segmentationNode, catalogue, id: str) -> None:
+    """Says that a segmentation holds the label of an image, as the workspace has it now."""
+    segmentationNode.SetAttribute(LABEL_ATTRIBUTE, _key(catalogue, id))
+    segmentationNode.SetAttribute(LABEL_FILE_ATTRIBUTE, _labelNow(catalogue, id))
+
+
+def isOutdated(segmentationNode, catalogue, id: str) -> bool:
+    """Tells whether the workspace has another label of an image by now than when this one was opened or kept."""
+    return segmentationNode.GetAttribute(LABEL_FILE_ATTRIBUTE) not in (None, _labelNow(catalogue, id))
+
+
+def _labelNow(catalogue, id: str) -> str:
+    from hssl.workspace.identity import stamp_of_label
+
+    image = catalogue.image(id)
+    return f"{image.label or ''}|{stamp_of_label(catalogue.label_files(image))}"
+
+
 def close(catalogue, id: str) -> None:
-    """Takes an image and its label out of the scene, unless something else in it was made of them, such as a result."""
+    """Takes an image and its label out of the scene, unless something else in it was made of them, such as a result or a
+    clone."""
     volumeNode = shown(catalogue, id)
     if volumeNode is None:
         return
-    labels = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-    own = [volumeNode, *(node for node in labels if node.GetAttribute(LABEL_ATTRIBUTE) == _key(catalogue, id))]
+    own = [volumeNode, *labelsOf(volumeNode)[:1]]
     others = [node for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode") if node not in own]
     if not any(_refers(node, {mine.GetID() for mine in own}) for node in others):
         for node in reversed(own):
@@ -107,7 +141,5 @@ def _addLabel(catalogue, image, labels: numpy.ndarray, volumeNode) -> None:
             SegmentClass(int(v), _("Label {value}").format(value=int(v))) for v in sorted(set(labels.flat)) if v > 0
         ]
     segmentationNode = sceneSegmentations.newSegmentation(_("{name} label").format(name=image.id), volumeNode)
-    segmentationNode.SetAttribute(LABEL_ATTRIBUTE, _key(catalogue, image.id))
-    writer = sceneSegmentations.SegmentWriter()
-    writer.write(labels, classes, volumeNode, segmentationNode)
-    writer.release()
+    tieLabel(segmentationNode, catalogue, image.id)
+    sceneSegmentations.addSegments(labels, classes, volumeNode, segmentationNode)

@@ -1,5 +1,6 @@
 """Segmentation nodes to label maps of a task's classes, and back to segments with names, colours, terminology."""
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -202,7 +203,8 @@ def classesOf(
 ) -> dict[str, SegmentClass]:
     """Returns a class for each segment id: the known one of that name or terminology, or one with the next free value.
 
-    Slicer's default terminology is no reason to take two structures for the same.
+    Slicer's default terminology is no reason to take two structures for the same, nor is one that several classes or segments
+    have.
 
     Args:
         segmentIds: only these segments; None means all.
@@ -210,12 +212,15 @@ def classesOf(
     segmentation = segmentationNode.GetSegmentation()
     classes: dict[str, SegmentClass] = {}
     nextValue = max([c.value for c in known], default=0) + 1
-    for segmentId in segmentation.GetSegmentIDs() if segmentIds is None else segmentIds:
+    asked = list(segmentation.GetSegmentIDs()) if segmentIds is None else segmentIds
+    terminologies = Counter(terminologyOf(segmentation.GetSegment(segmentId)) for segmentId in asked)
+    for segmentId in asked:
         segment = segmentation.GetSegment(segmentId)
         name, terminology = segment.GetName(), terminologyOf(segment)
         match = next((c for c in known if c.name.casefold() == name.casefold()), None)
-        if match is None and isSpecific(terminology):
-            match = next((c for c in known if c.terminology == terminology), None)
+        if match is None and isSpecific(terminology) and terminologies[terminology] == 1:
+            same = [c for c in known if c.terminology == terminology]
+            match = same[0] if len(same) == 1 else None
         if match is None:
             match = SegmentClass(nextValue, name, tuple(segment.GetColor()), terminology or None)
             nextValue += 1
@@ -242,7 +247,7 @@ def writingLabelMap(
         The number of voxels that more than one segment claims; the last of them in the list has got them.
 
     Raises:
-        SceneVolumeError: there are no segments, or none of them has a voxel on the volume.
+        SceneVolumeError: there are no segments, none of them has a voxel on the volume, or one would be lost to others.
     """
     from hssl.files import whole_file
 
@@ -250,7 +255,8 @@ def writingLabelMap(
     if not classes:
         raise SceneVolumeError(_("{name} has no segments.").format(name=segmentationNode.GetName()))
     name, matrix, shape = segmentationNode.GetName(), sceneVolumes.worldMatrix(volumeNode), gridShape(volumeNode)
-    parts: list[tuple[int, Part]] = []
+    segmentation, parts = segmentationNode.GetSegmentation(), []
+    names = {c.value: segmentation.GetSegment(segmentId).GetName() for segmentId, c in classes.items()}
     for segmentId, segmentClass in classes.items():
         parts.append((segmentClass.value, (yield from readingPart(segmentationNode, segmentId, volumeNode))))
     if not any(part.values.size for _value, part in parts):
@@ -260,21 +266,67 @@ def writingLabelMap(
             )
         )
     dtype = numpy.dtype(numpy.uint8 if max(value for value, _part in parts) < 256 else numpy.uint16)
-    overlaps = []
+    sizes: Counter[int] = Counter()
+    taken: Counter[tuple[int, int]] = Counter()
 
     def labels(slab: slice) -> numpy.ndarray:
         box = (slab, slice(0, shape[1]), slice(0, shape[2]))
         found = numpy.zeros([part.stop - part.start for part in box], dtype)
         for value, part in parts:
             inside = part.within(box)
-            overlaps.append(numpy.count_nonzero(found[inside]))
+            covered = found[inside]
+            sizes[value] += covered.size
+            for other in numpy.flatnonzero(numpy.bincount(covered)[1:]) + 1 if covered.any() else ():
+                taken[int(other), value] += int(numpy.count_nonzero(covered == other))
             found[inside] = value
         return found
 
     with whole_file(path) as temporary:
         slices = map(labels, slabs(shape, sceneVolumes.VOXELS_AT_ONCE))
         yield from sceneVolumes.writtenNrrd(slices, dtype, shape, matrix, temporary, compress=True)
-    return int(sum(overlaps))
+        _checkNothingIsLost(name, names, sizes, taken)
+    return sum(taken.values())
+
+
+def _checkNothingIsLost(
+    segmentation: str, names: dict[int, str], sizes: Counter[int], taken: Counter[tuple[int, int]]
+) -> None:
+    """Raises SceneVolumeError where the order of overlapping segments leaves too little of one.
+
+    Args:
+        segmentation: its name.
+        names, sizes: names and numbers of voxels of the segments, by their values.
+        taken: how many voxels a segment loses to a later one, by the values of both.
+    """
+    from hssl.workspace.labels import is_lost, readings_dice
+
+    for (value, later), shared in taken.items():
+        dice = readings_dice(sizes[value], sizes[later], shared)
+        if dice is not None:
+            raise SceneVolumeError(
+                _(
+                    "{first} and {second} of {segmentation} are mostly the same voxels (Dice {dice:.0f} %), as two readings of "
+                    "one structure are: remove one of them, or take from the one what is the other (Logical operators)."
+                ).format(first=names[value], second=names[later], segmentation=segmentation, dice=100 * dice)
+            )
+    lost = {pair: n for pair, n in taken.items() if is_lost(sizes[pair[0]], sizes[pair[1]], n)}
+    for value in sizes:
+        own = {pair: n for pair, n in taken.items() if pair[0] == value}
+        if own and sum(own.values()) == sizes[value]:
+            lost |= own
+    if lost:
+        share = _("{percent:.0f} % of {part} lie in {whole}")
+        parts = [
+            share.format(percent=100 * n / sizes[value], part=names[value], whole=names[later])
+            for (value, later), n in lost.items()
+        ]
+        raise SceneVolumeError(
+            _(
+                "Segments of {segmentation} overlap, and of two that do the lower one in the list has the voxel: {parts}, and "
+                "would be missing in the label. Move the part below the whole in the list of segments (Segment Editor, "
+                "right-click)."
+            ).format(segmentation=segmentation, parts=", ".join(parts))
+        )
 
 
 ALIGNED = 1e-3
@@ -323,20 +375,18 @@ class SegmentWriter:
             The ids of the segments, in the order of `classes`.
 
         Raises:
-            SceneVolumeError: the segmentation is under another transform than the volume.
+            SceneVolumeError: the segmentation is under another transform than the volume, or holds no label maps.
         """
-        matrixInNode(volumeNode, segmentationNode)
+        checkWritable(segmentationNode, volumeNode)
         if segmentationNode.GetSegmentation().GetNumberOfSegments() == 0:
             segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
         editor = self._editorFor(segmentationNode, volumeNode)
         if editor is not None:
             editor.SaveStateForUndo()
-        segmentIds = []
+        present = into if into is not None else segmentsOfClasses(classes, segmentationNode)
+        segmentIds = [i or addSegment(c, segmentationNode) for c, i in zip(classes, present, strict=True)]
         with surfacesAtTheEnd(segmentationNode):
-            for number, segmentClass in enumerate(classes):
-                segmentId = into[number] if into is not None else segmentOfClass(segmentClass, segmentationNode)
-                segmentId = segmentId or addSegment(segmentClass, segmentationNode)
-                segmentIds.append(segmentId)
+            for segmentClass, segmentId in zip(classes, segmentIds, strict=True):
                 wanted = yield from equalTo(segmentClass.value, Part((0, 0, 0), labels))
                 requireInScene(segmentationNode)
                 if editor is None:
@@ -366,15 +416,20 @@ class SegmentWriter:
             self._editor.Undo()
 
     def release(self) -> None:
-        """Lets go of all nodes; what was written stays, and can no longer be undone."""
+        """Lets go of all nodes; what was written stays, and can no longer be undone. Never to be called inside an event of the
+        scene: see `sceneCloses`."""
+        editorNode = self._editorNode
+        self.sceneCloses()
+        if editorNode is not None:
+            slicer.mrmlScene.RemoveNode(editorNode)
+
+    def sceneCloses(self) -> None:
+        """Lets go of all nodes, its own one included, which the scene is about to remove."""
         if self._editor is not None:
             self._editor.SetSegmentationNode(None)
             self._editor.SetSourceVolumeNode(None)
             self._editor.SetSegmentEditorNode(None)
-            self._editor = None
-        if self._editorNode is not None:
-            slicer.mrmlScene.RemoveNode(self._editorNode)
-            self._editorNode = None
+        self._editor = self._editorNode = None
 
     def _editorFor(self, segmentationNode, volumeNode):
         self.release()
@@ -441,6 +496,31 @@ def requireInScene(segmentationNode) -> None:
     )
 
 
+def reasonNotWritable(segmentationNode, volumeNode) -> str:
+    """Returns why no result of a volume can be written into a segmentation, or "": it is under another transform, or its
+    segments are surfaces or contours, which were imported, and what Slicer makes of them goes when it is written into."""
+    segmentation = segmentationNode.GetSegmentation()
+    source = segmentation.GetSourceRepresentationName()
+    isLabelMap = source == slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    if isLabelMap or not segmentation.GetNumberOfSegments():
+        try:
+            matrixInNode(volumeNode, segmentationNode)
+        except SceneVolumeError as error:
+            return str(error)
+        return ""
+    return _(
+        "The segments of {segmentation} are no label maps ({source}): choose a new segmentation, or make the "
+        "representation Binary labelmap its source (module Segmentations, Representations)."
+    ).format(segmentation=segmentationNode.GetName(), source=source)
+
+
+def checkWritable(segmentationNode, volumeNode) -> None:
+    """Raises SceneVolumeError with the reason when no result of a volume can be written into a segmentation."""
+    reason = reasonNotWritable(segmentationNode, volumeNode)
+    if reason:
+        raise SceneVolumeError(reason)
+
+
 def newSegmentation(name: str, volumeNode):
     """Adds a segmentation node with the volume's reference geometry, under the volume's transform; returns it."""
     segmentationNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
@@ -489,18 +569,22 @@ def isSpecific(terminology: str | None) -> bool:
     return bool(terminology) and DEFAULT_TERMINOLOGY not in str(terminology)
 
 
-def segmentOfClass(segmentClass: SegmentClass, segmentationNode) -> str:
-    """Returns the id of the segment with the class's name, or else with its specific terminology; "" when there is none."""
+def segmentsOfClasses(classes: Sequence[SegmentClass], segmentationNode) -> list[str]:
+    """Returns the id of each class's segment, "" where it has none: that with the class's name, or else the only one with its
+    specific terminology, where no other class has that one. No two classes have one segment."""
     segmentation = segmentationNode.GetSegmentation()
     segmentIds = list(segmentation.GetSegmentIDs())
+    names: dict[str, str] = {}
     for segmentId in segmentIds:
-        if segmentation.GetSegment(segmentId).GetName().casefold() == segmentClass.name.casefold():
-            return segmentId
-    if isSpecific(segmentClass.terminology):
-        same = [i for i in segmentIds if terminologyOf(segmentation.GetSegment(i)) == segmentClass.terminology]
-        if len(same) == 1:
-            return same[0]
-    return ""
+        names.setdefault(segmentation.GetSegment(segmentId).GetName().casefold(), segmentId)
+    found = [names.get(c.name.casefold(), "") for c in classes]
+    terminologies = [c.terminology for c in classes]
+    for number, terminology in enumerate(terminologies):
+        if not found[number] and isSpecific(terminology) and terminologies.count(terminology) == 1:
+            same = [i for i in segmentIds if terminologyOf(segmentation.GetSegment(i)) == terminology]
+            if len(same) == 1 and same[0] not in found:
+                found[number] = same[0]
+    return found
 
 
 def addSegment(segmentClass: SegmentClass, segmentationNode) -> str:
@@ -513,6 +597,25 @@ def addSegment(segmentClass: SegmentClass, segmentationNode) -> str:
     if segmentClass.terminology:
         setTerminology(segmentation.GetSegment(segmentId), segmentClass.terminology)
     return segmentId
+
+
+def addSegments(labels: numpy.ndarray, classes: Sequence[SegmentClass], volumeNode, segmentationNode) -> None:
+    """Adds a segment for each class to a new segmentation at once: all share one label map, as segments of an editor do.
+
+    Args:
+        labels: label map of whole numbers up to 65535 on the volume's grid, in k, j, i order.
+        classes: what its values mean; a class without a voxel gets an empty segment.
+    """
+    # By all values, not by those of the classes alone: what is none of them must not become one.
+    highest = max(int(labels.max(initial=0)), *(c.value for c in classes), 0)
+    part = cropped(labels.astype(numpy.uint8 if highest < 256 else numpy.uint16))
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    image = orientedImage(part.values, matrixInNode(volumeNode, segmentationNode), part.start)
+    for segmentClass in classes:
+        segment = segmentationNode.GetSegmentation().GetSegment(addSegment(segmentClass, segmentationNode))
+        if part.values.size:
+            segment.SetLabelValue(segmentClass.value)
+            segment.AddRepresentation(name, image)
 
 
 def segmentOnGrid(segmentationNode, segmentId: str, volumeNode) -> numpy.ndarray:
@@ -726,9 +829,11 @@ def isShownIn3D(segmentationNode) -> bool:
 
 @contextmanager
 def surfacesAtTheEnd(segmentationNode) -> Iterator[None]:
-    """Within it segments have no surfaces, which Slicer would make anew at each change; at the end they have theirs again."""
-    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
-    hadSurfaces = segmentationNode.GetSegmentation().ContainsRepresentation(surface)
+    """Within it segments have no surfaces, which Slicer would make anew at each change; at the end they have theirs again.
+    Surfaces of which nothing else is known stay."""
+    segmentation, converter = segmentationNode.GetSegmentation(), slicer.vtkSegmentationConverter
+    surface = converter.GetSegmentationClosedSurfaceRepresentationName()
+    hadSurfaces = segmentation.ContainsRepresentation(surface) and segmentation.GetSourceRepresentationName() != surface
     if hadSurfaces:
         segmentationNode.RemoveClosedSurfaceRepresentation()
     try:

@@ -97,8 +97,22 @@ def setNanBackground(volumeNode, isBackground: bool) -> None:
 
 def stampOf(volumeNode) -> tuple:
     """Returns what tells a volume, as it is now, from another or a changed one."""
-    matrix = tuple(worldMatrix(volumeNode).ravel().round(9).tolist())
-    return volumeNode.GetImageData().GetMTime(), matrix, isNanBackground(volumeNode)
+    image, matrix = volumeNode.GetImageData(), tuple(worldMatrix(volumeNode).ravel().round(9).tolist())
+    return None if image is None else image.GetMTime(), matrix, isNanBackground(volumeNode)
+
+
+def requireUnchanged(volumeNode, stamp: tuple) -> None:
+    """Raises SceneVolumeError when a volume is no longer what a result was computed of: it was removed, moved, or shows
+    other voxels, such as another frame of a sequence.
+
+    Args:
+        stamp: of `stampOf`, when the volume was handed over.
+    """
+    requireInScene(volumeNode)
+    if stampOf(volumeNode) != stamp:
+        raise SceneVolumeError(
+            _("{name} was changed or moved meanwhile; the result is discarded.").format(name=volumeNode.GetName())
+        )
 
 
 def localMatrix(volumeNode) -> numpy.ndarray:

@@ -154,7 +154,7 @@ def _joined(
             shared = {c.name: (c, n) for c in drawn if (n := int(np.count_nonzero(covered == c.value)))}
             for other, count in shared.values() if not structures else ():
                 _check_readings(path, (other.name, sizes[other.value]), (one.name, sizes[one.value]), count)
-                if sizes[other.value] < sizes[one.value] and count > HALF * sizes[other.value]:
+                if is_lost(sizes[other.value], sizes[one.value], count):
                     lost.append(f"{100 * count / sizes[other.value]:.0f} % of {other.name} to {one.name}")
             say(f"its masks overlap: {one.name} takes {np.count_nonzero(covered)} voxels of {', '.join(shared)}")
         joined[mask] = one.value
@@ -174,11 +174,39 @@ def _joined(
     return result
 
 
+def is_lost(size: int, later: int, shared: int) -> bool:
+    """Tells whether a structure loses most of itself to a larger one that is drawn later: it is a part of it.
+
+    Args:
+        size, later, shared: voxels of the structure, of the one that is drawn later, and those that both have.
+
+    Example:
+        >>> is_lost(size=18, later=1176, shared=18)
+        True
+    """
+    return size < later and shared > HALF * size
+
+
+def readings_dice(size: int, size2: int, shared: int) -> float | None:
+    """Returns the Dice of two structures where they are mostly the same and none is a part of the other, as two readings of
+    one structure are; None of any others.
+
+    Args:
+        size, size2, shared: voxels of each, and those that both have.
+
+    Example:
+        >>> readings_dice(100, 110, 90)  # doctest: +ELLIPSIS
+        0.857...
+    """
+    dice = 2 * shared / (size + size2)
+    return dice if dice > READINGS and shared < PART * min(size, size2) else None
+
+
 def _check_readings(path: Path, one: tuple[str, int], other: tuple[str, int], shared: int) -> None:
     """Raises InputError where two masks, each a name and its number of voxels, are mostly the same and none is a part."""
     (name, size), (name2, size2) = one, other
-    dice = 2 * shared / (size + size2)
-    if dice > READINGS and shared < PART * min(size, size2):
+    dice = readings_dice(size, size2, shared)
+    if dice is not None:
         raise InputError(
             path,
             f"{name} and {name2} are mostly the same voxels (Dice {100 * dice:.0f} %), as two readings of one structure are",

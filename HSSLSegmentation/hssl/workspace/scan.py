@@ -333,7 +333,10 @@ def enter(catalogue: Catalogue, examined: Examination, task: str, on_event: OnEv
                 twin, what = copy, "has the same voxels as"  # another format, or compressed
             if twin is not None:
                 reason = f"{what} {twin.id} ({twin.image})"
-                if twin.label is None and label is not None and look.label_reason is None:
+                unfit = _why_not_its_label(catalogue, twin, look) if twin.label is None and label is not None else None
+                if unfit is not None:
+                    reason += f", and its label {label} is left aside: of that one it {unfit}"
+                elif twin.label is None and label is not None and look.label_reason is None:
                     reason += f", which takes its label {label}"
                     _take_label(twin, look, label, _parts(candidate, known.relative))
                     twin.structures, twin.checked = list(candidate.structures), ""
@@ -426,6 +429,13 @@ def _take_label(record: Image, look: Look, label: str | None, parts: list[LabelP
     record.label_problem, record.label_values = look.label_reason, None
 
 
+def _why_not_its_label(catalogue: Catalogue, twin: Image, look: Look) -> str | None:
+    """Tells why the label of an image's copy cannot be the image's own, such as where the copy has another origin; None:
+    nothing speaks against it."""
+    candidate = look.candidate
+    return look_at(replace(candidate_of(catalogue, twin), label=candidate.label, parts=candidate.parts))[0].label_reason
+
+
 def candidate_of(catalogue: Catalogue, record: Image) -> Candidate:
     """Returns what is to be looked at of an image of the catalogue."""
     label = catalogue.label_path(record)
@@ -445,11 +455,17 @@ def _parts(candidate: Candidate, relative: Callable[[str], str]) -> list[LabelPa
 
 def patient_of(look: Look) -> str:
     """Returns whose image it is by its header, else by its name; "" where neither tells."""
-    return (_pseudonym(look.header.patient) if look.header is not None else "") or look.candidate.patient
+    return (pseudonym(look.header.patient) if look.header is not None else "") or look.candidate.patient
 
 
-def _pseudonym(patient: str) -> str:
-    """A patient's ID tells who the patient is, and a catalogue is passed on: it holds a name that does not."""
+def pseudonym(patient: str) -> str:
+    """Returns what a catalogue, which is passed on, calls the patient of a PatientID, which tells who that is; "" for one that
+    many patients have.
+
+    Example:
+        >>> pseudonym("anonymous"), pseudonym("1234567")
+        ('', 'patient-a74242e7')
+    """
     patient = patient.strip()
     return (
         "" if _NOBODY.fullmatch(patient) else f"patient-{hashlib.blake2b(patient.encode(), digest_size=4).hexdigest()}"
@@ -711,14 +727,14 @@ def examine_source(
 def _call_as_headers_do(examined: Examination, known: _Known, source: Source) -> None:
     """Gives a patient one name: of a DICOM series it is that of the header, and a file beside it is the same patient's."""
     found: dict[str, set[str]] = {}
-    said = [(x.candidate.patient, _pseudonym(x.header.patient)) for x in examined.looks if x.header is not None]
+    said = [(x.candidate.patient, pseudonym(x.header.patient)) for x in examined.looks if x.header is not None]
     said += [(c.patient, i.patient) for c in source.candidates if c.patient for i in known.series_of(c)]
     for name, told in said:
         if name and told:
             found.setdefault(name, set()).add(told)
     for number, look in enumerate(examined.looks):
         names = found.get(look.candidate.patient, set())
-        if len(names) == 1 and look.header is not None and not _pseudonym(look.header.patient):
+        if len(names) == 1 and look.header is not None and not pseudonym(look.header.patient):
             examined.looks[number] = replace(look, candidate=replace(look.candidate, patient=next(iter(names))))
 
 

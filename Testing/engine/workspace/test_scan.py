@@ -342,6 +342,23 @@ def test_an_image_in_another_format_is_a_copy_and_others_are_not(tmp_path):
     }
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_copys_label_is_the_images_own_only_where_it_lies_on_its_grid(tmp_path, moved):
+    one = write(tmp_path / "data" / "a.nii.gz", 0)
+    copy, label = tmp_path / "again" / "b.nrrd", tmp_path / "again" / "b-label.nrrd"
+    write(copy, 0, label=label)
+    for file in (copy, label) if moved else ():  # as of a file that was exported anew
+        image = sitk.ReadImage(str(file))
+        image.SetOrigin((30.0, 0.0, 0.0))
+        write_volume(image, file)
+    catalogue = Catalogue.create(tmp_path / "workspace")
+    catalogue.set_task(Task(name="t"))
+    report = scan(catalogue, [Candidate(str(one)), Candidate(str(copy), str(label))], "t")
+    (image,), (told,) = catalogue.images, report.duplicates
+    assert (image.label is None) is moved
+    assert ("is left aside: of that one it is on another grid" in told.reason) is moved
+
+
 @pytest.mark.parametrize("modality", ["CT", "MR"])
 def test_a_series_that_calls_itself_ct_has_to_be_in_hounsfield_units(tmp_path, modality):
     for file in write_series(tmp_path / "series", modality=modality):
