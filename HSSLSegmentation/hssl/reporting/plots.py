@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,11 @@ _MORE = ("#009E73", "#CC79A7", "#b58900", "#6c71c4")
 CLASS_COLORS = ((0.25, 0.85, 0.60), (0.95, 0.45, 0.75), (0.94, 0.89, 0.26), (0.34, 0.71, 0.91), (0.95, 0.65, 0.25))
 """For classes without a colour of their own, RGB in 0…1."""
 
+_CLASS_INCHES = 1.5
+_CLASS_LETTERS, _CLASS_LINES = 20, 3
+"""Room of a class below a plot: its width, the letters that fit into a line of it, and the most lines."""
+_LETTER_INCHES = 0.07
+"""Width of a letter of a legend, about."""
 _DETAIL = 400
 """Pixels along the longer side of an overlay, about."""
 
@@ -161,7 +167,7 @@ def dice_by_class(measured: Mapping[str, Sequence[Mapping[str, Any]]], dark: boo
         starts = list(measured)
         others = [start for start in starts if start not in colors]
         names = list(dict.fromkeys(row["class_name"] for rows in measured.values() for row in rows))
-        figure = Figure(figsize=(1.6 + 1.5 * len(names), 2.9), layout="constrained")
+        figure = Figure(figsize=(1.6 + _CLASS_INCHES * len(names), 2.9), layout="constrained")
         axes = figure.subplots()
         for at, name in enumerate(names):
             where = {start: at + 0.4 * (i - (len(starts) - 1) / 2) for i, start in enumerate(starts)}
@@ -180,11 +186,11 @@ def dice_by_class(measured: Mapping[str, Sequence[Mapping[str, Any]]], dark: boo
                     axes.hlines(mean, where[start] - 0.13, where[start] + 0.13, color=color, linewidth=2.5, zorder=3)
         for start in starts:
             axes.scatter([], [], s=16, color=color_of(start, colors, others), label=start)
-        axes.set_xticks(range(len(names)), names)
+        axes.set_xticks(range(len(names)), [_broken(name) for name in names])
         axes.set_xlim(-0.6, len(names) - 0.4)
         axes.grid(axis="x", visible=False)
         axes.set_ylabel("Dice of each test case")
-        _legend_above(axes, len(starts))
+        _legend_above(axes, figure.get_figwidth() - 0.8)
         return figure
 
 
@@ -195,8 +201,22 @@ def smoothed(values: Sequence[float]) -> NDArray[np.float64]:
     return np.array([array[max(i - reach, 0) : i + reach + 1].mean() for i in range(len(array))])
 
 
-def _legend_above(axes: Axes, columns: int) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2, handletextpad=0.3)
+def _broken(name: str) -> str:
+    """Returns a class's name in lines that do not run into its neighbour's."""
+    lines = textwrap.wrap(name, _CLASS_LETTERS)
+    return "\n".join(lines[:_CLASS_LINES]) + "…" * (len(lines) > _CLASS_LINES)
+
+
+def _legend_above(axes: Axes, inches: float) -> None:
+    """Draws the legend above a plot, side by side where there is room; names that are wider than that are shortened."""
+    handles, names = axes.get_legend_handles_labels()
+    mark = 6
+    room = int(inches / _LETTER_INCHES) - mark
+    shown = [name if len(name) <= room else f"{name[: room - 1]}…" for name in names]
+    columns = len(shown) if sum(len(name) + mark for name in shown) <= room + mark else 1
+    axes.legend(
+        handles, shown, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2, handletextpad=0.3
+    )
 
 
 def _column(rows: Metrics, x: str, y: str) -> tuple[list[float], list[float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -105,6 +106,28 @@ def test_a_training_none_of_whose_test_cases_has_a_class_is_no_point_of_the_curv
 def test_a_name_with_dollars_is_no_formula():
     figure = plots.dice_by_class({"out": [{"case": "x", "class_name": r"$\nothing$ known", "dice": 0.5}]})
     figure.savefig(io.BytesIO(), format="png")
+
+
+def test_names_below_and_above_a_plot_lie_within_it_and_not_on_each_other():
+    classes = [
+        "left ventricular myocardium",
+        "right cerebral white matter",
+        "lung_upper_lobe_left_and_lingula",
+        "liver " * 20,
+    ]
+    rows = [{"case": "x", "class_name": name, "dice": 0.5} for name in classes]
+    for starts, few in (
+        (["a_long_name_of_a_folder_of_predictions"], rows[:1]),
+        (["scratch", "pretrained", "HSSL general"], rows),
+    ):
+        figure = plots.dice_by_class(dict.fromkeys(starts, few))
+        figure.draw_without_rendering()
+        axes = figure.axes[0]
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+        whole = [axes.get_legend().get_window_extent(), *boxes]
+        assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y0 >= 0 for box in whole)
+        assert axes.bbox.height > figure.bbox.height / 3
 
 
 def test_starts_keep_their_colours_in_every_figure_and_further_ones_get_others():
