@@ -133,10 +133,10 @@ def run_job(
             _print_error(failed)
         sys.exit(failed.exit_code)
     assert done is not None
-    if as_json:
-        # Of the processes that torchrun started the first speaks for all.
-        if os.environ.get("RANK", "0") == "0":
-            on_event(done)
+    if os.environ.get("RANK", "0") != "0":
+        pass  # of the processes that torchrun started the first speaks for all
+    elif as_json:
+        on_event(done)
     elif done.stopped:
         stop.tell(lambda: out.print(f"[yellow]Stopped.[/] {_how_to_go_on(stop)}", soft_wrap=True))
     elif show is not None:

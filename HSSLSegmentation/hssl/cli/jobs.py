@@ -254,7 +254,6 @@ def learning_curve(
             limits = "–" if dice.low is None else f"{dice.low:.3f} to {dice.high:.3f}"
             rows.append((str(point.count), f"{dice.mean:.3f}", limits, str(dice.count)))
         print_table(("labelled", "Dice", "95 %", "folds"), rows)
-        typer.echo(done.result.text)
         typer.echo(done.result.folder)
 
     run_configured(context, show)

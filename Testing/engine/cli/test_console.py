@@ -161,3 +161,15 @@ def test_who_leaves_the_stop_file_there_is_told_to_remove_it(tmp_path, capfd):
         console.run_job(lambda *_: Done(stopped=True, result=Result()), as_json=False, stop_file=stop)
     assert ended.value.code == 10
     assert f"{stop} is there: once it is removed" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_of_several_processes_the_first_tells_the_result(monkeypatch, capfd, as_json):
+    from hssl.events import Done
+    from hssl.results import Result
+
+    for rank, told in (("0", True), ("1", False)):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(SystemExit):
+            console.run_job(lambda *_: Done(result=Result()), as_json, show=lambda _: print("done"))
+        assert ("done" in capfd.readouterr().out) == told
