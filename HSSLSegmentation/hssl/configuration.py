@@ -15,6 +15,10 @@ Level = int | Literal["bottleneck", "decoder"]
 """A feature level: "bottleneck", "decoder" (the last one, full resolution), or n ≥ 0 counted from the finest."""
 
 
+_WRONG = {"missing": "is missing", "extra_forbidden": "is no setting"}
+"""What is wrong with a field, where pydantic says it in words of its own."""
+
+
 class Configuration(BaseModel):
     """Base of all configurations: unknown names are refused, not ignored."""
 
@@ -25,13 +29,16 @@ class Configuration(BaseModel):
         """Builds the configuration from plain values.
 
         Raises:
-            ConfigurationError: a name is unknown or a value does not fit; the message lists each of them.
+            ConfigurationError: a name is unknown or a value does not fit; the message and `fields` list each of them.
         """
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            lines = [f"{'.'.join(str(p) for p in e['loc']) or cls.__name__}: {e['msg']}" for e in error.errors()]
-            raise ConfigurationError("; ".join(lines)) from error
+            wrong = [(".".join(str(p) for p in e["loc"]), _WRONG.get(e["type"], e["msg"])) for e in error.errors()]
+            raise ConfigurationError(
+                "; ".join(f"{field or cls.__name__}: {what}" for field, what in wrong),
+                fields=[field for field, _ in wrong],
+            ) from error
 
 
 class AddConfig(Configuration):

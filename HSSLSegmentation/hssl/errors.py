@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -49,9 +50,17 @@ class HSSLError(Exception):
 
 
 class ConfigurationError(HSSLError):
-    """A setting is missing, unknown, or contradicts another one."""
+    """A setting is missing, unknown, or contradicts another one.
+
+    Attributes:
+        fields: of the configuration, as "finetune.task", that the message is about; empty where it names none.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, hint: str = "", way_out: WayOut = "", fields: Sequence[str] = ()):
+        super().__init__(message, hint, way_out)
+        self.fields = tuple(fields)
 
 
 class InputError(HSSLError):

@@ -29,6 +29,8 @@ RECORD = "hssl-results.jsonl"
 """In a folder of results: one JSON object a line for each file that was written, with its input and its hash."""
 UNCERTAINTY, PROBABILITY = "_uncertainty", "_probability_"
 """What follows a label map's name in those of the maps beside it."""
+_OF_FILES = (".nii", ".gz", ".nrrd", ".mha", ".csv", ".json", ".png")
+"""What a name ends in that is given where a folder is asked for, by who expects a single file."""
 LONGEST_NAME = 255
 """Bytes of a file's name that every file system takes."""
 
@@ -77,9 +79,10 @@ def check_outputs(
         if place.is_dir():
             raise OutputError(path, "is a folder, and a file is to be written there", "Choose another name.")
         if os.path.lexists(place) and not overwrite and not (own is not None and path.is_file() and own(path)):
+            same = ", and is not the unchanged result of the same work" if own is not None else ""
             raise OutputError(
                 path,
-                "is there already, and is not the unchanged result of the same work",
+                f"is there already{same}",
                 "Choose another place, or say that it may be replaced.",
                 "overwrite",
             )
@@ -163,9 +166,17 @@ class ResultFolder:
             inputs: files and folders that are read.
 
         Raises:
-            OutputError: as `check_outputs`; also where the folder itself is one of the inputs.
+            OutputError: as `check_outputs`; also where the folder itself is one of the inputs, or is to be made with the
+                name of a file.
         """
         self._inputs, self._sources = list(inputs), dict(files)
+        if self.folder.suffix.lower() in _OF_FILES and not os.path.lexists(self.folder):
+            names = ", ".join(file.name for file, _ in files[:3])
+            raise OutputError(
+                self.folder,
+                "is the name of a file, and a folder is to be made there",
+                f"Name a folder; into it come {names}{' and others' if len(files) > 3 else ''}.",
+            )
         check_folder(self.folder, self._inputs)
         check_outputs([file for file, _ in files], self._inputs, self.overwrite, self.is_own)
         if self.folder.is_dir():

@@ -69,7 +69,7 @@ def test_two_outputs_are_one_where_any_file_system_would_take_them_for_one(tmp_p
 def test_what_is_there_stays_unless_it_may_be_replaced(scan):
     with pytest.raises(OutputError, match="is there already") as caught:
         check_outputs([scan], [])
-    assert caught.value.way_out == "overwrite"
+    assert caught.value.way_out == "overwrite" and "same work" not in str(caught.value)
     check_outputs([scan], [], overwrite=True)
     with pytest.raises(OutputError, match="is there already"):
         check_outputs([scan.parent / "new" / ".." / "a.nii.gz"], [])
@@ -123,6 +123,16 @@ def test_the_same_work_replaces_its_own_result_and_nothing_else(tmp_path):
     entries = [json.loads(line) for line in (tmp_path / "out" / RECORD).read_text().splitlines()]
     assert [e["sha256"] for e in entries] == [hashlib.sha256(t).hexdigest() for t in (b"first", b"second", b"third")]
     assert {(e["file"], e["input"]) for e in entries} == {("r.txt", "a")}
+
+
+@pytest.mark.parametrize("name", ["result.nii.gz", "result.NRRD", "evaluation.csv"])
+def test_no_folder_is_made_with_the_name_of_a_file(tmp_path, name):
+    with pytest.raises(OutputError, match="is the name of a file, and a folder") as caught:
+        written(tmp_path / name, "one", "first")
+    assert "into it come r.txt" in caught.value.hint and not os.listdir(tmp_path)
+    (tmp_path / name).mkdir()
+    written(tmp_path / name, "one", "first")
+    written(tmp_path / "of version 1.2", "one", "first")
 
 
 def test_a_file_that_comes_while_the_work_goes_on_is_not_replaced(tmp_path):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..plural import counted
-from .console import run_job
+from .console import print_table, run_job
 from .ids import read_ids
 from .options import ConfigFile, Json, Spacing, StopFile, parsed_classes, run_configured
 
@@ -145,8 +145,7 @@ def list_(
     def show(result: dict[str, Any]) -> None:
         if not problems:
             _show_tasks(result["tasks"], result["name"])
-        _table(
-            "Images",
+        print_table(
             ("id", "task", "patient", "size", "spacing mm", "label", "problem"),
             [
                 (
@@ -160,8 +159,12 @@ def list_(
                 )
                 for i in result["images"]
             ],
+            "Images",
         )
-        _table("Refused", ("path", "task", "reason"), [(r["path"], r["task"], r["reason"]) for r in result["refused"]])
+        refused = [(r["path"], r["task"], r["reason"]) for r in result["refused"]]
+        print_table(("path", "task", "reason"), refused, "Refused")
+        if not result["images"] and not refused:
+            typer.echo("Nothing that cannot be used." if problems else "No image yet.")
 
     _at_once(work, json, show)
 
@@ -245,7 +248,7 @@ def group(
         return Done(stopped=stopped, result=GroupResult(groups=groups, written=written))
 
     def summary(done: Done[GroupResult]) -> None:
-        _table("Groups", ("task", "group"), list(done.result.groups.items()))
+        print_table(("task", "group"), list(done.result.groups.items()), "Groups")
         if not done.result.written:
             typer.echo("A suggestion; --apply writes it.")
 
@@ -447,8 +450,7 @@ def _at_once(work: Callable[[], dict[str, Any]], as_json: bool, show: Callable[[
 
 
 def _show_tasks(tasks: list[dict[str, Any]], title: str) -> None:
-    _table(
-        title,
+    print_table(
         ("task", "group", "modality", "classes", "images", "with label"),
         [
             (
@@ -461,20 +463,8 @@ def _show_tasks(tasks: list[dict[str, Any]], title: str) -> None:
             )
             for t in tasks
         ],
+        title,
     )
-
-
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    if not rows:
-        return
-    table = Table(*columns, title=escape(title) or None)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    Console(highlight=False).print(table)
 
 
 def _problems(image: dict[str, Any]) -> list[str]:

@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -38,24 +39,50 @@ WAYS_OUT = {
 }
 """What the command line calls the way out of an error."""
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+
+class _Console(Console):
+    """Tells by an exception that nobody reads any more, where rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # the BrokenPipeError that rich has caught where it calls this
+
+
+out = _Console(highlight=False)
+err = _Console(stderr=True, highlight=False)
 
 
 class _StopRequest:
-    """Becomes true by the stop file, by SIGTERM or Ctrl+C, or when nobody reads the events any more."""
+    """Becomes true by the stop file, by SIGTERM or Ctrl+C, or when what is told can no longer be written.
+
+    Attributes:
+        unwritten: why the last of it could not be written; None as long as all could.
+    """
 
     def __init__(self, file: Path | None):
         self.file = file
         self.asked = False
+        self.unwritten: OSError | None = None
 
     def __call__(self) -> bool:
-        return self.asked or (self.file is not None and self.file.exists())
+        return self.asked or self.by_file()
+
+    def by_file(self) -> bool:
+        return self.file is not None and self.file.exists()
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.asked = True
+
+    def tell(self, write: Callable[[], None]) -> None:
+        """Calls what writes to the standard output. Where that fails (whoever read it is gone, the disk is full), the job
+        is to end at its next checkpoint rather than be lost, and nothing more is written."""
+        try:
+            write()
+        except OSError as error:
+            self.asked, self.unwritten = True, error
+            with suppress(OSError, ValueError):  # a stream without a file
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run_job(
@@ -76,18 +103,14 @@ def run_job(
     stop = _StopRequest(stop_file)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop.on_signal)
+    _take_every_character(as_json)
     bars = None if as_json else _Bars()
 
     def on_event(event: Event) -> None:
         if bars is not None:
-            bars.show(event)
-            return
-        try:
-            print(to_line(event), flush=True)
-        except BrokenPipeError:
-            # Whoever started the job is gone: end it at the next checkpoint rather than lose it.
-            stop.asked = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            stop.tell(lambda: bars.show(event))
+        else:
+            stop.tell(lambda: print(to_line(event), flush=True))
 
     failed: Failed | None = None
     done: Done[Any] | None = None
@@ -102,7 +125,7 @@ def run_job(
         failed = Failed(kind=type(error).__name__, message=str(error) or type(error).__name__)
     finally:
         if bars is not None:
-            bars.close()
+            stop.tell(bars.close)
     if failed is not None:
         if as_json:
             on_event(failed)
@@ -110,15 +133,44 @@ def run_job(
             _print_error(failed)
         sys.exit(failed.exit_code)
     assert done is not None
-    if as_json:
-        # Of the processes that torchrun started the first speaks for all.
-        if os.environ.get("RANK", "0") == "0":
-            on_event(done)
+    if os.environ.get("RANK", "0") != "0":
+        pass  # of the processes that torchrun started the first speaks for all
+    elif as_json:
+        on_event(done)
     elif done.stopped:
-        out.print("[yellow]Stopped.[/] The same command goes on from here.")
+        stop.tell(lambda: out.print(f"[yellow]Stopped.[/] {_how_to_go_on(stop)}", soft_wrap=True))
     elif show is not None:
-        show(done)
+        stop.tell(lambda: show(done))
+    if stop.unwritten is not None and not isinstance(stop.unwritten, BrokenPipeError):
+        sys.exit(_unwritten(stop.unwritten, done.stopped))
     sys.exit(_exit_code(done))
+
+
+def _take_every_character(as_json: bool) -> None:
+    """Has the standard output take what its encoding has no character for (an arrow, a name in another script), which would
+    end the job: as an escape for people, as UTF-8 for programs."""
+    with suppress(AttributeError, OSError, ValueError):  # none, or one that is no file
+        sys.stdout.reconfigure(  # type: ignore[union-attr]
+            encoding="utf-8" if as_json else None, errors="backslashreplace"
+        )
+
+
+def _how_to_go_on(stop: _StopRequest) -> str:
+    from rich.markup import escape
+
+    if stop.by_file():
+        return escape(f"{stop.file} is there: once it is removed, the same command goes on from here.")
+    return "The same command goes on from here."
+
+
+def _unwritten(error: OSError, stopped: bool) -> int:
+    from ..errors import OutputError
+    from ..events import Failed
+
+    what_is_left = "The same command goes on from here." if stopped else "What was asked for is done."
+    failure = OutputError("the standard output", f"cannot be written: {error.strerror or error}", what_is_left)
+    _print_error(Failed.of(failure))
+    return failure.exit_code
 
 
 def _exit_code(done: Done[Any]) -> int:
@@ -135,49 +187,94 @@ def _exit_code(done: Done[Any]) -> int:
 def _print_error(failed: Failed) -> None:
     from rich.markup import escape
 
-    err.print(f"[bold red]Error:[/] {escape(failed.message)}", soft_wrap=True)
     way_out = f"({WAYS_OUT[failed.way_out]})" if failed.way_out else ""
-    if failed.hint or way_out:
-        err.print(escape(f"{failed.hint} {way_out}".strip()), soft_wrap=True)
+    with suppress(OSError):  # nobody reads it; the exit code tells it too
+        err.print(f"[bold red]Error:[/] {escape(failed.message)}", soft_wrap=True)
+        if failed.hint or way_out:
+            err.print(escape(f"{failed.hint} {way_out}".strip()), soft_wrap=True)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", key: int = 0) -> None:
+    """Prints a table, no cell of which is cut.
+
+    Where the terminal is narrow, cells are broken; what no terminal shows is as wide as it needs to be, with a line for
+    each row. Columns without anything are left out.
+
+    Args:
+        columns: their headings.
+        rows: a text for each column.
+        title: above the table; empty for none.
+        key: the column that is broken last: what it tells is typed again.
+    """
+    from rich.measure import Measurement
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = [at for at in range(len(columns)) if any(row[at] for row in rows)]
+    if not shown:
+        return
+    table = Table(title=Text(title) if title else None)
+    for at in shown:
+        whole = at == key and max(len(row[at]) for row in rows) <= out.width // 2
+        table.add_column(Text(columns[at]), overflow="fold", no_wrap=whole)
+    for row in rows:
+        table.add_row(*(Text(row[at]) for at in shown))
+    if out.is_terminal:
+        out.print(table)
+    else:
+        width = Measurement.get(out, out.options.update(max_width=sys.maxsize), table).maximum
+        _Console(highlight=False, width=width).print(table)
 
 
 class _Bars:
-    """Shows events as one progress bar a phase, with losses beside it and messages above."""
+    """Shows events as the bars of the present phase, with losses beside them and messages above; where no terminal shows
+    them, messages alone."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+        from rich.table import Column
 
+        whole = Column(no_wrap=True)
         self.progress: Progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[eta]}"),
-            TextColumn("[dim]{task.fields[detail]}"),
+            TextColumn("{task.description}", table_column=whole),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
+            TaskProgressColumn(table_column=whole),
+            TextColumn("{task.fields[eta]}", table_column=whole),
+            TextColumn("[dim]{task.fields[detail]}", table_column=Column(ratio=2, no_wrap=True, overflow="ellipsis")),
             console=out,
+            expand=True,
+            disable=not out.is_interactive,
         )
         self.progress.start()
         self.bars: dict[str, TaskID] = {}
-        self.detail = ""
+        self.place = self.detail = self.losses = ""
 
     def show(self, event: Event) -> None:
         from rich.markup import escape
 
         if event.event == "phase":
+            for bar in self.bars.values():
+                self.progress.remove_task(bar)
             self.bars.clear()
-            self.detail = event.detail
+            self.place = f" {event.index}/{event.count}" if event.count > 1 else ""
+            self.detail, self.losses = event.detail, ""
         elif event.event == "progress":
             if event.phase not in self.bars:
-                self.bars[event.phase] = self.progress.add_task(escape(event.phase), total=1.0, eta="", detail="")
-            eta = "" if event.eta_seconds is None else f"{_duration(event.eta_seconds)} left"
+                name = escape(event.phase + self.place)
+                self.bars[event.phase] = self.progress.add_task(name, total=1.0, eta="", detail="")
+            over = event.eta_seconds is None or event.fraction >= 1
+            eta = "" if over else f"{_duration(event.eta_seconds or 0)} left"
+            losses = self.losses if event.phase == "training" else ""
             steps = f"{event.step}/{event.total}" if event.total else f"step {event.step}"
             self.progress.update(
                 self.bars[event.phase],
                 completed=event.fraction,
                 eta=eta,
-                detail=escape(event.detail or self.detail or steps),
+                detail=escape(event.detail or losses or self.detail or steps),
             )
         elif event.event == "losses":
-            self.detail = f"step {event.step}  " + "  ".join(f"{k} {v:.3g}" for k, v in event.values.items())
+            total_first = sorted(event.values.items(), key=lambda loss: loss[0] != "total")
+            self.losses = f"step {event.step}  " + "  ".join(f"{k} {v:.3g}" for k, v in total_first)
         elif event.event == "metrics":
             self.progress.print(
                 f"step {event.step}: " + ", ".join(f"{escape(k)} {v:.3f}" for k, v in event.values.items())

@@ -40,7 +40,8 @@ def interactive(
         list[str] | None,
         typer.Option(
             help="A completely annotated slice, such as z:12 (counted from 0), or z:12:1,3 where it is complete for the "
-            "labels 1 and 3 alone; may be repeated."
+            "labels 1 and 3 alone; may be repeated.",
+            metavar="z:12",
         ),
     ] = None,
     background: Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..plural import counted
-from .console import run_job
+from .console import print_table, run_job
 from .options import (
     BatchSize,
     ConfigFile,
@@ -249,16 +249,12 @@ def learning_curve(
     """Tell whether more labels still help: Dice over the number of labels, cross-validated with short trainings."""
 
     def show(done: Done[LearningCurveResult]) -> None:
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table("labelled", "Dice", "95 %", "folds")
+        rows = []
         for point in done.result.points:
             dice = point.dice
             limits = "–" if dice.low is None else f"{dice.low:.3f} to {dice.high:.3f}"
-            table.add_row(str(point.count), f"{dice.mean:.3f}", limits, str(dice.count))
-        Console(markup=False).print(table)
-        typer.echo(done.result.text)
+            rows.append((str(point.count), f"{dice.mean:.3f}", limits, str(dice.count)))
+        print_table(("labelled", "Dice", "95 %", "folds"), rows)
         typer.echo(done.result.folder)
 
     run_configured(context, show)
@@ -290,13 +286,11 @@ def check_labels(
     """Train folds with short budgets, and rank the labels by how much the networks that have not seen them disagree."""
 
     def show(done: Done[CheckLabelsResult]) -> None:
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table("rank", "image", "doubt", "reason", "Dice")
-        for rank, row in enumerate(done.result.rows, 1):
-            table.add_row(str(rank), row.id, f"{row.doubt:.1f}", row.reason, f"{row.dice:.3f}")
-        Console(markup=False).print(table)
+        rows = [
+            (str(rank), row.id, f"{row.doubt:.1f}", row.reason, f"{row.dice:.3f}")
+            for rank, row in enumerate(done.result.rows, 1)
+        ]
+        print_table(("rank", "image", "doubt", "reason", "Dice"), rows, key=1)
         typer.echo(done.result.folder)
 
     run_configured(context, show)
@@ -395,15 +389,12 @@ def evaluate(
     """Compare label maps with true ones: Dice, HD95, ASD, volume error."""
 
     def show(done: Done[EvaluateResult]) -> None:
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table("class", "Dice", "HD95 mm", "ASD mm", "volume error ml", "cases")
-        result = done.result
+        rows, result = [], done.result
         for name, measures in result.summary.classes.items():
             cells = [measures[m] for m in ("dice", "hd95_mm", "asd_mm", "volume_error_ml")]
-            table.add_row(name, *(f"{c.mean:.3f}" if c.mean is not None else "–" for c in cells), str(cells[0].count))
-        Console(markup=False).print(table)
+            means = [f"{c.mean:.3f}" if c.mean is not None else "–" for c in cells]
+            rows.append((name, *means, str(cells[0].count)))
+        print_table(("class", "Dice", "HD95 mm", "ASD mm", "volume error ml", "cases"), rows)
         if result.summary.mean_dice is not None:
             of = f"{result.cases.measured} of {counted(result.cases.of, 'case')}"
             typer.echo(f"mean Dice {result.summary.mean_dice:.3f} over {of}")
@@ -435,14 +426,11 @@ def suggest(
     """Suggest which unlabelled images of a task to label next."""
 
     def show(done: Done[SuggestResult]) -> None:
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table("rank", "image", "score", "uncertainty", "novelty")
+        rows = []
         for row in done.result.suggestions:
             numbers = [f"{n:.3f}" if n is not None else "–" for n in (row.score, row.uncertainty, row.novelty)]
-            table.add_row(str(row.rank), row.id, *numbers)
-        Console(markup=False).print(table)
+            rows.append((str(row.rank), row.id, *numbers))
+        print_table(("rank", "image", "score", "uncertainty", "novelty"), rows, key=1)
         typer.echo(done.result.file)
 
     run_configured(context, show)

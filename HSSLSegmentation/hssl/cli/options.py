@@ -87,7 +87,7 @@ Planes = Annotated[
 ]
 Spacing = Annotated[
     tuple[float, float, float] | None,
-    typer.Option(help="mm in x, y, z, of files that do not say it (TIFF).", show_default=False),
+    typer.Option(help="mm in x, y, z, of files that do not say it (TIFF).", show_default=False, metavar="X Y Z"),
 ]
 Overwrite = Annotated[
     bool | None,
@@ -155,9 +155,24 @@ def run_configured(context: typer.Context, show: Callable[[Done[Any]], None]) ->
         given = read_json(config) if config is not None else {}
         if not isinstance(given, dict):
             raise ConfigurationError(f"{config}: a configuration is a JSON object")
-        return JOBS[kind].run(_merged(given, _said(kind, options)), on_event, stop)
+        try:
+            return JOBS[kind].run(_merged(given, _said(kind, options)), on_event, stop)
+        except ConfigurationError as error:
+            error.hint = error.hint or _said_by(kind, context.command.params, error.fields)
+            raise
 
     run_job(job, as_json, show, stop_file)
+
+
+def _said_by(kind: str, parameters: Sequence[Any], fields: Sequence[str]) -> str:
+    """Returns what says fields of the configuration at the command line: nobody has typed "finetune.task"."""
+    places = FIELDS | FIELDS_OF.get(kind, {})
+    said = []
+    for parameter in parameters:
+        place = places.get(parameter.name, parameter.name)
+        if any(field == place or field.startswith(f"{place}.") for field in fields):
+            said.append(parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.name.upper())
+    return f"Said by {', '.join(said)}." if said else ""
 
 
 def _said(kind: str, options: dict[str, Any]) -> dict[str, Any]:

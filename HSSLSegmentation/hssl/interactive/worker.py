@@ -289,9 +289,8 @@ class InteractiveWorker:
         for file in files:
             check_format(file)
         # The result of an earlier round gives way to the next one's.
-        check_outputs(
-            files, [*self._sources, source], command.overwrite, lambda file: self._own.get(file) == sha256(file)
-        )
+        own = (lambda file: self._own.get(file) == sha256(file)) if self._own else None
+        check_outputs(files, [*self._sources, source], command.overwrite, own)
 
     def _written(
         self,

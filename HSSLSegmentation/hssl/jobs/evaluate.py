@@ -352,7 +352,7 @@ def _pairs(predictions: Path, references: Path) -> tuple[dict[str, tuple[Path, P
         raise InputError(
             predictions,
             f"none of its volumes ({len(predicted)}) has the name of one of those in {references} ({len(true)})",
-            "Names are compared without suffix.",
+            "Names are compared without suffix, in these folders and not in those below them.",
         )
     return pairs, sorted(true.keys() - predicted.keys()), sorted(predicted.keys() - true.keys())
 
@@ -367,7 +367,7 @@ def _case_of(path: Path) -> str:
 
 def _files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise InputError(folder, "is not a folder of label maps")
+        raise InputError(folder, "is not a folder of label maps", "Name two folders, or two files.")
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not volumes.suffix_of(path):

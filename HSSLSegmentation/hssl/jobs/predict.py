@@ -37,6 +37,7 @@ from ..workspace.content import not_hounsfield, seen
 from ..workspace.listing import listed
 from ..workspace.pairing import pair
 from ..workspace.places import Place
+from ..workspace.presence import is_there
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -224,7 +225,8 @@ def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Sou
             text = f"{path}: left out: {counted(len(below), 'volume')} in folders below it, which can be named"
             on_event(Message(level="warning", text=text))
         if not files and not series and not below and not refused:
-            hint = way_to_be_read(listing.not_read)
+            is_workspace = "It is a workspace of HSSL; the scans lie elsewhere." if is_there(path) else ""
+            hint = is_workspace or way_to_be_read(listing.not_read)
             failed.append(FailedInput(input=path, reason=f"holds no volume. {hint}" if hint else "holds no volume"))
     if not found and not failed:
         raise ConfigurationError("there is nothing to predict")

@@ -34,7 +34,8 @@ def find_model(name: str | Path, workspace: Path | None = None) -> Path:
         if path.is_file() or any((path / c).is_file() for c in (BEST, LAST)):
             return path
     raise ConfigurationError(
-        f"{str(name)!r} is neither a run that has trained nor a model file (looked at {', '.join(map(str, tried))})"
+        f"{name} is neither a run that has trained nor a model file (looked at {', '.join(map(str, tried))})",
+        "" if workspace is not None else "A run is named by its folder, such as WORKSPACE/runs/NAME.",
     )
 
 

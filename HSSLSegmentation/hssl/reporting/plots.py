@@ -25,6 +25,8 @@ CLASS_COLORS = ((0.25, 0.85, 0.60), (0.95, 0.45, 0.75), (0.94, 0.89, 0.26), (0.3
 
 MANY = 20
 """More classes than this are not seen at once, and have the scale at both ends."""
+LEGEND_LETTERS = 60
+"""As many letters fit into a line of a legend."""
 _DETAIL = 400
 """Pixels along the longer side of an overlay, about."""
 
@@ -184,13 +186,15 @@ def dice_by_class(measured: Mapping[str, Sequence[Mapping[str, Any]]], dark: boo
                     mean = float(np.mean(values))
                     axes.vlines(mean, where[start] - 0.16, where[start] + 0.16, color=color, linewidth=2.5, zorder=3)
         for start in starts:
-            axes.scatter([], [], s=16, color=color_of(start, colors, others), label=start)
+            label = textwrap.fill(start, LEGEND_LETTERS, max_lines=1, placeholder="…")
+            axes.scatter([], [], s=16, color=color_of(start, colors, others), label=label)
         axes.set_yticks(range(len(names)), [textwrap.fill(name, 32, max_lines=2, placeholder="…") for name in names])
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("Dice of each test case")
         axes.tick_params(axis="x", labeltop=len(names) > MANY)
-        figure.legend(loc="outside upper left", ncols=len(starts), handletextpad=0.3)
+        abreast = sum(map(len, starts)) <= LEGEND_LETTERS
+        figure.legend(loc="outside upper left", ncols=len(starts) if abreast else 1, handletextpad=0.3)
         return figure
 
 

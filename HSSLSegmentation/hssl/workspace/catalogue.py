@@ -17,6 +17,7 @@ from ..errors import ConfigurationError, LockedError, OutputError, WorkspaceErro
 from ..files import check_name, read_json, remove_unfinished, sha256_of, whole_file
 from ..imaging.structures import LARGEST_VALUE
 from ..locks import FolderLock
+from ..outputs import check_folder
 from .presence import FILE_NAME, require_still_there, require_there, while_there
 
 SCHEMA = 1
@@ -192,12 +193,12 @@ class Catalogue:
 
         Raises:
             WorkspaceError: there is a catalogue already.
-            OutputError: the folder cannot be written to.
+            OutputError: the folder cannot be written to, or is a file.
         """
         workspace = Path(workspace).expanduser().absolute()
         if (workspace / FILE_NAME).exists():
             raise WorkspaceError(workspace, f"has a {FILE_NAME} already", "Open it instead of creating it.")
-        check_name(workspace, OutputError)
+        check_folder(workspace)
         try:
             workspace.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -27,12 +27,14 @@ def require_there(workspace: str | Path) -> None:
     """Checks that a folder is a workspace.
 
     Raises:
-        WorkspaceError: there is no such folder, or it has no catalogue.
+        WorkspaceError: there is no such folder, or it has no catalogue, or it is a file.
     """
     if is_there(workspace):
         return
     if os.path.isdir(workspace):
         raise WorkspaceError(workspace, f"is not a workspace: it has no {FILE_NAME}", "Create one.", "create")
+    if os.path.isfile(workspace):
+        raise WorkspaceError(workspace, "is not a workspace: it is a file", "Name the folder of the workspace.")
     reason = "is not a workspace: there is no such folder"
     raise WorkspaceError(workspace, reason, "If it lies on a drive, connect that; else create one.", "create")
 

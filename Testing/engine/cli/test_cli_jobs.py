@@ -194,6 +194,38 @@ def test_a_help_shows_what_its_texts_say_with_their_defaults():
             assert text is None or option.hidden or text in shown, (command, option.name, text)
 
 
+def every_command(command=None, words: tuple[str, ...] = ()):
+    command = command or typer.main.get_command(app)
+    yield words
+    for name, one in getattr(command, "commands", {}).items():
+        yield from every_command(one, (*words, name))
+
+
+@pytest.mark.parametrize("words", list(every_command()), ids=" ".join)
+def test_a_help_is_whole_in_80_columns(words):
+    shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80", "TERM": "dumb"}).output
+    assert shown
+    cut = [line for line in shown.splitlines() if "…" in line and "4, …," not in line]
+    assert not cut
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("compare five", ["finetune.task: is missing", "start: is missing", "Said by --task, --start."]),
+        ("pretrain", ["workspace: is missing", "Said by WORKSPACE."]),
+        ("predict", ["Said by INPUTS, --model, --output."]),
+        ("finetune five --task t --dims 4 --steps 0", ["Said by --steps, --dims."]),
+        ("pretrain five --weight no=1", ["weights.no: is no setting", "Said by --weight."]),
+        ("learning-curve five --task t --case-count 0", ["Said by --case-count."]),
+    ],
+)
+def test_a_setting_that_is_wrong_is_told_with_the_option_that_says_it(words, said):
+    shown = CliRunner().invoke(app, words.split())
+    assert shown.exit_code == 3
+    assert all(text in shown.output for text in said), shown.output
+
+
 def test_names_with_brackets_are_shown_whole(monkeypatch, tmp_path):
     statistics = Statistics(mean=0.5, std=None, median=0.5, count=1)
     measures = dict.fromkeys(("dice", "hd95_mm", "asd_mm", "volume_error_ml"), statistics)

@@ -240,6 +240,9 @@ def test_a_model_is_found_by_name_or_path_or_not_at_all(trained):
     assert find_model("model", workspace) == run and find_model(run) == run
     with pytest.raises(ConfigurationError, match="neither a run that has trained nor a model file"):
         find_model("nothing", workspace)
+    with pytest.raises(ConfigurationError) as told:
+        find_model("five\\runs\\nothing")
+    assert str(told.value).startswith("five\\runs\\nothing is") and "named by its folder" in told.value.hint
 
 
 def test_a_network_of_volumes_is_validated_and_predicts(shared_workspace, tmp_path):
@@ -292,6 +295,9 @@ def test_a_folder_of_folders_stands_for_the_volumes_in_them(trained, tmp_path):
     assert "left out: 3 volumes in folders below it, which can be named" in events[-1].text
     (tmp_path / "nothing" / "here").mkdir(parents=True)
     assert [f.reason for f in sources_in([tmp_path / "nothing"])[1]] == ["holds no volume"]
+    workspace = Catalogue.create(tmp_path / "five").workspace
+    (workspace / "comparison.png").write_bytes(b"a plot")
+    assert "is a workspace of HSSL" in sources_in([workspace])[1][0].reason
 
 
 def test_what_cannot_be_opened_is_told_wherever_it_lies(trained, tmp_path):

@@ -123,6 +123,17 @@ def test_a_hundred_classes_go_down_the_page_and_every_name_is_within_it(count):
     assert all(not a.overlaps(b) for a, b in pairwise(ends))
 
 
+@pytest.mark.parametrize(
+    "starts", [["a_long_name_of_a_folder_of_predictions_" * 4], ["scratch", "pretrained", "x " * 50]]
+)
+def test_the_legend_lies_within_the_figure_and_leaves_room_for_the_plot(starts):
+    figure = plots.dice_by_class({start: [{"case": "x", "class_name": "liver", "dice": 0.5}] for start in starts})
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert legend.x0 >= 0 and legend.x1 <= figure.bbox.width and legend.y1 <= figure.bbox.height
+    assert figure.axes[0].bbox.height > figure.bbox.height / 4
+
+
 def test_starts_keep_their_colours_in_every_figure_and_further_ones_get_others():
     with plots.style() as light, plots.style(dark=True) as dark:
         assert light["scratch"] != dark["scratch"]

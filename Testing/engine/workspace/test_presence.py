@@ -54,6 +54,16 @@ def test_no_job_begins_without_its_workspace_or_makes_a_folder_of_that_name(tmp_
     assert not (tmp_path / "drive").exists()
 
 
+def test_a_file_that_is_named_as_a_workspace_is_told_as_that(tmp_path):
+    Catalogue.create(tmp_path / "w")
+    with pytest.raises(WorkspaceError, match="is not a workspace: it is a file") as told:
+        Catalogue.load(tmp_path / "w" / "dataset.json")
+    assert "drive" not in told.value.hint
+    for inside in ("", "new"):
+        with pytest.raises(OutputError, match="dataset.json is not a folder"):
+            Catalogue.create(tmp_path / "w" / "dataset.json" / inside)
+
+
 @UNIX
 @pytest.mark.parametrize("phase", ["store", "training"])
 @pytest.mark.parametrize("job", [pretrain, finetune])
