@@ -14,7 +14,7 @@ import torch
 from ..errors import MemoryExhaustedError
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
 from ..preprocessing.fingerprint import Fingerprint
-from ..preprocessing.grid import labels_to_source, oriented_size, oriented_spacing
+from ..preprocessing.grid import along, labels_to_source, orientation_for
 from ..preprocessing.working import working_volume
 from .components import COMPARABLE, largest_components
 from .device import out_of_memory
@@ -152,11 +152,12 @@ def doubtful_size(volume: sitk.Image, fingerprint: Fingerprint) -> str:
         >>> doubtful_size(sitk.Image(8, 8, 8, sitk.sitkUInt8), made_for)
         'spans 8 × 8 × 8 mm, and what the model was made for 80 × 80 × 80 mm'
     """
-    direction = volume.GetDirection()
-    voxel, wanted = oriented_spacing(volume.GetSpacing(), direction), fingerprint.spacing
+    size, spacing = volume.GetSize(), volume.GetSpacing()
+    axes, _ = orientation_for(size, spacing, volume.GetDirection(), fingerprint.clear_slice_axis)
+    voxel, wanted = along(spacing, axes), fingerprint.spacing
     if max(own / theirs for own, theirs in zip(voxel, wanted, strict=True)) >= FAR_TOO_COARSE:
         return f"has voxels of {_sizes(voxel)} mm, and the model was made for {_sizes(wanted)} mm"
-    extent = [n * s for n, s in zip(oriented_size(volume.GetSize(), direction), voxel, strict=True)]
+    extent = [n * s for n, s in zip(along(size, axes), voxel, strict=True)]
     usual = [n * s for n, s in zip(fingerprint.median_size, wanted, strict=True)]
     if all(FAR_TOO_SMALL * own <= theirs for own, theirs in zip(extent, usual, strict=True)):
         return f"spans {_sizes(extent)} mm, and what the model was made for {_sizes(usual)} mm"

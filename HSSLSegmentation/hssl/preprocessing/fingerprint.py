@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
@@ -10,6 +11,25 @@ LIKE_SPACING = 1.25
 """Two spacings are alike up to this ratio: augmentation zooms by a quarter, so that a network knows structures of both."""
 LIKE_WINDOW = 0.8
 """Two windows are alike from this share on that they have in common, of what either has."""
+
+CLEARLY = 2.0
+"""Slices that lie this much farther apart than their pixels, in both directions, are slices and nothing else."""
+
+
+def clear_slices(size: Sequence[int], spacing: Sequence[float]) -> int | None:
+    """Returns along which axis slices clearly lie (see `CLEARLY`): that of the only one, whatever stands for its thickness.
+
+    Args:
+        size, spacing: along the axes, in any order.
+
+    Example:
+        >>> clear_slices((9, 9, 9), (8.0, 1.4, 1.4)), clear_slices((9, 9, 9), (1.0, 1.5, 1.0)), clear_slices((9, 1, 9), (1, 1, 1))
+        (0, None, 1)
+    """
+    if list(size).count(1) == 1:
+        return list(size).index(1)
+    middle, longest = sorted(spacing)[1:]
+    return list(spacing).index(longest) if longest >= CLEARLY * middle else None
 
 
 class Fingerprint(BaseModel):
@@ -32,6 +52,11 @@ class Fingerprint(BaseModel):
     scale: float | None = None
     median_size: tuple[PositiveInt, PositiveInt, PositiveInt]
     """Median size on the working grid in voxels, z, y, x."""
+
+    @property
+    def clear_slice_axis(self) -> int | None:
+        """Returns the slice axis where the task's slices clearly lie along it."""
+        return clear_slices(self.median_size, self.spacing)
 
     def is_like(self, other: Fingerprint) -> bool:
         """Tells whether a network that has learned on the one working grid knows what it sees on the other."""

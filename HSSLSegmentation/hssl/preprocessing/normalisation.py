@@ -11,8 +11,8 @@ import SimpleITK as sitk
 from ..errors import ConfigurationError
 from ..imaging.intensities import BODY, own_range
 from ..imaging.voxel_data import AIR_HU
-from .fingerprint import Fingerprint
-from .grid import oriented_size, oriented_spacing
+from .fingerprint import Fingerprint, clear_slices
+from .grid import along, common_slice_axis, orientation_for
 
 ANISOTROPY = 1.25
 """Slices are taken along the coarsest axis when it is this much coarser than the finest; else along z (axial)."""
@@ -22,10 +22,11 @@ LEAST_HOUNSFIELD = 20.0
 
 
 class VolumeMeasure(NamedTuple):
-    """What a task's fingerprint needs of one volume: oriented size, spacing (mm, z, y, x), a sample of CT values."""
+    """What a task's fingerprint needs of one volume: its geometry in SimpleITK's order, and a sample of CT values."""
 
-    size: tuple[int, int, int]
-    spacing: tuple[float, float, float]
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    direction: tuple[float, ...]
     body: np.ndarray
 
 
@@ -36,11 +37,7 @@ def volume_measure(volume: sitk.Image, seed: int = 0, count: int = 20_000) -> Vo
     values = np.clip(values, -LARGEST_HOUNSFIELD, LARGEST_HOUNSFIELD).astype(np.float32)
     body = values[values > AIR_HU]
     body = body if len(body) else values
-    return VolumeMeasure(
-        oriented_size(volume.GetSize(), volume.GetDirection()),
-        oriented_spacing(volume.GetSpacing(), volume.GetDirection()),
-        body[:count],
-    )
+    return VolumeMeasure(volume.GetSize(), volume.GetSpacing(), volume.GetDirection(), body[:count])
 
 
 def fingerprint_of(measures: Iterable[VolumeMeasure], modality: str) -> Fingerprint:
@@ -55,10 +52,14 @@ def fingerprint_of(measures: Iterable[VolumeMeasure], modality: str) -> Fingerpr
     volumes = list(measures)
     if not volumes:
         raise ConfigurationError("a task without a usable image has no fingerprint")
-    spacing = np.median([v.spacing for v in volumes], axis=0)
+    slices = common_slice_axis([v[:3] for v in volumes])
+    axes = [orientation_for(*v[:3], slices)[0] for v in volumes]
+    spacings = [along(v.spacing, own) for v, own in zip(volumes, axes, strict=True)]
+    spacing = np.median(spacings, axis=0)
     # A finite number of digits: the fingerprint's text is the key of the store.
     spacing = np.array([float(f"{s:.5g}") for s in spacing])
-    z, y, x = (round(n) or 1 for n in np.median([np.array(v.size) * v.spacing / spacing for v in volumes], axis=0))
+    sizes = [along(v.size, own) for v, own in zip(volumes, axes, strict=True)]
+    z, y, x = (round(n) or 1 for n in np.median(np.array(sizes) * spacings / spacing, axis=0))
     fingerprint = Fingerprint(
         spacing=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
         slice_axis=slice_axis_of(spacing, (z, y, x)),
@@ -100,8 +101,8 @@ def slice_axis_of(spacing: Sequence[float] | np.ndarray, size: Sequence[int]) ->
         >>> slice_axis_of((1.0, 3.0, 3.0), (1, 9, 9))
         0
     """
-    if list(size).count(1) == 1:
-        return list(size).index(1)
+    if (clear := clear_slices(size, list(spacing))) is not None:
+        return clear
     coarsest = int(np.argmax(spacing))
     return coarsest if spacing[coarsest] >= ANISOTROPY * min(spacing) else 0
 

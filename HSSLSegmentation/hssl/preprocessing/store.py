@@ -29,13 +29,13 @@ from ..workspace.images import read_image
 from ..workspace.labels import read_label
 from ..workspace.presence import require_still_there
 from .fingerprint import Fingerprint
-from .grid import labels_to_working, oriented_size, oriented_spacing, slices_first, working_grid
+from .grid import labels_to_working, slices_first, working_grid
 from .normalisation import VolumeMeasure, body_mask, fingerprint_of, volume_measure
 from .working import working_volume
 
-FORMAT = 6
+FORMAT = 7
 """Changes when what the store holds changes, so that old entries are built anew."""
-MEASURE = 2
+MEASURE = 3
 """Changes when fingerprints are measured otherwise, so that they are measured anew."""
 UNLABELLED = 255
 """Channel of voxels that nobody labelled (a task's `ignore_value`): left out of losses and measures."""
@@ -198,11 +198,7 @@ def expected_shapes(
     shapes: dict[str, tuple[tuple[int, int, int], Fingerprint]] = {}
     for task in catalogue.tasks:
         measures = [
-            VolumeMeasure(
-                oriented_size(image.size, image.direction),
-                oriented_spacing(image.spacing, image.direction),
-                np.zeros(1, np.float32),
-            )
+            VolumeMeasure(image.size, image.spacing, image.direction, np.zeros(1, np.float32))
             for image in images
             if image.task == task.name and image.size and image.spacing and image.direction
         ]

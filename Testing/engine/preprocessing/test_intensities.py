@@ -27,6 +27,9 @@ HOUNSFIELD = OWN.model_copy(
 )
 
 
+IDENTITY = np.eye(3)
+
+
 def scan(seed: int = 0) -> np.ndarray:
     """A body with noise in air."""
     rng = np.random.default_rng(seed)
@@ -198,13 +201,18 @@ def test_values_of_a_volume_are_drawn_by_its_seed_and_bounded():
     assert sorted(volume_measure(values * 1e3).body) == [1e3 * n for n in range(1000)] + [1e6] * 2000
 
 
+def measure(size, spacing, direction=IDENTITY):
+    """Of a volume whose size and spacing are given along z, y, x."""
+    return VolumeMeasure(tuple(size)[::-1], tuple(spacing)[::-1], tuple(np.ravel(direction)), np.array([]))
+
+
 def test_a_fingerprint_is_the_median_of_the_volumes_on_its_grid():
     sizes = [(10, 20, 30), (12, 20, 30), (14, 20, 1)]
     spacings = [(1.0, 1.0, 2.0), (2.0, 0.123456789, 2.0), (4.0, 1.0, 9.0)]
-    found = fingerprint_of([VolumeMeasure(s, p, np.array([])) for s, p in zip(sizes, spacings, strict=True)], "MR")
+    found = fingerprint_of([measure(s, p) for s, p in zip(sizes, spacings, strict=True)], "MR")
     assert found.spacing == (2.0, 1.0, 2.0)
     assert found.median_size == (12, 20, 30)  # of 5, 12 and 28; 20, 2 and 20; 30, 30 and 4
-    thin = fingerprint_of([VolumeMeasure((1, 9, 9), (0.1234567, 1.0, 1.0), np.array([]))], "MR")
+    thin = fingerprint_of([measure((1, 9, 9), (0.1234567, 1.0, 1.0))], "MR")
     assert (thin.spacing[0], thin.median_size[0]) == (0.12346, 1)
 
 
@@ -222,7 +230,7 @@ def test_the_only_slice_of_an_image_is_its_slice_whatever_its_thickness(flat, th
     """Of pictures with pixels of 2 mm that some program had given a thickness of 1 mm, lines were learned."""
     size, spacing = [96, 80, 90], [2.0, 2.0, 2.0]
     size[flat], spacing[flat] = 1, thickness
-    found = fingerprint_of([VolumeMeasure(tuple(size), tuple(spacing), np.array([]))], "MR")
+    found = fingerprint_of([measure(size, spacing)], "MR")
     assert found.slice_axis == flat and planes_of(found, 2, "all") == (0,)
     pixels = np.random.default_rng(0).normal(size=size).astype(np.float32)
     image = sitk.GetImageFromArray(pixels)
