@@ -19,7 +19,7 @@ from ..preprocessing.working import working_volume
 from .components import COMPARABLE, largest_components
 from .device import out_of_memory
 from .inference import Segmenter, from_slices_first, on_source
-from .plane_mean import plane_mean, slices_in_planes
+from .plane_mean import SLAB_MEGABYTES, plane_mean, slices_in_planes
 
 FAR_TOO_COARSE, FAR_TOO_SMALL = 2.0, 4.0
 """Ratios of spacing and, along every axis, of extent from which a volume is doubtful (see `doubtful_size`)."""
@@ -46,7 +46,7 @@ def predict_volume(
     largest_component: bool | None = None,
     probabilities: bool = False,
     uncertainty: bool = False,
-    slab_megabytes: int = 512,
+    slab_megabytes: int = SLAB_MEGABYTES,
     on_event: OnEvent = ignore,
     stop: Stop = never,
     path: str | Path = "volume",
