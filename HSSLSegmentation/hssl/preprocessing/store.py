@@ -8,6 +8,7 @@ is ever read.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from ..errors import ConfigurationError, InputError
 from ..events import Message, OnEvent, ProgressMeter, Stop, Stopped
 from ..files import read_json, remove_unfinished, sha256_of, whole_file, write_json
 from ..imaging.volumes import check_values
-from ..machine import cores
+from ..machine import available_memory, cores
 from ..spread import evenly
 from ..workspace.catalogue import Catalogue, Image, Task
 from ..workspace.identity import stamp_of_label
@@ -41,6 +42,8 @@ UNLABELLED = 255
 """Channel of voxels that nobody labelled (a task's `ignore_value`): left out of losses and measures."""
 MEASURED_VOLUMES = 48
 """A fingerprint is measured on at most this many volumes of the task, evenly spread over the catalogue."""
+BYTES_A_VOXEL = 32
+"""Memory that an image and its label take while they are brought to the working grid, for each voxel of the finer grid."""
 MAPPED_BYTES = 192 * 2**20
 """At most this much of the store stays mapped into one process, so that memory does not grow with the data."""
 
@@ -178,7 +181,7 @@ def build(
             return error
 
     # SimpleITK works outside the interpreter's lock, so threads are enough (and Slicer has no process pools).
-    with ThreadPoolExecutor(min(4, cores())) as pool:
+    with ThreadPoolExecutor(_at_once(images, fingerprints)) as pool:
         for number, result in enumerate(pool.map(one, images), 1):
             if isinstance(result, InputError):
                 on_event(Message(level="warning", text=f"{result}; left out"))
@@ -186,6 +189,18 @@ def build(
                 stored.append(result)
             meter.update(number)
     return stored
+
+
+def _at_once(images: Sequence[Image], fingerprints: dict[str, Fingerprint]) -> int:
+    """Returns how many of the images are brought into the store at once: as many of the largest one as memory is free for."""
+    voxels = [0.0]
+    for image in images:
+        if image.size and image.spacing:
+            # Whatever its axes: a voxel's volume is the same along all orders of them.
+            finer = math.prod(image.spacing) / math.prod(fingerprints[image.task].spacing)
+            voxels.append(math.prod(image.size) * max(1.0, finer))
+    fitting = available_memory() / max(1.0, max(voxels) * BYTES_A_VOXEL)
+    return max(1, min(4, cores(), int(fitting)))
 
 
 def expected_shapes(
@@ -263,10 +278,12 @@ def _stored(catalogue: Catalogue, image: Image, fingerprint: Fingerprint, with_l
         grid = working_grid(source().GetSize(), source().GetSpacing(), source().GetDirection(), fingerprint, path)
         channels = channels_of(read_label(catalogue, image, source()), catalogue.task(image.task), label)
         array = labels_to_working(channels, grid)
-        channels = range(1, 1 + len(catalogue.task(image.task).classes))
-        masks = [array == channel for channel in channels]
-        present = [[np.flatnonzero(mask.any(_others(axis))).tolist() for mask in masks] for axis in range(3)]
-        return array, {"classes": present}
+        found: list[list[list[int]]] = [[], [], []]
+        for channel in range(1, 1 + len(catalogue.task(image.task).classes)):
+            mask = array == channel
+            for axis, slices in enumerate(found):
+                slices.append(np.flatnonzero(mask.any(_others(axis))).tolist())
+        return array, {"classes": found}
 
     known = _entry(folder, key, image_array)
     z, y, x = (SliceContents(np.array(body, np.float32)) for body in known["body"])
