@@ -36,8 +36,9 @@ class Fingerprint(BaseModel):
     """How the volumes of a task are brought to the working grid, measured once and carried with every model.
 
     Axes are those of the array after reorientation to LPS, in z, y, x order; `slice_axis` is the one along which
-    2D networks see slices. Values are normalised as (clip(v, lower, upper) − center) / scale, where for
-    "percentiles" the four numbers are measured on each image itself and these are None.
+    2D networks see slices. Values are normalised as (clip(v, lower, upper) − center) / scale (see
+    `hssl.preprocessing.normalisation.normalised` for those of lungs, below), where for "percentiles" the four numbers are
+    measured on each image itself and these are None.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -50,6 +51,8 @@ class Fingerprint(BaseModel):
     upper: float | None = None
     center: float | None = None
     scale: float | None = None
+    lungs: float | None = None
+    """Lowest value of the lungs, where they are a large part of a CT and are to be told from each other."""
     median_size: tuple[PositiveInt, PositiveInt, PositiveInt]
     """Median size on the working grid in voxels, z, y, x."""
 
@@ -72,10 +75,14 @@ class Fingerprint(BaseModel):
     def _window_is_usable(self) -> Self:
         window = (self.lower, self.upper, self.center, self.scale)
         if self.normalisation == "percentiles":
-            if any(number is not None for number in window):
-                raise ValueError("percentiles are measured on each image: lower, upper, center and scale must be null")
+            if any(number is not None for number in (*window, self.lungs)):
+                raise ValueError(
+                    "percentiles are measured on each image: lower, upper, center, scale and lungs must be null"
+                )
         elif self.lower is None or self.upper is None or self.center is None or self.scale is None:
             raise ValueError("a window needs lower, upper, center and scale")
         elif not (self.lower < self.upper and self.scale > 0):
             raise ValueError(f"a window needs lower < upper and scale > 0, got {window}")
+        elif self.lungs is not None and not self.lungs < self.lower:
+            raise ValueError(f"lungs lie below the window, got {self.lungs} and {self.lower}")
         return self

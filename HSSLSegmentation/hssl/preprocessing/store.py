@@ -22,6 +22,7 @@ from ..errors import ConfigurationError, InputError
 from ..events import Message, OnEvent, ProgressMeter, Stop, Stopped
 from ..files import read_json, remove_unfinished, sha256_of, whole_file, write_json
 from ..imaging.volumes import check_values
+from ..imaging.voxel_data import AIR_HU
 from ..machine import available_memory, cores
 from ..spread import evenly
 from ..workspace.catalogue import Catalogue, Image, Task
@@ -44,6 +45,10 @@ MEASURED_VOLUMES = 48
 """A fingerprint is measured on at most this many volumes of the task, evenly spread over the catalogue."""
 BYTES_A_VOXEL = 32
 """Memory that an image and its label take while they are brought to the working grid, for each voxel of the finer grid."""
+AERATED = 0.1
+"""A structure of whose voxels at least this share is air lies in lungs, or is them…"""
+ASKED_LABELS = 4
+"""…as so many labels say."""
 MAPPED_BYTES = 192 * 2**20
 """At most this much of the store stays mapped into one process, so that memory does not grow with the data."""
 
@@ -142,6 +147,30 @@ def task_fingerprint(
     known = read_json(path) if path.exists() else {}
     write_json(path, {**known, key: fingerprint.model_dump(mode="json")})
     return fingerprint
+
+
+def as_labels_need(catalogue: Catalogue, task: Task, fingerprint: Fingerprint, cases: Sequence[Image]) -> Fingerprint:
+    """Returns the fingerprint of a task for some of its labels: without lungs, where no structure of theirs is in them.
+
+    What is denser is learned sooner without (soft organs of drawn chests: Dice 93 instead of 87 after 100 steps), and what is
+    in lungs hardly at all (ground glass: 34 instead of 93 after 40).
+    """
+    if fingerprint.lungs is None:
+        return fingerprint
+    every, air = np.zeros(UNLABELLED + 1, np.int64), np.zeros(UNLABELLED + 1, np.int64)
+    for image in (cases[n] for n in evenly(len(cases), ASKED_LABELS)):
+        try:
+            volume = _checked_volume(catalogue, image)
+            channels = channels_of(read_label(catalogue, image, volume), task, catalogue.image_path(image))
+        except InputError:  # told where the image is to be stored
+            continue
+        for label, values in zip(sitk.GetArrayViewFromImage(channels), sitk.GetArrayViewFromImage(volume), strict=True):
+            every += np.bincount(label.reshape(-1), minlength=len(every))
+            air += np.bincount(label[values < AIR_HU], minlength=len(air))
+    drawn = np.flatnonzero(every[1:UNLABELLED]) + 1
+    if not len(drawn) or (air[drawn] >= AERATED * every[drawn]).any():
+        return fingerprint
+    return fingerprint.model_copy(update={"lungs": None})
 
 
 def build(

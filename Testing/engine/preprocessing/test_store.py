@@ -18,7 +18,15 @@ from hssl.events import Message, ignore, never
 from hssl.learning.patches import larger_patches, patch_size
 from hssl.learning.sampling import Sampler, cut
 from hssl.preprocessing.fingerprint import Fingerprint
-from hssl.preprocessing.store import BYTES_A_VOXEL, UNLABELLED, Reader, build, channels_of, task_fingerprint
+from hssl.preprocessing.store import (
+    BYTES_A_VOXEL,
+    UNLABELLED,
+    Reader,
+    as_labels_need,
+    build,
+    channels_of,
+    task_fingerprint,
+)
 from hssl.workspace.catalogue import Catalogue, Image, LabelClass, Task
 
 
@@ -221,3 +229,24 @@ def test_a_hundred_classes_take_no_more_memory_than_one(tmp_path):
         tracemalloc.stop()
         assert [bool(slices) for slices in stored.along[2].classes] == [True] + [False] * (count - 1)
     assert peaks[1] < peaks[0] + 20 * array.size
+
+
+@pytest.mark.parametrize(
+    ("structures", "seen"), [([-850], True), ([60], False), ([60, -850], True), ([], True)]
+)  # HU of what is labelled
+def test_lungs_are_seen_where_a_label_is_of_something_in_them(tmp_path, structures, seen):
+    array = np.full((4, 30, 30), 60, np.int16)
+    array[:, 5:15] = -850
+    array += np.random.default_rng(0).integers(-30, 30, array.shape).astype(np.int16)
+    label = np.zeros(array.shape, np.uint8)
+    for number, value in enumerate(structures, 1):
+        label[np.abs(array - value) < 25] = number
+    for name, values in (("a", array), ("a_label", label)):
+        sitk.WriteImage(sitk.GetImageFromArray(values), str(tmp_path / f"{name}.nii"))
+    catalogue = Catalogue.create(tmp_path / "w")
+    task = Task(name="t", modality="CT", classes=[LabelClass(value=n, name=f"{n}") for n in (1, 2)])
+    catalogue.set_task(task)
+    case = Image(id="a", task="t", image=str(tmp_path / "a.nii"), label=str(tmp_path / "a_label.nii"))
+    window = {"lower": -100.0, "upper": 200.0, "center": 50.0, "scale": 90.0, "lungs": -990.0}
+    own = Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="window", median_size=(4, 30, 30), **window)
+    assert as_labels_need(catalogue, task, own, [case]) == own.model_copy(update={"lungs": -990.0 if seen else None})
