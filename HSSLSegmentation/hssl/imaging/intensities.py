@@ -15,6 +15,8 @@ BODY = 0.1
 """In images of arbitrary values the body begins at this share of the range above its lower end."""
 SPARSE = 0.98
 """Where one value has more than this share of the voxels, the range is that of the others."""
+PADDING = 0.25
+"""A lowest value below 0 that lies by more than this share of the others' range below them is none that was measured."""
 LEAST_DEVIATION = 0.01
 """A body that deviates by less than this share of the range is one value (a two-valued image)…"""
 DEVIATION_OF_ONE_VALUE = 0.25
@@ -37,7 +39,8 @@ def own_range(array: np.ndarray) -> Range | None:
 
     It goes from the 0.5 to the 99.5 percentile; the body is what lies more than `BODY` of the range above the lower
     one. In a sparse image, one of whose values has nearly all voxels, percentiles and body are those of the others.
-    Every floor is a share of the range, so that values of 1e-9 are as good as those of 1e3.
+    What a scanner has padded its field of view with (see `PADDING`), such as -3024 in a CT, is left out. Every floor is a
+    share of the range, so that values of 1e-9 are as good as those of 1e3.
 
     Args:
         array: finite values, any shape.
@@ -52,6 +55,10 @@ def own_range(array: np.ndarray) -> Range | None:
         True
     """
     thinned = _thinned(array)
+    if (lowest := thinned.min()) < 0 and (others := thinned[thinned > lowest]).size:
+        low, high = np.percentile(others, [0.5, 99.5])
+        if low - lowest > PADDING * (high - low) > 0:
+            thinned, array = others, array[array > lowest]
     lower, upper = np.percentile(thinned, [0.5, 99.5])
     # If any value has more than half of the voxels, it is the median.
     commonest = np.percentile(thinned, 50, method="nearest")

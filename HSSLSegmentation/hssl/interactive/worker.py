@@ -37,7 +37,7 @@ from ..models.model_file import load_model
 from ..models.prediction import doubtful_size, predict_volume
 from ..outputs import check_outputs
 from ..plural import shortened
-from ..preprocessing.grid import orientation
+from ..preprocessing.grid import orientation_for
 from ..results import OpenResult, Result, RoundResult
 from ..workspace.labels import no_label_map
 from .session import InteractiveSession
@@ -263,8 +263,11 @@ class InteractiveWorker:
         )
         assert prediction.uncertainty is not None
         # The model's slices run along one of the patient's axes, wherever that lies in the array.
-        axes, _ = orientation(volume.GetDirection())
-        axis = axes[description.own_fingerprint.slice_axis]
+        fingerprint = description.own_fingerprint
+        axes, _ = orientation_for(
+            volume.GetSize(), volume.GetSpacing(), volume.GetDirection(), fingerprint.clear_slice_axis
+        )
+        axis = axes[fingerprint.slice_axis]
         doubt = sitk.GetArrayViewFromImage(prediction.uncertainty)
         index = int(doubt.sum(tuple(a for a in range(3) if a != axis)).argmax())
         place = [int(i) for i in np.unravel_index(int(doubt.take(index, axis).argmax()), doubt.take(index, axis).shape)]

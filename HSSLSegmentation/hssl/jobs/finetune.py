@@ -9,7 +9,6 @@ import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ from ..models.model_file import load_model
 from ..models.run_folder import BEST, RunFolder
 from ..plural import counted, shortened
 from ..preprocessing.fingerprint import Fingerprint
-from ..preprocessing.store import StoredVolume, build, clean, task_fingerprint
+from ..preprocessing.store import StoredVolume, as_labels_need, build, clean, task_fingerprint
 from ..results import FinetuneResult
 from ..workspace.catalogue import Catalogue, Image, Task
 from ..workspace.presence import in_workspace
@@ -292,7 +291,11 @@ def _stored(
     # A run that goes on stays on its working grid, whatever images came since.
     same = begun if begun is not None or teacher is None else teacher.description
     if same is None:
-        measured = partial(task_fingerprint, catalogue, task, sorted(left_out), on_event, stop)
+
+        def measured() -> Fingerprint:
+            own = task_fingerprint(catalogue, task, sorted(left_out), on_event, stop)
+            return as_labels_need(catalogue, task, own, cases)
+
         fingerprint = start.fingerprint(catalogue, task, measured, on_event)
     else:
         fingerprint = same.own_fingerprint

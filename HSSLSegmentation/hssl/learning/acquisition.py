@@ -34,7 +34,7 @@ from ..models.description import ModelDescription
 from ..models.inference import SLICES_AT_ONCE, Segmenter, padding
 from ..models.model import Model
 from ..models.network import MULTIPLE, SMALLEST
-from ..models.plane_mean import plane_mean
+from ..models.plane_mean import plane_mean, slabs
 from ..preprocessing.normalisation import body_mask
 from ..spread import evenly
 from ..workspace.suggestions import Suggestion
@@ -43,8 +43,6 @@ LOOKED_AT = 32
 """Slices (blocks of the patch size in 3D) of a volume that its features are taken from, evenly spread over its body."""
 AT_ONCE = 1000
 """Images whose distances to all others are held at once."""
-SLAB_SLICES = 16
-"""Slices whose probabilities are held at once."""
 
 
 def ranked(
@@ -134,11 +132,9 @@ def uncertainty_of(
     """
     classes = segmenter.description.out_channels - 1
     sure, shares, found, highest = (np.zeros(classes) for _ in range(4))
-    # A 3D network computes a margin around what it is asked for.
-    step = SLAB_SLICES if segmenter.description.network.spatial_dims == 2 else segmenter.description.patch_size[0]
     with plane_mean(segmenter, array, low, stop) as of_slices:
-        for first in range(0, len(array), step):
-            slab = of_slices(first, min(first + step, len(array)))
+        for first, last in slabs(segmenter, array.shape):
+            slab = of_slices(first, last)
             channels = slab.max(0).indices
             for c, share in enumerate(slab[1:]):
                 inside = channels == c + 1

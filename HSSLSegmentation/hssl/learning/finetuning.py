@@ -22,7 +22,7 @@ from ..models.description import ModelDescription
 from ..models.inference import Segmenter
 from ..models.model import Model
 from ..models.network import build_network
-from ..models.plane_mean import plane_mean
+from ..models.plane_mean import plane_mean, slabs
 from ..preprocessing.fingerprint import Fingerprint
 from ..preprocessing.planes import Planes, left_right_of, planes_of
 from ..preprocessing.store import UNLABELLED, Reader, StoredVolume
@@ -283,7 +283,9 @@ class FinetuneLearner:
             assert volume.label_path is not None
             truth = self._reader.array(volume.label_path)
             with plane_mean(segmenter, array, volume.low) as of_slices:
-                found = of_slices(0, len(array)).max(0).indices.to(torch.uint8).numpy()
+                found = np.concatenate(
+                    [of_slices(*slab).max(0).indices.to(torch.uint8).numpy() for slab in slabs(segmenter, array.shape)]
+                )
             whole = largest_components(found, self.pieces, COMPARABLE)
             known = truth != UNLABELLED
             found, whole = found * known, whole * known

@@ -170,6 +170,11 @@ def padding(size: tuple[int, ...] | torch.Size, multiple: tuple[int, ...], least
     return pads
 
 
+def slab_thickness(channels: int, shape: tuple[int, ...], megabytes: int) -> int:
+    """Returns how many slices of a volume (slices, rows, columns) have probabilities of at most so many megabytes."""
+    return max(1, int(megabytes * 2**20 / (8 * channels * shape[1] * shape[2])))
+
+
 def on_source(
     predict: Callable[[int, int], Tensor], channels: int, grid: WorkingGrid, slab_megabytes: int
 ) -> Iterator[tuple[int, int, Tensor]]:
@@ -188,7 +193,7 @@ def on_source(
     order = slices_first(grid.slice_axis)
     wanted = tuple(grid.oriented_size[axis] for axis in order)
     working = grid.shape
-    thickness = max(1, int(slab_megabytes * 2**20 / (8 * channels * wanted[1] * wanted[2])))
+    thickness = slab_thickness(channels, wanted, slab_megabytes)
     ratio = working[0] / wanted[0]
     # The slices that the last slab ended on are what the next one begins with.
     kept_first, kept = 0, None

@@ -19,7 +19,10 @@ from torch import Tensor
 from ..errors import OutputError
 from ..events import Stop, Stopped, never
 from ..preprocessing.planes import in_plane, slices_along
-from .inference import Segmenter
+from .inference import Segmenter, slab_thickness
+
+SLAB_MEGABYTES = 512
+"""Bound on the probabilities of a slab, where nobody says another one."""
 
 OfSlices = Callable[[int, int], Tensor]
 """Gives the class probabilities of working slices, first to last (exclusive): classes × slices × rows × columns."""
@@ -106,3 +109,15 @@ def _kept(file: IO[bytes], parts: Iterator[Tensor], shape: tuple[int, int, int, 
 def slices_in_planes(segmenter: Segmenter, shape: tuple[int, int, int]) -> int:
     """Returns how many slices a volume of this working shape has in all planes of the segmenter."""
     return sum(in_plane(shape, axis)[0] for axis in segmenter.planes)
+
+
+def slabs(segmenter: Segmenter, shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """Yields the first and last (exclusive) slices of the slabs of a working array, whose probabilities fit into memory.
+
+    A 3D network computes a margin around what it is asked for, so it is asked for as many slices as its patches have.
+    """
+    thickness = slab_thickness(segmenter.description.out_channels, shape, SLAB_MEGABYTES)
+    if segmenter.description.network.spatial_dims == 3:
+        thickness = max(thickness, segmenter.description.patch_size[0])
+    for first in range(0, shape[0], thickness):
+        yield first, min(first + thickness, shape[0])

@@ -14,12 +14,12 @@ import torch
 from ..errors import MemoryExhaustedError
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
 from ..preprocessing.fingerprint import Fingerprint
-from ..preprocessing.grid import labels_to_source, oriented_size, oriented_spacing
+from ..preprocessing.grid import along, labels_to_source, orientation_for
 from ..preprocessing.working import working_volume
 from .components import COMPARABLE, largest_components
 from .device import out_of_memory
 from .inference import Segmenter, from_slices_first, on_source
-from .plane_mean import plane_mean, slices_in_planes
+from .plane_mean import SLAB_MEGABYTES, plane_mean, slices_in_planes
 
 FAR_TOO_COARSE, FAR_TOO_SMALL = 2.0, 4.0
 """Ratios of spacing and, along every axis, of extent from which a volume is doubtful (see `doubtful_size`)."""
@@ -46,7 +46,7 @@ def predict_volume(
     largest_component: bool | None = None,
     probabilities: bool = False,
     uncertainty: bool = False,
-    slab_megabytes: int = 512,
+    slab_megabytes: int = SLAB_MEGABYTES,
     on_event: OnEvent = ignore,
     stop: Stop = never,
     path: str | Path = "volume",
@@ -152,11 +152,12 @@ def doubtful_size(volume: sitk.Image, fingerprint: Fingerprint) -> str:
         >>> doubtful_size(sitk.Image(8, 8, 8, sitk.sitkUInt8), made_for)
         'spans 8 × 8 × 8 mm, and what the model was made for 80 × 80 × 80 mm'
     """
-    direction = volume.GetDirection()
-    voxel, wanted = oriented_spacing(volume.GetSpacing(), direction), fingerprint.spacing
+    size, spacing = volume.GetSize(), volume.GetSpacing()
+    axes, _ = orientation_for(size, spacing, volume.GetDirection(), fingerprint.clear_slice_axis)
+    voxel, wanted = along(spacing, axes), fingerprint.spacing
     if max(own / theirs for own, theirs in zip(voxel, wanted, strict=True)) >= FAR_TOO_COARSE:
         return f"has voxels of {_sizes(voxel)} mm, and the model was made for {_sizes(wanted)} mm"
-    extent = [n * s for n, s in zip(oriented_size(volume.GetSize(), direction), voxel, strict=True)]
+    extent = [n * s for n, s in zip(along(size, axes), voxel, strict=True)]
     usual = [n * s for n, s in zip(fingerprint.median_size, wanted, strict=True)]
     if all(FAR_TOO_SMALL * own <= theirs for own, theirs in zip(extent, usual, strict=True)):
         return f"spans {_sizes(extent)} mm, and what the model was made for {_sizes(usual)} mm"

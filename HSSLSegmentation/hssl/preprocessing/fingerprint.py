@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
@@ -11,13 +12,33 @@ LIKE_SPACING = 1.25
 LIKE_WINDOW = 0.8
 """Two windows are alike from this share on that they have in common, of what either has."""
 
+CLEARLY = 2.0
+"""Slices that lie this much farther apart than their pixels, in both directions, are slices and nothing else."""
+
+
+def clear_slices(size: Sequence[int], spacing: Sequence[float]) -> int | None:
+    """Returns along which axis slices clearly lie (see `CLEARLY`): that of the only one, whatever stands for its thickness.
+
+    Args:
+        size, spacing: along the axes, in any order.
+
+    Example:
+        >>> clear_slices((9, 9, 9), (8.0, 1.4, 1.4)), clear_slices((9, 9, 9), (1.0, 1.5, 1.0)), clear_slices((9, 1, 9), (1, 1, 1))
+        (0, None, 1)
+    """
+    if list(size).count(1) == 1:
+        return list(size).index(1)
+    middle, longest = sorted(spacing)[1:]
+    return list(spacing).index(longest) if longest >= CLEARLY * middle else None
+
 
 class Fingerprint(BaseModel):
     """How the volumes of a task are brought to the working grid, measured once and carried with every model.
 
     Axes are those of the array after reorientation to LPS, in z, y, x order; `slice_axis` is the one along which
-    2D networks see slices. Values are normalised as (clip(v, lower, upper) − center) / scale, where for
-    "percentiles" the four numbers are measured on each image itself and these are None.
+    2D networks see slices. Values are normalised as (clip(v, lower, upper) − center) / scale (see
+    `hssl.preprocessing.normalisation.normalised` for those of lungs, below), where for "percentiles" the four numbers are
+    measured on each image itself and these are None.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -30,13 +51,22 @@ class Fingerprint(BaseModel):
     upper: float | None = None
     center: float | None = None
     scale: float | None = None
+    lungs: float | None = None
+    """Lowest value of the lungs, where they are a large part of a CT and are to be told from each other."""
     median_size: tuple[PositiveInt, PositiveInt, PositiveInt]
     """Median size on the working grid in voxels, z, y, x."""
+
+    @property
+    def clear_slice_axis(self) -> int | None:
+        """Returns the slice axis where the task's slices clearly lie along it."""
+        return clear_slices(self.median_size, self.spacing)
 
     def is_like(self, other: Fingerprint) -> bool:
         """Tells whether a network that has learned on the one working grid knows what it sees on the other."""
         ratios = [a / b for a, b in zip(self.spacing, other.spacing, strict=True)]
         if self.normalisation != other.normalisation or not all(1 / LIKE_SPACING <= r <= LIKE_SPACING for r in ratios):
+            return False
+        if (self.lungs is None) != (other.lungs is None):
             return False
         if self.lower is None or self.upper is None or other.lower is None or other.upper is None:
             return True
@@ -47,10 +77,14 @@ class Fingerprint(BaseModel):
     def _window_is_usable(self) -> Self:
         window = (self.lower, self.upper, self.center, self.scale)
         if self.normalisation == "percentiles":
-            if any(number is not None for number in window):
-                raise ValueError("percentiles are measured on each image: lower, upper, center and scale must be null")
+            if any(number is not None for number in (*window, self.lungs)):
+                raise ValueError(
+                    "percentiles are measured on each image: lower, upper, center, scale and lungs must be null"
+                )
         elif self.lower is None or self.upper is None or self.center is None or self.scale is None:
             raise ValueError("a window needs lower, upper, center and scale")
         elif not (self.lower < self.upper and self.scale > 0):
             raise ValueError(f"a window needs lower < upper and scale > 0, got {window}")
+        elif self.lungs is not None and not self.lungs < self.lower:
+            raise ValueError(f"lungs lie below the window, got {self.lungs} and {self.lower}")
         return self

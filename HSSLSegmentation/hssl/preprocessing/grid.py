@@ -9,19 +9,29 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from .fingerprint import Fingerprint
+from .fingerprint import Fingerprint, clear_slices
+
+T = TypeVar("T")
 
 IN_PLANE_TOLERANCE = 0.05
 """An in-plane axis is resampled when its spacing differs by more than this share from the working spacing."""
 THROUGH_PLANE_TOLERANCE = 0.35
 """The same for the slice axis: blurring between thick slices costs more than a mild mismatch of spacing."""
+
+
+Axes = tuple[int, int, int]
+"""For each axis of an LPS-oriented array (z, y, x) the axis of the volume's own array (z, y, x)."""
+Flips = tuple[bool, bool, bool]
+"""For each of those axes, whether it runs backwards in the volume."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +47,15 @@ class WorkingGrid:
     """
 
     source_size: tuple[int, int, int]
-    axes: tuple[int, int, int]
-    flips: tuple[bool, bool, bool]
+    axes: Axes
+    flips: Flips
     size: tuple[int, int, int]
     slice_axis: int
 
     @property
     def oriented_size(self) -> tuple[int, int, int]:
         """Size of the source after reorientation, z, y, x, before resampling."""
-        source = self.source_size[::-1]
-        return (source[self.axes[0]], source[self.axes[1]], source[self.axes[2]])
+        return along(self.source_size, self.axes)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -61,29 +70,82 @@ def slices_first(slice_axis: int) -> tuple[int, int, int]:
     return (slice_axis, rest[0], rest[1])
 
 
-def orientation(direction: tuple[float, ...]) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+OBLIQUE = 0.2
+"""Clear slices are taken along an axis where their normal has at least this component along it (up to 78° away). The
+short-axis slices of hearts lie between all three axes, and the nearest one is another from patient to patient."""
+
+
+def orientation(direction: Sequence[float], slices: tuple[int, int] | None = None) -> tuple[Axes, Flips]:
     """Returns axes and flips (see WorkingGrid) that bring a volume of this direction nearest to LPS.
 
     Args:
         direction: row-major 3×3 direction cosines, SimpleITK's order; oblique and left-handed ones are welcome.
+        slices: an axis of the volume's array and the axis of the oriented one that it must become, both of z, y, x.
     """
-    letters = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction)[::-1]
-    z, y, x = (next(axis for axis, letter in enumerate(letters) if letter in pair) for pair in ("SI", "PA", "LR"))
-    return (z, y, x), (letters[z] == "I", letters[y] == "A", letters[x] == "R")
+    if slices is None:
+        letters = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction)[::-1]
+        z, y, x = (next(axis for axis, letter in enumerate(letters) if letter in pair) for pair in ("SI", "PA", "LR"))
+        return (z, y, x), (letters[z] == "I", letters[y] == "A", letters[x] == "R")
+    own, wanted = slices
+    first, second = (axis for axis in range(3) if axis != own)
+    cosines = _cosines(direction)
+    best: tuple[Axes, Flips] = (0, 1, 2), (False, False, False)
+    nearness = -math.inf
+    for rest in ((first, second), (second, first)):
+        left = iter(rest)
+        z, y, x = (own if axis == wanted else next(left) for axis in range(3))
+        for flips in itertools.product((False, True), repeat=3):
+            turned = cosines[:, (z, y, x)] * np.where(flips, -1, 1)
+            # A mirror image would have left where other volumes have right.
+            if np.linalg.det(turned) > 0 and np.trace(turned) > nearness:
+                best, nearness = ((z, y, x), (flips[0], flips[1], flips[2])), float(np.trace(turned))
+    return best
 
 
-def oriented_spacing(spacing: tuple[float, ...], direction: tuple[float, ...]) -> tuple[float, float, float]:
-    """Returns the spacing in mm of the LPS-oriented array, z, y, x."""
-    axes, _ = orientation(direction)
-    source = tuple(spacing)[::-1]
-    return (source[axes[0]], source[axes[1]], source[axes[2]])
+def orientation_for(
+    size: Sequence[int], spacing: Sequence[float], direction: Sequence[float], slice_axis: int | None
+) -> tuple[Axes, Flips]:
+    """Returns axes and flips that bring a volume nearest to LPS, its clear slices along those of its task, even if these are
+    not quite the nearest axis (see `OBLIQUE`), and a single slice always.
+
+    Args:
+        size, spacing, direction: of the volume, SimpleITK's order.
+        slice_axis: of z, y, x, along which the task's slices clearly lie; None where they do not.
+    """
+    own = clear_slices(tuple(size)[::-1], tuple(spacing)[::-1])
+    if slice_axis is None or own is None:
+        return orientation(direction)
+    single = tuple(size)[::-1][own] == 1
+    if single or abs(_cosines(direction)[slice_axis, own]) >= OBLIQUE:
+        return orientation(direction, (own, slice_axis))
+    return orientation(direction)
 
 
-def oriented_size(size: tuple[int, ...], direction: tuple[float, ...]) -> tuple[int, int, int]:
-    """Returns the size of the LPS-oriented array, z, y, x."""
-    axes, _ = orientation(direction)
-    source = tuple(size)[::-1]
-    return (source[axes[0]], source[axes[1]], source[axes[2]])
+def common_slice_axis(
+    geometries: Sequence[tuple[Sequence[int], Sequence[float], Sequence[float]]],
+) -> int | None:
+    """Returns the axis of z, y, x that is nearest to the clear slices of all volumes; None where most have none.
+
+    Args:
+        geometries: size, spacing and direction of each volume, SimpleITK's order.
+    """
+    normals = [
+        np.abs(_cosines(direction)[:, own])
+        for size, spacing, direction in geometries
+        if (own := clear_slices(tuple(size)[::-1], tuple(spacing)[::-1])) is not None
+    ]
+    return int(np.sum(normals, 0).argmax()) if 2 * len(normals) > len(geometries) else None
+
+
+def along(values: Sequence[T], axes: Axes) -> tuple[T, T, T]:
+    """Returns what a volume has along x, y and z of its own, such as its size or spacing, along z, y, x of the oriented array."""
+    own = tuple(values)[::-1]
+    return (own[axes[0]], own[axes[1]], own[axes[2]])
+
+
+def _cosines(direction: Sequence[float]) -> np.ndarray:
+    """Rows are the patient's axes z, y, x (LPS), columns those of the volume's array."""
+    return np.reshape(direction, (3, 3))[::-1, ::-1]
 
 
 MOST_VOXELS, MOST_TIMES = 2**30, 8
@@ -102,8 +164,8 @@ def working_grid(
     Raises:
         InputError: it would have absurdly many voxels; the message names `path`.
     """
-    axes, flips = orientation(direction)
-    shape, steps = oriented_size(size, direction), oriented_spacing(spacing, direction)
+    axes, flips = orientation_for(size, spacing, direction, fingerprint.clear_slice_axis)
+    shape, steps = along(size, axes), along(spacing, axes)
     working = []
     for axis in range(3):
         ratio = steps[axis] / fingerprint.spacing[axis]

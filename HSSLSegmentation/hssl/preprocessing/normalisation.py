@@ -11,8 +11,9 @@ import SimpleITK as sitk
 from ..errors import ConfigurationError
 from ..imaging.intensities import BODY, own_range
 from ..imaging.voxel_data import AIR_HU
-from .fingerprint import Fingerprint
-from .grid import oriented_size, oriented_spacing
+from ..spread import evenly
+from .fingerprint import Fingerprint, clear_slices
+from .grid import along, common_slice_axis, orientation, orientation_for
 
 ANISOTROPY = 1.25
 """Slices are taken along the coarsest axis when it is this much coarser than the finest; else along z (axial)."""
@@ -20,34 +21,69 @@ LARGEST_HOUNSFIELD = 1e6
 LEAST_HOUNSFIELD = 20.0
 """What is called CT and spans less than this is in another unit, and is measured relative to its own range."""
 
+LUNGS = 0.1
+"""From this share of the body on, the air that it encloses is lungs that one looks at: of chests a quarter and more, of heads
+and necks (airways, tips of the lungs) 0.02 to 0.08."""
+LUNG_RANGE = 2.0
+"""Into so much below the window the values of lungs are brought, in deviations. As they are they span ten, and the finer
+contrasts of what is denser are learned late."""
+AXIAL_SLICES, AXIAL_PIXELS = 16, 128
+"""Slices, and pixels along each side of them, in which enclosed air is looked for."""
+
 
 class VolumeMeasure(NamedTuple):
-    """What a task's fingerprint needs of one volume: oriented size, spacing (mm, z, y, x), a sample of CT values."""
+    """What a task's fingerprint needs of one volume.
 
-    size: tuple[int, int, int]
-    spacing: tuple[float, float, float]
+    Attributes:
+        size, spacing, direction: SimpleITK's.
+        body: sample of values above air, as a CT.
+        lungs: sample of the values of air that the body encloses.
+        lung_share: of enclosed air in body and enclosed air.
+    """
+
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    direction: tuple[float, ...]
     body: np.ndarray
+    lungs: np.ndarray = np.array([])
+    lung_share: float = 0.0
 
 
 def volume_measure(volume: sitk.Image, seed: int = 0, count: int = 20_000) -> VolumeMeasure:
     """Measures one volume; its body's values are thinned to `count`."""
-    values = sitk.GetArrayViewFromImage(volume).reshape(-1)
-    values = np.random.default_rng(seed).choice(values, min(len(values), 4 * count), replace=False)
+    array = sitk.GetArrayViewFromImage(volume)
+    rng = np.random.default_rng(seed)
+    values = rng.choice(array.reshape(-1), min(array.size, 4 * count), replace=False)
     values = np.clip(values, -LARGEST_HOUNSFIELD, LARGEST_HOUNSFIELD).astype(np.float32)
     body = values[values > AIR_HU]
     body = body if len(body) else values
+    lungs, share = _enclosed_air(np.moveaxis(array, orientation(volume.GetDirection())[0][0], 0))
+    lungs = rng.choice(lungs, min(len(lungs), count), replace=False)
     return VolumeMeasure(
-        oriented_size(volume.GetSize(), volume.GetDirection()),
-        oriented_spacing(volume.GetSpacing(), volume.GetDirection()),
-        body[:count],
+        volume.GetSize(), volume.GetSpacing(), volume.GetDirection(), body[:count], lungs.astype(np.float32), share
     )
+
+
+def _enclosed_air(axial: np.ndarray) -> tuple[np.ndarray, float]:
+    """Returns the values of air that the body encloses in some axial slices, and their share of the body with them."""
+    enclosed, body = [axial[:0].reshape(-1)], 0
+    for number in evenly(len(axial), AXIAL_SLICES):
+        rows, columns = (max(1, length // AXIAL_PIXELS) for length in axial.shape[1:])
+        pixels = axial[number, ::rows, ::columns]
+        inside = pixels > AIR_HU
+        filled = sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(inside.astype(np.uint8)))) > 0
+        enclosed.append(pixels[filled & ~inside])
+        body += int(filled.sum())
+    air = np.concatenate(enclosed)
+    return air, len(air) / max(body, 1)
 
 
 def fingerprint_of(measures: Iterable[VolumeMeasure], modality: str) -> Fingerprint:
     """Returns the fingerprint of a task from the measures of (a sample of) its volumes.
 
     CT: values are clipped at the 0.5 and 99.5 percentile of all bodies together, since Hounsfield units mean the same
-    in every scan. Anything else: each image is normalised by its own percentiles (see `normalised`).
+    in every scan; where lungs are a large part of them (see `LUNGS`), their values are kept apart below. Anything
+    else: each image is normalised by its own percentiles (see `normalised`).
 
     Raises:
         ConfigurationError: there is no volume to measure.
@@ -55,10 +91,14 @@ def fingerprint_of(measures: Iterable[VolumeMeasure], modality: str) -> Fingerpr
     volumes = list(measures)
     if not volumes:
         raise ConfigurationError("a task without a usable image has no fingerprint")
-    spacing = np.median([v.spacing for v in volumes], axis=0)
+    slices = common_slice_axis([v[:3] for v in volumes])
+    axes = [orientation_for(*v[:3], slices)[0] for v in volumes]
+    spacings = [along(v.spacing, own) for v, own in zip(volumes, axes, strict=True)]
+    spacing = np.median(spacings, axis=0)
     # A finite number of digits: the fingerprint's text is the key of the store.
     spacing = np.array([float(f"{s:.5g}") for s in spacing])
-    z, y, x = (round(n) or 1 for n in np.median([np.array(v.size) * v.spacing / spacing for v in volumes], axis=0))
+    sizes = [along(v.size, own) for v, own in zip(volumes, axes, strict=True)]
+    z, y, x = (round(n) or 1 for n in np.median(np.array(sizes) * spacings / spacing, axis=0))
     fingerprint = Fingerprint(
         spacing=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
         slice_axis=slice_axis_of(spacing, (z, y, x)),
@@ -67,9 +107,12 @@ def fingerprint_of(measures: Iterable[VolumeMeasure], modality: str) -> Fingerpr
     )
     if modality.upper() != "CT":
         return fingerprint
-    return fingerprint.model_copy(
-        update={"normalisation": "window", **_window(np.concatenate([v.body for v in volumes]))}
-    )
+    window = _window(np.concatenate([v.body for v in volumes]))
+    if np.mean([v.lung_share for v in volumes]) >= LUNGS:
+        lowest = float(np.round(np.percentile(np.concatenate([v.lungs for v in volumes]), 0.5), 1))
+        if lowest < window["lower"]:
+            window["lungs"] = lowest
+    return fingerprint.model_copy(update={"normalisation": "window", **window})
 
 
 def _window(body: np.ndarray) -> dict[str, float]:
@@ -100,8 +143,8 @@ def slice_axis_of(spacing: Sequence[float] | np.ndarray, size: Sequence[int]) ->
         >>> slice_axis_of((1.0, 3.0, 3.0), (1, 9, 9))
         0
     """
-    if list(size).count(1) == 1:
-        return list(size).index(1)
+    if (clear := clear_slices(size, list(spacing))) is not None:
+        return clear
     coarsest = int(np.argmax(spacing))
     return coarsest if spacing[coarsest] >= ANISOTROPY * min(spacing) else 0
 
@@ -109,7 +152,8 @@ def slice_axis_of(spacing: Sequence[float] | np.ndarray, size: Sequence[int]) ->
 def normalised(array: np.ndarray, fingerprint: Fingerprint) -> np.ndarray:
     """Normalises intensities to about zero mean and unit deviation.
 
-    "window": by the fingerprint's numbers. "percentiles": by the image's own range (see `imaging.intensities`).
+    "window": by the fingerprint's numbers; from `lungs` to `lower`, where lungs are seen, values are brought into the
+    `LUNG_RANGE` below. "percentiles": by the image's own range (see `imaging.intensities`).
 
     Args:
         array: float32, any shape.
@@ -120,7 +164,11 @@ def normalised(array: np.ndarray, fingerprint: Fingerprint) -> np.ndarray:
     if fingerprint.normalisation == "window":
         assert fingerprint.lower is not None and fingerprint.upper is not None
         assert fingerprint.center is not None and fingerprint.scale is not None
-        return (np.clip(array, fingerprint.lower, fingerprint.upper) - fingerprint.center) / fingerprint.scale
+        found = (np.clip(array, fingerprint.lower, fingerprint.upper) - fingerprint.center) / fingerprint.scale
+        if fingerprint.lungs is not None:
+            below = fingerprint.lower - np.clip(array, fingerprint.lungs, fingerprint.lower)
+            found -= LUNG_RANGE / (fingerprint.lower - fingerprint.lungs) * below
+        return found
     own = own_range(array)
     if own is None:
         return np.zeros_like(array, dtype=np.float32)

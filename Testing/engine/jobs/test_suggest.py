@@ -243,11 +243,12 @@ def test_the_uncertainty_of_a_real_network_does_not_depend_on_slabs(monkeypatch)
     segmenter = Segmenter(played.description, network.state_dict(), torch.device("cpu"))
     array = np.random.default_rng(0).normal(size=(20, 24, 24)).astype(np.float16)
     whole = uncertainty_of(segmenter, array, -3.0, [True, True])
-    monkeypatch.setattr("hssl.learning.acquisition.SLAB_SLICES", 7)
+    monkeypatch.setattr("hssl.models.plane_mean.SLAB_MEGABYTES", 0.1)  # seven slices
     assert uncertainty_of(segmenter, array, -3.0, [True, True]) == pytest.approx(whole, abs=1e-5)
 
 
-def test_a_network_of_volumes_is_asked_in_slabs_of_its_patch():
+def test_a_network_of_volumes_is_asked_in_slabs_of_its_patch(monkeypatch):
+    monkeypatch.setattr("hssl.models.plane_mean.SLAB_MEGABYTES", 0.1)
     torch.manual_seed(0)
     played = Played(torch.zeros(3, 1, 1, 1), NetworkConfig(spatial_dims=3, in_slices=1))
     segmenter = Segmenter(

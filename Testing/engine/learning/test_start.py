@@ -76,6 +76,13 @@ def test_a_ct_task_of_the_same_name_has_the_start_s_window_where_its_values_are_
     assert chosen(catalogue, known, own, "bones")[0] == (known if is_like else own)
 
 
+def test_a_start_that_does_not_tell_lungs_apart_is_not_like_a_task_that_must(catalogue):
+    known = fingerprint(2, 1, 1, window=(-150, 250))
+    own = known.model_copy(update={"lungs": -950.0})
+    assert chosen(catalogue, known, own, "bones")[0] == own
+    assert chosen(catalogue, own, own.model_copy(update={"lungs": -930.0}), "bones")[0] == own
+
+
 def test_a_task_that_was_renamed_is_known_by_its_former_name_and_not_by_another_modality(catalogue):
     known, own = fingerprint(1, 1, 1), fingerprint(1.1, 1, 1)
     start = Start(description(Task(name="former", modality="MR"), known), {})

@@ -603,6 +603,25 @@ def test_a_class_that_is_only_found_where_nobody_labelled_is_no_error_in_validat
     assert 1 in description.one_piece_channels and description.figures == {"validation_dice": 1.0}
 
 
+def test_validation_holds_the_probabilities_of_a_slab_at_once(workspace, monkeypatch):
+    """Those of thirteen organs on a whole CT were four gigabytes, of a hundred fourteen."""
+    catalogue = Catalogue.load(workspace)
+    task = catalogue.tasks[0]
+    ids = [i.id for i in catalogue.usable(task.name, labelled=True)]
+    asked = []
+
+    @contextmanager
+    def found(segmenter, array, low):
+        shares = torch.zeros(1 + len(task.classes), *array.shape)
+        yield lambda first, last: asked.append((first, last)) or shares[:, first:last]
+
+    monkeypatch.setattr(hssl.learning.finetuning, "plane_mean", found)
+    monkeypatch.setattr("hssl.models.plane_mean.SLAB_MEGABYTES", 0.001)
+    finetune(finetuning(workspace, "v", 1, cases=ids[:1], validation=ids[1:2]))
+    depth = max(asked)[1]
+    assert asked[:depth] == [(n, n + 1) for n in range(depth)] and depth > 4
+
+
 @pytest.mark.parametrize("broken", [False, True])
 def test_labels_decide_which_classes_keep_their_largest_component(workspace, broken):
     catalogue = Catalogue.load(workspace)

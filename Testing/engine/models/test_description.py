@@ -34,6 +34,7 @@ SEGMENTATION = {
         ({"slice_axis": 3}, "less than or equal to 2"),
         ({"scale": 0.0}, "scale > 0"),
         ({"lower": 300.0}, "lower < upper"),
+        ({"lungs": -100.0}, "lungs lie below the window"),
         ({"center": None}, "needs lower, upper, center and scale"),
         ({"_target_": "os.system"}, "Extra inputs"),
     ],
@@ -48,6 +49,8 @@ def test_percentiles_carry_no_numbers_of_another_image():
     Fingerprint.model_validate(PERCENTILES)
     with pytest.raises(ValidationError, match="must be null"):
         Fingerprint.model_validate(PERCENTILES | {"lower": 0.0})
+    with pytest.raises(ValidationError, match="must be null"):
+        Fingerprint.model_validate(PERCENTILES | {"lungs": -900.0})
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,17 @@ import SimpleITK as sitk
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from hssl.models.inference import from_slices_first, on_source
-from hssl.preprocessing.fingerprint import Fingerprint
+from hssl.models.prediction import doubtful_size
+from hssl.preprocessing.fingerprint import Fingerprint, clear_slices
 from hssl.preprocessing.grid import (
     _keep_all_values,
     labels_to_source,
     labels_to_working,
     orientation,
+    orientation_for,
     to_working,
     working_grid,
 )
@@ -60,7 +63,10 @@ def test_a_label_map_comes_back_from_the_working_grid_within_half_a_voxel(
     source.SetSpacing(spacing)
     source.SetOrigin(rng.uniform(-200, 200, 3).tolist())
     source.SetDirection(direction.reshape(-1).tolist())
-    axes, _ = orientation(source.GetDirection())
+    clear = clear_slices(size, spacing[::-1])
+    nearest, _ = orientation(source.GetDirection())
+    slices = None if clear is None else nearest.index(clear)
+    axes, _ = orientation_for(size[::-1], spacing, source.GetDirection(), slices)
     wanted = [spacing[::-1][axes[a]] * factor[a] for a in range(3)]
     grid = working_grid(size[::-1], spacing, source.GetDirection(), fingerprint(tuple(wanted), slice_axis))
 
@@ -204,3 +210,75 @@ def test_a_value_that_is_lost_gets_a_voxel_beside_it_within_the_volume(source, l
         found = np.array(labels).reshape(shape)
         _keep_all_values(np.array(source).reshape(shape), found)
         assert found.ravel().tolist() == expected
+
+
+def placed(array: np.ndarray, spacing: tuple[float, float, float], direction: np.ndarray) -> sitk.Image:
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(spacing)
+    image.SetDirection(direction.ravel().tolist())
+    return image
+
+
+SHORT_AXIS = np.array([[0.70, -0.53, -0.48], [0.65, 0.18, 0.74], [-0.30, -0.83, 0.47]])
+"""Directions of a usual short-axis cine; its slices lie between all three of the patient's axes."""
+
+
+def short_axes(count: int, degrees: float) -> list[np.ndarray]:
+    """Directions of several patients, whose hearts lie a little differently."""
+    rng = np.random.default_rng(0)
+    base = Rotation.from_matrix(SHORT_AXIS)
+    return [(Rotation.from_rotvec(np.radians(rng.normal(0, degrees, 3))) * base).as_matrix() for _ in range(count)]
+
+
+@pytest.mark.parametrize("left_handed", [False, True])
+def test_oblique_slices_stay_slices_in_every_patient(left_handed):
+    """The nearest axis of a heart's slices is another in one patient of three, whose pixels of 1.4 mm became 10 mm."""
+    mirror = np.diag([1.0, -1.0 if left_handed else 1.0, 1.0])
+    array = np.zeros((10, 32, 40), np.uint8)
+    array[2:8, 4:20, 10:30] = 1
+    array[3:5, 8:14, 12:22] = 2
+    volumes = [placed(array, (1.4, 1.4, 10.0), direction @ mirror) for direction in short_axes(60, 12)]
+    own = fingerprint_of([volume_measure(v) for v in volumes], "MR")
+    assert (sorted(own.spacing), own.spacing[own.slice_axis]) == ([1.4, 1.4, 10.0], 10.0)
+    for volume in volumes:
+        grid = working_grid(volume.GetSize(), volume.GetSpacing(), volume.GetDirection(), own)
+        working = labels_to_working(volume, grid)
+        assert sorted(working.shape) == sorted(array.shape) and len(working) == 10
+        assert np.array_equal(np.bincount(working.ravel()), np.bincount(array.ravel()))
+        back = labels_to_source(from_slices_first(working, own.slice_axis), grid, volume)
+        assert np.array_equal(sitk.GetArrayFromImage(back), array)
+        direction = np.reshape(volume.GetDirection(), (3, 3))[::-1, ::-1]
+        assert np.linalg.det(direction[:, grid.axes] * np.where(grid.flips, -1, 1)) > 0
+        assert not doubtful_size(volume, own)
+
+
+def test_single_slices_of_any_direction_are_slices():
+    """Long-axis views of a heart and frames of ultrasound: along the nearest axis there were lines in every other one."""
+    array = np.arange(24 * 30, dtype=np.int16).reshape(1, 24, 30)
+    volumes = [placed(array, (1.0, 1.0, 8.0), d) for d in Rotation.random(40, random_state=1).as_matrix()]
+    own = fingerprint_of([volume_measure(v) for v in volumes], "MR")
+    for volume in volumes:
+        grid = working_grid(volume.GetSize(), volume.GetSpacing(), volume.GetDirection(), own)
+        assert len(to_working(volume, grid)) == 1
+
+
+@pytest.mark.parametrize("degrees", [0, 25, 40])
+def test_tilted_slices_are_oriented_as_before(degrees):
+    tilt = Rotation.from_euler("x", degrees, degrees=True).as_matrix()
+    volumes = [placed(np.zeros((9, 20, 30), np.uint8), (0.8, 0.8, 4.0), d) for d in (tilt, np.eye(3), tilt.T)]
+    own = fingerprint_of([volume_measure(v) for v in volumes], "MR")
+    assert own.slice_axis == 0
+    for volume in volumes:
+        grid = working_grid(volume.GetSize(), volume.GetSpacing(), volume.GetDirection(), own)
+        assert (grid.axes, grid.flips) == orientation(volume.GetDirection()) and grid.shape == (9, 20, 30)
+
+
+def test_slices_across_those_of_the_task_are_brought_onto_its_grid():
+    sagittal = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    axial = [placed(np.zeros((9, 40, 40), np.uint8), (1.0, 1.0, 4.0), np.eye(3)) for _ in range(2)]
+    other = placed(np.zeros((9, 40, 40), np.uint8), (1.0, 1.0, 4.0), sagittal)
+    own = fingerprint_of([volume_measure(v) for v in (*axial, other)], "MR")
+    assert own.spacing == (4.0, 1.0, 1.0)
+    grid = working_grid(other.GetSize(), other.GetSpacing(), other.GetDirection(), own)
+    assert grid.axes == orientation(other.GetDirection())[0]
+    assert doubtful_size(other, own)

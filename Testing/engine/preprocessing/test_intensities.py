@@ -1,5 +1,7 @@
 """Normalisation of odd images: floors are shares of the image's own range, and what shows nothing is named."""
 
+import itertools
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -9,6 +11,7 @@ from hssl.imaging.intensities import check_hounsfield, own_range
 from hssl.imaging.volumes import check_values
 from hssl.preprocessing.fingerprint import Fingerprint
 from hssl.preprocessing.normalisation import (
+    LUNG_RANGE,
     VolumeMeasure,
     body_mask,
     fingerprint_of,
@@ -25,6 +28,9 @@ OWN = Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="percentiles", 
 HOUNSFIELD = OWN.model_copy(
     update={"normalisation": "window", "lower": -160.0, "upper": 240.0, "center": 40.0, "scale": 80.0}
 )
+
+
+IDENTITY = np.eye(3)
 
 
 def scan(seed: int = 0) -> np.ndarray:
@@ -198,13 +204,18 @@ def test_values_of_a_volume_are_drawn_by_its_seed_and_bounded():
     assert sorted(volume_measure(values * 1e3).body) == [1e3 * n for n in range(1000)] + [1e6] * 2000
 
 
+def measure(size, spacing, direction=IDENTITY):
+    """Of a volume whose size and spacing are given along z, y, x."""
+    return VolumeMeasure(tuple(size)[::-1], tuple(spacing)[::-1], tuple(np.ravel(direction)), np.array([]))
+
+
 def test_a_fingerprint_is_the_median_of_the_volumes_on_its_grid():
     sizes = [(10, 20, 30), (12, 20, 30), (14, 20, 1)]
     spacings = [(1.0, 1.0, 2.0), (2.0, 0.123456789, 2.0), (4.0, 1.0, 9.0)]
-    found = fingerprint_of([VolumeMeasure(s, p, np.array([])) for s, p in zip(sizes, spacings, strict=True)], "MR")
+    found = fingerprint_of([measure(s, p) for s, p in zip(sizes, spacings, strict=True)], "MR")
     assert found.spacing == (2.0, 1.0, 2.0)
     assert found.median_size == (12, 20, 30)  # of 5, 12 and 28; 20, 2 and 20; 30, 30 and 4
-    thin = fingerprint_of([VolumeMeasure((1, 9, 9), (0.1234567, 1.0, 1.0), np.array([]))], "MR")
+    thin = fingerprint_of([measure((1, 9, 9), (0.1234567, 1.0, 1.0))], "MR")
     assert (thin.spacing[0], thin.median_size[0]) == (0.12346, 1)
 
 
@@ -222,7 +233,7 @@ def test_the_only_slice_of_an_image_is_its_slice_whatever_its_thickness(flat, th
     """Of pictures with pixels of 2 mm that some program had given a thickness of 1 mm, lines were learned."""
     size, spacing = [96, 80, 90], [2.0, 2.0, 2.0]
     size[flat], spacing[flat] = 1, thickness
-    found = fingerprint_of([VolumeMeasure(tuple(size), tuple(spacing), np.array([]))], "MR")
+    found = fingerprint_of([measure(size, spacing)], "MR")
     assert found.slice_axis == flat and planes_of(found, 2, "all") == (0,)
     pixels = np.random.default_rng(0).normal(size=size).astype(np.float32)
     image = sitk.GetImageFromArray(pixels)
@@ -253,3 +264,59 @@ def test_air_ends_at_minus_500(high, air):
             check_hounsfield(image(array), "a.nii")
     else:
         check_hounsfield(image(array), "a.nii")
+
+
+AIRWAY, LUNG, GROUND_GLASS, HEART, PADDING = -990, -850, -650, 60, -3024
+
+
+def chest(radius: float = 14.0) -> np.ndarray:
+    """A CT of a body with two lungs of some radius, and of its field of view, which the scanner has padded."""
+    z, y, x = np.indices((6, 80, 80))
+    from_middle = np.hypot(y - 40, x - 40)
+    array = np.where(from_middle < 35, HEART, -1000.0)
+    for middle in (24, 56):
+        away = np.hypot(y - 40, x - middle)
+        array[away < radius] = LUNG
+        array[away < radius / 2] = GROUND_GLASS
+        array[away < radius / 5] = AIRWAY
+    array += np.random.default_rng(0).normal(0, 10, array.shape)
+    array[from_middle > 39] = PADDING
+    return array.astype(np.int16)
+
+
+@pytest.mark.parametrize("axes", ["LPS", "SRA"])
+def test_what_lies_in_lungs_can_be_seen_where_they_are_a_large_part_of_a_ct(axes):
+    """All below -470 HU was one value: lungs, airways, ground glass, and the air outside."""
+    array = chest()
+    volume = sitk.DICOMOrient(image(array), axes)
+    own = fingerprint_of([volume_measure(volume)], "CT")
+    assert own.lungs is not None and AIRWAY - 40 < own.lungs < AIRWAY + 20
+    found = sitk.GetImageFromArray(normalised(sitk.GetArrayFromImage(volume).astype(np.float32), own))
+    found.CopyInformation(volume)
+    found = sitk.GetArrayFromImage(sitk.DICOMOrient(found, "LPS"))
+    means = [float(found[np.abs(array - value) < 25].mean()) for value in (AIRWAY, LUNG, GROUND_GLASS, HEART)]
+    assert all(b - a > 0.2 for a, b in itertools.pairwise(means))
+    assert (found[array == PADDING] == found.min()).all()
+    assert found.min() == pytest.approx((own.lower - own.center) / own.scale - LUNG_RANGE)
+    without = normalised(array.astype(np.float32), own.model_copy(update={"lungs": None}))
+    assert np.allclose(found[array > own.lower], without[array > own.lower])
+
+
+def test_a_little_air_in_a_body_leaves_its_window_as_it_was():
+    measures = [volume_measure(image(chest(radius))) for radius in (4.0, 14.0)]
+    assert [m.lung_share < 0.1 for m in measures] == [True, False]
+    assert fingerprint_of(measures[:1], "CT").lungs is None
+    assert fingerprint_of(measures, "CT").lungs is not None
+    assert fingerprint_of(measures, "MR").lungs is None
+
+
+@pytest.mark.parametrize("padding", [-3024, -2000, -32768])
+def test_what_a_field_of_view_is_padded_with_is_no_part_of_a_range(padding):
+    """With -3024 beyond a CT's field of view all air in it was body, and contrasts were half as large."""
+    array = chest().astype(np.float32)
+    inside = array > PADDING
+    own, padded = own_range(array[inside]), own_range(np.where(inside, array, padding))
+    assert np.allclose(own, padded, rtol=1e-3)
+    # What lies far below, and is not below 0, is background that was measured or masked.
+    assert own_range(np.where(inside, array + 3000, 0)).lower == 0
+    assert own_range(np.array([-5.0] * 99 + [1.0])) is not None

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
 
+import hssl.preprocessing.store
 from hssl.configuration import NetworkConfig
 from hssl.errors import ConfigurationError, InputError
 from hssl.events import Message, ignore, never
 from hssl.learning.patches import larger_patches, patch_size
 from hssl.learning.sampling import Sampler, cut
-from hssl.preprocessing.store import UNLABELLED, Reader, build, channels_of, task_fingerprint
-from hssl.workspace.catalogue import Catalogue, LabelClass, Task
+from hssl.preprocessing.fingerprint import Fingerprint
+from hssl.preprocessing.store import (
+    BYTES_A_VOXEL,
+    UNLABELLED,
+    Reader,
+    as_labels_need,
+    build,
+    channels_of,
+    task_fingerprint,
+)
+from hssl.workspace.catalogue import Catalogue, Image, LabelClass, Task
 
 
 def built(workspace, with_labels=False, on_event=ignore, names=None):
@@ -178,3 +190,63 @@ def test_values_become_channels_and_what_nobody_labelled_stays_unlabelled(tmp_pa
         many = [LabelClass(value=n, name=f"c{n}") for n in range(1, count + 1)]
         with pytest.raises(InputError, match="254 can be learned"):
             channels_of(image, Task(name="t", classes=many), tmp_path)
+
+
+@pytest.mark.parametrize(("free", "most"), [(0.1, 1), (1.5, 1), (2.5, 2), (99, 3)])
+def test_so_many_images_are_stored_at_once_as_memory_is_free_for(workspace, monkeypatch, free, most):
+    """Four scans of 700 × 700 × 400 voxels at once took 20 GB, whatever the machine had."""
+    catalogue = Catalogue.load(workspace)
+    voxels = max(math.prod(i.size) for i in catalogue.usable())
+    monkeypatch.setattr("hssl.preprocessing.store.available_memory", lambda: int(free * voxels * BYTES_A_VOXEL))
+    monkeypatch.setattr("hssl.preprocessing.store.cores", lambda: 3)
+    asked = []
+    pool = hssl.preprocessing.store.ThreadPoolExecutor
+    monkeypatch.setattr(
+        hssl.preprocessing.store, "ThreadPoolExecutor", lambda count: asked.append(count) or pool(count)
+    )
+    coarse = Fingerprint(spacing=(30, 30, 30), slice_axis=0, normalisation="percentiles", median_size=(9, 9, 9))
+    build(catalogue, catalogue.usable(), {t.name: coarse for t in catalogue.tasks}, False, ignore, never)
+    assert asked == [most]
+
+
+def test_a_hundred_classes_take_no_more_memory_than_one(tmp_path):
+    array = np.zeros((40, 64, 64), np.uint8)
+    array[5:30, 10:50, 10:50] = 1
+    image = sitk.GetImageFromArray(array + np.random.default_rng(0).normal(0, 1, array.shape).astype(np.float32))
+    sitk.WriteImage(image, str(tmp_path / "a.nii"))
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "a_label.nii"))
+    peaks = []
+    for count in (1, 100):
+        catalogue = Catalogue.create(tmp_path / f"w{count}")
+        task = Task(name="t", modality="MR", classes=[LabelClass(value=n, name=f"{n}") for n in range(1, 1 + count)])
+        catalogue.set_task(task)
+        files = {"image": str(tmp_path / "a.nii"), "label": str(tmp_path / "a_label.nii")}
+        catalogue.images.append(Image(id="a", task="t", **files))
+        own = task_fingerprint(catalogue, task, [], ignore, never)
+        tracemalloc.start()
+        (stored,) = build(catalogue, catalogue.images, {"t": own}, True, ignore, never)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert [bool(slices) for slices in stored.along[2].classes] == [True] + [False] * (count - 1)
+    assert peaks[1] < peaks[0] + 20 * array.size
+
+
+@pytest.mark.parametrize(
+    ("structures", "seen"), [([-850], True), ([60], False), ([60, -850], True), ([], True)]
+)  # HU of what is labelled
+def test_lungs_are_seen_where_a_label_is_of_something_in_them(tmp_path, structures, seen):
+    array = np.full((4, 30, 30), 60, np.int16)
+    array[:, 5:15] = -850
+    array += np.random.default_rng(0).integers(-30, 30, array.shape).astype(np.int16)
+    label = np.zeros(array.shape, np.uint8)
+    for number, value in enumerate(structures, 1):
+        label[np.abs(array - value) < 25] = number
+    for name, values in (("a", array), ("a_label", label)):
+        sitk.WriteImage(sitk.GetImageFromArray(values), str(tmp_path / f"{name}.nii"))
+    catalogue = Catalogue.create(tmp_path / "w")
+    task = Task(name="t", modality="CT", classes=[LabelClass(value=n, name=f"{n}") for n in (1, 2)])
+    catalogue.set_task(task)
+    case = Image(id="a", task="t", image=str(tmp_path / "a.nii"), label=str(tmp_path / "a_label.nii"))
+    window = {"lower": -100.0, "upper": 200.0, "center": 50.0, "scale": 90.0, "lungs": -990.0}
+    own = Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="window", median_size=(4, 30, 30), **window)
+    assert as_labels_need(catalogue, task, own, [case]) == own.model_copy(update={"lungs": -990.0 if seen else None})
