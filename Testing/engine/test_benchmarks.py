@@ -250,7 +250,9 @@ def shown_of(experiment: str, figures: dict) -> list[tuple[str, ...]]:
         methods = ("HSSL", "no features", "fill between slices", "grow from seeds")
         even = [cell["mean"] for cell in figures["cells"] if cell["slices"] == "even"]
         return [tuple(f"{mean[method]:.1f}" for method in methods) for mean in even]
-    both = ("scratch", "general" if experiment == "general" else "pretrained")
+    both = {"general": ("scratch", "general"), "going-on": ("general", "and its scans")}.get(
+        experiment, ("scratch", "pretrained")
+    )
     if experiment == "time":
         gains: dict[float, list[float]] = {}
         for cell in figures["cells"]:
@@ -264,12 +266,12 @@ def shown_of(experiment: str, figures: dict) -> list[tuple[str, ...]]:
             *(spread(cell["starts"][start]) for start in both),
             interval(cell["starts"][both[1]]["difference_bootstrap"]),
         )
-        for cells in ([figures["brief"], figures["usual"]] if experiment == "general" else [figures])
+        for cells in ([figures["brief"], figures["usual"]] if "brief" in figures else [figures])
         for cell in cells["cells"]
     ]
 
 
-@pytest.mark.parametrize("experiment", ["gain", "general", "time", "ablations", "baselines", "interactive"])
+@pytest.mark.parametrize("experiment", ["gain", "general", "going-on", "time", "ablations", "baselines", "interactive"])
 def test_the_tables_of_the_page_are_those_of_the_results(experiment):
     name = f"{'' if experiment == 'interactive' else 'evidence-'}{experiment}-cpu.json"
     page = read_from_page()

@@ -24,6 +24,7 @@ from ..files import read_json, remove_unfinished, sha256_of, whole_file, write_j
 from ..imaging.volumes import check_values
 from ..imaging.voxel_data import AIR_HU
 from ..machine import available_memory, cores
+from ..plural import shortened
 from ..spread import evenly
 from ..workspace.catalogue import Catalogue, Image, Task
 from ..workspace.identity import stamp_of_label
@@ -45,6 +46,8 @@ MEASURED_VOLUMES = 48
 """A fingerprint is measured on at most this many volumes of the task, evenly spread over the catalogue."""
 BYTES_A_VOXEL = 32
 """Memory that an image and its label take while they are brought to the working grid, for each voxel of the finer grid."""
+THINNED = 0.5
+"""A class that keeps less than this share of its volume on the working grid is too thin for it."""
 AERATED = 0.1
 """A structure of whose voxels at least this share is air lies in lungs, or is them…"""
 ASKED_LABELS = 4
@@ -74,6 +77,7 @@ class StoredVolume:
         shape: slices, rows, columns on the working grid.
         low: smallest value, used to pad beyond the volume.
         along: what the slices along each axis of the working array hold.
+        kept: share of each class's volume that its label still has on the working grid; None where it has none.
     """
 
     id: str
@@ -83,6 +87,7 @@ class StoredVolume:
     low: float
     along: tuple[SliceContents, SliceContents, SliceContents]
     label_path: Path | None = None
+    kept: tuple[float | None, ...] = ()
 
     def holds(self, channel: int) -> bool:
         """Returns whether the label has a voxel of a class, by its channel (from 1 on)."""
@@ -217,7 +222,23 @@ def build(
             else:
                 stored.append(result)
             meter.update(number)
+    for task in dict.fromkeys(volume.task for volume in stored):
+        _tell_of_thinned(catalogue.task(task), [v for v in stored if v.task == task], fingerprints[task], on_event)
     return stored
+
+
+def _tell_of_thinned(task: Task, volumes: Sequence[StoredVolume], fingerprint: Fingerprint, on_event: OnEvent) -> None:
+    """Tells of classes that are too thin for the working grid, which would be learned as what little is left of them."""
+    for channel, one in enumerate(task.classes):
+        kept = {v.id: share for v in volumes if v.kept and (share := v.kept[channel]) is not None}
+        thinned = [id for id, share in kept.items() if share < THINNED]
+        if thinned:
+            grid = " × ".join(f"{step:.3g}" for step in reversed(fingerprint.spacing))
+            text = (
+                f"{task.name}: on the working grid of {grid} mm, the median of the task's scans, {one.name} keeps less than half "
+                f"of its voxels in {shortened(thinned, 5)}; finer scans are best a task of their own"
+            )
+            on_event(Message(level="warning", text=text))
 
 
 def _at_once(images: Sequence[Image], fingerprints: dict[str, Fingerprint]) -> int:
@@ -308,11 +329,15 @@ def _stored(catalogue: Catalogue, image: Image, fingerprint: Fingerprint, with_l
         channels = channels_of(read_label(catalogue, image, source()), catalogue.task(image.task), label)
         array = labels_to_working(channels, grid)
         found: list[list[list[int]]] = [[], [], []]
+        before, after = (_voxels_of(values) for values in (sitk.GetArrayViewFromImage(channels), array))
+        after = after * (before.sum() / array.size)
+        kept = []
         for channel in range(1, 1 + len(catalogue.task(image.task).classes)):
             mask = array == channel
+            kept.append(round(float(after[channel] / before[channel]), 3) if before[channel] else None)
             for axis, slices in enumerate(found):
                 slices.append(np.flatnonzero(mask.any(_others(axis))).tolist())
-        return array, {"classes": found}
+        return array, {"classes": found, "kept": kept}
 
     known = _entry(folder, key, image_array)
     z, y, x = (SliceContents(np.array(body, np.float32)) for body in known["body"])
@@ -336,7 +361,12 @@ def _stored(catalogue: Catalogue, image: Image, fingerprint: Fingerprint, with_l
         replace(contents, classes=tuple(tuple(slices) for slices in classes))
         for contents, classes in zip(stored.along, labelled["classes"], strict=True)
     )
-    return replace(stored, label_path=folder / f"{label_key}.npy", along=(z, y, x))
+    return replace(stored, label_path=folder / f"{label_key}.npy", along=(z, y, x), kept=tuple(labelled["kept"]))
+
+
+def _voxels_of(channels: np.ndarray) -> np.ndarray:
+    """Returns how many voxels each channel has, slice by slice: counting takes eight bytes for each voxel."""
+    return np.sum([np.bincount(part.reshape(-1), minlength=UNLABELLED + 1) for part in channels], axis=0)
 
 
 def _entry(folder: Path, key: str, make: Callable[[], tuple[np.ndarray, dict[str, object]]]) -> dict:

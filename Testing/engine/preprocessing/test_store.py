@@ -231,6 +231,37 @@ def test_a_hundred_classes_take_no_more_memory_than_one(tmp_path):
     assert peaks[1] < peaks[0] + 20 * array.size
 
 
+@pytest.mark.parametrize("finer", [1.0, 0.5])
+def test_a_class_that_is_too_thin_for_the_working_grid_is_told_and_others_are_not(tmp_path, finer):
+    array = np.zeros((6, 80, 80), np.uint8)
+    array[:, 10:40, 10:40] = 1
+    array[:, 61, 5:75] = 2
+    image = sitk.GetImageFromArray(array * 100 + np.random.default_rng(0).normal(0, 1, array.shape).astype(np.float32))
+    label = sitk.GetImageFromArray(array)
+    for name, one in (("a.nii", image), ("a_label.nii", label)):
+        one.SetSpacing((finer, finer, 3.0))
+        sitk.WriteImage(one, str(tmp_path / name))
+    catalogue = Catalogue.create(tmp_path / "w")
+    catalogue.set_task(
+        Task(name="t", modality="MR", classes=[LabelClass(value=1, name="disc"), LabelClass(value=2, name="line")])
+    )
+    catalogue.images.append(Image(id="a", task="t", image=str(tmp_path / "a.nii"), label=str(tmp_path / "a_label.nii")))
+    own = Fingerprint(spacing=(3, 1, 1), slice_axis=0, normalisation="percentiles", median_size=(6, 80, 80))
+    for _ in ("built", "found in the store"):
+        told: list = []
+        (stored,) = build(catalogue, catalogue.images, {"t": own}, True, told.append, never)
+        texts = [e.text for e in told if isinstance(e, Message)]
+        if finer == 1:
+            assert stored.kept == (1, 1) and not texts
+        else:
+            assert stored.kept[0] == pytest.approx(1, abs=0.1) and stored.kept[1] < 0.5
+            assert (
+                len(texts) == 1
+                and "line keeps less than half of its voxels in a;" in texts[0]
+                and "1 × 1 × 3 mm" in texts[0]
+            )
+
+
 @pytest.mark.parametrize(
     ("structures", "seen"), [([-850], True), ([60], False), ([60, -850], True), ([], True)]
 )  # HU of what is labelled
