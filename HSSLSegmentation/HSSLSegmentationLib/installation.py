@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 
 import slicer
 
+from . import settings
 from .jobs.engineProcess import Lines
 from .jobs.interpreter import Command, InterpreterError, environmentFor, jobPython
 from .jobs.process import JobProcess
@@ -24,6 +25,8 @@ TORCH = "torch>=2.2,!=2.9.*"
 """2.9 is left out: its 3D convolutions need several times the memory."""
 OF_SLICER = ("SimpleITK>=2.4", "numpy>=1.26")
 """What Slicer's own Python has, and another one may lack."""
+OF_CATALOGUES = "pydantic>=2.7"
+"""What Slicer's own Python reads catalogues, configurations and events with, whichever Python runs the jobs."""
 NEVER_REPLACED = ("torch", "torchvision", "numpy", "SimpleITK", "vtk")
 
 _PROBE = """
@@ -78,12 +81,15 @@ class Packages:
     started: bool = True
 
 
-def missingRequirements() -> list[str]:
+def missingRequirements(chosenPython: str = "") -> list[str]:
     """Returns the requirements that Slicer's own Python does not meet; nothing is imported.
 
     The answer is kept, since it takes a look at a dozen folders and is asked for at every key: see `forget`.
+
+    Args:
+        chosenPython: another Python that runs the jobs; Slicer's own then reads catalogues and events alone.
     """
-    return [text for text in [TORCH, *_requirements()] if not _isMet(text)]
+    return [text for text in ([OF_CATALOGUES] if chosenPython else [TORCH, *_requirements()]) if not _isMet(text)]
 
 
 def forget() -> None:
@@ -93,7 +99,7 @@ def forget() -> None:
 
 def canReadCatalogues() -> bool:
     """Tells whether Slicer's own Python has what the catalogue and the events need."""
-    return _isMet("pydantic>=2.7")
+    return _isMet(OF_CATALOGUES)
 
 
 def probe(process: JobProcess, whenKnown: Callable[[Packages], None], chosenPython: str = "") -> None:
@@ -101,7 +107,7 @@ def probe(process: JobProcess, whenKnown: Callable[[Packages], None], chosenPyth
 
     A process of its own, because a broken torch can take its process down, and because the answer takes seconds.
     """
-    missing = [] if chosenPython else missingRequirements()
+    missing = missingRequirements(chosenPython)
     if missing:
         whenKnown(Packages(False, missing))
         return
@@ -144,7 +150,7 @@ def adviceFor(packages: Packages, chosenPython: str = "") -> str:
         return ""
     if not packages.started:
         return packages.problem
-    if chosenPython:
+    if chosenPython and not packages.missing:
         needed = " ".join(f'"{text}"' for text in (TORCH, *OF_SLICER))
         return _("The chosen Python cannot run HSSL: {problem}. Run this in a terminal:\n{command}").format(
             problem=packages.problem,
@@ -173,13 +179,13 @@ def install(askFirst: bool = True) -> bool:
         InstallationError: the PyTorch extension is missing, or an installation failed.
     """
     forget()
-    missing = missingRequirements()
+    chosenPython = settings.value("python")
+    missing = missingRequirements(chosenPython)
     if not missing:
         return True
-    question = _(
-        "HSSL will install these Python packages into Slicer:\n\n{names}\n\n"
-        "PyTorch is large (0.2 to 3 GB); this happens once and takes some minutes."
-    ).format(names="\n".join(missing))
+    question = _("HSSL will install these Python packages into Slicer:\n\n{names}").format(names="\n".join(missing))
+    if TORCH in missing:
+        question += "\n\n" + _("PyTorch is large (0.2 to 3 GB); this happens once and takes some minutes.")
     if askFirst and not slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Install packages for HSSL")):
         return False
     if TORCH in missing:
@@ -189,7 +195,7 @@ def install(askFirst: bool = True) -> bool:
         _installUnderConstraints(rest)
     importlib.invalidate_caches()
     forget()
-    stillMissing = missingRequirements()
+    stillMissing = missingRequirements(chosenPython)
     if stillMissing:
         raise InstallationError(
             _("After the installation these are still missing: {names}.").format(names=", ".join(stillMissing))

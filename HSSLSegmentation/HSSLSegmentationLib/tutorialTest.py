@@ -21,7 +21,7 @@ def runTutorial(case, logic) -> None:
         case: the ScriptedLoadableModuleTest, which asserts and displays messages.
         logic: the module's Logic.
     """
-    if not settings.value("python") and installation.missingRequirements():
+    if installation.missingRequirements(settings.value("python")):
         case.delayDisplay("Left out: the Python packages of HSSL are not installed here.")
         return
     folder = Path(tempfile.mkdtemp(prefix="HSSL-tutorial-", dir=slicer.app.temporaryPath))

@@ -17,8 +17,10 @@ import qt
 import slicer
 from harness.fake_process import FakeProcess
 from harness.fixtures import waitUntil
-from HSSLSegmentationLib import installation
+from HSSLSegmentationLib import installation, settings
 from HSSLSegmentationLib.installation import InstallationError, Packages
+from HSSLSegmentationLib.jobs.interpreter import InterpreterError
+from HSSLSegmentationLib.jobs.jobStarter import JobStarter
 from HSSLSegmentationLib.jobs.process import QtProcess
 
 real = importlib.metadata.version
@@ -179,3 +181,31 @@ def test_slicers_own_installer_is_used_where_there_is_one(absent, monkeypatch):
     absent.add("monai")
     assert installation.install(askFirst=False)
     assert asked == [(["monai>=1.5.1"], False)]
+
+
+# Another Python for the jobs ------------------------------------------------------------------------------------
+
+
+def test_with_another_python_for_the_jobs_slicers_own_needs_only_what_it_reads_them_with(absent, pip):
+    absent.update({"torch", "monai", "pydantic"})
+    installation.forget()
+    settings.setValue("python", sys.executable)
+    assert installation.missingRequirements(sys.executable) == [installation.OF_CATALOGUES]
+    packages: list[Packages] = []
+    installation.probe(FakeProcess(), packages.append, sys.executable)
+    assert "pydantic" in installation.adviceFor(packages[0], sys.executable)
+    assert installation.install(askFirst=False)
+    ((arguments, _constraints),) = pip
+    assert "pydantic>=2.7" in arguments and not any("torch" in text or "monai" in text for text in arguments)
+
+
+def test_a_job_is_refused_with_the_reason_where_slicers_own_python_could_not_read_it(monkeypatch):
+    monkeypatch.delitem(sys.modules, "hssl.events")
+    monkeypatch.setitem(sys.modules, "pydantic", None)
+    started: list[FakeProcess] = []
+    starter = JobStarter(lambda: started.append(FakeProcess()) or started[-1])
+    settings.setValue("python", sys.executable)
+    for start in (lambda: starter.start("demo", ["demo"]), lambda: starter.configured("pretrain", {"workspace": "w"})):
+        with pytest.raises(InterpreterError, match="lacks pydantic.*Install packages"):
+            start()
+    assert not started

@@ -18,8 +18,7 @@ def canWork() -> bool:
     """Tells whether Slicer's Python and the jobs' have the packages; asked anew only as long as something is missing."""
     global _works
     if not _works:
-        chosen = settings.value("python")
-        _works = installation.canReadCatalogues() and (bool(chosen) or not installation.missingRequirements())
+        _works = not installation.missingRequirements(settings.value("python"))
     return _works
 
 

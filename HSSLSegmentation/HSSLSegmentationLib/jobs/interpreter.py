@@ -69,10 +69,24 @@ def environmentFor(chosen: str = "") -> dict[str, str]:
     return environment
 
 
+def requireOwnPackages() -> None:
+    """Raises InterpreterError where Slicer's own Python lacks what reads configurations and events, whichever runs the jobs."""
+    try:
+        import hssl.events  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise InterpreterError(
+            _(
+                "Slicer's own Python lacks {name}, which HSSL needs there whichever Python runs the jobs: press Install packages "
+                "at the top of the module's panel."
+            ).format(name=error.name)
+        ) from error
+
+
 def engineCommand(arguments: list[str], chosen: str = "") -> Command:
     """Returns the command that runs `python -m hssl` with these arguments.
 
     Raises:
-        InterpreterError: there is no Python to run it with.
+        InterpreterError: there is no Python to run it with, or Slicer's own cannot read what it tells.
     """
+    requireOwnPackages()
     return Command(jobPython(chosen), ["-m", "hssl", *arguments], environmentFor(chosen))

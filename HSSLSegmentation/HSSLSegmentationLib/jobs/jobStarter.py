@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import settings, temporary
-from .interpreter import engineCommand
+from .interpreter import engineCommand, requireOwnPackages
 from .job import Job
 from .process import JobProcess
 
@@ -44,8 +44,9 @@ class JobStarter:
 
         Raises:
             ConfigurationError: the configuration does not fit; the message lists what.
-            InterpreterError: there is no Python for the jobs.
+            InterpreterError: there is no Python for the jobs, or Slicer's own lacks what it needs itself.
         """
+        requireOwnPackages()
         from hssl.jobs import JOBS
 
         checked = JOBS[kind].configuration.checked(_completed(JOBS[kind].configuration, values))

@@ -269,7 +269,7 @@ class Panel:
 
     @staticmethod
     def _missingPackages() -> list[str]:
-        return [] if settings.value("python") else installation.missingRequirements()
+        return installation.missingRequirements(settings.value("python"))
 
     def _adviceOnPackages(self) -> str:
         missing = self._missingPackages()

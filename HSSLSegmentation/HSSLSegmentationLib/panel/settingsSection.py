@@ -70,7 +70,7 @@ class SettingsSection:
             _("Deletes the cache; it is made again when it is needed."),
         )
         chosen = settings.value("python")
-        missing = [] if chosen else installation.missingRequirements()
+        missing = installation.missingRequirements(chosen)
         if missing:
             reason = ""
         elif chosen:

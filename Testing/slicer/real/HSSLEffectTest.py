@@ -43,7 +43,7 @@ class HSSLEffectTest(unittest.TestCase):
         from HSSLSegmentationLib import installation, settings
         from HSSLSegmentationLib.effect import registration
 
-        if not settings.value("python") and installation.missingRequirements():
+        if installation.missingRequirements(settings.value("python")):
             raise unittest.SkipTest("the Python packages of HSSL are not installed here")
         slicer.util.selectModule("Data")
         slicer.mrmlScene.Clear(0)

@@ -27,7 +27,7 @@ class HSSLPanelTest(unittest.TestCase):
 
         cls.folder = Path(tempfile.mkdtemp(prefix="HSSL panel ü ", dir=slicer.app.temporaryPath))
         cls.workspace = cls.folder / "my scans"
-        if not settings.value("python") and installation.missingRequirements():
+        if installation.missingRequirements(settings.value("python")):
             raise unittest.SkipTest("the Python packages of HSSL are not installed here")
         slicer.util.selectModule("HSSLSegmentation")
         settle(1.0)
