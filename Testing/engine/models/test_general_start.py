@@ -67,7 +67,9 @@ def test_the_estimate_is_of_the_network_that_the_start_brings(workspace):
     values = {"workspace": workspace, **QUICK}
     small, large = ({"network": {"size": size}} for size in ("small", "large"))
     wanted = estimate(PretrainConfig.checked({**values, **small})).result.bytes
-    assert estimate(PretrainConfig.checked({**values, **large, "start": GENERAL})).result.bytes == wanted
+    found = estimate(PretrainConfig.checked({**values, **large, "start": GENERAL})).result.bytes
+    unmoved = estimate(PretrainConfig.checked({**values, **large})).result.bytes
+    assert wanted < found < 1.3 * wanted < unmoved  # the start itself is held too
     assert estimate(PretrainConfig.checked({**values, **large})).result.bytes > wanted
 
 

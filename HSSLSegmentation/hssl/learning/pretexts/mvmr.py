@@ -16,6 +16,9 @@ from .pretext import PooledHead, Pretext, TaskTable, Views
 
 CELLS = 8
 """Cells a side in which a representation that is not learned describes an image."""
+WEIGHTS = {"agreement": 25.0, "spread": 25.0, "dependence": 1.0, "representations": 1.0}
+"""As VICReg weighs agreement and spread (Bardes et al. 2022). Dependence does not change with the embedding's scale, so that
+its gradient is the larger the smaller that is: at equal weights the embedding never spread."""
 MARGIN = 1.0
 """Deviation that each channel of the embedding should have over a batch."""
 
@@ -34,7 +37,7 @@ class MultiRepresentation(Pretext):
         self.head = PooledHead(config, "bottleneck", 256)
 
     def forward(self, views: Views) -> dict[str, Tensor]:
-        """Returns the four losses and "total", their sum."""
+        """Returns the four losses and "total", their weighted sum."""
         original = views.clean[1]
         embedded = self.head(self.network.features(torch.cat([views.changed[0], original])))
         changed, unchanged = (all_gather(half.float()) for half in embedded.chunk(2))
@@ -46,7 +49,7 @@ class MultiRepresentation(Pretext):
             "dependence": 1 - distance_correlation(changed, unchanged),
             "representations": torch.stack(dependences).sum(),
         }
-        return {**losses, "total": torch.stack([losses[name] for name in self.loss_names]).sum()}
+        return {**losses, "total": torch.stack([WEIGHTS[name] * loss for name, loss in losses.items()]).sum()}
 
 
 def representations(images: Tensor) -> dict[str, Tensor]:
