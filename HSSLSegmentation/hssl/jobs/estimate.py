@@ -40,11 +40,12 @@ def estimate(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
     if not seen:
         raise ConfigurationError(f"{config.workspace}: there is no usable image to pretrain on")
     device = chosen_device(config.device)
+    keeps = start.description is not None and config.pretext == "hssl" and config.weights.distillation > 0
     patch = patch_size(network, typical_shapes(seen, tasks), config.patch_size, device)
     size = batch_size(device, dims, config.batch_size)
     return Done(
         result=EstimateResult(
-            bytes=training_bytes(network, patch, 2 * size, start.description is not None),
+            bytes=training_bytes(network, patch, 2 * size, keeps),
             patch_size=list(patch),
             batch_size=size,
             images=len(images),
