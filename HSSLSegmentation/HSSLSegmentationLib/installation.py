@@ -150,15 +150,15 @@ def adviceFor(packages: Packages, chosenPython: str = "") -> str:
         return ""
     if not packages.started:
         return packages.problem
-    if chosenPython and not packages.missing:
+    if packages.missing:
+        return _("HSSL needs some Python packages before its first use: {names}.").format(
+            names=", ".join(text.split(">")[0].split(",")[0] for text in packages.missing)
+        )
+    if chosenPython:
         needed = " ".join(f'"{text}"' for text in (TORCH, *OF_SLICER))
         return _("The chosen Python cannot run HSSL: {problem}. Run this in a terminal:\n{command}").format(
             problem=packages.problem,
             command=f'"{chosenPython}" -m pip install {needed} -r "{REQUIREMENTS_FILE}"',
-        )
-    if packages.missing:
-        return _("HSSL needs some Python packages before its first use: {names}.").format(
-            names=", ".join(text.split(">")[0].split(",")[0] for text in packages.missing)
         )
     return _(
         "The installed packages cannot be used: {problem}. Uninstall PyTorch in the module PyTorch Utils, "

@@ -227,6 +227,11 @@ class PretrainConfig(RunConfig):
     tasks: list[str] = []
     exclude: list[str] = []
 
+    @property
+    def learns_from_start(self) -> bool:
+        """Whether the start's features are learned beside the losses: by the pretext "hssl", where there is a start."""
+        return self.start != "scratch" and self.pretext == "hssl" and self.weights.distillation > 0
+
 
 class FinetuneConfig(RunConfig):
     """Fine-tuning on the labelled cases of one task.

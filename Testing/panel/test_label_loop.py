@@ -61,6 +61,13 @@ def draw(panel, id) -> None:
     settle()
 
 
+def drawFirst(panel, loop, waiting) -> None:
+    """Opens the first scan that waits, and draws its label."""
+    loop.ui.nextButton.click()
+    settle()
+    draw(panel, waiting[0])
+
+
 @pytest.fixture
 def workers(panel, monkeypatch) -> list[FakeProcess]:
     """The processes of the effect's worker; none of them is real."""
@@ -143,9 +150,7 @@ def test_what_is_said_of_one_task_is_not_said_of_another(panel, loop, processes,
 def test_a_label_is_kept_in_steps_and_is_not_lost_when_the_scene_closes_meanwhile(
     panel, loop, workspace, waiting, monkeypatch, closes
 ):
-    loop.ui.nextButton.click()
-    settle()
-    draw(panel, waiting[0])
+    drawFirst(panel, loop, waiting)
     panel.refresh()
     monkeypatch.setattr(steps, "SECONDS_AT_ONCE", 0.0)
     loop.ui.keepNextButton.click()
@@ -163,9 +168,7 @@ def test_a_label_is_kept_in_steps_and_is_not_lost_when_the_scene_closes_meanwhil
 
 
 def test_a_label_is_not_kept_while_a_preview_is_shown_that_is_not_in_it(panel, loop, workspace, waiting, caplog):
-    loop.ui.nextButton.click()
-    settle()
-    draw(panel, waiting[0])
+    drawFirst(panel, loop, waiting)
     panel.refresh()
     volume = scenePictures.shown(panel.catalogue, waiting[0])
     proposal = Proposal(Part((0, 0, 0), np.ones((2, 2, 2), np.uint8)), [SegmentClass(1, "found")], [""], None)
@@ -199,9 +202,7 @@ def labelElsewhere(workspace, id: str) -> str:
 def test_a_label_that_somebody_else_has_kept_meanwhile_is_replaced_only_when_that_is_said(
     panel, loop, workspace, waiting, dialogs, replaces
 ):
-    loop.ui.nextButton.click()
-    settle()
-    draw(panel, waiting[0])
+    drawFirst(panel, loop, waiting)
     theirs = labelElsewhere(workspace, waiting[0])
     with dialogs.interactive() as shown:
         dialogs.answer(qt.QMessageBox.Yes if replaces else qt.QMessageBox.No)
@@ -213,9 +214,7 @@ def test_a_label_that_somebody_else_has_kept_meanwhile_is_replaced_only_when_tha
 
 
 def test_a_label_that_is_corrected_after_it_was_kept_is_kept_again_without_a_question(panel, loop, workspace, waiting):
-    loop.ui.nextButton.click()
-    settle()
-    draw(panel, waiting[0])
+    drawFirst(panel, loop, waiting)
     files = []
     for _time in range(2):
         panel.dataset.labelNext.keeping.start(waiting[0], lambda: None)
@@ -225,9 +224,7 @@ def test_a_label_that_is_corrected_after_it_was_kept_is_kept_again_without_a_que
 
 
 def test_a_scan_that_was_removed_from_the_scene_meanwhile_has_no_label_to_keep(panel, loop, workspace, waiting, caplog):
-    loop.ui.nextButton.click()
-    settle()
-    draw(panel, waiting[0])
+    drawFirst(panel, loop, waiting)
     panel.refresh()
     slicer.mrmlScene.RemoveNode(scenePictures.shown(panel.catalogue, waiting[0]))
     loop.ui.keepNextButton.click()
@@ -256,9 +253,7 @@ def test_of_a_label_and_its_clone_none_is_guessed_at_and_none_is_lost(panel, loo
 
 @pytest.mark.parametrize("isWhole", [False, True])
 def test_slices_with_gaps_become_a_label_only_where_somebody_says_so(panel, loop, workspace, waiting, dialogs, isWhole):
-    loop.ui.nextButton.click()
-    settle()
-    draw(panel, waiting[0])
+    drawFirst(panel, loop, waiting)
     segmentation, volume = node(panel, waiting[0]), scenePictures.shown(panel.catalogue, waiting[0])
     first = segmentation.GetSegmentation().GetNthSegmentID(0)
     inside = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, first, volume)
@@ -577,9 +572,7 @@ def test_a_reviewed_label_is_corrected_and_kept_from_the_table(panel, processes,
 def test_a_scan_that_is_kept_is_closed_unless_something_was_made_of_it(
     panel, loop, processes, workspace, waiting, hasResult
 ):
-    loop.ui.nextButton.click()
-    settle()
-    draw(panel, waiting[0])
+    drawFirst(panel, loop, waiting)
     label, volume = node(panel, waiting[0]), scenePictures.shown(panel.catalogue, waiting[0])
     if hasResult:
         result = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "a result")

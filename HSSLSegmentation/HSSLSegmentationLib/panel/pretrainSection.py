@@ -39,8 +39,9 @@ class PretrainSection:
             [("small", _("small")), ("medium", _("medium")), ("large", _("large"))],
             parameters.networkSize,
         )
-        choices.fill(ui.startCombo, startChoices(panel.runs, panel.modelFiles), self._start)
-        scratch = self._start == workspaceContents.SCRATCH
+        start = self._start
+        choices.fill(ui.startCombo, startChoices(panel.runs, panel.modelFiles), start)
+        scratch = start == workspaceContents.SCRATCH
         panel.offer(
             ui.networkCombo,
             "" if scratch else _("The start brings its network."),
@@ -69,7 +70,7 @@ class PretrainSection:
         )
         ui.optionsWidget.enabled = not busy
         if not panel.ui.pretrainButton.collapsed and not panel.reasonNotReady() and catalogue is not None:
-            options = (parameters.networkSize, self._start, settings.value("device"))
+            options = (parameters.networkSize, start, settings.value("device"))
             self.memory.want(panel.workspace, panel.counts.usable, *options)
         finished = [run for run in runs if run.state == "finished"]
         if busy:

@@ -119,10 +119,8 @@ class SettingsSection:
 
         with told(_("The cache could not be deleted."), waitCursor=True):
             for run in all_runs(Path(self.panel.workspace)):
-                with FolderLock(
-                    run.path
-                ):  # another Slicer's training, or one of the command line, reads from the cache
-                    pass
+                with FolderLock(run.path):
+                    pass  # held, another Slicer or the command line trains from the cache
             shutil.rmtree(Path(self.panel.workspace) / STORE_FOLDER)
         self.forget()
         self.panel.refresh()

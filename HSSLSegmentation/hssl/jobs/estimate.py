@@ -30,8 +30,7 @@ def estimate(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
     catalogue.require(config.exclude, "to be left out")
     names = [catalogue.task(name).name for name in config.tasks] or [t.name for t in catalogue.tasks]
     images = [i for i in catalogue.usable() if i.task in names and i.id not in config.exclude]
-    start = Start.named(config.start, config.workspace)
-    network = start.network(config.network)
+    network = Start.named(config.start, config.workspace).network(config.network)
     dims, tasks, seen = network.spatial_dims, [], []
     for name, (shape, fingerprint) in expected_shapes(catalogue, images).items():
         planes = shapes_in_planes(shape, planes_of(fingerprint, dims, config.planes))
@@ -40,12 +39,11 @@ def estimate(config: PretrainConfig, on_event: OnEvent = ignore, stop: Stop = ne
     if not seen:
         raise ConfigurationError(f"{config.workspace}: there is no usable image to pretrain on")
     device = chosen_device(config.device)
-    keeps = start.description is not None and config.pretext == "hssl" and config.weights.distillation > 0
     patch = patch_size(network, typical_shapes(seen, tasks), config.patch_size, device)
     size = batch_size(device, dims, config.batch_size)
     return Done(
         result=EstimateResult(
-            bytes=training_bytes(network, patch, 2 * size, keeps),
+            bytes=training_bytes(network, patch, 2 * size, config.learns_from_start),
             patch_size=list(patch),
             batch_size=size,
             images=len(images),

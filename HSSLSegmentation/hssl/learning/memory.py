@@ -29,9 +29,8 @@ def training_bytes(network: NetworkConfig, patch: tuple[int, ...], images: int, 
     with torch.device("meta"), torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
         module = build_network(network, network.in_slices)
         shown = torch.empty(images, network.in_slices, *patch)
-        output = module(shown)
-        with torch.no_grad():
-            features = module.features(shown)
+        features = module.features(shown)
+        output = module.output_block(features.decoder[0])
     weights = sum(p.numel() * p.element_size() for p in module.parameters())
     # Gradients, two moments of the optimiser, an averaged copy; the output and its gradient.
     own = sum(seen.values()) + 5 * weights + 3 * output.numel() * output.element_size()

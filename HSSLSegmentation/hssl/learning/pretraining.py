@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -86,14 +85,13 @@ class PretrainLearner:
         if config.with_labels and not kind.reads_labels:
             raise ConfigurationError(f"the pretext {config.pretext!r} has no loss of labels", "Leave labels out.")
         body = build_network(network, network.in_slices)
-        self.report = start.load(body, same_output=_restores(start))
+        restores = _restores(start)
+        self.report = start.load(body, same_output=restores)
+        if self.report is not None and not restores:
+            # From an output that nobody has trained a large loss would come, and change all that the start knows.
+            for parameter in body.output_block.parameters():
+                nn.init.zeros_(parameter)
         pretext = kind(config, body, table)
-        if self.report is not None:
-            pretext.learn_from(copy.deepcopy(body))
-            if not _restores(start):
-                # From an output that nobody has trained a large loss would come, and change all that the start knows.
-                for parameter in body.output_block.parameters():
-                    nn.init.zeros_(parameter)
         self.average = AveragedNetwork(body, device, AVERAGED)
         self.module: nn.Module = pretext
         self.loss_names, self.every_parameter = pretext.loss_names, pretext.every_parameter

@@ -16,7 +16,7 @@ from ..models.find import find_model
 from ..models.model_file import load_model
 from ..models.network import EncoderDecoder, LoadReport, load_matching
 from ..plural import counted, shortened
-from ..preprocessing.fingerprint import Fingerprint
+from ..preprocessing.fingerprint import Fingerprint, x_first
 from ..workspace.catalogue import Catalogue, Task
 from ..workspace.seen import contents_seen
 
@@ -74,7 +74,7 @@ class Start:
         contents = [image.content for image in catalogue.usable(task.name) if image.content]
         if contents_seen(self.description.provenance, contents) or known.is_like(own := measured()):
             return known
-        seen, has = (" × ".join(f"{step:.3g}" for step in reversed(one.spacing)) for one in (known, own))
+        seen, has = (x_first(one.spacing) for one in (known, own))
         text = f"{task.name}: what the start has learned under this name are other images, on a grid of {seen} mm"
         on_event(Message(text=f"{text}; the task keeps its own, of {has} mm"))
         return own

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import torch
 
 from ..errors import MemoryExhaustedError
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
-from ..preprocessing.fingerprint import Fingerprint
+from ..preprocessing.fingerprint import Fingerprint, x_first
 from ..preprocessing.grid import along, labels_to_source, orientation_for
 from ..preprocessing.working import working_volume
 from .components import COMPARABLE, largest_components
@@ -156,13 +155,9 @@ def doubtful_size(volume: sitk.Image, fingerprint: Fingerprint) -> str:
     axes, _ = orientation_for(size, spacing, volume.GetDirection(), fingerprint.clear_slice_axis)
     voxel, wanted = along(spacing, axes), fingerprint.spacing
     if max(own / theirs for own, theirs in zip(voxel, wanted, strict=True)) >= FAR_TOO_COARSE:
-        return f"has voxels of {_sizes(voxel)} mm, and the model was made for {_sizes(wanted)} mm"
+        return f"has voxels of {x_first(voxel)} mm, and the model was made for {x_first(wanted)} mm"
     extent = [n * s for n, s in zip(along(size, axes), voxel, strict=True)]
     usual = [n * s for n, s in zip(fingerprint.median_size, wanted, strict=True)]
     if all(FAR_TOO_SMALL * own <= theirs for own, theirs in zip(extent, usual, strict=True)):
-        return f"spans {_sizes(extent)} mm, and what the model was made for {_sizes(usual)} mm"
+        return f"spans {x_first(extent)} mm, and what the model was made for {x_first(usual)} mm"
     return ""
-
-
-def _sizes(lengths: Sequence[float]) -> str:
-    return " × ".join(f"{length:.3g}" for length in reversed(lengths))

@@ -32,6 +32,16 @@ def clear_slices(size: Sequence[int], spacing: Sequence[float]) -> int | None:
     return list(spacing).index(longest) if longest >= CLEARLY * middle else None
 
 
+def x_first(lengths: Sequence[float]) -> str:
+    """Returns lengths along z, y, x for people, who are used to the other order.
+
+    Example:
+        >>> x_first((3.0, 0.71484, 0.71484))
+        '0.715 × 0.715 × 3'
+    """
+    return " × ".join(f"{length:.3g}" for length in reversed(lengths))
+
+
 class Fingerprint(BaseModel):
     """How the volumes of a task are brought to the working grid, measured once and carried with every model.
 

@@ -31,7 +31,7 @@ from ..workspace.identity import stamp_of_label
 from ..workspace.images import read_image
 from ..workspace.labels import read_label
 from ..workspace.presence import require_still_there
-from .fingerprint import Fingerprint
+from .fingerprint import Fingerprint, x_first
 from .grid import labels_to_working, slices_first, working_grid
 from .normalisation import VolumeMeasure, body_mask, fingerprint_of, volume_measure
 from .working import working_volume
@@ -233,10 +233,10 @@ def _tell_of_thinned(task: Task, volumes: Sequence[StoredVolume], fingerprint: F
         kept = {v.id: share for v in volumes if v.kept and (share := v.kept[channel]) is not None}
         thinned = [id for id, share in kept.items() if share < THINNED]
         if thinned:
-            grid = " × ".join(f"{step:.3g}" for step in reversed(fingerprint.spacing))
             text = (
-                f"{task.name}: on the working grid of {grid} mm, the median of the task's scans, {one.name} keeps less than half "
-                f"of its voxels in {shortened(thinned, 5)}; finer scans are best a task of their own"
+                f"{task.name}: on the working grid of {x_first(fingerprint.spacing)} mm, the median of the task's scans, "
+                f"{one.name} keeps less than half of its voxels in {shortened(thinned, 5)}; finer scans are best a task of "
+                "their own"
             )
             on_event(Message(level="warning", text=text))
 

@@ -3,6 +3,8 @@ below the image as a level of our own: dense contrast and position."""
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -56,9 +58,9 @@ class HierarchicalPretext(Pretext):
         weights["task"] *= len(tasks.groups) > 1
         weights["group"] *= groups > 1
         weights["segmentation"] *= any(tasks.channels)
-        self.of_the_start = weights.pop("distillation")
+        weights["distillation"] *= config.learns_from_start
         self.weights = {name: weight for name, weight in weights.items() if weight}
-        if not self.weights:
+        if not self.weights.keys() - {"distillation"}:
             raise ConfigurationError(
                 "there is nothing to learn by: no loss has a weight, but for those that want several tasks, several groups or "
                 "labels",
@@ -81,13 +83,8 @@ class HierarchicalPretext(Pretext):
             self.position_head = PointHead(config, levels.position, 3)
         if "segmentation" in self.weights:
             self.label_heads = LabelHeads(config, tasks.channels)
-
-    def learn_from(self, teacher: EncoderDecoder) -> None:
-        """Adds the loss "distillation", if it has a weight."""
-        if self.of_the_start:
-            self.teacher = teacher.requires_grad_(False)
-            self.weights["distillation"] = self.of_the_start
-            self.loss_names = tuple(self.weights)
+        if "distillation" in self.weights:
+            self.teacher = copy.deepcopy(network).requires_grad_(False)
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Returns the losses that have a weight, and "total"."""

@@ -69,7 +69,7 @@ class Pretext(nn.Module):
 
     Args:
         config: the pretraining's configuration.
-        network: the encoder–decoder to train; its output has as many channels as its input.
+        network: the encoder–decoder to train, with the weights of its start; its output has as many channels as its input.
         tasks: what there is to know of the tasks.
     """
 
@@ -83,9 +83,6 @@ class Pretext(nn.Module):
         super().__init__()
         self.config = config
         self.network = network
-
-    def learn_from(self, teacher: EncoderDecoder) -> None:
-        """Is told of the network that the pretraining goes on from, as it was: a pretext may keep near to it."""
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Returns the losses by name (unweighted), and their weighted sum as "total"."""
