@@ -21,6 +21,7 @@ WayOut = Literal[
     "nan_is_background",
     "patient",
     "modality",
+    "islands",
 ]
 """What a door of the program may offer as the way out of an error; each door has its own name for it."""
 

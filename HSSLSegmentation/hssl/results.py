@@ -299,13 +299,18 @@ class CheckLabelsResult(Result):
 
 
 class PredictedVolume(Result):
-    """What was written for one input; `probabilities` by the class's name."""
+    """What was written for one input; `probabilities` by the class's name.
+
+    Attributes:
+        islands: of each class that lost islands, the share of its voxels that they were.
+    """
 
     input: Path
     label_map: Path
     dicom_segmentation: Path | None = None
     uncertainty: Path | None = None
     probabilities: dict[str, Path] = {}
+    islands: dict[str, float] = {}
 
 
 class FailedInput(Result):

@@ -428,7 +428,7 @@ class EffectSession:
             elif event.event == "progress":
                 self.phase, self.progress, self.etaSeconds = event.phase, event.fraction, event.eta_seconds
             elif event.event == "message" and event.level != "info":
-                self.notice = event.text
+                self.notice = f"{self.notice}\n{event.text}".strip()
             elif event.event == "failed":
                 self._failed(command, event)
             elif event.event == "done" and last:

@@ -19,5 +19,6 @@ def hintOf(event) -> str:
         "nan_is_background": _("nan_is_background"),
         "patient": _("patients"),
         "modality": _("modality"),
+        "islands": _("Pieces to keep"),
     }.get(event.way_out)
     return f"{event.hint} ({name})".strip() if name else event.hint

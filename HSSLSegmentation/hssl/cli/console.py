@@ -36,6 +36,7 @@ WAYS_OUT = {
     "nan_is_background": "--nan-is-background",
     "patient": "--patient",
     "modality": "--modality",
+    "islands": "hssl predict --all-components",
 }
 """What the command line calls the way out of an error."""
 

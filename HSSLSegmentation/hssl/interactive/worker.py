@@ -34,7 +34,7 @@ from ..models.find import find_model
 from ..models.inference import Segmenter
 from ..models.model import Model
 from ..models.model_file import load_model
-from ..models.prediction import doubtful_size, predict_volume
+from ..models.prediction import doubtful_size, predict_volume, tell_of_islands
 from ..outputs import check_outputs
 from ..plural import shortened
 from ..preprocessing.grid import orientation_for
@@ -261,6 +261,8 @@ class InteractiveWorker:
         prediction = predict_volume(
             volume, self._segmenters[key], command.largest_component, uncertainty=True, on_event=on_event, stop=stop
         )
+        if command.largest_component is None:
+            tell_of_islands([prediction.islands], on_event)
         assert prediction.uncertainty is not None
         # The model's slices run along one of the patient's axes, wherever that lies in the array.
         fingerprint = description.own_fingerprint

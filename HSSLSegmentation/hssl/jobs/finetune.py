@@ -260,11 +260,19 @@ def _finetuned(
             names = ", ".join(f"{name} (Dice {dice:.2f})" for name, dice in hardly.items())
             text = f"Hardly found, even in the images that were trained on: {names}"
             on_event(Message(level="warning", text=f"{text}; train for longer"))
+        _tell_of_pieces(learner.description, len(stored.trained), on_event)
         if not stored.validated:
             description = learner.description.model_dump(mode="json")
             run.save_checkpoint({"network": learner.state()["network"], "description": description}, BEST)
         run.write_result(result)
     return Done(stopped=stopped, result=result)
+
+
+def _tell_of_pieces(description: ModelDescription, labels: int, on_event: OnEvent) -> None:
+    """Tells which classes will lose islands: with few labels, a class of several lesions may be one piece by chance."""
+    if names := [c.name for c in description.tasks[0].classes if c.value in description.one_piece]:
+        text = f"Predictions leave out islands of {', '.join(names)}: one piece in {counted(labels, 'label')}"
+        on_event(Message(text=text, way_out="islands"))
 
 
 def _stored(

@@ -26,7 +26,7 @@ from ..models.find import find_model
 from ..models.inference import Segmenter
 from ..models.model import Model
 from ..models.model_file import load_model
-from ..models.prediction import Prediction, doubtful_size, predict_volume
+from ..models.prediction import Prediction, doubtful_size, predict_volume, tell_of_islands
 from ..names import safe_name
 from ..outputs import PROBABILITY, UNCERTAINTY, ResultFolder, portable, sources_of
 from ..plural import counted, with_rest
@@ -145,6 +145,8 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
         if first is None:
             raise InputError(failed[0].input, failed[0].reason, told)
         raise InputError(first.path, first.reason, f"{told} {first.hint}".strip(), first.way_out)
+    if config.largest_component is None:
+        tell_of_islands([output.islands for output in outputs], on_event)
     return Done(stopped=stopped, result=PredictResult(outputs=outputs, failed=failed))
 
 
@@ -416,4 +418,5 @@ def _written(
         dicom_segmentation=segmentation,
         uncertainty=files.uncertainty,
         probabilities=files.probabilities,
+        islands=result.islands,
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -12,6 +15,7 @@ import torch
 
 from ..errors import MemoryExhaustedError
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
+from ..plural import counted
 from ..preprocessing.fingerprint import Fingerprint, x_first
 from ..preprocessing.grid import along, labels_to_source, orientation_for
 from ..preprocessing.working import working_volume
@@ -20,6 +24,8 @@ from .device import out_of_memory
 from .inference import Segmenter, from_slices_first, on_source
 from .plane_mean import SLAB_MEGABYTES, plane_mean, slices_in_planes
 
+CRUMBS, MANY_ISLANDS = 0.01, 0.1
+"""Shares of a structure from which its islands are told of, and from which one should look at what they are."""
 FAR_TOO_COARSE, FAR_TOO_SMALL = 2.0, 4.0
 """Ratios of spacing and, along every axis, of extent from which a volume is doubtful (see `doubtful_size`)."""
 
@@ -32,11 +38,13 @@ class Prediction:
         label_map: uint8, the task's label values.
         uncertainty: float32, entropy of the classes, 0 (sure) to 1 (all equally likely).
         probabilities: float32, by class name.
+        islands: of each class that lost islands, by name, the share of its voxels that they were.
     """
 
     label_map: sitk.Image
     uncertainty: sitk.Image | None = None
     probabilities: dict[str, sitk.Image] = field(default_factory=dict)
+    islands: dict[str, float] = field(default_factory=dict)
 
 
 def predict_volume(
@@ -119,10 +127,13 @@ def _predicted(
                 entropy[first:last] = -(slab * slab.clamp_min(1e-8).log()).sum(0).numpy() / math.log(slab.shape[0])
             for channel, name in enumerate(shares, 1):
                 shares[name][first:last] = slab[channel].numpy()
+    found = np.bincount(channels.reshape(-1), minlength=description.out_channels)
     if largest_component:
         channels = largest_components(channels, range(1, 1 + len(task.classes)))
     elif largest_component is None:
         channels = largest_components(channels, description.one_piece_channels, COMPARABLE)
+    kept = np.bincount(channels.reshape(-1), minlength=description.out_channels)
+    lost = {c.name: 1 - float(kept[n] / found[n]) for n, c in enumerate(task.classes, 1) if kept[n] < found[n]}
     values = np.zeros(1 + len(task.classes), np.uint16 if max(c.value for c in task.classes) > 255 else np.uint8)
     values[1:] = [c.value for c in task.classes]
 
@@ -133,7 +144,32 @@ def _predicted(
         onto_source(values[channels]),
         None if entropy is None else onto_source(entropy),
         {name: onto_source(share) for name, share in shares.items()},
+        lost,
     )
+
+
+def tell_of_islands(islands: Sequence[Mapping[str, float]], on_event: OnEvent) -> None:
+    """Tells which classes lost islands, and how much of them that was: nobody sees what was left out.
+
+    Args:
+        islands: of each volume, as in `Prediction`.
+
+    Example:
+        >>> tell_of_islands([{"Tumour": 0.25}, {}, {"Tumour": 0.1, "Liver": 0.001}], lambda event: print(event.text))
+        Left out as islands: Tumour in 2 of 3 volumes, at most 25 % of it
+    """
+    shares: dict[str, list[float]] = defaultdict(list)
+    for of_volume in islands:
+        for name, share in of_volume.items():
+            if share >= CRUMBS:
+                shares[name].append(share)
+    if shares:
+        whole = counted(len(islands), "volume")
+        told = [
+            f"{name} in {len(own)} of {whole}, at most {100 * max(own):.0f} % of it" for name, own in shares.items()
+        ]
+        level: Literal["warning", "info"] = "warning" if max(map(max, shares.values())) >= MANY_ISLANDS else "info"
+        on_event(Message(level=level, text=f"Left out as islands: {'; '.join(told)}", way_out="islands"))
 
 
 def doubtful_size(volume: sitk.Image, fingerprint: Fingerprint) -> str:

@@ -154,6 +154,28 @@ def test_an_exported_model_gives_the_same_mask(trained, tmp_path):
     assert np.array_equal(*masks)
 
 
+@pytest.mark.parametrize("kept, told", [(None, True), (True, False), (False, False)])
+def test_what_was_left_out_as_islands_is_told_where_nobody_asked_for_it(trained, tmp_path, monkeypatch, kept, told):
+    """A lesion beside a larger one is no island to a reader, and nobody saw that it was gone."""
+    workspace, run = trained
+    scan = images(workspace)[0]
+    first = load_model(run).description.tasks[0].classes[0]
+    events: list = []
+
+    def without(channels, which, least=1.0):
+        found = channels == 1
+        rest = found.copy()
+        rest.reshape(-1)[np.flatnonzero(found)[: found.sum() * 3 // 4]] = False
+        return np.where(rest, 0, channels)
+
+    monkeypatch.setattr("hssl.models.prediction.largest_components", without)
+    config = PredictConfig(model=run, inputs=[scan], output=tmp_path / "out", largest_component=kept)
+    output = predict(config, events.append).result.outputs[0]
+    texts = [e.text for e in events if isinstance(e, Message) and e.way_out == "islands"]
+    assert texts == [f"Left out as islands: {first.name} in 1 of 1 volume, at most 25 % of it"] * told
+    assert output.islands == ({} if kept is False else {first.name: pytest.approx(0.25, abs=0.05)})
+
+
 def test_one_bad_input_is_listed_and_the_others_go_on(trained, tmp_path):
     workspace, run = trained
     (tmp_path / "broken.nii.gz").write_bytes(b"no volume")

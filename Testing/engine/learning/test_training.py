@@ -637,9 +637,13 @@ def test_labels_decide_which_classes_keep_their_largest_component(workspace, bro
     label = sitk.GetImageFromArray(array)
     label.CopyInformation(sitk.ReadImage(str(path)))
     sitk.WriteImage(label, str(path))
-    done = finetune(finetuning(workspace, "v", 1, cases=[image.id]))
+    events: list = []
+    done = finetune(finetuning(workspace, "v", 1, cases=[image.id]), events.append)
     description, _ = load_model(done.result.run)
     assert description.one_piece == tuple(values[1:] if broken else values)
+    (text,) = (e.text for e in events if isinstance(e, Message) and e.way_out == "islands")
+    names = ", ".join(c.name for c in task.classes[broken:])
+    assert text == f"Predictions leave out islands of {names}: one piece in 1 label"
 
 
 @pytest.mark.parametrize("harms", [False, True])
