@@ -53,7 +53,7 @@ err = _Console(stderr=True, highlight=False)
 
 
 class _StopRequest:
-    """Becomes true by the stop file, by SIGTERM or Ctrl+C, or when what is told can no longer be written.
+    """Becomes true by the stop file, by SIGTERM, Ctrl+C or a closed terminal, or when what is told can no longer be written.
 
     Attributes:
         unwritten: why the last of it could not be written; None as long as all could.
@@ -102,8 +102,10 @@ def run_job(
     from ..events import Failed, to_line
 
     stop = _StopRequest(stop_file)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop.on_signal)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+        number = getattr(signal, name, None)  # SIGHUP tells that the terminal is closed; Windows has none
+        if number is not None and not (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):  # nohup
+            signal.signal(number, stop.on_signal)
     _take_every_character(as_json)
     bars = None if as_json else _Bars()
 

@@ -173,16 +173,17 @@ def test_importing_the_commands_loads_nothing_heavy():
     assert done.stdout.strip() == "set()"
 
 
-def test_a_signal_stops_a_job_at_a_safe_moment_and_the_next_one_goes_on(workspace, tmp_path):
-    for number in range(40):
-        write_series(tmp_path / "dicom" / f"p{number:02d}", uid=f"1.2.{number}", positions=range(12), seed=number)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["ended", "its terminal is closed"])
+def test_a_signal_stops_a_job_at_a_safe_moment_and_the_next_one_goes_on(workspace, tmp_path, number):
+    for n in range(40):
+        write_series(tmp_path / "dicom" / f"p{n:02d}", uid=f"1.2.{n}", positions=range(12), seed=n)
     command = [sys.executable, "-m", "hssl", "catalogue", "add", str(workspace), str(tmp_path / "dicom"), "--json"]
     with subprocess.Popen([*command, "--task", "t"], stdout=subprocess.PIPE, text=True, env=_environment()) as process:
         lines = []
         for line in process.stdout:
             lines.append(json.loads(line))
             if lines[-1]["event"] == "progress":
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(number)
                 break
         lines += [json.loads(line) for line in process.stdout]
         assert process.wait(60) == 10
@@ -192,6 +193,17 @@ def test_a_signal_stops_a_job_at_a_safe_moment_and_the_next_one_goes_on(workspac
     assert 0 < first < 40
     result = rows(call("add", workspace, tmp_path / "dicom", "--task", "t", "--json"))[-1]["result"]
     assert (len(result["added"]), result["unchanged"]) == (40 - first, first)
+
+
+def test_a_job_whose_terminal_may_be_closed_goes_on(workspace, data):
+    command = f"trap '' HUP; exec {sys.executable} -m hssl catalogue add '{workspace}' '{data}' --task t --json"
+    with subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, text=True, env=_environment()) as process:
+        lines = []
+        for line in process.stdout:
+            process.send_signal(signal.SIGHUP)
+            lines.append(json.loads(line))
+        assert process.wait(60) == 0
+    assert lines[-1]["event"] == "done" and not lines[-1]["stopped"]
 
 
 def test_a_listener_that_goes_away_ends_the_job_quietly(workspace, data):
