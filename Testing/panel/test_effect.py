@@ -412,6 +412,24 @@ def test_a_trained_model_predicts_into_the_segment_of_its_name_and_adds_the_othe
     assert len(segmentation.GetSegmentIDs()) == 1
 
 
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_prediction_can_be_had_in_one_slice_plane(played, tmp_path, fast):
+    from hssl.workspace.catalogue import LabelClass
+
+    options, parameters = played.options, played.effect.parameters
+    assert not options.fastCheck.isVisibleTo(options.widget), "learning looks along the axes it can afford"
+    parameters.predictWith(str(segmentationModel(tmp_path / "liver.zip", [LabelClass(value=3, name="Liver")])))
+    played.effect.show()
+    assert options.fastCheck.isVisibleTo(options.widget)
+    options.fastCheck.checked = fast
+    options.startButton.click()
+    settle()
+    assert commands(played.processes[-1])[-1]["fast"] is fast
+    played.changeTool("Paint")
+    played.changeTool("HSSL")
+    assert options.fastCheck.checked is fast
+
+
 def segmentationModel(path, classes):
     """Writes a model with weights as they come."""
     from hssl.configuration import NetworkConfig

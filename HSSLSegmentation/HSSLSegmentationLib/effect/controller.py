@@ -92,6 +92,7 @@ class EffectController:
         options.learnButton.connect("toggled(bool)", self.onMode)
         options.modelCombo.connect("activated(int)", self.onModel)
         options.piecesCombo.connect("activated(int)", self.onOption)
+        options.fastCheck.connect("toggled(bool)", self.onOption)
         options.completeButton.connect("clicked(bool)", self.onComplete)
         options.scribblesCheck.connect("toggled(bool)", self.onOption)
         options.liveCheck.connect("toggled(bool)", self.onOption)
@@ -356,7 +357,9 @@ class EffectController:
                     self.parameters.model(), self.parameters.scribblesOnly(), self.parameters.largestComponent()
                 )
             else:
-                session.predict(self.parameters.model(), self.parameters.largestComponent())
+                session.predict(
+                    self.parameters.model(), self.parameters.largestComponent(), self.parameters.isFast()
+                )
 
         self._record()
         self._recorder.flush()

@@ -77,6 +77,9 @@ def showChoices(options, parameters: EffectParameters, volumeNode, session, reas
     options.nanCheck.setVisible(isNanBackground or isRefused)
     options.nanCheck.enabled = not busy
     _set(options.nanCheck, "checked", isNanBackground)
+    options.fastCheck.setVisible(not learning)
+    options.fastCheck.enabled = not busy
+    _set(options.fastCheck, "checked", parameters.isFast())
     _set(options.scribblesCheck, "checked", parameters.scribblesOnly())
     _set(options.liveCheck, "checked", parameters.isLive())
     _set(options.protectCheck, "checked", parameters.isProtecting())

@@ -29,6 +29,7 @@ class EffectParameters:
         effect.setParameterDefault("ScribblesOnly", 0)
         effect.setParameterDefault("Live", 0)
         effect.setParameterDefault("Pieces", AUTO)
+        effect.setParameterDefault("Fast", 0)
         effect.setParameterDefault("Protect", 1)
         effect.setParameterDefault("Opacity", 0.5)
 
@@ -39,6 +40,7 @@ class EffectParameters:
         effect.setParameter("ScribblesOnly", int(options.scribblesCheck.checked))
         effect.setParameter("Live", int(options.liveCheck.checked))
         effect.setParameter("Pieces", choices.value(options.piecesCombo))
+        effect.setParameter("Fast", int(options.fastCheck.checked))
         effect.setParameter("Protect", int(options.protectCheck.checked))
         effect.setParameter("Opacity", float(options.opacitySlider.value))
 
@@ -57,6 +59,9 @@ class EffectParameters:
     def largestComponent(self) -> bool | None:
         """Returns what `pieces` is for the engine."""
         return {LARGEST: True, ALL: False}.get(self.pieces())
+
+    def isFast(self) -> bool:
+        return bool(self._effect.integerParameter("Fast"))
 
     def isProtecting(self) -> bool:
         return bool(self._effect.integerParameter("Protect"))

@@ -160,12 +160,13 @@ class EffectSession:
             label_map=str(self._resultFile()),
         )
 
-    def predict(self, model: str, largestComponent: bool | None = None) -> None:
+    def predict(self, model: str, largestComponent: bool | None = None, fast: bool = False) -> None:
         """Starts a prediction with a fine-tuned model.
 
         Args:
             model: a run's folder or a model file.
             largestComponent: keep only the largest piece of each structure (False: all of them); None lets the model decide.
+            fast: in one slice plane only, where the model looks along all three axes.
         """
         classes = classesOfModel(model)
         segmentIds = sceneSegmentations.segmentsOfClasses(classes, self.segmentationNode)
@@ -177,6 +178,7 @@ class EffectSession:
             lambda result: self._propose(result, classes, segmentIds, isPrediction=True),
             model=model,
             largest_component=largestComponent,
+            fast=fast,
             label_map=str(self._resultFile()),
         )
 
