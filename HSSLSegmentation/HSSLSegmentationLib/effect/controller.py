@@ -357,9 +357,7 @@ class EffectController:
                     self.parameters.model(), self.parameters.scribblesOnly(), self.parameters.largestComponent()
                 )
             else:
-                session.predict(
-                    self.parameters.model(), self.parameters.largestComponent(), self.parameters.isFast()
-                )
+                session.predict(self.parameters.model(), self.parameters.largestComponent(), self.parameters.isFast())
 
         self._record()
         self._recorder.flush()

@@ -31,6 +31,7 @@ THROUGH_PLANE_TOLERANCE = 0.35
 Axes = tuple[int, int, int]
 """For each axis of an LPS-oriented array (z, y, x) the axis of the volume's own array (z, y, x)."""
 Flips = tuple[bool, bool, bool]
+Box = tuple[slice, slice, slice]
 """For each of those axes, whether it runs backwards in the volume."""
 
 
@@ -218,15 +219,39 @@ def labels_to_working(label_map: sitk.Image, grid: WorkingGrid) -> np.ndarray:
     if array.shape != grid.size:
         best = np.zeros(grid.size, np.float32)
         labels = np.zeros(grid.size, array.dtype)
+        boxes = _boxes(array)
         for value in np.unique(array):
-            share = _resampled(
-                sitk.GetImageFromArray((array == value).astype(np.float32)), array.shape, grid.size, sitk.sitkLinear
-            )
-            labels[share > best] = value
-            np.maximum(best, share, out=best)
+            source, box = _surroundings(boxes.get(int(value)), array.shape, grid.size)
+            image = sitk.GetImageFromArray((array[source] == value).astype(np.float32))
+            share = _resampled(image, array.shape, grid.size, sitk.sitkLinear, source, box)
+            labels[box][share > best[box]] = value
+            np.maximum(best[box], share, out=best[box])
         _keep_all_values(array, labels)
         array = labels
     return np.ascontiguousarray(array.transpose(slices_first(grid.slice_axis)))
+
+
+def _boxes(array: np.ndarray) -> dict[int, Box]:
+    """Returns where each value but 0 lies."""
+    shapes = sitk.LabelShapeStatisticsImageFilter()
+    shapes.ComputePerimeterOff()
+    shapes.Execute(sitk.GetImageFromArray(array))
+    found: dict[int, Box] = {}
+    for value in shapes.GetLabels():
+        x, y, z, width, height, depth = shapes.GetBoundingBox(value)
+        found[value] = (slice(z, z + depth), slice(y, y + height), slice(x, x + width))
+    return found
+
+
+def _surroundings(box: Box | None, shape: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[Box, Box]:
+    """Returns a box (None: all) with the voxels beside it, and the part of the working grid where it can have any weight."""
+    source, target = [], []
+    for own, length, count in zip(box or (slice(0, n) for n in shape), shape, wanted, strict=True):
+        first, last = max(0, own.start - 1), min(length, own.stop + 1)
+        source.append(slice(first, last))
+        step = length / count
+        target.append(slice(max(0, int(first / step) - 1), min(count, int(last / step) + 2)))
+    return (source[0], source[1], source[2]), (target[0], target[1], target[2])
 
 
 def _keep_all_values(source: np.ndarray, labels: np.ndarray) -> None:
@@ -269,16 +294,26 @@ def _oriented(array: np.ndarray, grid: WorkingGrid) -> np.ndarray:
     return np.flip(array.transpose(grid.axes), tuple(axis for axis in range(3) if grid.flips[axis]))
 
 
-def _resampled(image: sitk.Image, shape: tuple[int, ...], wanted: tuple[int, ...], interpolator: int) -> np.ndarray:
+def _resampled(
+    image: sitk.Image,
+    shape: tuple[int, ...],
+    wanted: tuple[int, ...],
+    interpolator: int,
+    source: Box | None = None,
+    target: Box | None = None,
+) -> np.ndarray:
+    """Brings voxels from a grid of one shape to another's (z, y, x); of the boxes `source` and `target` of them, if given."""
+    source = source or (slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2]))
+    target = target or (slice(0, wanted[0]), slice(0, wanted[1]), slice(0, wanted[2]))
     steps = [shape[axis] / wanted[axis] for axis in (2, 1, 0)]
-    image.SetOrigin((0.0, 0.0, 0.0))
+    image.SetOrigin([float(part.start) for part in source[::-1]])
     image.SetSpacing((1.0, 1.0, 1.0))
     out = sitk.Resample(
         image,
-        [wanted[2], wanted[1], wanted[0]],
+        [part.stop - part.start for part in target[::-1]],
         sitk.Transform(3, sitk.sitkIdentity),
         interpolator,
-        [step / 2 - 0.5 for step in steps],
+        [step / 2 - 0.5 + part.start * step for step, part in zip(steps, target[::-1], strict=True)],
         steps,
         (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
         0.0,

@@ -14,7 +14,9 @@ from hssl.models.inference import from_slices_first, on_source
 from hssl.models.prediction import doubtful_size
 from hssl.preprocessing.fingerprint import Fingerprint, clear_slices
 from hssl.preprocessing.grid import (
+    WorkingGrid,
     _keep_all_values,
+    _resampled,
     labels_to_source,
     labels_to_working,
     orientation,
@@ -177,6 +179,32 @@ def test_slices_are_taken_along_the_coarsest_axis():
     assert found.slice_axis == 1
     assert found.spacing == (1.0, 5.0, 1.0)
     assert found.median_size == (10, 30, 20)
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.tuples(*[st.integers(1, 24)] * 3),
+    factor=st.tuples(*[st.floats(0.4, 2.5)] * 3),
+)
+def test_a_structure_is_looked_at_where_it_lies_and_comes_out_as_if_all_had_been(seed, size, factor):
+    """Each of a hundred classes went through the whole volume, which took minutes a scan."""
+    rng = np.random.default_rng(seed)
+    array = np.zeros(size, np.uint16)
+    for value in rng.permutation([1, 2, 3, 300]):
+        first = [int(rng.integers(0, n)) for n in size]
+        array[tuple(slice(a, a + int(rng.integers(1, 9))) for a in first)] = value
+    image = sitk.GetImageFromArray(array)
+    wanted = tuple(max(1, round(n / f)) for n, f in zip(size, factor, strict=True))
+    grid = WorkingGrid(size[::-1], (0, 1, 2), (False, False, False), wanted, 0)
+    best, expected = np.zeros(grid.size, np.float32), np.zeros(grid.size, np.uint16)
+    for value in np.unique(array):
+        whole = sitk.GetImageFromArray((array == value).astype(np.float32))
+        share = _resampled(whole, array.shape, grid.size, sitk.sitkLinear)
+        expected[share > best] = value
+        best = np.maximum(best, share)
+    _keep_all_values(array, expected)
+    assert np.array_equal(labels_to_working(image, grid), expected if array.shape != grid.size else array)
 
 
 @pytest.mark.parametrize("seed", range(8))
