@@ -18,7 +18,7 @@ from ..files import check_name, whole_file
 from ..machine import available_memory
 from ..plural import counted
 from ..threads import itk_io
-from . import dicom
+from . import dicom, tiff
 from . import voxel_data as storage
 from .dicom import Series, series_in
 from .formats import READERS, UNSCALED_SUFFIXES, is_dicom, suffix_of, way_to_be_read
@@ -83,6 +83,8 @@ class Header:
     """Such as "16-bit signed integer"."""
     frames: int = 1
     """Volumes in the file; more than one needs a choice."""
+    frames_are: str = ""
+    """What they are, where the file says it, such as "2 channels"."""
     modality: str | None = None
     """Of a DICOM series."""
     patient: str = ""
@@ -165,8 +167,9 @@ def chosen_frame(header: Header, frame: int | None) -> int:
         InputError: there are several and none is chosen, or there is none of that number.
     """
     if frame is None and header.frames > 1:
+        what = f" ({header.frames_are})" if header.frames_are else ""
         raise InputError(
-            header.path, f"has {counted(header.frames, 'frame')} and none is chosen", "Choose one.", "frame"
+            header.path, f"has {counted(header.frames, 'frame')}{what} and none is chosen", "Choose one.", "frame"
         )
     if frame is not None and not 0 <= frame < header.frames:
         raise InputError(header.path, f"has no frame {frame}: it has {header.frames}")
@@ -212,7 +215,8 @@ def read_volume(
 def voxels_of(opened: OpenVolume, number: int = 0, nan_is_background: bool = False) -> sitk.Image:
     """Reads the voxels of a file that was opened, of its volume of that number; raises as `read_volume`."""
     header, reader = opened.header, opened.reader
-    _check_memory(header.path, math.prod(header.size) * (header.components if header.dimension < 4 else 1))
+    at_once = opened.pages.volumes if opened.pages else header.components if header.dimension < 4 else 1
+    _check_memory(header.path, math.prod(header.size) * at_once)
     missing = None
     if opened.stored is not None:
         missing = storage.verify(opened.stored, nan_is_background)
@@ -224,6 +228,8 @@ def voxels_of(opened: OpenVolume, number: int = 0, nan_is_background: bool = Fal
         image = sitk.VectorIndexSelectionCast(image, number)
     if image.GetDimension() == 2:
         image = sitk.JoinSeries(image)
+    if opened.pages is not None and opened.pages.volumes > 1:
+        image = sitk.GetImageFromArray(sitk.GetArrayViewFromImage(image)[opened.pages.of(number)])
     if nan_is_background:
         image = _with_background(image, missing, number)
     return _placed(image, header)
@@ -347,6 +353,8 @@ class OpenVolume:
     reader: sitk.ImageFileReader
     stored: storage.Storage | None
     permissive: bool
+    pages: tiff.Pages | None = None
+    """Of a TIFF."""
 
 
 def _named(path: Path) -> Path:
@@ -394,14 +402,24 @@ def open_volume(path: Path, spacing: Sequence[float] | None = None) -> OpenVolum
         with itk_io, _sheared_forms(permissive):
             reader.ReadImageInformation()
     except RuntimeError as error:
+        # Damaged data has a better reason than ITK's.
         if stored is not None:
-            storage.verify(stored)  # damaged data has a better reason than ITK's
+            storage.verify(stored)
+        if suffix in UNSCALED_SUFFIXES:
+            tiff.pages_of(path)
         raise InputError(path, f"cannot be read: {dicom.reason_of(error)}") from error
-    return OpenVolume(_header(path, reader, stored, spacing), reader, stored, permissive)
+    pages = None
+    if suffix in UNSCALED_SUFFIXES:
+        pages = tiff.pages_of(path, reader.GetNumberOfComponents(), _three(reader.GetSize(), 1)[2])
+    return OpenVolume(_header(path, reader, stored, spacing, pages), reader, stored, permissive, pages)
 
 
 def _header(
-    path: Path, reader: sitk.ImageFileReader, stored: storage.Storage | None, stated: Sequence[float] | None
+    path: Path,
+    reader: sitk.ImageFileReader,
+    stored: storage.Storage | None,
+    stated: Sequence[float] | None,
+    pages: tiff.Pages | None,
 ) -> Header:
     dimension = reader.GetDimension()
     size, spacing, origin = reader.GetSize(), reader.GetSpacing(), reader.GetOrigin()
@@ -411,6 +429,8 @@ def _header(
     segmented = reader.HasMetaDataKey("Segment0_ID") or reader.HasMetaDataKey("Segment0_Name")
     if components > 1 and frames == 1 and (segmented or kind != sitk.sitkVectorUInt8 or components not in _COLOURS):
         frames = components  # Slicer's sequences keep their frames so, and so do channels
+    if pages is not None and pages.volumes > 1:
+        size, frames = (*size[:2], pages.slices), pages.volumes
     spatial = min(dimension, 3)
     direction = np.eye(3)
     direction[:spatial, :spatial] = matrix[:spatial, :spatial]
@@ -422,7 +442,8 @@ def _header(
             remarks.append("does not say how large its voxels are; 1 mm was taken, and a spacing can be stated")
         else:
             spacing = _stated(path, "a header without spacing", stated)
-    if suffix_of(path) in UNSCALED_SUFFIXES:
+    if pages is not None:
+        remarks += [pages.remark] if pages.remark else []
         spacing, origin, direction = _stated(path, "TIFF", stated), (0.0, 0.0, 0.0), np.eye(3)
     header = _checked(
         Header(
@@ -435,6 +456,7 @@ def _header(
             dimension=dimension,
             pixel_type=sitk.GetPixelIDValueAsString(kind),
             frames=frames,
+            frames_are=pages.description if pages is not None else "",
             remarks=tuple(remarks),
         )
     )
