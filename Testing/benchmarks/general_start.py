@@ -26,7 +26,7 @@ from hssl.models.run_folder import RunFolder
 LICENCE = "CC BY-SA 4.0"
 """Of the model file: the strictest of the sources' licences."""
 PRESETS: dict[str, dict[str, Any]] = {
-    "cpu": {"network": {"size": "small"}, "threads": 1, "batch_size": 16, "budget": {"steps": 20_000}},
+    "cpu": {"network": {"size": "small"}, "threads": 1, "batch_size": 16, "budget": {"steps": 32_000}},
     "gpu": {"network": {"size": "small"}, "batch_size": 64, "patch_size": 96, "budget": {"minutes": 8}},
     "smoke": {"network": {"size": "small"}, "threads": 1, "batch_size": 4, "patch_size": 32, "budget": {"steps": 2}},
 }
