@@ -152,3 +152,5 @@ PRESETS = {
 }
 PRESETS["cpu-long"] = replace(PRESETS["cpu"], name="cpu-long", split_finetuning={"steps": 8000}, split_seeds=1)
 """More steps on the published split; all else as "cpu"."""
+PRESETS["cpu-medium"] = replace(PRESETS["cpu-long"], name="cpu-medium", size="medium")
+"""The same with the larger network."""
