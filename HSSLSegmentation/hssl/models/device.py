@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from functools import cache
 from typing import Any
 
 import torch
@@ -41,6 +42,28 @@ def computes_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def learns_in_bf16(device: torch.device, dims: int) -> bool:
+    """Returns whether a device computes right gradients in bfloat16 too, for networks of so many spatial dimensions.
+
+    oneDNN 3.12 gives wrong ones, part of them from memory that it has not written, for 3D convolutions of two slices.
+    """
+    return dims == 2 or device.type != "cpu" or not computes_bf16(device) or _right_3d_gradients()
+
+
+@cache
+def _right_3d_gradients() -> bool:
+    rng = torch.Generator().manual_seed(0)
+    images, slopes = (torch.randn(2, 32, 2, 4, 4, generator=rng) for _ in range(2))
+    weight = torch.zeros(32, 32, 3, 3, 3, requires_grad=True)
+    found: list[torch.Tensor] = []
+    with torch.inference_mode(False), torch.enable_grad():
+        for dtype in (torch.float32, torch.bfloat16):
+            output = torch.nn.functional.conv3d(images.to(dtype), weight.to(dtype), padding=1)
+            found += torch.autograd.grad(output, weight, slopes.to(dtype))
+    exact, rounded = found
+    return bool((rounded - exact).abs().max() < 0.05 * exact.abs().max())
 
 
 def use_threads(count: int) -> None:
