@@ -6,17 +6,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from pretend_device import PretendDevice, pretended
 
-from hssl.configuration import Budget, FinetuneConfig, PretrainConfig
+from hssl.configuration import Budget, FinetuneConfig, PredictConfig, PretrainConfig, SuggestConfig
 from hssl.errors import ConfigurationError
 from hssl.events import Message
+from hssl.interactive.session import InteractiveSession
+from hssl.interactive.slice_priors import Plane
 from hssl.jobs.finetune import finetune
+from hssl.jobs.predict import predict
 from hssl.jobs.pretrain import pretrain
-from hssl.learning.pretexts import pretext_named
+from hssl.jobs.suggest import suggest
+from hssl.learning.pretexts import _registry, pretext_named
 from hssl.models import device as devices
+from hssl.models.device import chosen_device, computes_bf16
+from hssl.models.model_file import load_model
 from hssl.models.run_folder import RunFolder
 from hssl.workspace.catalogue import Catalogue
 
@@ -61,8 +69,105 @@ def of_state(run: RunFolder) -> tuple[int, str, bool]:
     return state["step"], state["device"], state["bf16"]
 
 
+def test_a_gpu_is_taken_where_there_is_one_and_in_the_precision_that_it_has():
+    for major, bf16 in ((7, False), (8, True), (12, True)):
+        with pretended(major=major):
+            assert chosen_device("auto").type == "cuda" and computes_bf16(chosen_device("auto")) == bf16
+    assert chosen_device("auto").type == "cpu"
+
+
+@pytest.mark.parametrize("pretext", sorted(_registry))
+def test_every_pretext_learns_on_a_gpu(workspace, gpu, pretext):
+    assert of_state(pretrained(workspace, "r", pretext=pretext)) == (1, "cuda", True)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"start": "general", "remapped": 0.5},
+        {**IN_3D, "precision": "float32"},
+        {"network": {"norm": "batch"}},
+    ],
+    ids=["general", "3D", "batch norms"],
+)
+def test_labels_and_generated_shapes_are_learned_on_a_gpu(workspace, gpu, values):
+    run = pretrained(workspace, "r", with_labels=True, generated=0.5, **values)
+    assert of_state(run)[:2] == (1, "cuda")
+
+
+def test_a_step_waits_for_the_gpu_no_more_than_it_must(workspace, gpu):
+    waits = [gpu.waits]
+    for steps in (2, 4):
+        pretrained(workspace, f"of {steps}", steps)
+        waits.append(gpu.waits)
+    first, second = np.diff(waits)
+    # For whether windows are mirrored across slices (each view), for the losses, and for the gradient's norm.
+    assert second - first == 2 * 4
+
+
+def test_a_run_goes_on_on_another_device(workspace):
+    steps = iter((1, 2, 3))
+    for device in (pretended, None, pretended):
+        if device is None:
+            run = pretrained(workspace, "p", next(steps), device="cpu")
+            assert of_state(run)[:2] == (2, "cpu")
+        else:
+            with device():
+                run = pretrained(workspace, "p", next(steps))
+    assert of_state(run)[:2] == (3, "cuda")
+    with pretended():
+        finetuned(workspace, "f", 1)
+    assert of_state(finetuned(workspace, "f", 2, device="cpu"))[:2] == (2, "cpu")
+    with pretended():
+        assert of_state(finetuned(workspace, "f", 3))[:2] == (3, "cuda")
+
+
+def test_a_fine_tuning_on_a_gpu_is_validated_predicts_and_teaches(workspace, gpu, tmp_path):
+    general = finetuned(workspace, "general-start", start="general", mirror=True, planes="all")
+    assert general.read_result().validation_dice is not None
+    taught = finetuned(workspace, "taught", teacher=str(general.path))
+    for number, run in enumerate((general, taught)):
+        many = {"flips": True, "uncertainty": True, "probabilities": True} if number == 0 else {"fast": True}
+        config = {
+            "inputs": [scan_of(workspace)],
+            "model": run.path,
+            "output": tmp_path / f"{number}",
+            "threads": 1,
+            **many,
+        }
+        [output] = predict(PredictConfig.checked(config)).result.outputs
+        assert output.label_map.exists()
+    config = {"workspace": workspace, "task": case_of(workspace)[0], "model": "taught", "threads": 1}
+    assert suggest(SuggestConfig.checked(config)).result.suggestions
+
+
+def test_a_3d_network_is_fine_tuned_and_predicts_on_a_gpu(workspace, gpu, tmp_path):
+    run = finetuned(workspace, "f", 1, precision="float32", **IN_3D)
+    config = {"inputs": [scan_of(workspace)], "model": run.path, "output": tmp_path / "out", "threads": 1}
+    assert predict(PredictConfig.checked(config)).result.outputs
+
+
+def test_slices_are_learned_on_a_gpu(workspace, gpu):
+    run = pretrained(workspace, "p")
+    volume = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(6, 24, 24)).astype(np.float32))
+    labels = np.zeros((6, 24, 24), np.uint8)
+    labels[1:5, 6:16, 6:16] = 1
+    annotation = sitk.GetImageFromArray(labels)
+    made = gpu.made
+    session = InteractiveSession(volume, load_model(run.path), chosen_device("auto"))
+    assert session.learn(annotation, [Plane(0, 1), Plane(0, 4)]).labels.any() and gpu.made > made
+
+
 def told(events: list) -> list[str]:
     return [e.text for e in events if isinstance(e, Message) and e.text.startswith("Out of memory")]
+
+
+def test_an_apple_gpu_is_taken_where_it_is_asked_for_and_trains(workspace):
+    with pretended("mps"):
+        assert chosen_device("auto").type == "cpu"
+        assert of_state(pretrained(workspace, "p", device="mps", generated=0.5))[1] == "mps"
+        pretrained(workspace, "c", device="mps", pretext="clustering")
+        assert of_state(finetuned(workspace, "f", device="mps"))[1] == "mps"
 
 
 def test_3d_networks_learn_in_bfloat16_on_a_cpu_only_where_its_gradients_are_right(workspace, monkeypatch):

@@ -231,7 +231,7 @@ class Trainer:
         values = means()
         self._check_finite(batch, values)
         trained = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = nn.utils.clip_grad_norm_(trained, self.config.gradient_clip, foreach=True)
+        norm = nn.utils.clip_grad_norm_(trained, self.config.gradient_clip)
         self._check_finite(batch, {"gradient": float(norm)})
         self.optimizer.step()
         return values, rate

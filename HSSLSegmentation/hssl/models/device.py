@@ -16,16 +16,16 @@ from ..machine import cores
 def chosen_device(name: str) -> torch.device:
     """Returns the device of that name, ready to compute; "auto" is a GPU on which a convolution really runs, else the CPU.
 
+    An Apple GPU ("mps") is taken only where it is asked for: torch lacks there some of what trainings compute.
+
     Raises:
         ConfigurationError: the device was asked for by name and is not there, or does not compute.
     """
     if name == "auto":
-        for candidate in ("cuda", "mps"):
-            try:
-                return chosen_device(candidate)
-            except ConfigurationError:
-                continue
-        return chosen_device("cpu")
+        try:
+            return chosen_device("cuda")
+        except ConfigurationError:
+            return chosen_device("cpu")
     try:
         device = torch.device(name)
         # is_available() answers yes for cards that torch has no kernels for; a small convolution does not.
