@@ -15,6 +15,7 @@ from pretend_device import PretendDevice, pretended
 from hssl.configuration import Budget, FinetuneConfig, PredictConfig, PretrainConfig, SuggestConfig
 from hssl.errors import ConfigurationError
 from hssl.events import Message
+from hssl.imaging.volumes import read_volume
 from hssl.interactive.session import InteractiveSession
 from hssl.interactive.slice_priors import Plane
 from hssl.jobs.finetune import finetune
@@ -23,7 +24,9 @@ from hssl.jobs.pretrain import pretrain
 from hssl.jobs.suggest import suggest
 from hssl.learning.pretexts import _registry, pretext_named
 from hssl.models import device as devices
-from hssl.models.device import chosen_device, computes_bf16
+from hssl.models import prediction
+from hssl.models.device import chosen_device, computes_bf16, out_of_memory
+from hssl.models.inference import Segmenter
 from hssl.models.model_file import load_model
 from hssl.models.run_folder import RunFolder
 from hssl.workspace.catalogue import Catalogue
@@ -160,6 +163,76 @@ def test_slices_are_learned_on_a_gpu(workspace, gpu):
 
 def told(events: list) -> list[str]:
     return [e.text for e in events if isinstance(e, Message) and e.text.startswith("Out of memory")]
+
+
+def test_what_does_not_fit_on_a_gpu_goes_on_in_smaller_batches_and_at_last_on_the_cpu(workspace, gpu):
+    gpu.most_bytes = 2e6
+    events: list = []
+    run = pretrained(workspace, "smaller", 1, events.append, batch_size=16)
+    assert of_state(run)[1] == "cuda" and told(events)[-1].startswith("Out of memory; going on with batches of")
+    gpu.most_bytes = 1e5
+    run = pretrained(workspace, "nothing", 1, events.append, batch_size=2)
+    assert of_state(run)[1] == "cpu" and told(events)[-1] == "Out of memory; going on on the CPU"
+
+
+def test_a_validation_that_does_not_fit_takes_fewer_slices_and_the_training_keeps_its_batch(
+    workspace, gpu, monkeypatch
+):
+    """It looked like a training that does not fit, which began anew with half its batch each time, and ended on the CPU."""
+    compute, sizes = Segmenter._softmax, []
+
+    def limited(self: Segmenter, images: torch.Tensor) -> torch.Tensor:
+        if self.device.type == "cuda" and len(images) > 3:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        sizes.append(len(images))
+        return compute(self, images)
+
+    monkeypatch.setattr(Segmenter, "_softmax", limited)
+    events: list = []
+    run = finetuned(workspace, "f", on_event=events.append)
+    assert of_state(run)[:2] == (2, "cuda") and not told(events) and max(sizes) <= 3
+    config = {"workspace": workspace, "task": case_of(workspace)[0], "model": "f", "threads": 1}
+    assert suggest(SuggestConfig.checked(config)).result.suggestions
+
+
+def test_a_prediction_that_goes_on_on_the_cpu_computes_as_it_does_and_the_next_one_tries_the_gpu(
+    workspace, monkeypatch
+):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False, raising=False)
+    volume = read_volume(scan_of(workspace))
+    run = finetuned(workspace, "f", 1, device="cpu")
+    compute, full, seen = Segmenter._softmax, [True], []
+
+    def limited(self: Segmenter, images: torch.Tensor) -> torch.Tensor:
+        if self.device.type == "cuda" and full[0]:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        seen.append((self.device.type, self.bf16, next(self.network.parameters()).device.type))
+        return compute(self, images)
+
+    monkeypatch.setattr(Segmenter, "_softmax", limited)
+    events: list = []
+    with pretended():
+        segmenter = Segmenter(*load_model(run.path), chosen_device("auto"), batch_size=2)
+        prediction.predict_volume(volume, segmenter, slab_megabytes=16, on_event=events.append)
+        assert told(events) == ["Out of memory; going on with 1 at once", "Out of memory; going on on the CPU"]
+        assert {*seen} == {("cpu", False, "cpu")}
+        full[0] = False
+        prediction.predict_volume(volume, segmenter)
+        assert seen[-1] == ("cuda", True, "cuda")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "GET was unable to find an engine to execute this computation",
+        "MPS backend out of memory (MPS allocated: 8.00 GB)",
+    ],
+)
+def test_what_libraries_say_where_memory_runs_out_is_known(said):
+    assert out_of_memory(RuntimeError(said)) and not out_of_memory(ValueError(said))
 
 
 def test_an_apple_gpu_is_taken_where_it_is_asked_for_and_trains(workspace):

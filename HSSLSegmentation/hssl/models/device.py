@@ -12,6 +12,10 @@ import torch
 from ..errors import ConfigurationError
 from ..machine import cores
 
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "status_alloc_failed", "unable to find an engine")
+"""What torch says where memory runs out. cuBLAS and cuDNN say it when their own does; the last is cuDNN's word for no room to
+compute a convolution in."""
+
 
 def chosen_device(name: str) -> torch.device:
     """Returns the device of that name, ready to compute; "auto" is a GPU on which a convolution really runs, else the CPU.
@@ -75,7 +79,7 @@ def out_of_memory(error: BaseException) -> bool:
     """Returns whether an exception of torch or Python means that memory ran out."""
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+        isinstance(error, RuntimeError) and any(said in text for said in OUT_OF_MEMORY)
     )
 
 
