@@ -79,6 +79,20 @@ def test_a_gpu_is_taken_where_there_is_one_and_in_the_precision_that_it_has():
     assert chosen_device("auto").type == "cpu"
 
 
+def test_torch_is_asked_for_nothing_that_its_oldest_version_lacks(monkeypatch):
+    """torch 2.2 ended every job on a GPU in a TypeError, and every error of torch in an AttributeError."""
+    monkeypatch.delattr(torch, "OutOfMemoryError")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    with pretended():
+        assert computes_bf16(chosen_device("cuda"))
+    assert out_of_memory(torch.cuda.OutOfMemoryError()) and not out_of_memory(RuntimeError("shapes"))
+
+
+def test_each_of_two_cards_has_its_own_precision(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: {0: (7, 5), 1: (8, 9)}[device.index])
+    assert [computes_bf16(torch.device("cuda", number)) for number in (0, 1)] == [False, True]
+
+
 @pytest.mark.parametrize("pretext", sorted(_registry))
 def test_every_pretext_learns_on_a_gpu(workspace, gpu, pretext):
     assert of_state(pretrained(workspace, "r", pretext=pretext)) == (1, "cuda", True)

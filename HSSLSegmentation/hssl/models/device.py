@@ -44,7 +44,7 @@ def chosen_device(name: str) -> torch.device:
 def computes_bf16(device: torch.device) -> bool:
     """Returns whether a device has instructions for bfloat16, so that autocast to it can pay."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.version.hip) or torch.cuda.get_device_capability(device) >= (8, 0)
     return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
@@ -78,7 +78,7 @@ def use_threads(count: int) -> None:
 def out_of_memory(error: BaseException) -> bool:
     """Returns whether an exception of torch or Python means that memory ran out."""
     text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+    return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and any(said in text for said in OUT_OF_MEMORY)
     )
 
