@@ -22,6 +22,7 @@ from hssl.jobs.finetune import finetune
 from hssl.jobs.predict import predict
 from hssl.jobs.pretrain import pretrain
 from hssl.jobs.suggest import suggest
+from hssl.learning import distributed
 from hssl.learning.pretexts import _registry, pretext_named
 from hssl.models import device as devices
 from hssl.models import prediction
@@ -255,6 +256,19 @@ def test_an_apple_gpu_is_taken_where_it_is_asked_for_and_trains(workspace):
         assert of_state(pretrained(workspace, "p", device="mps", generated=0.5))[1] == "mps"
         pretrained(workspace, "c", device="mps", pretext="clustering")
         assert of_state(finetuned(workspace, "f", device="mps"))[1] == "mps"
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "said"), [("auto", 2, "2 GPUs"), ("cuda", 1, "1 GPU"), ("cuda:1", 4, "all would take cuda:1")]
+)
+def test_more_processes_than_gpus_are_refused(monkeypatch, device, gpus, said):
+    """Some would wait for the others on the CPU, and these for them on GPUs: for a day, without a word."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda *a, **k: pytest.fail("would wait"))
+    for name, value in {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4", "LOCAL_RANK": "3"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=said), distributed.process_group(device, 1):
+        pass
 
 
 def test_3d_networks_learn_in_bfloat16_on_a_cpu_only_where_its_gradients_are_right(workspace, monkeypatch):
