@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,25 @@ def test_fine_tuning_goes_on_with_smaller_batches(workspace, monkeypatch):
     )
     assert done.result.steps == 2 and not done.stopped
     assert told(events) == ["Out of memory; going on with batches of 4"]
+
+
+def test_what_did_not_fit_is_gone_before_the_next_try(workspace, monkeypatch):
+    begin, alive, made = PretrainLearner.__init__, [], []
+
+    def seen(self, *arguments):
+        alive.append([weight() is not None for weight in made])
+        begin(self, *arguments)
+        made.append(weakref.ref(next(self.module.parameters())))
+
+    monkeypatch.setattr(PretrainLearner, "__init__", seen)
+    fitting(monkeypatch, PretrainLearner, 2)
+    gc.collect()
+    gc.disable()
+    try:
+        pretrain(PretrainConfig(workspace=workspace, run="r", budget=Budget(steps=1), **QUICK))
+    finally:
+        gc.enable()
+    assert alive == [[], [False], [False, False]]
 
 
 def test_memory_that_runs_out_later_costs_no_step(workspace, monkeypatch):
