@@ -166,9 +166,9 @@ class RunConfig(Configuration):
     Attributes:
         workspace: folder with `dataset.json`; the run lies in its `runs/`.
         run: name of the run's folder; empty lets the job choose the first free one.
-        device: "auto" (a GPU when there is one), "cpu", "cuda", "cuda:1", "mps".
+        device: "auto" (a GPU of CUDA or ROCm when there is one), "cpu", "cuda", "cuda:1", "mps".
         precision: "auto" uses bfloat16 on a GPU that has instructions for it, on a CPU that has where a short trial says that
-            it is faster (never in several processes), else float32.
+            it is faster (never in several processes, nor for a 3D network where it makes gradients wrong), else float32.
         threads: CPU threads of torch; 0 leaves torch's own choice.
         patch_size: side of the square (cube) patches in voxels of the working grid; 0 chooses it from the images. A 2D
             network that is fine-tuned sees larger ones too.

@@ -29,8 +29,8 @@ class SettingsSection:
         ui.memoryBox.value = settings.value("slabMegabytes")
         choices.fillTexts(ui.deviceCombo, ["auto", "cpu", "cuda", "mps"], settings.value("device"))
         ui.deviceCombo.toolTip = _(
-            "On what to compute: auto takes a graphics card when there is one that works; cpu is the processor, "
-            "cuda an NVIDIA card (cuda:1 the second one), mps an Apple one."
+            "On what to compute: auto takes an NVIDIA (or AMD) card when there is one that works; cpu is the processor, "
+            "cuda such a card (cuda:1 the second one), mps an Apple one."
         )
         panel.ui.settingsButton.connect("contentsCollapsed(bool)", self.onCollapsed)
         ui.pythonEdit.connect("currentPathChanged(QString)", self.onPython)

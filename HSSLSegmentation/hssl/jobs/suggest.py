@@ -16,7 +16,7 @@ from ..learning.start import Start
 from ..models.description import ModelDescription
 from ..models.device import chosen_device, out_of_memory, use_threads
 from ..models.find import find_model
-from ..models.inference import Segmenter
+from ..models.inference import Segmenter, in_smaller_batches
 from ..models.model import Model
 from ..models.model_file import load_model
 from ..preprocessing.fingerprint import Fingerprint
@@ -132,7 +132,8 @@ def _seen(
         features[volume.id] = space.of(reader.array(volume.path), volume.low, stop)
         if segmenter is not None and volume.id in asked:
             seen = asked[volume.id]
-            doubts[volume.id] = uncertainty_of(segmenter, reader.array(seen.path), seen.low, expected, stop)
+            doubt = partial(uncertainty_of, segmenter, reader.array(seen.path), seen.low, expected, stop)
+            doubts[volume.id] = in_smaller_batches(segmenter, doubt)
         meter.update(number, detail=volume.id)
     return features, doubts
 

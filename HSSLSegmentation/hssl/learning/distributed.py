@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import ConfigurationError
 from ..models.device import chosen_device, use_threads
+from ..plural import counted
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def process_group(device: str, threads: int) -> Iterator[Processes]:
         threads: CPU threads for torch; 0 takes as many as there are cores for this process.
 
     Raises:
-        ConfigurationError: the device cannot be used, or the processes cannot be joined.
+        ConfigurationError: the device cannot be used, there are fewer GPUs than processes, or these cannot be joined.
     """
     use_threads(threads)
     count = int(os.environ.get("WORLD_SIZE", "1"))
@@ -73,7 +74,15 @@ def process_group(device: str, threads: int) -> Iterator[Processes]:
         yield Processes(0, 1, chosen_device(device))
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    if device in ("auto", "cuda") and torch.cuda.device_count() > local:
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", local + 1))
+    gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0
+    if device.startswith("cuda:") or 0 < gpus < here:
+        have = f"all would take {device}" if device.startswith("cuda:") else f"there are {counted(gpus, 'GPU')}"
+        raise ConfigurationError(
+            f"each of {here} processes takes a GPU of its own, and {have}",
+            "Start as many processes as there are GPUs, on the device cuda, or compute on the cpu.",
+        )
+    if gpus:
         mine = chosen_device(f"cuda:{local}")
         torch.cuda.set_device(mine)
     else:

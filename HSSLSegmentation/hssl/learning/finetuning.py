@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from ..configuration import FinetuneConfig
 from ..models.components import COMPARABLE, largest_components, one_piece
 from ..models.description import ModelDescription
-from ..models.inference import Segmenter
+from ..models.inference import Segmenter, in_smaller_batches
 from ..models.model import Model
 from ..models.network import build_network
 from ..models.plane_mean import plane_mean, slabs
@@ -282,10 +283,7 @@ class FinetuneLearner:
             array = self._reader.array(volume.path)
             assert volume.label_path is not None
             truth = self._reader.array(volume.label_path)
-            with plane_mean(segmenter, array, volume.low) as of_slices:
-                found = np.concatenate(
-                    [of_slices(*slab).max(0).indices.to(torch.uint8).numpy() for slab in slabs(segmenter, array.shape)]
-                )
+            found = in_smaller_batches(segmenter, partial(_found, segmenter, array, volume.low))
             whole = largest_components(found, self.pieces, COMPARABLE)
             known = truth != UNLABELLED
             found, whole = found * known, whole * known
@@ -301,6 +299,13 @@ class FinetuneLearner:
         dice = [pair[channel in kept] for channel, pairs in scores.items() for pair in pairs]
         self.description.figures = {"validation_dice": float(np.mean(dice))}
         return dict(self.description.figures)
+
+
+def _found(segmenter: Segmenter, array: np.ndarray, low: float) -> np.ndarray:
+    """Returns the channel that is most likely at each voxel of a working array."""
+    with plane_mean(segmenter, array, low) as of_slices:
+        parts = [of_slices(*slab).max(0).indices.to(torch.uint8).numpy() for slab in slabs(segmenter, array.shape)]
+    return np.concatenate(parts)
 
 
 def _middle(images: Tensor, slices: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..preprocessing.store import UNLABELLED
-from .distributed import all_reduce
+from .distributed import all_reduce, rank_offset
 
 SHRINKAGE = 0.02
 """Share of the mean variance that is added to each channel's, so that channels which hardly vary do not decide."""
@@ -35,11 +35,13 @@ class LinearDiscriminant:
         for number in set(of_point.unique().tolist()) - {UNLABELLED}:
             own = points[of_point == number]
             self._counts[number] += len(own)
-            self._sums[number] += own.sum(0).double().cpu()
-            self._products[number] += (own.T @ own).double().cpu()
+            self._sums[number] += own.sum(0).cpu().double()
+            self._products[number] += (own.T @ own).cpu().double()
 
     def join(self, device: torch.device) -> None:
         """Adds up what all processes have gathered; they talk through tensors on `device`."""
+        if rank_offset(1)[1] == 1:
+            return
         for mine in (self._counts, self._sums, self._products):
             mine.copy_(all_reduce(mine.to(device)))
 

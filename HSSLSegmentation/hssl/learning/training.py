@@ -20,7 +20,7 @@ from ..configuration import RunConfig
 from ..errors import ConfigurationError, NumericalError
 from ..events import Losses, Message, Metrics, OnEvent, ProgressMeter, Stop
 from ..models.description import ModelDescription
-from ..models.device import computes_bf16
+from ..models.device import computes_bf16, learns_in_bf16
 from ..models.run_folder import BEST, RunFolder
 from .distributed import Processes
 
@@ -150,7 +150,8 @@ class Trainer:
             # Of a budget that has grown since, more of the measurements lie ahead.
             state.measured = min(state.measured, self._due)
         state.device = processes.device.type
-        if state.bf16 is None:
+        # An earlier version may have trained in bf16 where gradients are wrong in it.
+        if state.bf16 is None or (state.bf16 and not _learns_in_bf16(self.learner, processes.device)):
             state.bf16 = _choose_bf16(self.learner, self.config, processes, self.on_event)
         self._start_clocks()
         if state.step == 0:
@@ -230,7 +231,7 @@ class Trainer:
         values = means()
         self._check_finite(batch, values)
         trained = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = nn.utils.clip_grad_norm_(trained, self.config.gradient_clip, foreach=True)
+        norm = nn.utils.clip_grad_norm_(trained, self.config.gradient_clip)
         self._check_finite(batch, {"gradient": float(norm)})
         self.optimizer.step()
         return values, rate
@@ -351,10 +352,22 @@ def _schedule(fraction: float) -> float:
     return warm_up * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fraction)))
 
 
+def _learns_in_bf16(learner: Learner, device: torch.device) -> bool:
+    return learns_in_bf16(device, learner.description.network.spatial_dims)
+
+
 def _choose_bf16(learner: Learner, config: RunConfig, processes: Processes, on_event: OnEvent) -> bool:
     device = processes.device
+    right = _learns_in_bf16(learner, device)
+    if config.precision == "bfloat16" and not right:
+        raise ConfigurationError(
+            "this processor gives 3D networks wrong gradients in bfloat16",
+            "Let the precision be chosen, or take float32.",
+        )
     if config.precision != "auto":
         return config.precision == "bfloat16"
+    if not right:
+        return False
     if device.type != "cpu" or not computes_bf16(device):
         return computes_bf16(device)
     if processes.world_size > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
@@ -129,5 +130,6 @@ def train_in_memory(
                 ) from error
             on_event(Message(level="warning", text=f"Out of memory; {text}"))
         learner = None
+        gc.collect()  # an optimizer refers to itself, and to all weights, gradients and moments
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,20 +12,24 @@ import torch
 from ..errors import ConfigurationError
 from ..machine import cores
 
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "status_alloc_failed", "unable to find an engine")
+"""What torch says where memory runs out. cuBLAS and cuDNN say it when their own does; the last is cuDNN's word for no room to
+compute a convolution in."""
+
 
 def chosen_device(name: str) -> torch.device:
     """Returns the device of that name, ready to compute; "auto" is a GPU on which a convolution really runs, else the CPU.
+
+    An Apple GPU ("mps") is taken only where it is asked for: torch lacks there some of what trainings compute.
 
     Raises:
         ConfigurationError: the device was asked for by name and is not there, or does not compute.
     """
     if name == "auto":
-        for candidate in ("cuda", "mps"):
-            try:
-                return chosen_device(candidate)
-            except ConfigurationError:
-                continue
-        return chosen_device("cpu")
+        try:
+            return chosen_device("cuda")
+        except ConfigurationError:
+            return chosen_device("cpu")
     try:
         device = torch.device(name)
         # is_available() answers yes for cards that torch has no kernels for; a small convolution does not.
@@ -39,8 +44,30 @@ def chosen_device(name: str) -> torch.device:
 def computes_bf16(device: torch.device) -> bool:
     """Returns whether a device has instructions for bfloat16, so that autocast to it can pay."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.version.hip) or torch.cuda.get_device_capability(device) >= (8, 0)
     return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def learns_in_bf16(device: torch.device, dims: int) -> bool:
+    """Returns whether a device computes right gradients in bfloat16 too, for networks of so many spatial dimensions.
+
+    oneDNN 3.12 gives wrong ones, part of them from memory that it has not written, for 3D convolutions of two slices.
+    """
+    return dims == 2 or device.type != "cpu" or not computes_bf16(device) or _right_3d_gradients()
+
+
+@cache
+def _right_3d_gradients() -> bool:
+    rng = torch.Generator().manual_seed(0)
+    images, slopes = (torch.randn(2, 32, 2, 4, 4, generator=rng) for _ in range(2))
+    weight = torch.zeros(32, 32, 3, 3, 3, requires_grad=True)
+    found: list[torch.Tensor] = []
+    with torch.inference_mode(False), torch.enable_grad():
+        for dtype in (torch.float32, torch.bfloat16):
+            output = torch.nn.functional.conv3d(images.to(dtype), weight.to(dtype), padding=1)
+            found += torch.autograd.grad(output, weight, slopes.to(dtype))
+    exact, rounded = found
+    return bool((rounded - exact).abs().max() < 0.05 * exact.abs().max())
 
 
 def use_threads(count: int) -> None:
@@ -51,8 +78,8 @@ def use_threads(count: int) -> None:
 def out_of_memory(error: BaseException) -> bool:
     """Returns whether an exception of torch or Python means that memory ran out."""
     text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(said in text for said in OUT_OF_MEMORY)
     )
 
 

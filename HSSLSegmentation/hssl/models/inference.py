@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,9 +16,11 @@ from torch import Tensor
 from ..preprocessing.grid import WorkingGrid, slices_first
 from ..preprocessing.planes import Planes, left_right_of
 from .description import ModelDescription
-from .device import computes_bf16
+from .device import computes_bf16, out_of_memory
 from .model import Model
 from .network import MULTIPLE, SMALLEST
+
+AThing = TypeVar("AThing")
 
 SLICES_AT_ONCE = {"cpu": 8, "cuda": 64, "mps": 16}
 PIXELS_ON_CPU = 2**19
@@ -46,6 +49,7 @@ class Segmenter:
         fast: one slice plane only, where the model was trained in several (see `plane_mean`).
 
     Attributes:
+        chosen: the device that it was made for; `device` is where it computes now.
         planes: axes of working arrays along which it predicts slices, the first one (0) first.
     """
 
@@ -58,13 +62,26 @@ class Segmenter:
         flips: bool = False,
         fast: bool = False,
     ):
-        self.description, self.device = description, device
+        self.description, self.chosen, self.device = description, device, device
         self.network = Model(description, state).network(device)
+        self.bf16 = computes_bf16(device)
         self.batch_size = batch_size or (SLICES_AT_ONCE[device.type] if description.network.spatial_dims == 2 else 1)
         self._pixels = PIXELS_ON_CPU if device.type == "cpu" and not batch_size else math.inf
         self.flips = flips and description.mirrored
         self.planes: Planes = (0,) if fast else description.planes.get(description.tasks[0].name, (0,))
-        self.bf16 = computes_bf16(device)
+
+    def move(self, device: torch.device) -> None:
+        """Computes on a device from now on, in the precision that suits it."""
+        self.network.to(device)  # also where it is said to be there: memory may have run out on the way
+        if device != self.device:
+            self.device, self.bf16 = device, computes_bf16(device)
+
+    def fewer_at_once(self) -> bool:
+        """Halves the batch; returns False where it is one slice (window) already."""
+        if self.batch_size == 1:
+            return False
+        self.batch_size //= 2
+        return True
 
     @torch.inference_mode()
     def probabilities(self, array: np.ndarray, low: float, first: int, last: int, axis: int = 0) -> Tensor:
@@ -158,6 +175,16 @@ class Segmenter:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             logits = self.network(images)
         return logits.float().softmax(1)
+
+
+def in_smaller_batches(segmenter: Segmenter, work: Callable[[], AThing]) -> AThing:
+    """Does some work of a segmenter, again with half its batch whenever memory runs out."""
+    while True:
+        try:
+            return work()
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error) or not segmenter.fewer_at_once():
+                raise
 
 
 def padding(size: tuple[int, ...] | torch.Size, multiple: tuple[int, ...], least: tuple[int, ...]) -> list[int]:

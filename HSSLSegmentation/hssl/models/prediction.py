@@ -69,30 +69,30 @@ def predict_volume(
         slab_megabytes: bound on a slab's probabilities at the source's resolution.
         path: of the volume, for messages.
 
-    When memory runs out, batches and slabs are halved, and at last the CPU is used; each is told by an event.
+    When memory runs out, batches and slabs are halved, and at last the CPU is used, for this volume; each is told by an event.
 
     Raises:
         Stopped: `stop` asked for it.
         InputError: on the model's spacing the volume has absurdly many voxels, or shows nothing in its range of values.
         MemoryExhaustedError: not even the smallest slab fits.
     """
+    device = segmenter.chosen
     while True:
         try:
+            segmenter.move(device)
             return _predicted(
                 volume, segmenter, largest_component, probabilities, uncertainty, slab_megabytes, on_event, stop, path
             )
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            if segmenter.batch_size > 1:
-                segmenter.batch_size //= 2
+            if segmenter.fewer_at_once():
                 text = f"going on with {segmenter.batch_size} at once"
             elif slab_megabytes > 16:
                 slab_megabytes //= 2
                 text = f"going on with slabs of {slab_megabytes} MB"
-            elif segmenter.device.type != "cpu":
-                segmenter.device = torch.device("cpu")
-                segmenter.network.to("cpu")
+            elif device.type != "cpu":
+                device = torch.device("cpu")
                 text = "going on on the CPU"
             else:
                 raise MemoryExhaustedError("the volume does not fit into memory", "Close other programs.") from error

@@ -99,6 +99,6 @@ def dense_loss(first: Tensor, second: Tensor, temperature: float, alike: Tensor 
     """
     ignored = None
     if alike is not None:
-        every = all_gather(alike.flatten().double()).long()
+        every = all_gather(alike.flatten())
         ignored = torch.eq(every.unsqueeze(0), every.unsqueeze(1))
     return info_nce(first.flatten(0, 1), second.flatten(0, 1), temperature, ignored)

@@ -59,6 +59,6 @@ def pseudo_classes(features: Tensor) -> Tensor:
         features: M × C; channels count alike, whatever their range.
     """
     standard = (features - features.mean(0)) / features.std(0, correction=0).clamp_min(1e-6)
-    tree = linkage(standard.double().cpu().numpy(), "ward")
+    tree = linkage(standard.cpu().double().numpy(), "ward")
     found = fcluster(tree, max(2, len(features) // EACH), "maxclust")
     return torch.from_numpy(found).long().to(features.device)
