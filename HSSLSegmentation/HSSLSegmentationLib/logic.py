@@ -847,7 +847,7 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
 
         Example::
 
-            logic.exportModel(job.model, "/data/liver.zip", licence="CC BY 4.0")
+            logic.exportModel(job.model, "/data/liver.zip", licence="CC BY-SA 4.0")
         """
         from .jobs import modelJobs
 

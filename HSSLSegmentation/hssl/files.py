@@ -64,13 +64,32 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             flush_to_disk(file.fileno())
         with suppress(OSError):  # shares and FAT disks have no modes, and that is no reason to lose the file
             os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        _replace(temporary, path)
         temporary = None
+    except PermissionError as error:
+        hint = "If it is open in another program, close it there." if path.is_file() else ""
+        raise OutputError(path, f"cannot be written: {error.strerror or error}", hint) from error
     except OSError as error:
         raise OutputError(path, f"cannot be written: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def is_held(error: OutputError) -> bool:
+    """Tells whether a file could not be written because another program holds it, as Excel does on Windows, or may not be."""
+    return isinstance(error.__cause__, PermissionError)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    # Windows refuses it for as long as anybody has the file open: a scanner or whoever reads it, for a moment.
+    for seconds in (0.05, 0.1, 0.2, 0.4, 0.8):
+        try:
+            os.replace(temporary, path)
+            return
+        except PermissionError:
+            time.sleep(seconds)
+    os.replace(temporary, path)
 
 
 def flush_to_disk(file: int) -> None:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from hssl import files
 from hssl.errors import OutputError
 from hssl.files import ABANDONED, read_json, remove_unfinished, whole_file, write_json, write_text
 
@@ -92,6 +93,29 @@ def test_a_share_that_takes_no_modes_and_no_flushing_is_written_to_all_the_same(
     with pytest.raises(OutputError, match="Input/output"):
         write_text(tmp_path / "a.txt", "lost")
     assert (tmp_path / "a.txt").read_text() == "whole"
+
+
+@pytest.mark.parametrize(("refusals", "written"), [(2, True), (99, False)])
+def test_a_file_that_another_program_holds_is_replaced_as_soon_as_it_is_free(tmp_path, monkeypatch, refusals, written):
+    """Windows replaces nothing that anybody has open."""
+    write_text(tmp_path / "a.csv", "old")
+    replace, left = os.replace, [refusals]
+
+    def held(*paths):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise PermissionError(errno.EACCES, "Access is denied")
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", held)
+    monkeypatch.setattr(files.time, "sleep", lambda seconds: None)
+    if written:
+        write_text(tmp_path / "a.csv", "new")
+    else:
+        with pytest.raises(OutputError, match="Access is denied") as raised:
+            write_text(tmp_path / "a.csv", "new")
+        assert files.is_held(raised.value) and "open in another program" in raised.value.hint
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["new" if written else "old"]
 
 
 def test_json_with_a_byte_order_mark_is_read(tmp_path):

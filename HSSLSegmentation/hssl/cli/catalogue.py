@@ -258,7 +258,7 @@ def group(
 @app.command()
 def remove(
     workspace: Workspace,
-    ids: Annotated[list[str] | None, typer.Argument(help="Ids of images.", show_default=False)] = None,
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids of images, or @FILE.", show_default=False)] = None,
     task: Annotated[str | None, typer.Option("--task", help="Remove this task and its images.")] = None,
     json: Json = False,
 ) -> None:
@@ -334,7 +334,7 @@ def confirm(
 @app.command()
 def review(
     workspace: Workspace,
-    ids: Annotated[list[str], typer.Argument(help="Ids of images.", show_default=False)],
+    ids: Annotated[list[str], typer.Argument(help="Ids of images, or @FILE.", show_default=False)],
     status: Annotated[
         str,
         typer.Option(help='approved, flagged, skipped, impossible (cannot be labelled), draft, or "" to take it back.'),
@@ -347,10 +347,11 @@ def review(
     def work() -> dict[str, Any]:
         from ..workspace.review import set_review
 
-        set_review(workspace, ids, status, remark)  # type: ignore[arg-type]  # checked there, with the choices told
-        return {"ids": ids, "status": status}
+        chosen = read_ids(ids) or []
+        set_review(workspace, chosen, status, remark)  # type: ignore[arg-type]  # checked there, with the choices told
+        return {"ids": chosen, "status": status}
 
-    _at_once(work, json, lambda result: typer.echo(f"{counted(len(ids), 'image')}: {status or 'taken back'}"))
+    _at_once(work, json, lambda result: typer.echo(f"{counted(len(result['ids']), 'image')}: {status or 'taken back'}"))
 
 
 @app.command(name="next")

@@ -29,6 +29,7 @@ from .options import (
     Size,
     Slices,
     Spacing,
+    StartOfPretraining,
     Steps,
     StepsOfEach,
     StopFile,
@@ -93,12 +94,7 @@ def pretrain(
             show_default=False,
         ),
     ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            help="Go on from general (ships with HSSL), a run, or a model file. (default: scratch)", show_default=False
-        ),
-    ] = None,
+    start: StartOfPretraining = None,
     with_labels: Annotated[
         bool | None, typer.Option("--with-labels", help="Learn from the labels of all tasks too, where there are any.")
     ] = None,
@@ -393,8 +389,12 @@ def evaluate(
         for name, measures in result.summary.classes.items():
             cells = [measures[m] for m in ("dice", "hd95_mm", "asd_mm", "volume_error_ml")]
             means = [f"{c.mean:.3f}" if c.mean is not None else "–" for c in cells]
-            rows.append((name, *means, str(cells[0].count)))
-        print_table(("class", "Dice", "HD95 mm", "ASD mm", "volume error ml", "cases"), rows)
+            rows.append((name, *means, str(cells[0].count), str(cells[1].count)))
+        fewer = any(row[-1] != row[-2] for row in rows)
+        rows = rows if fewer else [(*row[:-1], "") for row in rows]
+        print_table(("class", "Dice", "HD95 mm", "ASD mm", "volume error ml", "cases", "with distances"), rows)
+        if fewer:
+            typer.echo("A class that was missed or invented has a Dice of 0 and no distance.")
         if result.summary.mean_dice is not None:
             of = f"{result.cases.measured} of {counted(result.cases.of, 'case')}"
             typer.echo(f"mean Dice {result.summary.mean_dice:.3f} over {of}")
@@ -460,6 +460,7 @@ def estimate(
     context: typer.Context,
     workspace: Workspace = None,
     config: ConfigFile = None,
+    start: StartOfPretraining = None,
     size: Size = None,
     dims: Dims = None,
     slices: Slices = None,

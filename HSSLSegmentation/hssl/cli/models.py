@@ -37,11 +37,14 @@ def export(
     """Write a run's model into one file: weights, configuration, classes, provenance."""
 
     def job(on_event: OnEvent, stop: Stop) -> Done[ModelFileResult]:
-        from ..events import Done
+        from ..events import Done, Message
         from ..models.model_file import export_model
         from ..results import ModelFileResult
 
         description = export_model(run, file, licence, half, bool(overwrite))
+        if description.sources:
+            said = "; ".join(f"{source}: {of_source}" for source, of_source in description.sources.items())
+            on_event(Message(text=f"What it learned from has licences of its own, which the file says too: {said}"))
         return Done(result=ModelFileResult(file=file, name=description.name))
 
     run_job(job, json, show=lambda done: typer.echo(done.result.file))
@@ -102,9 +105,9 @@ def info(
             table.add_row(name, f"{value:.4g}")
         table.add_row("licence", description.licence or "none given")
         cases = description.provenance.get("cases")
-        if cases:
+        if cases and isinstance(cases, list):
             table.add_row("trained on", counted(len(cases), "case"))
-        for source, licence in description.provenance.get("sources", {}).items():
+        for source, licence in description.sources.items():
             table.add_row("source", f"{source}: {licence}")
         Console(highlight=False, markup=False).print(table)
 

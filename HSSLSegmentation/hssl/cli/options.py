@@ -43,6 +43,12 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps. 
 Threads = Annotated[int | None, typer.Option(help="CPU threads. (default: torch's own choice)", show_default=False)]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random. (default: 0)", show_default=False)]
 Run = Annotated[str | None, typer.Option(help="Name of the run; a run that was stopped goes on.")]
+StartOfPretraining = Annotated[
+    str | None,
+    typer.Option(
+        help="Go on from general (ships with HSSL), a run, or a model file. (default: scratch)", show_default=False
+    ),
+]
 BatchSize = Annotated[int | None, typer.Option(help="Patches per step. (default: by the device)", show_default=False)]
 PatchSize = Annotated[
     int | None,

@@ -70,7 +70,7 @@ def add(config: AddConfig, on_event: OnEvent = ignore, stop: Stop = never) -> Do
         raise InputError(config.source, _nothing(source), "Tell by a pattern which files are images.", "pattern")
     if config.dry_run:
         examined = examine_source(catalogue, source, task, on_event, stop, config.mixed)
-        return Done(stopped=examined.stopped, result=_preview(planned, examined, config))
+        return Done(stopped=examined.stopped, result=_preview(planned, examined, config, on_event))
     if config.nan_is_background:
         _look_again(config.workspace, task.name)
     report = add_source(config.workspace, source, task, on_event, stop, mixed=config.mixed)
@@ -161,7 +161,7 @@ def _nothing(source: Source) -> str:
     return reason + (f" ({_not_read(source.not_read)})" if source.not_read else "")
 
 
-def _preview(planned: Plan, examined: Examination, config: AddConfig) -> AddResult:
+def _preview(planned: Plan, examined: Examination, config: AddConfig, on_event: OnEvent) -> AddResult:
     source = planned.source
     failed = [(source.shown(look.candidate.image), look.reason) for look in examined.looks if look.header is None]
     labels = [
@@ -177,6 +177,9 @@ def _preview(planned: Plan, examined: Examination, config: AddConfig) -> AddResu
     whose = Whose([(patient_of(x), _name(x), bool(x.header.patient)) for x in examined.looks if x.header is not None])
     text = _summary(planned, images, len(doubts), len(problems), refused, examined.unchanged, whose)
     told = [f"{path}: {reason}" for path, reason in (*doubts, *problems, *refused)]
+    _tell_patients(whose, on_event)
+    for line in told:
+        on_event(Message(level="warning", text=line))
     return AddResult(
         **_said(planned, whose),
         text="\n".join([*planned.lines, *source.notes, *whose.lines(), *told, text]),
@@ -208,8 +211,10 @@ def _result(
     there = {catalogue.relative(c.image) for c in planned.source.candidates}
     own = [i for i in known.values() if i.image in there]
     whose = Whose([(i.patient, i.id, bool(i.series) or bool(i.patient.startswith("patient-"))) for i in own])
-    for line in whose.lines() if report.added or report.changed else ():
-        on_event(Message(text=line, way_out="patient"))
+    if report.added or report.changed:
+        _tell_patients(whose, on_event)
+    for one in doubtful:
+        on_event(Message(level="warning", text=f"{one.image}: {one.doubt}"))
     images, told = len(own), {*report.added, *report.changed, *report.relinked}
     unchanged = sum(i.id not in told for i in own)
     text = _summary(planned, images, len(doubtful), len(unusable), refused, unchanged, whose, report, len(bad_labels))
@@ -226,6 +231,11 @@ def _result(
         duplicates=[Unused(path=r.path, reason=r.reason) for r in report.duplicates],
         problems=list(problems),
     )
+
+
+def _tell_patients(whose: Whose, on_event: OnEvent) -> None:
+    for line in whose.lines():
+        on_event(Message(text=line, way_out="patient"))
 
 
 def _structures(source: Source) -> list[NamedStructure]:

@@ -243,7 +243,7 @@ def evaluate(config: EvaluateConfig, on_event: OnEvent = ignore, stop: Stop = ne
         found.append(measured)
         dice = [r.dice for r in measured.rows if r.dice is not None]
         if dice:
-            on_event(Metrics(step=done + 1, values={"dice": statistics.fmean(dice)}))
+            on_event(Metrics(step=done + 1, values={f"dice {case}": statistics.fmean(dice)}))
     meter.update(len(pairs), force=True)
     if len(failed) == len(pairs):
         raise next((error for error in errors if error.way_out), errors[0])
@@ -349,9 +349,10 @@ def _pairs(predictions: Path, references: Path) -> tuple[dict[str, tuple[Path, P
     predicted, true = _files(predictions), _files(references)
     pairs = {case: (predicted[case], true[case]) for case in sorted(predicted.keys() & true.keys())}
     if not pairs:
+        here, there = (f"{len(cases)}{f', such as {min(cases)}' if cases else ''}" for cases in (predicted, true))
         raise InputError(
             predictions,
-            f"none of its volumes ({len(predicted)}) has the name of one of those in {references} ({len(true)})",
+            f"none of its volumes ({here}) has the name of one of those in {references} ({there})",
             "Names are compared without suffix, in these folders and not in those below them.",
         )
     return pairs, sorted(true.keys() - predicted.keys()), sorted(predicted.keys() - true.keys())

@@ -17,8 +17,9 @@ import torch
 from torch import nn
 
 from ..configuration import RunConfig
-from ..errors import ConfigurationError, NumericalError
+from ..errors import ConfigurationError, NumericalError, OutputError
 from ..events import Losses, Message, Metrics, OnEvent, ProgressMeter, Stop
+from ..files import is_held
 from ..models.description import ModelDescription
 from ..models.device import computes_bf16, learns_in_bf16
 from ..models.run_folder import BEST, RunFolder
@@ -257,7 +258,7 @@ class Trainer:
         # A long run's table is long too: no more than a fiftieth of the time goes into writing it.
         if self.processes.is_main and time.monotonic() - self._last_metrics > max(2, 50 * self._metrics_took):
             began = time.monotonic()
-            self.run_folder.write_metrics(self.columns, state.rows)
+            self._write_metrics()
             self._last_metrics = time.monotonic()
             self._metrics_took = self._last_metrics - began
 
@@ -298,7 +299,20 @@ class Trainer:
     def _save(self) -> None:
         if self.processes.is_main:
             self.run_folder.save_checkpoint(self._content())
+            self._write_metrics()
+
+    def _write_metrics(self) -> None:
+        # The table is in the checkpoint too, and somebody may be looking at it in a program that keeps others from writing.
+        try:
             self.run_folder.write_metrics(self.columns, self.state.rows)
+        except OutputError as error:
+            if not is_held(error):
+                raise
+            if not self._metrics_held:
+                self.on_event(Message(level="warning", text=f"{error}. {error.hint} The training goes on without it"))
+            self._metrics_held = True
+
+    _metrics_held = False
 
     def _content(self) -> dict[str, Any]:
         return {

@@ -88,6 +88,7 @@ def readme(description: ModelDescription) -> str:
         f"- Patches in training: {' × '.join(map(str, description.patch_size))} voxels",
         *(f"- {_line(name)}: {value:.4g}" for name, value in description.figures.items()),
         f"- Licence: {_line(description.licence) or 'none is stated'}",
+        *(f"- Has learned from {_line(name)}: {_line(licence)}" for name, licence in description.sources.items()),
     ]
     for task in description.tasks:
         fingerprint = description.fingerprints[task.name]

@@ -11,6 +11,7 @@ from ..configuration import NetworkConfig
 from ..errors import ModelFileError
 from ..preprocessing.fingerprint import Fingerprint
 from ..workspace.catalogue import Task
+from ..workspace.seen import with_starts
 
 MODEL_SCHEMA = 1
 
@@ -62,6 +63,12 @@ class ModelDescription(BaseModel):
     def own_fingerprint(self) -> Fingerprint:
         """Returns the fingerprint of a segmentation, which has one task, under whatever name it was trained."""
         return self.fingerprints[self.tasks[0].name]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Returns what it, or a model that it learned from, says of the licences of its public sources, by their names."""
+        said = [level.get("sources") for level in with_starts(self.provenance)]
+        return {str(name): str(licence) for own in said if isinstance(own, dict) for name, licence in own.items()}
 
     @property
     def one_piece_channels(self) -> list[int]:

@@ -37,6 +37,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self._unlogged = ""
 
     @property
     def can_resume(self) -> bool:
@@ -136,16 +137,20 @@ class RunFolder:
             raise InputError(path, f"is not the result of a run: {error.errors()[0]['msg']}") from error
 
     def log(self, event: Event) -> None:
-        """Appends messages and phases to `log.txt`, with the time of day."""
+        """Appends messages and phases to `log.txt`, with the time of day; while another program holds it, they wait."""
         if isinstance(event, Message | Phase):
             if isinstance(event, Message):
                 text = event.text
             else:
                 text = f"{event.name} ({event.index} of {event.count}) {event.detail}".rstrip()
             self._require_there()
+            self._unlogged += f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n"
             try:
                 with open(self.path / LOG, "a", encoding="utf-8") as file:
-                    file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+                    file.write(self._unlogged)
+                self._unlogged = ""
+            except PermissionError:
+                pass
             except OSError as error:
                 raise OutputError(self.path / LOG, f"cannot be written: {error.strerror or error}") from error
 

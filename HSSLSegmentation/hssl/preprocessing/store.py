@@ -30,7 +30,7 @@ from ..workspace.catalogue import Catalogue, Image, Task
 from ..workspace.identity import stamp_of_label
 from ..workspace.images import read_image
 from ..workspace.labels import read_label
-from ..workspace.presence import require_still_there
+from ..workspace.presence import ADD_AGAIN, GONE, require_still_there
 from .fingerprint import Fingerprint, x_first
 from .grid import labels_to_working, slices_first, working_grid
 from .normalisation import VolumeMeasure, body_mask, fingerprint_of, volume_measure
@@ -293,6 +293,8 @@ def _content(path: Path, known: str) -> str:
     # Size and time of change tell a file that was overwritten after it was catalogued.
     try:
         status = path.stat()
+    except FileNotFoundError as error:
+        raise InputError(path, GONE, ADD_AGAIN) from error
     except OSError as error:
         raise InputError(path, error.strerror or str(error)) from error
     return f"{known}:{status.st_size}:{status.st_mtime_ns}"

@@ -191,7 +191,7 @@ def dice_by_class(measured: Mapping[str, Sequence[Mapping[str, Any]]], dark: boo
         axes.set_yticks(range(len(names)), [textwrap.fill(name, 32, max_lines=2, placeholder="…") for name in names])
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel("Dice of each test case")
+        axes.set_xlabel("Dice of each test case (bar: mean)")
         axes.tick_params(axis="x", labeltop=len(names) > MANY)
         abreast = sum(map(len, starts)) <= LEGEND_LETTERS
         figure.legend(loc="outside upper left", ncols=len(starts) if abreast else 1, handletextpad=0.3)

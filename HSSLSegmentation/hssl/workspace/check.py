@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..events import Message, OnEvent, ProgressMeter, Stop, ignore, never
-from ..plural import shortened
+from ..plural import counted, shortened
 from ..results import Unused
 from ..threads import in_threads
 from .catalogue import Catalogue, Image, LabelClass
 from .identity import stamp_of, stamp_of_label
 from .images import read_image
 from .labels import no_label_map, read_label
-from .presence import while_there
+from .presence import ADD_AGAIN, while_there
 from .scan import Look, candidate_of, look_at, refresh
 
 if TYPE_CHECKING:
@@ -161,6 +162,9 @@ def _enter(
             report.problems.append(Unused(id=record.id, path=record.label, reason=record.label_problem))
     for problem in report.problems:
         on_event(Message(level="warning", text=f"{problem.path}: {problem.reason}"))
+    gone = sum(not os.path.exists(catalogue.absolute(problem.path)) for problem in report.problems)
+    if gone:
+        on_event(Message(level="warning", text=f"{counted(gone, 'file is', 'files are')} no longer there. {ADD_AGAIN}"))
     return report
 
 

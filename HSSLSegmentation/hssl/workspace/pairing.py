@@ -38,7 +38,8 @@ def pair(places: Sequence[Place], labels: Sequence[Place] | None = None, chosen:
     What is tried, in this order, and always below the same folders (apart from words such as `images` and `labels`):
     the same name; the same name without words such as `_seg`, `image-`, or a channel's number; a label named after the
     beginning of an image's name (`case-seg` and `case-t1c`); the only label of a folder and its only image. Where none
-    fits, one path may end with the other's folders (`images/site/a` and `labels/a`), if only one does. No label is given to
+    fits, one path may end with the other's folders (`images/site/a` and `labels/a`), if only one does, and a label may be
+    named after a folder that holds only one image (`case/ct` and `labels/case`). No label is given to
     an image whose name differs in its numbers or its modality only: it is that of another. Several labels of
     an image are one where their names are those of structures (`a_liver_mask` and `a_spleen_mask`).
 
@@ -87,6 +88,7 @@ def _why_alone(labels: Sequence[Place], images: Sequence[Place]) -> list[str]:
     """Returns why each of the labels has no image: none has its name, or it lies where nobody can tell that it is the image's."""
     by_name, by_channel = _indexed(images, lambda p: p.plain), _indexed(images, lambda p: p.without_channel)
     by_where = _indexed(images, lambda p: p.where)
+    inside = _by_folder(images)
     reasons = []
     for label in labels:
         beside = by_where.get(label.where, [])
@@ -100,6 +102,12 @@ def _why_alone(labels: Sequence[Place], images: Sequence[Place]) -> list[str]:
             reasons.append(
                 f"has the folder of {beside[0].relative} and not its name; if its own is that of a structure, say so by "
                 "a pattern of labels with {structure}"
+            )
+        elif not there and (within := _in_folder_of(label, inside)):
+            listing = shortened((i.relative for i in within), 3)
+            reasons.append(
+                f"is called after a folder of {counted(len(within), 'image')} ({listing}); say by a pattern which files are "
+                "images, with {id} for that folder"
             )
         elif not there:
             reasons.append("is a label without an image of that name")
@@ -173,6 +181,7 @@ def _match(result: Pairing, images: Sequence[Place], labels: Sequence[Place], ch
     index = _indexed(images, lambda p: p.where)
     left = [p for p in left if not _give(result, p, _beginning_with(p, index.get(p.where, [])), chosen)]
     left = _give_by_the_end_of_the_path(result, images, left)
+    left = _give_by_the_folder(result, images, left)
     left = _give_the_only_ones(result, images, left)
     _give_structures(result, images, left)
 
@@ -199,6 +208,31 @@ def _give_by_the_end_of_the_path(result: Pairing, images: Sequence[Place], left:
         else:
             rest.append(label)
     return rest
+
+
+def _give_by_the_folder(result: Pairing, images: Sequence[Place], left: list[Place]) -> list[Place]:
+    """Gives labels that are named after a folder its only image: `p1/CT/`, a DICOM series, and `p1.seg.nrrd`."""
+    inside, before = _by_folder(images), {*result.labels}
+    rest = []
+    for label in left:
+        fitting = _in_folder_of(label, inside)
+        free = len(fitting) == 1 and fitting[0].path not in before
+        rest += [] if free and _give(result, label, fitting, False) else [label]
+    return rest
+
+
+def _by_folder(images: Iterable[Place]) -> dict[str, list[tuple[tuple[str, ...], Place]]]:
+    """Images by the name of each folder that they lie in, with the folders above that one."""
+    inside: dict[str, list[tuple[tuple[str, ...], Place]]] = defaultdict(list)
+    for image in images:
+        for depth, folder in enumerate(image.where):
+            inside["_".join(words_of(folder))].append((image.where[:depth], image))
+    return inside
+
+
+def _in_folder_of(label: Place, inside: dict[str, list[tuple[tuple[str, ...], Place]]]) -> list[Place]:
+    found = next((inside[name] for name in (label.plain, label.unmarked, label.case) if name and name in inside), [])
+    return [image for above, image in found if _one_ends_with_the_other(above, label.where)]
 
 
 def _give_the_only_ones(result: Pairing, images: Sequence[Place], left: Sequence[Place]) -> list[Place]:

@@ -13,6 +13,10 @@ from ..errors import HSSLError, WorkspaceError
 
 FILE_NAME = "dataset.json"
 GONE = "is no longer there: it was moved or deleted, or its drive is not connected"
+ADD_AGAIN = (
+    "If the scans (or the workspace alone) were moved, add them again under their task: they are known by content."
+)
+"""The way out where what the catalogue names has gone."""
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -47,15 +47,12 @@ def seen_by(provenance: Mapping[str, Any] | None, images: Iterable[Image]) -> li
 
 def labels_seen_by(provenance: Mapping[str, Any] | None, images: Iterable[Image]) -> list[Image]:
     """As `seen_by`, of trainings that learned from labels alone: a pretraining that looked at images does not count."""
-    learned, levels = [], [provenance]
-    for level in levels:
-        if not isinstance(level, Mapping):
-            continue
+    learned = []
+    for level in with_starts(provenance):
         configuration = level.get("configuration")
         made = configuration if isinstance(configuration, Mapping) else {}
         if made.get("kind") == "finetune" or made.get("with_labels"):
             learned.append({SEEN: level.get(SEEN)})
-        levels += [level.get("pretraining"), level.get("started_from"), level.get("teacher")]
     return seen_by({str(number): one for number, one in enumerate(learned)}, images)
 
 
@@ -63,6 +60,15 @@ def contents_seen(provenance: Mapping[str, Any] | None, contents: Iterable[str])
     """As `seen_by`, of images of which only the content is known (see `workspace.identity.content_of`)."""
     known = {content for one in _lists(provenance) for content in one.get("images", [])}
     return [content for content in contents if content in known]
+
+
+def with_starts(provenance: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    """Returns a model's provenance and, after it, those of the models that it learned from: starts and teachers."""
+    levels: list[Any] = [provenance]
+    for level in levels:
+        if isinstance(level, Mapping):
+            levels += [level.get("pretraining"), level.get("started_from"), level.get("teacher")]
+    return [level for level in levels if isinstance(level, Mapping)]
 
 
 def without_seen(value: Any) -> Any:

@@ -315,8 +315,9 @@ def _pair_by_patterns(places: list[Place], labels: list[Place], pattern: str, la
         if "{structure}" in label_pattern:
             result.parts[place.path] = [(path, structure) for structure, path in sorted(found.items())]
     result.masks = sorted({structure for found in there.values() for structure in found if structure})
+    way_out = "" if pattern else "; say by a pattern of images, too, which part of their path is the {id}"
     result.unused += [
-        (path, "is a label without an image of that name")
+        (path, f"is a label without an image of that name{way_out}")
         for id, found in there.items()
         if id not in used
         for path in found.values()

@@ -231,6 +231,17 @@ def test_masks_in_doubt_are_listed_confirmed_and_taken_back(workspace, data):
     assert call("confirm", workspace, "c9").exit_code == 3
 
 
+@pytest.mark.parametrize(
+    "command", [["review", "--status", "skipped"], ["remove"], ["patient", "--name", "p"], ["confirm"]]
+)
+def test_every_command_of_ids_takes_a_file_of_them(workspace, data, tmp_path, command):
+    call("add", workspace, data, "--task", "t")
+    Path(tmp_path / "ids.txt").write_text("c0\nc2\n")
+    name, *options = command
+    assert call(name, workspace, f"@{tmp_path / 'ids.txt'}", *options).exit_code == 0
+    assert call(name, workspace, f"@{tmp_path / 'none.txt'}", *options).exit_code == 4
+
+
 def test_patients_are_set_by_hand_and_shown(workspace, data, tmp_path):
     call("add", workspace, data, "--task", "t")
     (tmp_path / "ids.txt").write_text("c0\nc1\n")
@@ -247,6 +258,17 @@ def test_a_dry_run_says_that_nothing_was_written(workspace, data):
     assert "Nothing was written." in result.stdout
     assert "images/c0.nii.gz ← labels/c0.nii.gz" in result.stdout
     assert Catalogue.load(workspace).tasks == []
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_adding_names_what_is_refused_or_in_doubt_with_the_reason_also_beforehand(workspace, data, options):
+    (data / "images" / "c1_copy.nii.gz").write_bytes((data / "labels" / "c1.nii.gz").read_bytes())
+    (data / "images" / "cut.nii.gz").write_bytes((data / "images" / "c0.nii.gz").read_bytes()[:200])
+    (data / "labels" / "c9.nii.gz").write_bytes((data / "labels" / "c1.nii.gz").read_bytes())
+    told = call("add", workspace, data, "--task", "t", *options).output
+    assert "images/c1_copy.nii.gz: " in told and "1 in doubt" in told
+    assert "images/cut.nii.gz: " in told
+    assert "labels/c9.nii.gz: is a label without an image of that name" in told
 
 
 def test_what_cannot_be_told_apart_or_found_ends_with_an_exit_code(workspace, data, tmp_path):

@@ -226,6 +226,22 @@ def test_a_setting_that_is_wrong_is_told_with_the_option_that_says_it(words, sai
     assert all(text in shown.output for text in said), shown.output
 
 
+def test_an_evaluation_tells_of_how_many_cases_the_distances_are(monkeypatch, tmp_path):
+    """A class that was missed counts in the mean Dice, and has no distance."""
+    for distances, told in ((7, False), (4, True)):
+        of = {what: Statistics(mean=0.5, std=None, median=0.5, count=7) for what in ("dice", "volume_error_ml")}
+        of |= {w: Statistics(mean=3, std=None, median=3, count=distances) for w in ("hd95_mm", "asd_mm")}
+        done = Done(result=EvaluateResult(summary=Summary(classes={"liver": of}), csv_file=tmp_path))
+        monkeypatch.setattr(JobKind, "run", lambda *_, done=done: done)
+        shown = CliRunner().invoke(app, ["evaluate"], env={"COLUMNS": "200"}).output
+        assert ("with distances" in shown and "│ 4 " in shown) == told == ("and no distance" in shown)
+
+
+def test_what_a_start_takes_of_memory_is_estimated_too(asked):
+    assert run("estimate", "five", "--start", "general") == 10
+    assert asked[0]["start"] == "general"
+
+
 def test_names_with_brackets_are_shown_whole(monkeypatch, tmp_path):
     statistics = Statistics(mean=0.5, std=None, median=0.5, count=1)
     measures = dict.fromkeys(("dice", "hd95_mm", "asd_mm", "volume_error_ml"), statistics)

@@ -17,12 +17,14 @@ from matplotlib.image import imread
 from typer.main import get_command
 
 from hssl.cli.catalogue import app
-from hssl.configuration import AddConfig
+from hssl.configuration import AddConfig, PretrainConfig
 from hssl.errors import ConfigurationError, InputError
 from hssl.events import Message
 from hssl.imaging.volumes import read_volume
 from hssl.jobs.add import add, plan
+from hssl.jobs.pretrain import pretrain
 from hssl.workspace.catalogue import Catalogue
+from hssl.workspace.check import check_workspace
 from hssl.workspace.labels import read_label
 from hssl.workspace.scan import relabel
 from hssl.workspace.sources import find
@@ -206,6 +208,25 @@ def test_a_label_that_was_set_by_hand_stays_when_the_data_are_moved(workspace, d
     labels = {i.id: i.label for i in Catalogue.load(workspace).images}
     assert labels == {"case0": "mine.nii.gz", **{f"case{n}": f"../moved/case{n}_seg.nii.gz" for n in (1, 2)}}
     assert not Catalogue.load(workspace).image("case0").label_problem
+
+
+def test_scans_that_have_gone_are_told_with_the_way_back(workspace, data, tmp_path):
+    """The workspace was moved alone: its paths are relative to itself."""
+    config = AddConfig(workspace=workspace, source=data, task="t")
+    add(config)
+    away = tmp_path / "far" / "away"
+    away.parent.mkdir()
+    workspace.rename(away)
+    with pytest.raises(InputError, match="case0.nii.gz: is no longer there") as raised:
+        pretrain(PretrainConfig(workspace=away, run="r", budget={"steps": 1}, device="cpu"))
+    told: list = []
+    check_workspace(away, told.append)
+    for text in (raised.value.hint, [e.text for e in told if isinstance(e, Message)][-1]):
+        assert "add them again under their task" in text
+    assert len(add(config.model_copy(update={"workspace": away})).result.relinked) == 3
+    told = []
+    assert check_workspace(away, told.append).problems == []
+    assert not any("no longer there" in e.text for e in told if isinstance(e, Message))
 
 
 def test_a_label_that_was_deleted_or_changed_is_noticed(workspace, data):

@@ -328,7 +328,7 @@ def test_no_common_name_no_folder_and_the_same_name_twice_are_errors(folders, tm
     with pytest.raises(InputError, match="is not a folder"):
         evaluate(folders.model_copy(update={"predictions": tmp_path / "nowhere"}))
     write(tmp_path / "other", "z.nii.gz", np.ones((3, 3, 3)))
-    with pytest.raises(InputError, match=r"none of its volumes \(1\) has the name"):
+    with pytest.raises(InputError, match=r"none of its volumes \(1, such as z\) has the name .* \(3, such as a\)"):
         evaluate(folders.model_copy(update={"predictions": tmp_path / "other"}))
     write(folders.predictions, "a.nrrd", np.ones((3, 3, 3)))
     with pytest.raises(InputError, match="both of the case a"):

@@ -38,7 +38,7 @@ from hssl.learning.training_run import main_process_first
 from hssl.locks import FolderLock
 from hssl.models.components import COMPARABLE
 from hssl.models.model_file import load_model
-from hssl.models.run_folder import RunFolder, all_runs, run_path
+from hssl.models.run_folder import LOG, METRICS, RunFolder, all_runs, run_path
 from hssl.preprocessing.store import UNLABELLED
 from hssl.workspace.catalogue import Catalogue, LabelClass
 
@@ -65,6 +65,36 @@ def teacher(workspace: Path, steps: int = 2, **more) -> str:
 def losses(workspace: Path, run: str) -> list[dict[str, float]]:
     rows = RunFolder(run_path(workspace, run)).read_metrics()
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def test_a_training_goes_on_while_somebody_has_its_table_or_its_log_open(workspace, monkeypatch):
+    """Excel and Word keep others from writing on Windows; what waits is written once they are closed."""
+    run = run_path(workspace, "watched")
+    replace, opened, held = os.replace, open, [True]
+
+    def refuse(*names):
+        if held[0] and Path(str(names[-1])) in (run / METRICS, run / LOG):
+            raise PermissionError(13, "Access is denied")
+
+    def replacing(*paths):
+        refuse(*paths)
+        replace(*paths)
+
+    def opening(file, *more, **options):
+        refuse(file)
+        return opened(file, *more, **options)
+
+    monkeypatch.setattr(os, "replace", replacing)
+    monkeypatch.setattr("builtins.open", opening)
+    monkeypatch.setattr("hssl.files.time.sleep", lambda seconds: None)
+    events: list = []
+    done = pretrain(pretraining(workspace, "watched", 10), events.append)
+    assert done.result.steps == 10 and not (run / METRICS).exists() and not (run / LOG).exists()
+    told = [e.text for e in events if isinstance(e, Message) and "metrics.csv: cannot be written" in e.text]
+    assert len(told) == 1 and "The training goes on without it" in told[0]
+    held[0] = False
+    pretrain(pretraining(workspace, "watched", 15), events.append)
+    assert [row["step"] for row in losses(workspace, "watched")] == [5, 10, 15] and (run / LOG).exists()
 
 
 def stopping_at(step: int):

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from hssl.cli import app
 from hssl.configuration import Budget, FinetuneConfig, PretrainConfig
 from hssl.errors import ConfigurationError
 from hssl.jobs.estimate import estimate
 from hssl.jobs.finetune import finetune
 from hssl.jobs.pretrain import pretrain
 from hssl.models import find
+from hssl.models.bundle import readme
 from hssl.models.find import GENERAL, find_model, general_start
-from hssl.models.model_file import load_model, read_description
+from hssl.models.model_file import load_model, read_description, write_model
 from hssl.models.run_folder import RESERVED
 from hssl.workspace.catalogue import Catalogue
 
@@ -40,7 +43,26 @@ def test_both_trainings_begin_with_it(workspace):
     assert load_model(done.result.run)[0].provenance["start"] == GENERAL
     done = pretrain(PretrainConfig.checked({**values, "run": "more"}))
     started_from = load_model(done.result.run)[0].provenance["started_from"]
-    assert started_from["sources"] == read_description(general_start()).provenance["sources"]
+    sources = read_description(general_start()).sources
+    assert started_from["sources"] == sources
+    values = {**values, "start": "more", "task": task, "run": "from_it", "case_count": 1}
+    assert finetune(FinetuneConfig.checked(values)).result.tensors_loaded > 50
+    for run in ("tuned", "more", "from_it"):
+        assert load_model(workspace / "runs" / run)[0].sources == sources
+    file = workspace / "from_it.zip"
+    exported = CliRunner().invoke(app, ["export", str(workspace / "runs" / "from_it"), str(file)]).output
+    told = CliRunner().invoke(app, ["info", str(file)], env={"COLUMNS": "200"}).output
+    for name, licence in sources.items():
+        assert f"{name}: {licence}" in " ".join(exported.split()) and f"{name}: {licence}" in told
+        assert f"- Has learned from {name}: {licence}" in readme(read_description(file))
+
+
+def test_a_file_whose_origin_is_of_another_form_is_described_all_the_same(tmp_path):
+    description, state = load_model(general_start())
+    provenance = {"sources": ["a"], "cases": 7, "pretraining": "b", "started_from": {"sources": {"c": 1}}}
+    write_model(tmp_path / "m.zip", description.model_copy(update={"provenance": provenance}), state)
+    told = CliRunner().invoke(app, ["info", str(tmp_path / "m.zip")])
+    assert told.exit_code == 0 and "c: 1" in told.output and "trained on" not in told.output
 
 
 def test_it_is_found_among_the_installed_files_where_the_module_is_not(tmp_path, monkeypatch):

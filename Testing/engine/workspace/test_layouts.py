@@ -422,6 +422,27 @@ def test_a_label_of_a_name_that_an_image_elsewhere_has_is_told_so_with_the_way_o
     assert reason.startswith(f"has a name of images in other folders (subset0/{LUNA[0]}.mhd, subset7/{LUNA[0]}.mhd)")
 
 
+@pytest.mark.parametrize("below", ["CT", "1.2.840.1/1.2.840.1.4", "ct.nii.gz"])
+@pytest.mark.parametrize("label", ["PAT_01.seg.nrrd", "PAT_01_seg.nii.gz", "pat-01-segmentation.nrrd"])
+def test_a_label_that_is_called_after_the_folder_of_one_image_is_its_label(tmp_path, below, label):
+    """DICOM series as a viewer exports them, and a segmentation of each patient in a folder of its own."""
+    series = [f"scans/PAT_{n:02}/{below}" + ("" if "ct." in below else "/IM0001.dcm") for n in (1, 2)]
+    touch(tmp_path, *series, f"segs/{label}")
+    source = find(tmp_path / "scans", labels=tmp_path / "segs")
+    assert pairs(source, tmp_path) == {f"scans/PAT_01/{below}": f"segs/{label}", f"scans/PAT_02/{below}": None}
+    assert source.refused == []
+    touch(tmp_path, "scans/PAT_01/PET/IM0001.dcm", "segs/PAT_03.seg.nrrd")
+    source = find(tmp_path / "scans", labels=tmp_path / "segs")
+    reasons = {os.path.basename(path): reason for path, reason in source.refused}
+    assert reasons[label].startswith("is called after a folder of 2 images (PAT_01/")
+    assert reasons["PAT_03.seg.nrrd"] == "is a label without an image of that name"
+    chosen = find(tmp_path / "scans", labels=tmp_path / "segs", pattern=f"{{id}}/{below}")
+    assert pairs(chosen, tmp_path)[f"scans/PAT_01/{below}"] == f"segs/{label}"
+    touch(tmp_path, "scans/PAT_03/CT/IM0001.dcm", "segs/PAT_03_seg.nrrd")
+    with pytest.raises(InputError, match="has two labels"):
+        find(tmp_path / "scans", labels=tmp_path / "segs")
+
+
 STRUCTURES = {
     "named after the image": ("{c}.nii.gz", "{c}_{s}_mask.nii.gz"),
     "named after the image, in a folder of labels": ("images/{c}.nii.gz", "labels/{c}_{s}.nii.gz"),
