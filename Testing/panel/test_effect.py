@@ -301,10 +301,32 @@ def test_where_every_segment_is_hidden_it_is_said_instead_of_that_nothing_is_pai
     played.segmentation.GetDisplayNode().SetSegmentVisibility("liver", False)
     settle()
     assert not played.options.startButton.enabled and not played.options.completeButton.enabled
-    assert "hidden ones take no part" in played.options.hintLabel.text
+    assert "hidden and completed ones take no part" in played.options.hintLabel.text
     played.segmentation.GetDisplayNode().SetSegmentVisibility("liver", True)
     settle()
     assert played.options.startButton.enabled and played.options.completeButton.enabled
+
+
+def test_a_completed_segment_takes_no_part_and_stays_as_it_is(played):
+    """Applied, smoothed and completed: the next round is about the others."""
+    played.options.startButton.click()
+    answer(played.processes[-1], played.liver)
+    played.options.applyButton.click()
+    settle()
+    smoothed = played.liver & np.roll(played.liver, 1, 1)
+    played.paint("liver", smoothed)
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    logic.SetSegmentStatus(played.segmentation.GetSegmentation().GetSegment("liver"), logic.Completed)
+    settle()
+    assert "completed ones take no part" in played.options.hintLabel.text and not played.options.startButton.enabled
+    played.add("spleen", on(COMPLETE, played.spleen))
+    settle()
+    played.options.startButton.click()
+    answer(played.processes[-1], 1 * played.liver + 2 * played.spleen)
+    assert all(own == [2] for *_plane, own in learnedFrom(played.processes[-1]))
+    played.options.applyButton.click()
+    settle()
+    assert (played.where("liver") == smoothed).all() and (played.where("spleen") == played.spleen).all()
 
 
 def test_a_worker_that_dies_says_its_last_lines(played):

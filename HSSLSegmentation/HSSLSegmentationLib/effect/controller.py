@@ -267,7 +267,7 @@ class EffectController:
             node, volumeNode = self._watch.segmentation(), self._watch.volume()
             plane = sceneSlices.shownPlane(view.mrmlSliceNode(), volumeNode)
             self.scriptedEffect.saveStateForUndo()
-            annotations.mark(node, sceneSegmentations.visibleSegments(node), volumeNode, plane)
+            annotations.mark(node, sceneSegmentations.segmentsUnderWork(node), volumeNode, plane)
 
         self._try(mark)
 

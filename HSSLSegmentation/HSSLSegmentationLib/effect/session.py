@@ -113,7 +113,7 @@ class EffectSession:
         self._open(_opened(model))
 
     def learn(self, model: str, scribblesOnly: bool, largestComponent: bool | None = None) -> None:
-        """Starts a round: the visible segments are learned from what is painted of them.
+        """Starts a round: the segments that are neither hidden nor completed are learned from what is painted of them.
 
         Args:
             model: a run's folder or a model file whose features to start from, or `effectModels.NONE`.
@@ -232,13 +232,13 @@ class EffectSession:
     # What is painted ---------------------------------------------------------------------------------------------
 
     def segments(self) -> dict[str, int]:
-        """Returns the visible segments, with values that stay theirs from round to round."""
-        shown = sceneSegmentations.visibleSegments(self.segmentationNode)
-        values = {segmentId: self._values.setdefault(segmentId, len(self._values) + 1) for segmentId in shown}
+        """Returns the segments that are learned from, with values that stay theirs from round to round."""
+        segmentIds = sceneSegmentations.segmentsUnderWork(self.segmentationNode)
+        values = {segmentId: self._values.setdefault(segmentId, len(self._values) + 1) for segmentId in segmentIds}
         if len(self._values) >= annotations.BACKGROUND:
             raise SceneVolumeError(
                 _(
-                    "{name} has more segments than {count}: hide those that are finished, and learn from the others."
+                    "{name} has more segments than {count}: hide or complete those that are finished, and learn from the others."
                 ).format(name=self.segmentationNode.GetName(), count=annotations.BACKGROUND - 1)
             )
         return values

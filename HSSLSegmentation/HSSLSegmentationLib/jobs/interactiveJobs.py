@@ -28,7 +28,7 @@ def learnFromSlices(
     sceneVolumes.check(volumeNode)
     stamp = sceneVolumes.stampOf(volumeNode)
     sceneSegmentations.checkWritable(segmentationNode, volumeNode)
-    values = {i: n for n, i in enumerate(sceneSegmentations.visibleSegments(segmentationNode), 1)}
+    values = {i: n for n, i in enumerate(sceneSegmentations.segmentsUnderWork(segmentationNode), 1)}
     annotation, known = annotations.annotationOf(segmentationNode, values, volumeNode)
     if completeSlices is None:
         planes = [(plane, own) for plane, own in sorted(annotation.planes.items())]

@@ -804,9 +804,14 @@ def isCompleted(segment) -> bool:
 
 def finishedSegments(segmentationNode) -> list[str]:
     """Returns the ids of the segments that are hidden, or whose status is *Completed*: nobody works on them."""
-    segmentation, shown = segmentationNode.GetSegmentation(), visibleSegments(segmentationNode)
-    segmentIds = list(segmentation.GetSegmentIDs())
-    return [i for i in segmentIds if i not in shown or isCompleted(segmentation.GetSegment(i))]
+    under = segmentsUnderWork(segmentationNode)
+    return [i for i in segmentationNode.GetSegmentation().GetSegmentIDs() if i not in under]
+
+
+def segmentsUnderWork(segmentationNode) -> list[str]:
+    """Returns the ids of the other segments, which are learned from."""
+    segmentation = segmentationNode.GetSegmentation()
+    return [i for i in visibleSegments(segmentationNode) if not isCompleted(segmentation.GetSegment(i))]
 
 
 def visibleSegments(segmentationNode) -> list[str]:
