@@ -251,6 +251,23 @@ def test_a_volume_that_is_changed_during_a_round_makes_the_result_void(played):
     assert "was changed or moved meanwhile" in played.options.statusLabel.text and played.previewNode() is None
 
 
+def test_a_preview_of_other_voxels_than_the_volume_shows_now_is_not_applied(played):
+    """Such as those of another frame of a sequence."""
+    previewed(played)
+    before = played.where("liver")
+    slicer.util.arrayFromVolume(played.volume)[:] += 1
+    slicer.util.arrayFromVolumeModified(played.volume)
+    played.volume.GetImageData().Modified()
+    played.options.applyButton.click()
+    settle()
+    assert "CT was changed or moved since the preview was made" in played.options.statusLabel.text
+    assert (played.where("liver") == before).all()
+    previewed(played)
+    played.options.applyButton.click()
+    settle()
+    assert (played.where("liver") == played.liver).all()
+
+
 @pytest.mark.parametrize("together", [False, True])
 def test_a_preview_of_a_volume_that_was_moved_since_is_applied_only_where_the_segments_moved_too(played, together):
     previewed(played)
@@ -267,7 +284,7 @@ def test_a_preview_of_a_volume_that_was_moved_since_is_applied_only_where_the_se
     if together:
         assert (played.where("liver") == played.liver).all()
     else:
-        assert "CT was moved since the preview was made" in played.options.statusLabel.text
+        assert "CT was changed or moved since the preview was made" in played.options.statusLabel.text
         assert (slicer.util.arrayFromSegmentInternalBinaryLabelmap(played.segmentation, "liver") == before).all()
 
 

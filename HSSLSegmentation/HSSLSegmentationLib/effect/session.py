@@ -78,6 +78,7 @@ class EffectSession:
         self._applying: Generator[None, None, None] | None = None
         self._whenApplied: Callable[[], None] = lambda: None
         self._proposedAt = numpy.eye(4)
+        self._proposedOf: int | None = None
         self._taken: tuple = ()
         self._values: dict[str, int] = {}
         self._round = self._opened = 0
@@ -276,11 +277,11 @@ class EffectSession:
         """
         proposal = self.proposal
         assert proposal is not None
-        if not numpy.allclose(
-            self._proposedAt, sceneSegmentations.matrixInNode(self.volumeNode, self.segmentationNode)
-        ):
+        matrix = sceneSegmentations.matrixInNode(self.volumeNode, self.segmentationNode)
+        # Of its stamp only the voxels: volume and segments may have been moved together.
+        if not numpy.allclose(self._proposedAt, matrix) or self._proposedOf != self.stamp()[0]:
             raise SceneVolumeError(
-                _("{name} was moved since the preview was made; discard it and start again.").format(
+                _("{name} was changed or moved since the preview was made; discard it and start again.").format(
                     name=self.volumeNode.GetName()
                 )
             )
@@ -468,8 +469,10 @@ class EffectSession:
 
     def _taking(self, proposed: Callable[[dict], Iterator[None]], result: dict) -> Iterator[None]:
         opened = self._worker().opened
-        sceneVolumes.requireUnchanged(self.volumeNode, () if opened is None else opened[1])
+        stamp: tuple = () if opened is None else opened[1]
+        sceneVolumes.requireUnchanged(self.volumeNode, stamp)
         yield from proposed(result)
+        self._proposedOf = stamp[0]
 
     def _proposed(self) -> None:
         self.busy, self._gathering = False, None
