@@ -731,6 +731,38 @@ def test_smoothing_an_applied_result_is_no_painting(played):
     assert planesOf(played) == [(0, index) for index in COMPLETE]
 
 
+@pytest.mark.parametrize("tool", ["Scissors", "Islands"])
+def test_what_is_cut_away_stays_away(played, tool):
+    applied(played)
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName(tool)
+    settle()
+    piece = played.liver.copy()
+    piece[:, :, : np.argwhere(played.liver)[:, 2].mean().round().astype(int)] = False
+    piece[list(COMPLETE)] = False
+    played.paint("liver", played.liver & ~piece)
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("HSSL")
+    settle()
+    assert planesOf(played) == [(0, index) for index in COMPLETE]
+    learn = commands(played.processes[-1])[-1]
+    labels = Part(tuple(learn["start"]), np.load(learn["annotation"])).on(played.liver.shape)
+    assert (labels[piece] == annotations.BACKGROUND).all()
+
+
+def test_an_island_that_is_removed_on_one_slice_makes_nobody_look_through_the_slice(played):
+    speck = played.liver.copy()
+    speck[5, :2, :2] = True
+    played.options.startButton.click()
+    answer(played.processes[-1], speck)
+    played.options.applyButton.click()
+    settle()
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("Islands")
+    settle()
+    played.paint("liver", played.liver)
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("HSSL")
+    settle()
+    assert planesOf(played) == [(0, index) for index in COMPLETE]
+
+
 def test_a_sphere_brush_leaves_scribbles_and_no_complete_slices(played):
     applied(played)
     played.editor.mrmlSegmentEditorNode().SetActiveEffectName("Paint")

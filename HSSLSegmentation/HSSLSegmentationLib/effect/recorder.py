@@ -18,8 +18,19 @@ from ..scene import slices as sceneSlices
 from ..scene.annotatedSlices import Plane
 from ..scene.segmentations import Part
 
-STROKES = ("Paint", "Erase", "Draw", "Level tracing")
-"""Tools of the Segment Editor that change what the user has touched and nothing else."""
+STROKES = ("Paint", "Erase", "Draw", "Level tracing", "Scissors", "Islands")
+"""Tools of the Segment Editor that change what the user has touched or chosen and nothing else."""
+WHOLE = (
+    "Fill between slices",
+    "Grow from seeds",
+    "Hollow",
+    "Islands",
+    "Logical operators",
+    "Margin",
+    "Smoothing",
+    "Threshold",
+)
+"""Tools that work on the whole of a segment: what they change on a single slice makes nobody look through that slice."""
 
 
 @dataclass
@@ -247,7 +258,7 @@ class PaintingRecorder(VTKObservationMixin):
         changed = onGrid(was ^ now)
         if not changed.values.size:
             return False
-        plane = self._planeOf(changed)
+        plane = None if self._tool in WHOLE else self._planeOf(changed)
         if plane is not None:
             annotations.addPainted(node, segmentId, volumeNode, plane)
             return True
