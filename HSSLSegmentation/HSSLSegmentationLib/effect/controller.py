@@ -422,7 +422,8 @@ class EffectController:
             with self._recorder.paused(onGrid):
                 effect.modifySegmentByLabelmap(node, segmentId, onGrid, mode)
 
-        session.apply(modify, self._protected(), self.parameters.scribblesOnly(), self._whenApplied)
+        isOverlapAllowed = self._watch.node.GetOverwriteMode() == self._watch.node.OverwriteNone
+        session.apply(modify, self._protected(), self.parameters.scribblesOnly(), isOverlapAllowed, self._whenApplied)
 
     def _whenApplied(self):
         with self._recorder.paused():

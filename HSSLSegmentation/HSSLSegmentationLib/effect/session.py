@@ -143,6 +143,7 @@ class EffectSession:
         node, volumeNode, file = self.segmentationNode, self.volumeNode, self._annotationFile()
         classes = [sceneSegmentations.asClass(node, i, value) for i, value in segments.items()]
         annotation, known = yield from annotations.gathered(node, segments, volumeNode, scribblesOnly)
+        annotations.checkOverlaps(node, segments, annotation)
         with self._describing():
             for segmentId, own in known.items():
                 annotations.keepPainted(node, segmentId, volumeNode, own)
@@ -266,13 +267,21 @@ class EffectSession:
         self._taken = (proposal, stamp, found)
         return found
 
-    def apply(self, modify: Callable, protected: list[str], scribblesOnly: bool, whenDone: Callable[[], None]) -> None:
+    def apply(
+        self,
+        modify: Callable,
+        protected: list[str],
+        scribblesOnly: bool,
+        isOverlapAllowed: bool,
+        whenDone: Callable[[], None],
+    ) -> None:
         """Writes the proposal into the segments; what was painted since stays as it was painted.
 
         Args:
             modify: called with a segment's id, a labelmap, and whether it is added or removed.
             protected: ids of segments that nothing is taken from.
             scribblesOnly: as for `learn`.
+            isOverlapAllowed: whether what is added to one segment leaves the others as they are.
             whenDone: called when all is written.
         """
         proposal = self.proposal
@@ -295,7 +304,7 @@ class EffectSession:
                     )
                 )
         self._whenApplied = whenDone
-        self._applying = work = self._written(proposal, modify, protected, scribblesOnly)
+        self._applying = work = self._written(proposal, modify, protected, scribblesOnly, isOverlapAllowed)
         inSteps(work, self._applied, self._notApplied, lambda: self._applying is work)
 
     def _finishApplying(self) -> None:
@@ -312,7 +321,7 @@ class EffectSession:
         self._applying = None
         self._stepFailed(error)
 
-    def _written(self, proposal, modify, protected, scribblesOnly) -> Generator[None, None, None]:
+    def _written(self, proposal, modify, protected, scribblesOnly, isOverlapAllowed) -> Generator[None, None, None]:
         node, volumeNode = self.segmentationNode, self.volumeNode
         parts = []
         for segmentId in protected:
@@ -327,13 +336,14 @@ class EffectSession:
         labels = yield from _withWhatWasPainted(proposal.labels, painted, list(values.values()))
         with sceneSegmentations.surfacesAtTheEnd(node):
             for number, (segmentId, value) in enumerate(values.items()):
-                wanted = yield from sceneSegmentations.equalTo(value, labels)
+                there = yield from sceneSegmentations.readingPart(node, segmentId, volumeNode)
+                wanted = yield from annotations.wantedOf(painted, value, labels, there, isOverlapAllowed)
                 yield from sceneSegmentations.changing(
                     node, segmentId, volumeNode, wanted, partial(modify, segmentId), parts
                 )
                 self.progress = (number + 1) / len(values)
                 self._onChange()
-        yield from annotations.applied(node, known, painted, volumeNode, self._describing)
+        yield from annotations.applied(node, known, values, painted, volumeNode, self._describing)
 
     def _paintedNow(
         self, values: dict[str, int], scribblesOnly: bool
