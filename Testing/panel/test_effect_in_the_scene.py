@@ -731,6 +731,21 @@ def test_smoothing_an_applied_result_is_no_painting(played):
     assert planesOf(played) == [(0, index) for index in COMPLETE]
 
 
+@pytest.mark.parametrize("tool", ["Fill between slices", "Grow from seeds"])
+def test_what_a_tool_fills_between_painted_slices_nobody_has_painted(played, tool):
+    for index in COMPLETE:
+        stroke(played, (0, index), played.liver)
+    stroke(played, (0, 5), played.liver)
+    node = played.editor.mrmlSegmentEditorNode()
+    node.SetActiveEffectName(tool)
+    settle()
+    played.paint("liver", played.liver)
+    node.SetActiveEffectName("HSSL")
+    settle()
+    assert played.options.slicesList.count == len(COMPLETE) + 1
+    assert planesOf(played) == [(0, index) for index in sorted([*COMPLETE, 5])]
+
+
 @pytest.mark.parametrize("tool", ["Scissors", "Islands"])
 def test_what_is_cut_away_stays_away(played, tool):
     applied(played)

@@ -265,7 +265,8 @@ class PaintingRecorder(VTKObservationMixin):
         if self._tool in STROKES:
             annotations.addScribbles(node, segmentId, volumeNode, changed)
             return True
-        if annotations.hasDraft(segment):
+        isPainted = self._tool in WHOLE and bool(annotationTags.tag(segment, annotationTags.PAINTED))
+        if isPainted or annotations.hasDraft(segment):
             # A tool that works on the whole segment, such as Smoothing: nobody has painted what it changed.
             own = annotations.read(node, segmentId, volumeNode)
             draft = sceneSegmentations.joined(own.draft, onGrid(now & ~was))
