@@ -390,6 +390,19 @@ def test_a_segment_that_others_lie_over_is_refused_instead_of_erased(played, how
     assert played.previewNode() is not None
 
 
+def test_the_hint_can_be_read_when_slicer_becomes_dark_or_light(bench):
+    label, before = bench.options.hintLabel, qt.QPalette(slicer.app.palette())
+    try:
+        for color in ("#ffffff", "#000000", "#ffffff"):
+            palette = qt.QPalette(before)
+            palette.setColor(qt.QPalette.WindowText, qt.QColor(color))
+            slicer.app.setPalette(palette)
+            settle()
+            assert label.palette.color(qt.QPalette.WindowText).name() == color
+    finally:
+        slicer.app.setPalette(before)
+
+
 def test_a_worker_that_dies_says_its_last_lines(played):
     played.options.startButton.click()
     played.processes[-1].say("Traceback …", "ModuleNotFoundError: No module named 'torch'")

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 import slicer
 from hssl.errors import HSSLError
 
-from .. import choices
+from .. import choices, colors
 from ..jobs.interpreter import InterpreterError
 from ..jobs.process import QtProcess
 from ..scene import annotations, movedSegments
@@ -106,6 +106,7 @@ class EffectController:
         options.protectCheck.connect("toggled(bool)", self.onOption)
         options.applyButton.connect("clicked(bool)", self.onApply)
         options.discardButton.connect("clicked(bool)", self.onDiscard)
+        slicer.app.connect("paletteChanged(QPalette)", self.onPalette)
         self._liveTimer = qt.QTimer()
         self._liveTimer.setSingleShot(True)
         self._liveTimer.setInterval(LIVE_DELAY_MS)
@@ -150,6 +151,7 @@ class EffectController:
         self._later(self._follow)
 
     def cleanUp(self):
+        slicer.app.disconnect("paletteChanged(QPalette)", self.onPalette)
         self._watch.removeObservers()
         self._letGo()
         worker.release(self)
@@ -218,6 +220,10 @@ class EffectController:
             self._liveTimer.start()
 
     # What the user does ------------------------------------------------------------------------------------------
+
+    def onPalette(self, *_palette):
+        if self._isAlive():
+            colors.styleAnew(self.options.hintLabel)
 
     def onInstall(self):
         slicer.util.selectModule("HSSLSegmentation")
