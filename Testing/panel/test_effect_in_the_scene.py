@@ -746,6 +746,28 @@ def test_what_a_tool_fills_between_painted_slices_nobody_has_painted(played, too
     assert planesOf(played) == [(0, index) for index in sorted([*COMPLETE, 5])]
 
 
+@pytest.mark.parametrize("tool", ["Islands", "Logical operators"])
+def test_a_piece_of_a_draft_that_a_tool_makes_a_segment_of_is_a_draft(played, tool):
+    applied(played)
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName(tool)
+    settle()
+    piece = played.liver.copy()
+    piece[:, :, : np.argwhere(played.liver)[:, 2].mean().round().astype(int)] = False
+    if tool == "Islands":
+        played.paint("liver", played.liver & ~piece)
+        played.add("piece", piece)
+    else:
+        played.segmentation.GetSegmentation().AddEmptySegment("piece", "piece")
+        settle()
+        played.paint("piece", piece)
+        played.paint("liver", played.liver & ~piece)
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("HSSL")
+    settle()
+    played.options.startButton.click()
+    told = learnedFrom(played.processes[-1])
+    assert sorted((index, own) for _axis, index, own in told) == [(index, [1, 2]) for index in COMPLETE]
+
+
 @pytest.mark.parametrize("tool", ["Scissors", "Islands"])
 def test_what_is_cut_away_stays_away(played, tool):
     applied(played)
@@ -792,6 +814,23 @@ def test_a_sphere_brush_leaves_scribbles_and_no_complete_slices(played):
     labels = np.load(learn["annotation"])
     k, j, i = learn["start"]
     assert (labels[5 - k, 1 - j : 4 - j, 1 - i : 4 - i] == 1).all()
+
+
+def test_the_first_stroke_over_another_segment_is_recorded_though_it_comes_into_a_label_map_of_its_own(played):
+    """Where it has the value there that the other one had in the label map of both."""
+    applied(played)
+    segmentation = played.segmentation.GetSegmentation()
+    segmentation.AddEmptySegment("tumour", "tumour")
+    settle()
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("Paint")
+    settle()
+    upper = played.liver.copy()
+    upper[:5] = False
+    played.paint("tumour", upper)
+    labelmaps = [sceneSegmentations.labelmapOf(segmentation.GetSegment(name)) for name in ("liver", "tumour")]
+    assert labelmaps[0] is not labelmaps[1]
+    own = annotations.read(played.segmentation, "tumour", played.volume)
+    assert not own.painted and (own.scribbles.on(upper.shape) == upper).all()
 
 
 def hardened(played, transform) -> None:
