@@ -7,6 +7,13 @@ HINT_STYLE = "background-color: rgba(46, 134, 193, 28); border-left: 3px solid #
 """Of the sentence that says what to do next."""
 
 
+def styleAnew(label) -> None:
+    """Gives a label with the style of a hint its sheet again: when Slicer becomes light or dark, what has a style sheet keeps
+    the old palette until then."""
+    label.setStyleSheet("")
+    label.setStyleSheet(HINT_STYLE)
+
+
 def square(color: tuple[float, float, float]) -> str:
     """Returns a square of a colour (RGB in 0…1), as rich text for a legend."""
     red, green, blue = (round(255 * part) for part in color)

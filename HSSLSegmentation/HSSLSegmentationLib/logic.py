@@ -705,15 +705,15 @@ class HSSLSegmentationLogic(ScriptedLoadableModuleLogic):
         nanIsBackground: bool = False,
         waitForCompletion: bool = True,
     ) -> Job:
-        """Learns the visible segments from the slices that are painted of them, and fills the rest of the volume.
+        """Learns segments from the slices that are painted of them, and fills the rest of the volume.
 
         The Segment Editor effect HSSL does the same with a preview, and goes on from round to round. A segment's draft (a
         result that was applied before) stays beyond the slices that were corrected.
 
         Args:
             volumeNode: the volume; a linear transform that it is under is taken into account.
-            segmentationNode: the segments; hidden ones take no part. They are filled, as far as masking and overwrite
-                mode of the Segment Editor allow, when it edits this segmentation.
+            segmentationNode: the segments; hidden and completed ones take no part. They are filled, as far as masking and
+                overwrite mode of the Segment Editor allow, when it edits this segmentation.
             model: a run's folder or a model file whose features to start from; empty starts from the scan alone.
             completeSlices: (axis of the array: k, j, i → 0, 1, 2; index) of the slices on which what is not painted is
                 background. None takes the fewest slices that hold all that is painted; an empty list none, so that only

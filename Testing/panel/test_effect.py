@@ -301,10 +301,106 @@ def test_where_every_segment_is_hidden_it_is_said_instead_of_that_nothing_is_pai
     played.segmentation.GetDisplayNode().SetSegmentVisibility("liver", False)
     settle()
     assert not played.options.startButton.enabled and not played.options.completeButton.enabled
-    assert "hidden ones take no part" in played.options.hintLabel.text
+    assert "hidden and completed ones take no part" in played.options.hintLabel.text
     played.segmentation.GetDisplayNode().SetSegmentVisibility("liver", True)
     settle()
     assert played.options.startButton.enabled and played.options.completeButton.enabled
+
+
+def test_a_completed_segment_takes_no_part_and_stays_as_it_is(played):
+    """Applied, smoothed and completed: the next round is about the others."""
+    played.options.startButton.click()
+    answer(played.processes[-1], played.liver)
+    played.options.applyButton.click()
+    settle()
+    smoothed = played.liver & np.roll(played.liver, 1, 1)
+    played.paint("liver", smoothed)
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    logic.SetSegmentStatus(played.segmentation.GetSegmentation().GetSegment("liver"), logic.Completed)
+    settle()
+    assert "completed ones take no part" in played.options.hintLabel.text and not played.options.startButton.enabled
+    played.add("spleen", on(COMPLETE, played.spleen))
+    settle()
+    played.options.startButton.click()
+    answer(played.processes[-1], 1 * played.liver + 2 * played.spleen)
+    assert all(own == [2] for *_plane, own in learnedFrom(played.processes[-1]))
+    played.options.applyButton.click()
+    settle()
+    assert (played.where("liver") == smoothed).all() and (played.where("spleen") == played.spleen).all()
+
+
+def tumourIn(played) -> np.ndarray:
+    """A part of the liver that is painted within it, on one slice more than the liver; in the editor overlaps are allowed."""
+    tumour = np.zeros_like(played.liver)
+    k, j, i = (int(n) for n in np.argwhere(played.liver).mean(0).round())
+    tumour[1:9, j - 1 : j + 2, i - 1 : i + 2] = True
+    tumour &= played.liver
+    node = played.editor.mrmlSegmentEditorNode()
+    node.SetOverwriteMode(node.OverwriteNone)
+    played.add("tumour", on((*COMPLETE, 5), tumour))
+    return tumour
+
+
+def test_a_part_that_is_painted_within_its_whole_stays_in_it_where_segments_may_overlap(played):
+    tumour = tumourIn(played)
+    whole, part = played.where("liver"), played.where("tumour")
+    found = 1 * played.liver + tumour
+    for _round in range(2):
+        played.options.startButton.click()
+        answer(played.processes[-1], found)
+        told = learnedFrom(played.processes[-1])
+        assert {tuple(plane) for *plane, own in told if 1 in own} == {(0, index) for index in COMPLETE}
+        played.options.applyButton.click()
+        settle()
+        assert (played.where("liver") == played.liver).all() and (played.where("tumour") == tumour).all()
+    played.editor.undo()
+    played.editor.undo()
+    assert (played.where("liver") == whole).all() and (played.where("tumour") == part).all()
+    node = played.editor.mrmlSegmentEditorNode()
+    node.SetOverwriteMode(node.OverwriteAllSegments)
+    settle()
+    played.options.startButton.click()
+    answer(played.processes[-1], found)
+    played.options.applyButton.click()
+    settle()
+    assert (played.where("liver") == played.liver & ~tumour).all() and (played.where("tumour") == tumour).all()
+
+
+@pytest.mark.parametrize("how", ["part above its whole", "copy"])
+def test_a_segment_that_others_lie_over_is_refused_instead_of_erased(played, how):
+    if how == "copy":
+        retouched = played.where("liver")
+        retouched[tuple(np.argwhere(retouched)[0])] = False
+        played.add("backup", retouched)
+        expected = "liver and backup of labels are the same voxels: hide or remove one of them."
+    else:
+        tumourIn(played)
+        played.segmentation.GetSegmentation().SetSegmentIndex("tumour", 0)
+        expected = "100 % of tumour lie in liver, and would be missing. Move the part below the whole"
+    settle()
+    played.options.startButton.click()
+    settle()
+    assert expected in played.options.statusLabel.text
+    assert not played.effect.session.busy
+    assert not any(c["command"] == "learn" for process in played.processes for c in commands(process))
+    played.segmentation.GetDisplayNode().SetSegmentVisibility("backup" if how == "copy" else "tumour", False)
+    settle()
+    played.options.startButton.click()
+    answer(played.processes[-1], played.liver)
+    assert played.previewNode() is not None
+
+
+def test_the_hint_can_be_read_when_slicer_becomes_dark_or_light(bench):
+    label, before = bench.options.hintLabel, qt.QPalette(slicer.app.palette())
+    try:
+        for color in ("#ffffff", "#000000", "#ffffff"):
+            palette = qt.QPalette(before)
+            palette.setColor(qt.QPalette.WindowText, qt.QColor(color))
+            slicer.app.setPalette(palette)
+            settle()
+            assert label.palette.color(qt.QPalette.WindowText).name() == color
+    finally:
+        slicer.app.setPalette(before)
 
 
 def test_a_worker_that_dies_says_its_last_lines(played):
@@ -348,6 +444,22 @@ def test_a_script_learns_from_slices_without_the_editor(painted):
     job.writer.release()
     with pytest.raises(RuntimeError, match="nothing tells what is background"):
         logic.learnFromSlices(painted.volume, painted.segmentation, completeSlices=[])
+
+
+def test_a_script_keeps_a_part_in_its_whole_and_refuses_a_copy(painted):
+    from HSSLSegmentationLib.logic import HSSLSegmentationLogic
+
+    logic = HSSLSegmentationLogic()
+    tumourIn(painted)
+    before = {name: painted.where(name) for name in ("liver", "tumour")}
+    job = logic.learnFromSlices(painted.volume, painted.segmentation)
+    after = {name: painted.where(name) for name in before}
+    assert all((after[name] & before[name]).sum() == before[name].sum() for name in before)
+    assert after["tumour"].sum() > before["tumour"].sum() and not (after["tumour"] & ~after["liver"]).any()
+    job.writer.release()
+    painted.add("backup", after["liver"])
+    with pytest.raises(sceneVolumes.SceneVolumeError, match="liver and backup of labels are the same voxels"):
+        logic.learnFromSlices(painted.volume, painted.segmentation)
 
 
 def test_a_draft_that_a_script_has_learned_on_stays_beyond_the_slices_that_were_corrected(painted):

@@ -251,6 +251,23 @@ def test_a_volume_that_is_changed_during_a_round_makes_the_result_void(played):
     assert "was changed or moved meanwhile" in played.options.statusLabel.text and played.previewNode() is None
 
 
+def test_a_preview_of_other_voxels_than_the_volume_shows_now_is_not_applied(played):
+    """Such as those of another frame of a sequence."""
+    previewed(played)
+    before = played.where("liver")
+    slicer.util.arrayFromVolume(played.volume)[:] += 1
+    slicer.util.arrayFromVolumeModified(played.volume)
+    played.volume.GetImageData().Modified()
+    played.options.applyButton.click()
+    settle()
+    assert "CT was changed or moved since the preview was made" in played.options.statusLabel.text
+    assert (played.where("liver") == before).all()
+    previewed(played)
+    played.options.applyButton.click()
+    settle()
+    assert (played.where("liver") == played.liver).all()
+
+
 @pytest.mark.parametrize("together", [False, True])
 def test_a_preview_of_a_volume_that_was_moved_since_is_applied_only_where_the_segments_moved_too(played, together):
     previewed(played)
@@ -267,7 +284,7 @@ def test_a_preview_of_a_volume_that_was_moved_since_is_applied_only_where_the_se
     if together:
         assert (played.where("liver") == played.liver).all()
     else:
-        assert "CT was moved since the preview was made" in played.options.statusLabel.text
+        assert "CT was changed or moved since the preview was made" in played.options.statusLabel.text
         assert (slicer.util.arrayFromSegmentInternalBinaryLabelmap(played.segmentation, "liver") == before).all()
 
 
@@ -714,6 +731,75 @@ def test_smoothing_an_applied_result_is_no_painting(played):
     assert planesOf(played) == [(0, index) for index in COMPLETE]
 
 
+@pytest.mark.parametrize("tool", ["Fill between slices", "Grow from seeds"])
+def test_what_a_tool_fills_between_painted_slices_nobody_has_painted(played, tool):
+    for index in COMPLETE:
+        stroke(played, (0, index), played.liver)
+    stroke(played, (0, 5), played.liver)
+    node = played.editor.mrmlSegmentEditorNode()
+    node.SetActiveEffectName(tool)
+    settle()
+    played.paint("liver", played.liver)
+    node.SetActiveEffectName("HSSL")
+    settle()
+    assert played.options.slicesList.count == len(COMPLETE) + 1
+    assert planesOf(played) == [(0, index) for index in sorted([*COMPLETE, 5])]
+
+
+@pytest.mark.parametrize("tool", ["Islands", "Logical operators"])
+def test_a_piece_of_a_draft_that_a_tool_makes_a_segment_of_is_a_draft(played, tool):
+    applied(played)
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName(tool)
+    settle()
+    piece = played.liver.copy()
+    piece[:, :, : np.argwhere(played.liver)[:, 2].mean().round().astype(int)] = False
+    if tool == "Islands":
+        played.paint("liver", played.liver & ~piece)
+        played.add("piece", piece)
+    else:
+        played.segmentation.GetSegmentation().AddEmptySegment("piece", "piece")
+        settle()
+        played.paint("piece", piece)
+        played.paint("liver", played.liver & ~piece)
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("HSSL")
+    settle()
+    played.options.startButton.click()
+    told = learnedFrom(played.processes[-1])
+    assert sorted((index, own) for _axis, index, own in told) == [(index, [1, 2]) for index in COMPLETE]
+
+
+@pytest.mark.parametrize("tool", ["Scissors", "Islands"])
+def test_what_is_cut_away_stays_away(played, tool):
+    applied(played)
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName(tool)
+    settle()
+    piece = played.liver.copy()
+    piece[:, :, : np.argwhere(played.liver)[:, 2].mean().round().astype(int)] = False
+    piece[list(COMPLETE)] = False
+    played.paint("liver", played.liver & ~piece)
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("HSSL")
+    settle()
+    assert planesOf(played) == [(0, index) for index in COMPLETE]
+    learn = commands(played.processes[-1])[-1]
+    labels = Part(tuple(learn["start"]), np.load(learn["annotation"])).on(played.liver.shape)
+    assert (labels[piece] == annotations.BACKGROUND).all()
+
+
+def test_an_island_that_is_removed_on_one_slice_makes_nobody_look_through_the_slice(played):
+    speck = played.liver.copy()
+    speck[5, :2, :2] = True
+    played.options.startButton.click()
+    answer(played.processes[-1], speck)
+    played.options.applyButton.click()
+    settle()
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("Islands")
+    settle()
+    played.paint("liver", played.liver)
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("HSSL")
+    settle()
+    assert planesOf(played) == [(0, index) for index in COMPLETE]
+
+
 def test_a_sphere_brush_leaves_scribbles_and_no_complete_slices(played):
     applied(played)
     played.editor.mrmlSegmentEditorNode().SetActiveEffectName("Paint")
@@ -728,6 +814,23 @@ def test_a_sphere_brush_leaves_scribbles_and_no_complete_slices(played):
     labels = np.load(learn["annotation"])
     k, j, i = learn["start"]
     assert (labels[5 - k, 1 - j : 4 - j, 1 - i : 4 - i] == 1).all()
+
+
+def test_the_first_stroke_over_another_segment_is_recorded_though_it_comes_into_a_label_map_of_its_own(played):
+    """Where it has the value there that the other one had in the label map of both."""
+    applied(played)
+    segmentation = played.segmentation.GetSegmentation()
+    segmentation.AddEmptySegment("tumour", "tumour")
+    settle()
+    played.editor.mrmlSegmentEditorNode().SetActiveEffectName("Paint")
+    settle()
+    upper = played.liver.copy()
+    upper[:5] = False
+    played.paint("tumour", upper)
+    labelmaps = [sceneSegmentations.labelmapOf(segmentation.GetSegment(name)) for name in ("liver", "tumour")]
+    assert labelmaps[0] is not labelmaps[1]
+    own = annotations.read(played.segmentation, "tumour", played.volume)
+    assert not own.painted and (own.scribbles.on(upper.shape) == upper).all()
 
 
 def hardened(played, transform) -> None:

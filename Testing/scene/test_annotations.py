@@ -79,6 +79,23 @@ def test_labels_are_gathered_in_slabs_of_any_size_as_they_are_defined(monkeypatc
         assert not left.any(), "whatever nobody has recorded lies on a slice that was found"
 
 
+def test_segments_that_overlap_off_the_slices_that_are_complete_for_both_are_compared_in_all():
+    volume = volumeWith(np.eye(4), values=np.zeros(SHAPE, np.int16))
+    node = sceneSegmentations.newSegmentation("labels", volume)
+    whole, part = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    whole[2, 1:6, 1:6], part[2, 2:4, 2:4] = True, True
+    values = {}
+    for value, where in enumerate((whole, part), 1):
+        segmentId = node.GetSegmentation().AddEmptySegment("", f"s{value}")
+        write(node, segmentId, volume, sceneSegmentations.cropped(where))
+        scribbles = sceneSegmentations.cropped(where)
+        annotations.write(node, segmentId, volume, SegmentAnnotation(marked=frozenset({(0, 4)}), scribbles=scribbles))
+        values[segmentId] = value
+    found, _known = annotations.annotationOf(node, values, volume)
+    assert found.overlaps == {(1, 2): (25, 4, 4)} and found.partsOf(1) == {2} and not found.partsOf(2)
+    annotations.checkOverlaps(node, values, found)
+
+
 def write(node, segmentId: str, volume, part: Part) -> None:
     toNode = sceneSegmentations.matrixInNode(volume, node)
     labelmap = part.on(sceneSegmentations.gridShape(volume)).astype(np.uint8)
@@ -199,7 +216,7 @@ def test_no_step_of_what_is_done_with_a_large_draft_is_longer_than_a_slab(monkey
     assert longest(annotations.knownOf(node, [segmentId], volume)) <= 2
     learned, known = annotations.annotationOf(node, {segmentId: 1}, volume)
     assert longest(annotations.gathered(node, {segmentId: 1}, volume)) <= 2
-    assert longest(annotations.applied(node, known, learned, volume)) <= 2
+    assert longest(annotations.applied(node, known, {segmentId: 1}, learned, volume)) <= 2
     found = Part((2, 0, 0), np.ones((3, *SHAPE[1:]), np.uint8))
     spans = {1: [(2, 5), (0, SHAPE[1]), (0, SHAPE[2])]}
     assert longest(annotations.withDrafts(found, spans, node, {segmentId: 1}, volume)) <= 2
@@ -295,7 +312,7 @@ def test_what_was_recorded_while_a_round_was_gathered_stays():
     annotations.addPainted(node, segmentId, volume, (0, 4))
     annotations.keepPainted(node, segmentId, volume, known)
     assert annotations.read(node, segmentId, volume).painted == {(0, 2), (0, 4), (0, 6)}
-    atOnce(annotations.applied(node, {segmentId: known}, None, volume))
+    atOnce(annotations.applied(node, {segmentId: known}, {segmentId: 1}, None, volume))
     own = annotations.read(node, segmentId, volume)
     assert own.painted == {(0, 2), (0, 4), (0, 6)} and np.array_equal(own.draft.on(SHAPE), where)
 

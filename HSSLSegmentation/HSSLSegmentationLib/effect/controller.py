@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 import slicer
 from hssl.errors import HSSLError
 
-from .. import choices
+from .. import choices, colors
 from ..jobs.interpreter import InterpreterError
 from ..jobs.process import QtProcess
 from ..scene import annotations, movedSegments
@@ -107,6 +107,7 @@ class EffectController:
         options.protectCheck.connect("toggled(bool)", self.onOption)
         options.applyButton.connect("clicked(bool)", self.onApply)
         options.discardButton.connect("clicked(bool)", self.onDiscard)
+        slicer.app.connect("paletteChanged(QPalette)", self.onPalette)
         self._liveTimer = qt.QTimer()
         self._liveTimer.setSingleShot(True)
         self._liveTimer.setInterval(LIVE_DELAY_MS)
@@ -151,6 +152,7 @@ class EffectController:
         self._later(self._follow)
 
     def cleanUp(self):
+        slicer.app.disconnect("paletteChanged(QPalette)", self.onPalette)
         self._watch.removeObservers()
         self._letGo()
         worker.release(self)
@@ -220,6 +222,10 @@ class EffectController:
 
     # What the user does ------------------------------------------------------------------------------------------
 
+    def onPalette(self, *_palette):
+        if self._isAlive():
+            colors.styleAnew(self.options.hintLabel)
+
     def onInstall(self):
         slicer.util.selectModule("HSSLSegmentation")
 
@@ -268,7 +274,7 @@ class EffectController:
             node, volumeNode = self._watch.segmentation(), self._watch.volume()
             plane = sceneSlices.shownPlane(view.mrmlSliceNode(), volumeNode)
             self.scriptedEffect.saveStateForUndo()
-            annotations.mark(node, sceneSegmentations.visibleSegments(node), volumeNode, plane)
+            annotations.mark(node, sceneSegmentations.segmentsUnderWork(node), volumeNode, plane)
 
         self._try(mark)
 
@@ -423,7 +429,8 @@ class EffectController:
             with self._recorder.paused(onGrid):
                 effect.modifySegmentByLabelmap(node, segmentId, onGrid, mode)
 
-        session.apply(modify, self._protected(), self.parameters.scribblesOnly(), self._whenApplied)
+        isOverlapAllowed = self._watch.node.GetOverwriteMode() == self._watch.node.OverwriteNone
+        session.apply(modify, self._protected(), self.parameters.scribblesOnly(), isOverlapAllowed, self._whenApplied)
 
     def _whenApplied(self):
         with self._recorder.paused():

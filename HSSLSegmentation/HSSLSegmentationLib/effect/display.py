@@ -34,8 +34,8 @@ def reasonNotToStart(volumeNode, segmentationNode, parameters: EffectParameters)
         return _("choose a model: fine-tune one in the module HSSL Segmentation, or pick a file.")
     if parameters.mode() == LEARN and not segmentationNode.GetSegmentation().GetNumberOfSegments():
         return _("add a segment above and paint it on a few slices.")
-    if parameters.mode() == LEARN and not sceneSegmentations.visibleSegments(segmentationNode):
-        return _("show a segment above: hidden ones take no part.")
+    if parameters.mode() == LEARN and not sceneSegmentations.segmentsUnderWork(segmentationNode):
+        return _("show a segment above that is not completed: hidden and completed ones take no part.")
     return ""
 
 
@@ -156,9 +156,9 @@ def summary(proposal: Proposal, session, seconds: float) -> str:
     annotation = session.annotation
     if annotation is not None and len(annotation.planes) > MANY_SLICES:
         lines.append(
-            _("{count} slices are many. Hide the segments that are finished, or check Scribbles only.").format(
-                count=len(annotation.planes)
-            )
+            _(
+                "{count} slices are many. Hide or complete the segments that are finished, or check Scribbles only."
+            ).format(count=len(annotation.planes))
         )
     return "\n".join(lines)
 

@@ -18,8 +18,19 @@ from ..scene import slices as sceneSlices
 from ..scene.annotatedSlices import Plane
 from ..scene.segmentations import Part
 
-STROKES = ("Paint", "Erase", "Draw", "Level tracing")
-"""Tools of the Segment Editor that change what the user has touched and nothing else."""
+STROKES = ("Paint", "Erase", "Draw", "Level tracing", "Scissors", "Islands")
+"""Tools of the Segment Editor that change what the user has touched or chosen and nothing else."""
+WHOLE = (
+    "Fill between slices",
+    "Grow from seeds",
+    "Hollow",
+    "Islands",
+    "Logical operators",
+    "Margin",
+    "Smoothing",
+    "Threshold",
+)
+"""Tools that work on the whole of a segment: what they change on a single slice makes nobody look through that slice."""
 
 
 @dataclass
@@ -174,14 +185,23 @@ class PaintingRecorder(VTKObservationMixin):
             old = None if before is None else self._layers.get(_key(before[0]))
             # An undone step brings its tags back with it; voxels that were brought onto another grid are no painting.
             if before is not None and old is not None and before[2] == revision and _isWhere(old, image):
-                pair = (_key(before[0]), _key(image))
-                if pair not in differences:
-                    differences[pair] = None if _isUnchanged(old, image) else _difference(old.part, _held(image))
-                found = differences[pair]
+                pair, held = (_key(before[0]), _key(image)), _held(image)
+                if pair[0] != pair[1] or before[1] != value:
+                    # In another label map its value can be that which another segment had in this one.
+                    found = _difference(_only(old.part, before[1]), _only(held, value))
+                else:
+                    if pair not in differences:
+                        differences[pair] = None if _isUnchanged(old, image) else _difference(old.part, held)
+                    found = differences[pair]
+                    if found is not None:
+                        found = _only(found[0], value), _only(found[1], value)
                 if found is not None:
-                    was, now = found[0].values == before[1], found[1].values == value
+                    was, now = found[0].values, found[1].values
                     if (was ^ now).any():
                         painted |= self._recordSegment(segmentId, segment, image, found[1].start, was, now)
+            elif before is None and not revision and self._tool in WHOLE:
+                held = _held(image)
+                self._recordSegment(segmentId, segment, image, held.start, None, held.values == value)
             segments[segmentId] = (image, value, annotationTags.revision(segment))
         for _segmentId, _segment, image in present:
             key = _key(image)
@@ -225,13 +245,14 @@ class PaintingRecorder(VTKObservationMixin):
         # Memory to which nothing is written costs nothing.
         return _seen(image, held, Part((k, j, i), numpy.zeros(shape, held.values.dtype)), (held, held))
 
-    def _recordSegment(self, segmentId, segment, image, start, was: numpy.ndarray, now: numpy.ndarray) -> bool:
+    def _recordSegment(self, segmentId, segment, image, start, was: numpy.ndarray | None, now: numpy.ndarray) -> bool:
         try:
             return self._recordChange(segmentId, segment, image, start, was, now)
         except sceneSegmentations.SceneVolumeError:  # whoever learns from the segment is told why
             return False
 
-    def _recordChange(self, segmentId, segment, image, start, was: numpy.ndarray, now: numpy.ndarray) -> bool:
+    def _recordChange(self, segmentId, segment, image, start, was: numpy.ndarray | None, now: numpy.ndarray) -> bool:
+        """Records what a segment was and is; one that a tool has made was nothing (None)."""
         node, volumeNode = self._segmentationNode, self._volumeNode
         toNode = sceneSegmentations.matrixInNode(volumeNode, node)
         shape = sceneSegmentations.gridShape(volumeNode)
@@ -244,24 +265,37 @@ class PaintingRecorder(VTKObservationMixin):
             moved = sceneSegmentations.orientedImage(found.values.astype(numpy.uint8), matrix, found.start)
             return sceneSegmentations.imagePart(moved, 1, toNode, shape)
 
-        changed = onGrid(was ^ now)
+        changed = onGrid(now if was is None else was ^ now)
         if not changed.values.size:
             return False
-        plane = self._planeOf(changed)
+        plane = None if self._tool in WHOLE else self._planeOf(changed)
         if plane is not None:
             annotations.addPainted(node, segmentId, volumeNode, plane)
             return True
-        if self._tool in STROKES:
+        if was is not None and self._tool in STROKES:
             annotations.addScribbles(node, segmentId, volumeNode, changed)
             return True
-        if annotations.hasDraft(segment):
-            # A tool that works on the whole segment, such as Smoothing: nobody has painted what it changed.
-            own = annotations.read(node, segmentId, volumeNode)
-            draft = sceneSegmentations.joined(own.draft, onGrid(now & ~was))
-            present = sceneSegmentations.segmentPart(node, segmentId, volumeNode)
-            kept = sceneSegmentations.cropped(draft.values & present.within(draft.slices), draft.start)
-            annotations.write(node, segmentId, volumeNode, replace(own, draft=kept))
+        if self._tool in WHOLE or annotations.hasDraft(segment):
+            self._addDraft(segmentId, segment, onGrid(now if was is None else now & ~was))
         return False
+
+    def _addDraft(self, segmentId, segment, added: Part) -> None:
+        """Records what a tool that works on the whole of a segment, such as Smoothing, has added: nobody has painted it.
+        Where nothing was known of the segment, only what was a draft of others is one of it."""
+        node, volumeNode = self._segmentationNode, self._volumeNode
+        if not annotations.hasDraft(segment) and not annotationTags.tag(segment, annotationTags.PAINTED):
+            within = numpy.zeros(added.values.shape, bool)
+            for otherId, other, _image in self._present():
+                if otherId != segmentId and annotations.hasDraft(other):
+                    within |= annotations.read(node, otherId, volumeNode).draft.within(added.slices)
+            added = sceneSegmentations.cropped(added.values & within, added.start)
+            if not added.values.size:
+                return
+        own = annotations.read(node, segmentId, volumeNode)
+        draft = sceneSegmentations.joined(own.draft, added)
+        present = sceneSegmentations.segmentPart(node, segmentId, volumeNode)
+        kept = sceneSegmentations.cropped(draft.values & present.within(draft.slices), draft.start)
+        annotations.write(node, segmentId, volumeNode, replace(own, draft=kept))
 
     def _planeOf(self, changed: Part) -> Plane | None:
         """The one slice of the volume on which something has changed; of several, the one that a view shows."""
@@ -311,6 +345,11 @@ def _isWhere(layer: _Layer, image) -> bool:
     if not layer.part.values.size or not _held(image).values.size:
         return True
     return sceneSegmentations.isSameGrid(layer.grid, sceneSegmentations.imageMatrix(image))
+
+
+def _only(part: Part, value: int) -> Part:
+    """Where a part has a value."""
+    return Part(part.start, part.values == value)
 
 
 def _difference(before: Part, now: Part) -> tuple[Part, Part] | None:

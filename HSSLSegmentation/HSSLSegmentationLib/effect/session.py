@@ -78,6 +78,7 @@ class EffectSession:
         self._applying: Generator[None, None, None] | None = None
         self._whenApplied: Callable[[], None] = lambda: None
         self._proposedAt = numpy.eye(4)
+        self._proposedOf: int | None = None
         self._taken: tuple = ()
         self._values: dict[str, int] = {}
         self._round = self._opened = 0
@@ -113,7 +114,7 @@ class EffectSession:
         self._open(_opened(model))
 
     def learn(self, model: str, scribblesOnly: bool, largestComponent: bool | None = None) -> None:
-        """Starts a round: the visible segments are learned from what is painted of them.
+        """Starts a round: the segments that are neither hidden nor completed are learned from what is painted of them.
 
         Args:
             model: a run's folder or a model file whose features to start from, or `effectModels.NONE`.
@@ -142,6 +143,7 @@ class EffectSession:
         node, volumeNode, file = self.segmentationNode, self.volumeNode, self._annotationFile()
         classes = [sceneSegmentations.asClass(node, i, value) for i, value in segments.items()]
         annotation, known = yield from annotations.gathered(node, segments, volumeNode, scribblesOnly)
+        annotations.checkOverlaps(node, segments, annotation)
         with self._describing():
             for segmentId, own in known.items():
                 annotations.keepPainted(node, segmentId, volumeNode, own)
@@ -234,13 +236,13 @@ class EffectSession:
     # What is painted ---------------------------------------------------------------------------------------------
 
     def segments(self) -> dict[str, int]:
-        """Returns the visible segments, with values that stay theirs from round to round."""
-        shown = sceneSegmentations.visibleSegments(self.segmentationNode)
-        values = {segmentId: self._values.setdefault(segmentId, len(self._values) + 1) for segmentId in shown}
+        """Returns the segments that are learned from, with values that stay theirs from round to round."""
+        segmentIds = sceneSegmentations.segmentsUnderWork(self.segmentationNode)
+        values = {segmentId: self._values.setdefault(segmentId, len(self._values) + 1) for segmentId in segmentIds}
         if len(self._values) >= annotations.BACKGROUND:
             raise SceneVolumeError(
                 _(
-                    "{name} has more segments than {count}: hide those that are finished, and learn from the others."
+                    "{name} has more segments than {count}: hide or complete those that are finished, and learn from the others."
                 ).format(name=self.segmentationNode.GetName(), count=annotations.BACKGROUND - 1)
             )
         return values
@@ -267,22 +269,30 @@ class EffectSession:
         self._taken = (proposal, stamp, found)
         return found
 
-    def apply(self, modify: Callable, protected: list[str], scribblesOnly: bool, whenDone: Callable[[], None]) -> None:
+    def apply(
+        self,
+        modify: Callable,
+        protected: list[str],
+        scribblesOnly: bool,
+        isOverlapAllowed: bool,
+        whenDone: Callable[[], None],
+    ) -> None:
         """Writes the proposal into the segments; what was painted since stays as it was painted.
 
         Args:
             modify: called with a segment's id, a labelmap, and whether it is added or removed.
             protected: ids of segments that nothing is taken from.
             scribblesOnly: as for `learn`.
+            isOverlapAllowed: whether what is added to one segment leaves the others as they are.
             whenDone: called when all is written.
         """
         proposal = self.proposal
         assert proposal is not None
-        if not numpy.allclose(
-            self._proposedAt, sceneSegmentations.matrixInNode(self.volumeNode, self.segmentationNode)
-        ):
+        matrix = sceneSegmentations.matrixInNode(self.volumeNode, self.segmentationNode)
+        # Of its stamp only the voxels: volume and segments may have been moved together.
+        if not numpy.allclose(self._proposedAt, matrix) or self._proposedOf != self.stamp()[0]:
             raise SceneVolumeError(
-                _("{name} was moved since the preview was made; discard it and start again.").format(
+                _("{name} was changed or moved since the preview was made; discard it and start again.").format(
                     name=self.volumeNode.GetName()
                 )
             )
@@ -296,7 +306,7 @@ class EffectSession:
                     )
                 )
         self._whenApplied = whenDone
-        self._applying = work = self._written(proposal, modify, protected, scribblesOnly)
+        self._applying = work = self._written(proposal, modify, protected, scribblesOnly, isOverlapAllowed)
         inSteps(work, self._applied, self._notApplied, lambda: self._applying is work)
 
     def _finishApplying(self) -> None:
@@ -313,7 +323,7 @@ class EffectSession:
         self._applying = None
         self._stepFailed(error)
 
-    def _written(self, proposal, modify, protected, scribblesOnly) -> Generator[None, None, None]:
+    def _written(self, proposal, modify, protected, scribblesOnly, isOverlapAllowed) -> Generator[None, None, None]:
         node, volumeNode = self.segmentationNode, self.volumeNode
         parts = []
         for segmentId in protected:
@@ -328,13 +338,14 @@ class EffectSession:
         labels = yield from _withWhatWasPainted(proposal.labels, painted, list(values.values()))
         with sceneSegmentations.surfacesAtTheEnd(node):
             for number, (segmentId, value) in enumerate(values.items()):
-                wanted = yield from sceneSegmentations.equalTo(value, labels)
+                there = yield from sceneSegmentations.readingPart(node, segmentId, volumeNode)
+                wanted = yield from annotations.wantedOf(painted, value, labels, there, isOverlapAllowed)
                 yield from sceneSegmentations.changing(
                     node, segmentId, volumeNode, wanted, partial(modify, segmentId), parts
                 )
                 self.progress = (number + 1) / len(values)
                 self._onChange()
-        yield from annotations.applied(node, known, painted, volumeNode, self._describing)
+        yield from annotations.applied(node, known, values, painted, volumeNode, self._describing)
 
     def _paintedNow(
         self, values: dict[str, int], scribblesOnly: bool
@@ -470,8 +481,10 @@ class EffectSession:
 
     def _taking(self, proposed: Callable[[dict], Iterator[None]], result: dict) -> Iterator[None]:
         opened = self._worker().opened
-        sceneVolumes.requireUnchanged(self.volumeNode, () if opened is None else opened[1])
+        stamp: tuple = () if opened is None else opened[1]
+        sceneVolumes.requireUnchanged(self.volumeNode, stamp)
         yield from proposed(result)
+        self._proposedOf = stamp[0]
 
     def _proposed(self) -> None:
         self.busy, self._gathering = False, None

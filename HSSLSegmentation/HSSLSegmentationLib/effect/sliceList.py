@@ -33,7 +33,7 @@ class SliceList:
         self._stamp: tuple | None = None
 
     def show(self, segmentationNode, volumeNode, scribblesOnly: bool) -> None:
-        """Lists the slices of the visible segments, as soon as they are known; None for a node lists nothing."""
+        """Lists the slices of the segments that are learned from, as soon as they are known; None for a node lists nothing."""
         if segmentationNode is None or volumeNode is None:
             self._stamp = None
             self._fill([], scribblesOnly)
@@ -107,4 +107,4 @@ class SliceList:
 
 def learnedSegments(segmentationNode) -> dict[str, int]:
     """Returns the labels of the segments that take part, by id."""
-    return {i: n for n, i in enumerate(sceneSegmentations.visibleSegments(segmentationNode), 1)}
+    return {i: n for n, i in enumerate(sceneSegmentations.segmentsUnderWork(segmentationNode), 1)}

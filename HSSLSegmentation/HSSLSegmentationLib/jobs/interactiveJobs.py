@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from .. import settings
@@ -28,8 +29,9 @@ def learnFromSlices(
     sceneVolumes.check(volumeNode)
     stamp = sceneVolumes.stampOf(volumeNode)
     sceneSegmentations.checkWritable(segmentationNode, volumeNode)
-    values = {i: n for n, i in enumerate(sceneSegmentations.visibleSegments(segmentationNode), 1)}
+    values = {i: n for n, i in enumerate(sceneSegmentations.segmentsUnderWork(segmentationNode), 1)}
     annotation, known = annotations.annotationOf(segmentationNode, values, volumeNode)
+    annotations.checkOverlaps(segmentationNode, values, annotation)
     if completeSlices is None:
         planes = [(plane, own) for plane, own in sorted(annotation.planes.items())]
     else:
@@ -60,8 +62,10 @@ def learnFromSlices(
         filled = Part((0, 0, 0), sceneVolumes.readArray(job.result.label_map, volumeNode))
         yield
         found = yield from annotations.withDrafts(filled, job.result.spans, segmentationNode, values, volumeNode)
-        yield from job.writer.writing(found.values, classes, volumeNode, segmentationNode, list(values))
-        yield from annotations.applied(segmentationNode, known, annotation, volumeNode)
+        yield from job.writer.writing(
+            found.values, classes, volumeNode, segmentationNode, list(values), partial(annotations.wantedOf, annotation)
+        )
+        yield from annotations.applied(segmentationNode, known, values, annotation, volumeNode)
 
     before = itertools.chain(
         sceneVolumes.passedOn(volumeNode, volumeFile),

@@ -101,11 +101,9 @@ class Panel:
         return widget, ui
 
     def onPalette(self, *_palette) -> None:
-        """Light or dark: what has a style sheet keeps the old palette until it gets its sheet again."""
         for section in self.sections:
             if hasattr(section.ui, "hintLabel"):
-                section.ui.hintLabel.styleSheet = ""
-                section.ui.hintLabel.styleSheet = colors.HINT_STYLE
+                colors.styleAnew(section.ui.hintLabel)
 
     def newJobView(self, holder, told: Callable[[Job, object], None]) -> JobView:
         """Adds the view of a job to a section; `told` observes every job that is shown there, resumed ones too."""

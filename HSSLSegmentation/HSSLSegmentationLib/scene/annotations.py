@@ -7,6 +7,7 @@ slices, of which nothing around them is known. All this is told in the coordinat
 that is hardened moves voxels there without a word, and what is known of them is brought along as soon as it is asked for.
 """
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -58,11 +59,25 @@ class Annotation:
         labels: of what is painted; 0 is unknown, `BACKGROUND` none of the labels.
         planes: the slices that are complete, with the labels that are complete on them.
         off: slices that would be, if they were not switched off, with their labels.
+        overlaps: of the labels of two segments of which the second lies over the first, and has the voxels that both claim:
+            how many voxels the first has, the second, and both, on the slices that are complete for both, or in all where
+            they share none there.
     """
 
     labels: Part
     planes: dict[Plane, list[int]]
     off: dict[Plane, list[int]] = field(default_factory=dict)
+    overlaps: dict[tuple[int, int], tuple[int, int, int]] = field(default_factory=dict)
+
+    def partsOf(self, whole: int) -> set[int]:
+        """Returns the labels that are parts of one: most of what is painted of them is painted as that one, too."""
+        pairs = self.overlaps.items()
+        parts = {over for (covered, over), (_size, own, shared) in pairs if covered == whole and 2 * shared > own}
+        return parts | {part for other in parts for part in self.partsOf(other)}
+
+    def overlapped(self) -> set[int]:
+        """Returns the labels of segments that others overlap."""
+        return {value for value, _other in self.overlaps}
 
 
 def read(segmentationNode, segmentId: str, volumeNode) -> SegmentAnnotation:
@@ -171,15 +186,89 @@ def gathered(
         [*present.values(), *(k.draft for k in known.values()), *(k.scribbles for k in known.values())]
     )
     labels = PartInSlabs(box, numpy.uint8)
-    isAnything = False
+    sizes: Counter[int] = Counter()
+    taken: Counter[tuple[int, int]] = Counter()
     for slab, here in labels.slabs():
         for segmentId, value in values.items():
             own = known[segmentId]
-            isAnything |= _label(here, slab, value, present[segmentId], own, own.complete(scribblesOnly))
+            for other, count in _label(here, slab, value, present[segmentId], own, own.complete(scribblesOnly)):
+                sizes[value] += count
+                if other:
+                    taken[other, value] += count
             yield
-    if not isAnything:
+    if not sizes:
         raise SceneVolumeError(_nothingToLearnFrom(volumeNode, any(p.values.size for p in present.values())))
-    return Annotation(labels.cropped(), planes, off), known
+    overlaps = {}
+    for (covered, over), count in taken.items():
+        parts = [present[segmentId] for value in (covered, over) for segmentId in values if values[segmentId] == value]
+        common = [plane for plane, complete in planes.items() if covered in complete and over in complete]
+        size, sizeOver, shared = yield from _sizesOn(common, *parts)
+        overlaps[covered, over] = (size, sizeOver, shared) if shared else (sizes[covered], sizes[over], count)
+    return Annotation(labels.cropped(), planes, off, overlaps), known
+
+
+def _sizesOn(planes: list[Plane], one: Part, other: Part) -> Generator[None, None, tuple[int, int, int]]:
+    """Returns in steps how many voxels two segments have on slices, and how many both."""
+    found = numpy.zeros(3, int)
+    for axis, index in planes:
+        box = list(sceneSegmentations.around([one, other]))
+        box[axis] = slice(index, index + 1)
+        first, second = (part.within((box[0], box[1], box[2])) for part in (one, other))
+        found += [numpy.count_nonzero(voxels) for voxels in (first, second, first & second)]
+        yield
+    size, sizeOther, shared = (int(n) for n in found)
+    return size, sizeOther, shared
+
+
+def checkOverlaps(segmentationNode, values: dict[str, int], annotation: Annotation) -> None:
+    """Raises SceneVolumeError where too little of a segment is learned from, since another one lies over it.
+
+    Args:
+        values: the label of each segment, by its id.
+        annotation: what would be learned from.
+    """
+    from hssl.workspace.labels import PART
+
+    names = {value: sceneSegmentations.segmentOf(segmentationNode, i).GetName() for i, value in values.items()}
+    for (covered, over), (size, sizeOver, shared) in annotation.overlaps.items():
+        if shared >= PART * max(size, sizeOver):
+            raise SceneVolumeError(
+                _("{first} and {second} of {segmentation} are the same voxels: hide or remove one of them.").format(
+                    first=names[covered], second=names[over], segmentation=segmentationNode.GetName()
+                )
+            )
+        sizes, taken = Counter({covered: size, over: sizeOver}), Counter({(covered, over): shared})
+        sceneSegmentations.checkNothingIsLost(segmentationNode.GetName(), names, sizes, taken)
+
+
+def wantedOf(
+    annotation: Annotation | None, value: int, labels: Part, there: Part, isOverlapAllowed: bool
+) -> Generator[None, None, Part]:
+    """Returns in steps where a segment is to be, by the labels that were found.
+
+    Where segments may overlap, one whose parts were painted within it keeps them, and on its complete slices it stays as it
+    was painted, whatever lies over it: a voxel has one label only.
+
+    Args:
+        annotation: what is painted, None for nothing.
+        value: the segment's label.
+        labels: what was found.
+        there: where the segment is now.
+        isOverlapAllowed: whether what is added to one segment leaves the others as they are.
+    """
+    wanted = yield from sceneSegmentations.equalTo(value, labels)
+    if annotation is None or not isOverlapAllowed or value not in annotation.overlapped():
+        return wanted
+    parts = [value, *annotation.partsOf(value)]
+    complete = [plane for plane, values in annotation.planes.items() if value in values]
+    found = PartInSlabs(sceneSegmentations.around([labels, there]))
+    for slab, here in found.slabs():
+        here[...] = numpy.isin(labels.within(slab), parts)
+        painted, held = Part(sceneSegmentations.cornerOf(slab), here), there.within(slab)
+        for plane in complete:
+            painted.plane(*plane)[...] = Part(painted.start, held).plane(*plane)
+        yield
+    return found.cropped()
 
 
 def knownOf(segmentationNode, segmentIds, volumeNode) -> Generator[None, None, dict[str, SegmentAnnotation]]:
@@ -256,8 +345,9 @@ def _present(
 
 def _label(
     labels: numpy.ndarray, slab: tuple[slice, slice, slice], value: int, present: Part, own: SegmentAnnotation, wanted
-) -> bool:
-    """Writes what is known of a segment in a part of the grid into the labels there; returns whether that is anything."""
+) -> list[tuple[int, int]]:
+    """Writes what is known of a segment in a part of the grid into the labels there; returns from which labels it has taken
+    voxels (0: from none), and how many."""
     there, draft, scribbles = (part.within(slab) for part in (present, own.draft, own.scribbles))
     isKnown, erased = ~draft | scribbles, (scribbles | draft) & ~there
     start = sceneSegmentations.cornerOf(slab)
@@ -266,13 +356,16 @@ def _label(
         Part(start, erased).plane(*plane)[...] = False
     labels[erased & (labels == 0)] = BACKGROUND
     painted = there & isKnown
+    before = numpy.bincount(labels[painted], minlength=BACKGROUND + 1)
     labels[painted] = value
-    return bool(painted.any())
+    before[0] += before[BACKGROUND]
+    return [(int(other), int(before[other])) for other in numpy.flatnonzero(before[:BACKGROUND])]
 
 
 def applied(
     segmentationNode,
     known: dict[str, SegmentAnnotation],
+    values: dict[str, int],
     annotation: Annotation | None,
     volumeNode,
     describing: Callable[[], AbstractContextManager] = nullcontext,
@@ -281,13 +374,16 @@ def applied(
 
     Args:
         known: what was known of the segments that were written into.
+        values: the label of each, by its id.
         annotation: what the result was learned from, None for a prediction.
         describing: within it, tags are written; for whoever watches them.
     """
     for segmentId, own in known.items():
         there = yield from sceneSegmentations.readingPart(segmentationNode, segmentId, volumeNode)
         yield
-        draft = there if annotation is None else (yield from _withoutPainted(there, annotation, own.off))
+        draft = (
+            there if annotation is None else (yield from _withoutPainted(there, annotation, values[segmentId], own.off))
+        )
         toNode = sceneSegmentations.matrixInNode(volumeNode, segmentationNode)
         text = yield from writingText(draft, toNode)
         with describing():
@@ -382,11 +478,19 @@ def _paintedNow(segmentationNode, segmentId: str, found: SegmentAnnotation, volu
     return planesTexts(segment, {PAINTED: found.painted | painted if isNew else found.painted}, *grid)
 
 
-def _withoutPainted(there: Part, annotation: Annotation, off: frozenset[Plane]) -> Generator[None, None, Part]:
-    """What of a segment nothing was learned from; slices that are switched off were not."""
+def _withoutPainted(
+    there: Part, annotation: Annotation, value: int, off: frozenset[Plane]
+) -> Generator[None, None, Part]:
+    """What of a segment nothing was learned from; slices that are switched off were not, and of one that others overlap what
+    they have got was not, but on its complete slices."""
     found = PartInSlabs(there.slices)
+    isOverlapped = value in annotation.overlapped()
+    complete = [plane for plane, values in annotation.planes.items() if value in values] if isOverlapped else []
     for slab, here in found.slabs():
-        painted = annotation.labels.within(slab) != 0
+        labels = annotation.labels.within(slab)
+        painted = labels == value if isOverlapped else labels != 0
+        for plane in complete:
+            Part(sceneSegmentations.cornerOf(slab), painted).plane(*plane)[...] = True
         for plane in off:
             Part(sceneSegmentations.cornerOf(slab), painted).plane(*plane)[...] = False
         numpy.logical_and(there.within(slab), ~painted, out=here)

@@ -284,11 +284,11 @@ def writingLabelMap(
     with whole_file(path) as temporary:
         slices = map(labels, slabs(shape, sceneVolumes.VOXELS_AT_ONCE))
         yield from sceneVolumes.writtenNrrd(slices, dtype, shape, matrix, temporary, compress=True)
-        _checkNothingIsLost(name, names, sizes, taken)
+        checkNothingIsLost(name, names, sizes, taken)
     return sum(taken.values())
 
 
-def _checkNothingIsLost(
+def checkNothingIsLost(
     segmentation: str, names: dict[int, str], sizes: Counter[int], taken: Counter[tuple[int, int]]
 ) -> None:
     """Raises SceneVolumeError where the order of overlapping segments leaves too little of one.
@@ -323,7 +323,7 @@ def _checkNothingIsLost(
         raise SceneVolumeError(
             _(
                 "Segments of {segmentation} overlap, and of two that do the lower one in the list has the voxel: {parts}, and "
-                "would be missing in the label. Move the part below the whole in the list of segments (Segment Editor, "
+                "would be missing. Move the part below the whole in the list of segments (Segment Editor, "
                 "right-click)."
             ).format(segmentation=segmentation, parts=", ".join(parts))
         )
@@ -363,6 +363,7 @@ class SegmentWriter:
         volumeNode,
         segmentationNode,
         into: list[str] | None = None,
+        wantedOf: Callable[[int, Part, Part, bool], Generator[None, None, Part]] | None = None,
     ) -> Generator[None, None, list[str]]:
         """Writes each class into the segment of that name or terminology, which is added when there is none, in steps.
 
@@ -370,6 +371,8 @@ class SegmentWriter:
             labels: label map on the volume's grid, in k, j, i order.
             classes: what its values mean; a class without a voxel gets an empty segment.
             into: ids of the segments to write into instead, in the order of `classes`.
+            wantedOf: returns in steps where a segment is to be, by its value, the label map, where it is now, and whether
+                segments may overlap; None: where the label map has its value.
 
         Returns:
             The ids of the segments, in the order of `classes`.
@@ -387,7 +390,12 @@ class SegmentWriter:
         segmentIds = [i or addSegment(c, segmentationNode) for c, i in zip(classes, present, strict=True)]
         with surfacesAtTheEnd(segmentationNode):
             for segmentClass, segmentId in zip(classes, segmentIds, strict=True):
-                wanted = yield from equalTo(segmentClass.value, Part((0, 0, 0), labels))
+                found = Part((0, 0, 0), labels)
+                if wantedOf is None:
+                    wanted = yield from equalTo(segmentClass.value, found)
+                else:
+                    there = yield from readingPart(segmentationNode, segmentId, volumeNode)
+                    wanted = yield from wantedOf(segmentClass.value, found, there, self._isOverlapAllowed())
                 requireInScene(segmentationNode)
                 if editor is None:
                     whole = wanted.on(labels.shape).astype(numpy.uint8)
@@ -405,6 +413,10 @@ class SegmentWriter:
 
                 yield from changing(segmentationNode, segmentId, volumeNode, wanted, modify)
         return segmentIds
+
+    def _isOverlapAllowed(self) -> bool:
+        node = self._editorNode
+        return node is None or node.GetOverwriteMode() == node.OverwriteNone
 
     def canUndo(self) -> bool:
         """Tells whether the last writing can be undone."""
@@ -804,9 +816,14 @@ def isCompleted(segment) -> bool:
 
 def finishedSegments(segmentationNode) -> list[str]:
     """Returns the ids of the segments that are hidden, or whose status is *Completed*: nobody works on them."""
-    segmentation, shown = segmentationNode.GetSegmentation(), visibleSegments(segmentationNode)
-    segmentIds = list(segmentation.GetSegmentIDs())
-    return [i for i in segmentIds if i not in shown or isCompleted(segmentation.GetSegment(i))]
+    under = segmentsUnderWork(segmentationNode)
+    return [i for i in segmentationNode.GetSegmentation().GetSegmentIDs() if i not in under]
+
+
+def segmentsUnderWork(segmentationNode) -> list[str]:
+    """Returns the ids of the other segments, which are learned from."""
+    segmentation = segmentationNode.GetSegmentation()
+    return [i for i in visibleSegments(segmentationNode) if not isCompleted(segmentation.GetSegment(i))]
 
 
 def visibleSegments(segmentationNode) -> list[str]:
