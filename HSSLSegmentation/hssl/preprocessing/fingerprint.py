@@ -98,3 +98,20 @@ class Fingerprint(BaseModel):
         elif self.lungs is not None and not self.lungs < self.lower:
             raise ValueError(f"lungs lie below the window, got {self.lungs} and {self.lower}")
         return self
+
+
+def coarsened(fingerprint: Fingerprint, voxel: float) -> Fingerprint:
+    """Returns a fingerprint whose voxels are at least so long, in mm, along every axis but that of a single slice.
+
+    Example:
+        >>> of = Fingerprint(spacing=(1, 0.25, 0.25), slice_axis=0, normalisation="percentiles", median_size=(1, 900, 800))
+        >>> coarse = coarsened(of, 2.0)
+        >>> coarse.spacing, coarse.median_size
+        ((1.0, 2.0, 2.0), (1, 112, 100))
+    """
+    spacing, size = list(fingerprint.spacing), list(fingerprint.median_size)
+    for axis, (step, length) in enumerate(zip(fingerprint.spacing, fingerprint.median_size, strict=True)):
+        if length > 1 and step < voxel:
+            spacing[axis] = float(f"{voxel:.5g}")
+            size[axis] = max(1, round(length * step / voxel))
+    return Fingerprint.model_validate({**fingerprint.model_dump(), "spacing": spacing, "median_size": size})
