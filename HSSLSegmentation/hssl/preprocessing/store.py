@@ -38,7 +38,7 @@ from .working import working_volume
 
 FORMAT = 7
 """Changes when what the store holds changes, so that old entries are built anew."""
-MEASURE = 3
+MEASURE = 4
 """Changes when fingerprints are measured otherwise, so that they are measured anew."""
 UNLABELLED = 255
 """Channel of voxels that nobody labelled (a task's `ignore_value`): left out of losses and measures."""
@@ -390,7 +390,7 @@ def _stored(catalogue: Catalogue, image: Image, fingerprint: Fingerprint, with_l
 
     def image_array() -> tuple[np.ndarray, dict[str, object]]:
         array, low, _ = working_volume(source(), fingerprint, path)
-        body = body_mask(array)
+        body = body_mask(array, fingerprint.tails)
         shares = [[round(float(b), 4) for b in body.mean(_others(axis))] for axis in range(3)]
         return array, {"low": low, "body": shares}
 
