@@ -27,6 +27,9 @@ and necks (airways, tips of the lungs) 0.02 to 0.08."""
 LUNG_RANGE = 2.0
 """Into so much below the window the values of lungs are brought, in deviations. As they are they span ten, and the finer
 contrasts of what is denser are learned late."""
+TAIL_END = 20.0
+"""So many ranges above an image's own a tail ends: bladders in PET lie 12 above, vessels in microscopy 7, and what a fit that
+failed gives in a map of T1 or ADC anywhere."""
 AXIAL_SLICES, AXIAL_PIXELS = 16, 128
 """Slices, and pixels along each side of them, in which enclosed air is looked for."""
 
@@ -186,7 +189,8 @@ def normalised(array: np.ndarray, fingerprint: Fingerprint) -> np.ndarray:
     found = np.clip(array, own.lower, own.upper)
     if fingerprint.tails:
         extent = own.upper - own.lower
-        found += (extent * np.log1p(np.maximum(array - own.upper, 0) / extent)).astype(np.float32)
+        above = np.clip((array - own.upper) / extent, 0, TAIL_END)
+        found += (extent * np.log1p(above)).astype(np.float32)
     found -= own.center
     found /= own.scale
     return found.astype(np.float32, copy=False)
