@@ -53,8 +53,8 @@ def write_series(
     return files
 
 
-CT, MR, ENHANCED_MR, PET, DOSE, STRUCTURES, NUCLEAR = (
-    f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "4", "4.1", "128", "481.2", "481.3", "20")
+CT, MR, ENHANCED_MR, PET, DOSE, STRUCTURES, NUCLEAR, CR = (
+    f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "4", "4.1", "128", "481.2", "481.3", "20", "1")
 )
 
 

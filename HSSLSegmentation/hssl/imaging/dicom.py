@@ -30,7 +30,7 @@ TAGS = (
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation"),
     *("PhotometricInterpretation", "RescaleSlope", "RescaleIntercept"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
-    *("DetectorInformationSequence", "SliceVector"),
+    *("DetectorInformationSequence", "SliceVector", "SequenceOfUltrasoundRegions"),
     *MARKS,
 )
 """The only elements of an image's header that are read (for labels see `dicom_labels.TAGS`).
@@ -48,11 +48,45 @@ NO_IMAGES = frozenset(
 )
 """Modalities (DICOM PS3.3 C.7.3.1.1.1) whose objects are no volumes to learn from, even where they have pixels."""
 
+FLAT = frozenset(
+    {
+        *(
+            "BDUS",
+            "BI",
+            "CR",
+            "DF",
+            "DMS",
+            "DS",
+            "DX",
+            "ES",
+            "GM",
+            "IO",
+            "IVOCT",
+            "IVUS",
+            "LS",
+            "MG",
+            "OP",
+            "OPT",
+            "PX",
+            "RF",
+        ),
+        *("RG", "SM", "TG", "US", "XA", "XC"),
+    }
+)
+"""Modalities each of whose files is an image of its own, and no slice: projections, ultrasound, photographs, microscopy."""
+
 _BYTES = re.compile(r" ?'(?:0x[0-9a-fA-F]{2} ?)+'")
 """How pydicom shows a value representation that is none; where it stands, says more."""
 
+_OF_REGIONS = "spacing in the regions of an ultrasound image"
+_TWO_DIMENSIONAL, _CENTIMETRES = 1, 3
+"""What DICOM calls them (PS3.3 C.8.5.5.1)."""
+
 DEFLATED = "1.2.840.10008.1.2.1.99"
 """Transfer syntax of files that are compressed as a whole."""
+
+_MOST_LISTED = 20
+_OF_KIND = ("SOPClassUID", "Modality", "Rows", "NumberOfFrames", "ImagePositionPatient")
 
 Kind = Literal["image", "segmentation", "structures", "other"]
 
@@ -94,7 +128,7 @@ class Series:
             raise InputError(self.folder, self.named(self.problem))
         chosen = largest(self.stacks) if frame is None else frame
         if chosen is None:
-            listed = "; ".join(f"{n}: {s.description}" for n, s in enumerate(self.stacks))
+            listed = shortened((f"{n}: {s.description}" for n, s in enumerate(self.stacks)), _MOST_LISTED, "; ")
             raise InputError(
                 self.folder,
                 self.named(f"has {counted(len(self.stacks), 'volume')} and none is chosen: {listed}"),
@@ -169,6 +203,26 @@ def contents_of(folder: str | Path) -> Contents:
     except OSError as error:
         raise InputError(folder, f"cannot be read: {error.strerror or error}") from error
     return _contents(folder, files)
+
+
+def images_of_their_own(files: Sequence[Path]) -> list[Path]:
+    """Returns the files, in their order, where each is an image of its own (see `FLAT`), such as the X-rays of a folder, or one
+    that has none; [] where any is a slice, labels others, or cannot be read, or there is one image only, which is called
+    after its folder as a series is."""
+    alone = []
+    for file in files:
+        try:
+            dataset = header_of(file, _OF_KIND)
+        except InputError:
+            return []
+        kind = kind_of(dataset)
+        flat = text_of(dataset, "Modality").upper() in FLAT
+        if kind in ("segmentation", "structures") or (kind == "image" and not flat):
+            return []
+        if kind == "image" and "ImagePositionPatient" in dataset and "NumberOfFrames" not in dataset:
+            return []
+        alone += [file] if kind == "image" else []
+    return alone if len(alone) > 1 else []
 
 
 def series_of_file(file: str | Path) -> Series:
@@ -354,11 +408,16 @@ def _planes(path: Path, dataset: Dataset, present: int) -> list[DicomSlice]:
     planes = []
     for frame in range(frames):
         own = {} if per_frame is None else flat(per_frame[frame])
-        values = {**{e.keyword: e.value for e in dataset if e.VR != "SQ"}, **common, **own}
+        values = {**_plain_values(dataset), **common, **own}
         planes.append(_plane(path, values, frame if "NumberOfFrames" in dataset else -1))
     for plane in planes:
         plane.read_as = planes[0].rescale
     return planes
+
+
+def _plain_values(dataset: Dataset) -> dict[str, Any]:
+    values = {e.keyword: e.value for e in dataset if e.VR != "SQ"}
+    return {**values, _OF_REGIONS: _spacing_in_regions(dataset)}
 
 
 def flat(group: Dataset) -> dict[str, Any]:
@@ -373,7 +432,7 @@ def flat(group: Dataset) -> dict[str, Any]:
 
 def _classic_frames(path: Path, dataset: Dataset, frames: int) -> list[DicomSlice]:
     """The frames of an object from before functional groups: nuclear medicine says in vectors what each is."""
-    values = {e.keyword: e.value for e in dataset if e.VR != "SQ"}
+    values = _plain_values(dataset)
     for item in dataset.get("DetectorInformationSequence") or []:
         values = {**values, **{e.keyword: e.value for e in item if e.VR != "SQ" and e.keyword}}
         break
@@ -386,6 +445,8 @@ def _classic_frames(path: Path, dataset: Dataset, frames: int) -> list[DicomSlic
         if plane.position is not None and step and tomographic:
             place = int(vectors["SliceVector"][frame]) - 1 if "SliceVector" in vectors else frame
             plane.position = plane.position + place * step * plane.axes[:, 2]
+        elif text_of(dataset, "Modality").upper() in FLAT:
+            plane.position, plane.is_counted = frame * (step or 1.0) * plane.axes[:, 2], True
         else:
             plane.position = None
         planes.append(plane)
@@ -395,7 +456,8 @@ def _classic_frames(path: Path, dataset: Dataset, frames: int) -> list[DicomSlic
 def _plane(path: Path, values: dict[str, Any], frame: int) -> DicomSlice:
     position, orientation = values.get("ImagePositionPatient"), values.get("ImageOrientationPatient")
     # Projections state the spacing at the detector.
-    spacing, axes = values.get("PixelSpacing") or values.get("ImagerPixelSpacing"), np.eye(3)
+    spacing = values.get("PixelSpacing") or values.get("ImagerPixelSpacing") or values.get(_OF_REGIONS)
+    axes = np.eye(3)
     if orientation is not None and len(orientation) == 6:
         row, column = np.array(orientation[:3], float), np.array(orientation[3:], float)
         normal = np.cross(row, column)
@@ -429,6 +491,18 @@ def _plane(path: Path, values: dict[str, Any], frame: int) -> DicomSlice:
         number=frame if frame >= 0 else _whole(values, "InstanceNumber", 0),
         marks={k: _plain(values[k]) for k in MARKS if values.get(k) not in (None, "")},
     )
+
+
+def _spacing_in_regions(dataset: Dataset) -> list[float] | None:
+    """Returns the distance of rows and of columns in mm where the regions of an ultrasound image say it, and say the same."""
+    found = set()
+    for region in dataset.get("SequenceOfUltrasoundRegions") or []:
+        if region.get("RegionSpatialFormat") == _TWO_DIMENSIONAL:
+            units = region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection")
+            steps = [abs(10 * float(region.get(f"PhysicalDelta{axis}") or 0)) for axis in "YX"]
+            found.add(tuple(steps) if units == (_CENTIMETRES, _CENTIMETRES) and all(steps) else None)
+    only = found.pop() if len(found) == 1 else None
+    return None if only is None else list(only)
 
 
 def _whole(values: dict[str, Any], keyword: str, missing: int) -> int:
@@ -498,6 +572,8 @@ def _series(folder: Path, uid: str, members: list[_File]) -> Series:
         remarks.append(
             f"{counted(len(dropped), 'file is a copy of another', 'files are copies of others')} and left out ({names})"
         )
+    if counts := {len(s.planes) for s in stacks if s.planes[0].is_counted}:
+        remarks.append(f"its {max(counts)} frames have no positions and are taken as slices")
     if len(stacks) > 1 and largest(stacks) is not None:
         others = "; ".join(f"{n}: {s.description}" for n, s in enumerate(stacks) if n)
         remarks.append(

@@ -31,7 +31,7 @@ DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 
 _WAYS_TO_BE_READ = {
     "Unpack the archives first.": {".zip", ".mrb", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar"},
-    "Make volumes of the pictures first, such as NIfTI or NRRD with their spacing.": {
+    "Make grey volumes of the pictures first, such as NIfTI or NRRD with their spacing.": {
         *(".png", ".jpg", ".jpeg", ".bmp", ".gif")
     },
     "Convert arrays to NIfTI or NRRD with their spacing first.": {".npy", ".npz", ".mat", ".h5"},
@@ -49,9 +49,9 @@ def suffix_of(path: str | Path) -> str:
 
 
 def stem_of(path: str | Path) -> str:
-    """Returns a file's name without the suffix of its format."""
+    """Returns a file's name without the suffix of its format, DICOM's too."""
     name = os.path.basename(path)
-    suffix = suffix_of(name)
+    suffix = suffix_of(name) or next((s for s in DICOM_SUFFIXES if name.lower().endswith(s)), "")
     return name[: -len(suffix)] if suffix else name
 
 

@@ -21,6 +21,10 @@ LEAST_DEVIATION = 0.01
 """A body that deviates by less than this share of the range is one value (a two-valued image)…"""
 DEVIATION_OF_ONE_VALUE = 0.25
 """…and this share of the range stands for its deviation."""
+TAIL = 3.0
+"""Images whose brightest voxels (99.95 percentile) lie so many ranges above the lower end have a tail: what one looks for may be
+in it, such as lesions in PET or vessels in microscopy, all of which would be one value. Of MR and CT heads, hearts and mouse
+brains the median is 1.3 to 1.4, and the largest of 280 images 2.6."""
 SAMPLE = 500_000
 """Voxels that a range is measured on."""
 
@@ -78,6 +82,14 @@ def own_range(array: np.ndarray) -> Range | None:
     if deviation < LEAST_DEVIATION * extent:
         deviation = DEVIATION_OF_ONE_VALUE * extent
     return Range(lower, upper, body.mean(), deviation)
+
+
+def tail_of(array: np.ndarray) -> float:
+    """Returns how many of its ranges an image's brightest voxels lie above the lower end (see `TAIL`); 0 of a constant image."""
+    own = own_range(array)
+    if own is None:
+        return 0.0
+    return float((np.percentile(_thinned(array), 99.95) - own.lower) / (own.upper - own.lower))
 
 
 def check_hounsfield(image: sitk.Image, path: str | Path) -> None:

@@ -71,6 +71,8 @@ class DicomSlice:
     number: int
     """Instance number, or the frame's place in its file."""
     marks: dict[str, Any] = field(default_factory=dict)
+    is_counted: bool = False
+    """Whether its position is no more than its number among the frames: the file says none."""
     along: float = 0.0
     """Position along the normal."""
 
@@ -182,8 +184,13 @@ def _split(ordered: list[DicomSlice]) -> list[Stack]:
 
 
 def _place(plane: DicomSlice, first: DicomSlice) -> int:
-    """Returns a number that two planes share when they lie within a hundredth of a millimetre of each other."""
-    return round((plane.along - first.along) * 100)
+    """Returns a number that two planes share when they lie within `_precision` of each other."""
+    return round((plane.along - first.along) / _precision(first))
+
+
+def _precision(plane: DicomSlice) -> float:
+    """Returns within how many mm two positions are one: a hundredth, or a tenth of a pixel where these are smaller (micro-CT)."""
+    return min(0.01, 0.1 * min(plane.spacing or (1.0,)))
 
 
 def _apart(group: list[DicomSlice]) -> bool:
@@ -290,7 +297,7 @@ def unevenness(ordered: Sequence[DicomSlice]) -> str | None:
         names = shortened((f"between {_name(ordered[i])} and {_name(ordered[i + 1])}" for i in wide), 3, "; ")
         missing = sum(round(float(steps[i]) / usual) - 1 for i in wide)
         return f"{counted(missing, 'slice is', 'slices are')} missing, {names}"
-    if np.abs(steps - usual).max() > max(0.05 * usual, 0.02):
+    if np.abs(steps - usual).max() > max(0.05 * usual, 2 * _precision(ordered[0])):
         return f"its slices are unevenly spaced, {steps.min():.3f} to {steps.max():.3f} mm"
     first, last = ordered[0], ordered[-1]
     if first.position is not None and last.position is not None and first.spacing is not None:

@@ -44,6 +44,9 @@ FEWEST_OTHERS = 8
 MOST_VOXELS = 1 << 33
 """2048³. A header that announces more is taken for a damaged one."""
 
+OF_COLOUR = "One channel is learned from: make it grey, or save the channel that shows most, as a volume of its own."
+"""What to do about a colour image."""
+
 SMALL = 16 << 20
 """Bytes that a process has left, as long as it runs at all: asking the system takes as long as reading a small file."""
 
@@ -138,7 +141,8 @@ def header_of_series(series: Series, frame: int | None = None, spacing: Sequence
     stack = series.stack(frame)
     first, count = stack.planes[0], len(stack.planes)
     if first.components > 1:
-        raise InputError(series.folder, series.named(f"is a colour image: {first.components} values in each voxel"))
+        reason = f"is a colour image: {first.components} values in each voxel"
+        raise InputError(series.folder, series.named(reason), OF_COLOUR)
     step = (stack.planes[-1].along - first.along) / (count - 1) if count > 1 else first.thickness or 1.0
     position = np.zeros(3) if first.position is None else first.position
     steps = None if first.spacing is None else (*first.spacing, step)
@@ -594,7 +598,8 @@ def _checked(header: Header) -> Header:
     if header.dimension > 4 or header.dimension < 2:
         raise InputError(path, f"has {header.dimension} dimensions; 2, 3 or 4 are read")
     if header.components > 1 and header.frames == 1:
-        raise InputError(path, f"is a colour image: {header.components} values in each voxel ({header.pixel_type})")
+        reason = f"is a colour image: {header.components} values in each voxel ({header.pixel_type})"
+        raise InputError(path, reason, OF_COLOUR)
     if header.components > 1 and header.dimension == 4:
         raise InputError(path, f"has {header.components} values in each voxel and 4 dimensions")
     if min(header.size) < 1:

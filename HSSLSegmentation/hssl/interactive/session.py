@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigurationError
 from ..events import OnEvent, ProgressMeter, Stop, Stopped, ignore, never
+from ..imaging.intensities import TAIL, tail_of
 from ..models.model import Model
 from ..models.network import EncoderDecoder
 from ..preprocessing.fingerprint import Fingerprint
@@ -112,7 +113,8 @@ class InteractiveSession:
     def __post_init__(self) -> None:
         self._spacing = tuple(self.volume.GetSpacing()[::-1])
         values = sitk.GetArrayFromImage(in_float32(self.volume)).astype(np.float32, copy=False)
-        self._array = normalised(values, OWN_PERCENTILES)
+        tails = tail_of(values) >= TAIL
+        self._array = normalised(values, OWN_PERCENTILES.model_copy(update={"tails": tails}))
         self._network: EncoderDecoder | None = None
         if self.model is not None:
             if self.model.description.network.spatial_dims != 2:

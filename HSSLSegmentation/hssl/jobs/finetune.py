@@ -27,7 +27,14 @@ from ..models.model_file import load_model
 from ..models.run_folder import BEST, RunFolder
 from ..plural import counted, shortened
 from ..preprocessing.fingerprint import Fingerprint
-from ..preprocessing.store import StoredVolume, as_labels_need, build, clean, task_fingerprint
+from ..preprocessing.store import (
+    StoredVolume,
+    as_coarse_as_structures_allow,
+    as_labels_need,
+    build,
+    clean,
+    task_fingerprint,
+)
 from ..results import FinetuneResult
 from ..workspace.catalogue import Catalogue, Image, Task
 from ..workspace.presence import in_workspace
@@ -305,6 +312,7 @@ def _stored(
             return as_labels_need(catalogue, task, own, cases)
 
         fingerprint = start.fingerprint(catalogue, task, measured, on_event)
+        fingerprint = as_coarse_as_structures_allow(catalogue, task, fingerprint, cases, on_event)
     else:
         fingerprint = same.own_fingerprint
     known = {task.name: fingerprint}

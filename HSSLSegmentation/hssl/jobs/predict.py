@@ -18,7 +18,7 @@ from ..events import Done, Message, OnEvent, Phase, Stop, Stopped, ignore, never
 from ..files import NOT_UTF8, has_plain_name
 from ..imaging.dicom import Series, find_series, series_of_file
 from ..imaging.dicom_segmentation import write_dicom_segmentation
-from ..imaging.formats import DICOM_SUFFIXES, is_dicom, is_volume, stem_of, way_to_be_read
+from ..imaging.formats import is_dicom, is_volume, stem_of, way_to_be_read
 from ..imaging.volumes import check_values, read_volume, series_in, write_volume
 from ..models.description import ModelDescription
 from ..models.device import chosen_device, use_threads
@@ -99,7 +99,7 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
     task = model.description.tasks[0]
     files = _planned(config, sources, task.classes)
     for source in sources:
-        if files[source.key].name != _stem_of(source.path):
+        if files[source.key].name != stem_of(source.path):
             on_event(Message(text=f"{source.path}: its results are named {files[source.key].name}"))
     work = {
         "model": os.path.realpath(path),
@@ -207,12 +207,15 @@ def sources_in(inputs: list[Path], on_event: OnEvent = ignore) -> tuple[list[Sou
                 failed.append(FailedInput(input=path, reason=f"holds {results}, and no other volume"))
                 continue
             on_event(Message(level="warning", text=f"{path}: left out: {results}"))
-        labels = _labels_among(files, path)
+        of_dicom = (Path(one) for one in listing.volumes if not is_volume(one))
+        alone = [f for f in of_dicom if f.parent == path and f.is_file()]
+        labels = _labels_among([*alone, *files], path)
         if labels:
             text = f"left out: {counted(len(labels), 'label')} of the other volumes, by their names"
             on_event(Message(level="warning", text=f"{path}: {text}: {with_rest([f.name for f in labels], 3)}"))
             files = [f for f in files if f not in labels]
-        found += [Source(f, stem_of(f)) for f in files]
+        files = [*alone, *files]
+        found += [_named_file(f) for f in files]
         try:
             series = series_in(path) if not files else []
         except HSSLError as error:
@@ -240,12 +243,7 @@ def _named_file(path: Path) -> Source:
     if not is_volume(path.name) and is_dicom(path):
         with suppress(InputError):  # told where it is read
             modality = series_of_file(path).modality
-    return Source(path, _stem_of(path), modality=modality)
-
-
-def _stem_of(path: Path) -> str:
-    """Returns a file's name without the suffix of its format, DICOM's too."""
-    return path.stem if path.suffix.lower() in DICOM_SUFFIXES else stem_of(path)
+    return Source(path, stem_of(path), modality=modality)
 
 
 def _labels_among(files: Sequence[Path], folder: Path) -> list[Path]:
@@ -282,7 +280,7 @@ def _below(folder: Path, volumes: Sequence[str], on_event: OnEvent) -> list[Sour
         elif path.is_dir():
             found += _named_series(path, [s for s in series_in(path) if s.uid])
         else:
-            found.append(Source(path, stem_of(path)))
+            found.append(_named_file(path))
     if labels and found:
         text = f"{folder}: left out: {counted(labels, 'file')} in folders below it that are called labels"
         on_event(Message(level="warning", text=text))

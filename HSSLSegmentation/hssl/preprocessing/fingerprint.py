@@ -63,6 +63,9 @@ class Fingerprint(BaseModel):
     scale: float | None = None
     lungs: float | None = None
     """Lowest value of the lungs, where they are a large part of a CT and are to be told from each other."""
+    tails: bool = False
+    """Whether values above an image's own range are told from each other, by their logarithms: what is looked for may be a few
+    voxels that are far brighter than all others."""
     median_size: tuple[PositiveInt, PositiveInt, PositiveInt]
     """Median size on the working grid in voxels, z, y, x."""
 
@@ -76,7 +79,7 @@ class Fingerprint(BaseModel):
         ratios = [a / b for a, b in zip(self.spacing, other.spacing, strict=True)]
         if self.normalisation != other.normalisation or not all(1 / LIKE_SPACING <= r <= LIKE_SPACING for r in ratios):
             return False
-        if (self.lungs is None) != (other.lungs is None):
+        if (self.lungs is None) != (other.lungs is None) or self.tails != other.tails:
             return False
         if self.lower is None or self.upper is None or other.lower is None or other.upper is None:
             return True
@@ -91,6 +94,8 @@ class Fingerprint(BaseModel):
                 raise ValueError(
                     "percentiles are measured on each image: lower, upper, center, scale and lungs must be null"
                 )
+        elif self.tails:
+            raise ValueError("tails are those of an image's own range")
         elif self.lower is None or self.upper is None or self.center is None or self.scale is None:
             raise ValueError("a window needs lower, upper, center and scale")
         elif not (self.lower < self.upper and self.scale > 0):
@@ -98,3 +103,20 @@ class Fingerprint(BaseModel):
         elif self.lungs is not None and not self.lungs < self.lower:
             raise ValueError(f"lungs lie below the window, got {self.lungs} and {self.lower}")
         return self
+
+
+def coarsened(fingerprint: Fingerprint, voxel: float) -> Fingerprint:
+    """Returns a fingerprint whose voxels are at least so long, in mm, along every axis but that of a single slice.
+
+    Example:
+        >>> of = Fingerprint(spacing=(1, 0.25, 0.25), slice_axis=0, normalisation="percentiles", median_size=(1, 900, 800))
+        >>> coarse = coarsened(of, 2.0)
+        >>> coarse.spacing, coarse.median_size
+        ((1.0, 2.0, 2.0), (1, 112, 100))
+    """
+    spacing, size = list(fingerprint.spacing), list(fingerprint.median_size)
+    for axis, (step, length) in enumerate(zip(fingerprint.spacing, fingerprint.median_size, strict=True)):
+        if length > 1 and step < voxel:
+            spacing[axis] = float(f"{voxel:.5g}")
+            size[axis] = max(1, round(length * step / voxel))
+    return Fingerprint.model_validate({**fingerprint.model_dump(), "spacing": spacing, "median_size": size})

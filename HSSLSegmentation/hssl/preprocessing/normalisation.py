@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import ConfigurationError
-from ..imaging.intensities import BODY, own_range
+from ..imaging.intensities import BODY, TAIL, own_range, tail_of
 from ..imaging.voxel_data import AIR_HU
 from ..spread import evenly
 from .fingerprint import Fingerprint, clear_slices
@@ -27,6 +27,9 @@ and necks (airways, tips of the lungs) 0.02 to 0.08."""
 LUNG_RANGE = 2.0
 """Into so much below the window the values of lungs are brought, in deviations. As they are they span ten, and the finer
 contrasts of what is denser are learned late."""
+TAIL_END = 20.0
+"""So many ranges above an image's own a tail ends: bladders in PET lie 12 above, vessels in microscopy 7, and what a fit that
+failed gives in a map of T1 or ADC anywhere."""
 AXIAL_SLICES, AXIAL_PIXELS = 16, 128
 """Slices, and pixels along each side of them, in which enclosed air is looked for."""
 
@@ -39,6 +42,7 @@ class VolumeMeasure(NamedTuple):
         body: sample of values above air, as a CT.
         lungs: sample of the values of air that the body encloses.
         lung_share: of enclosed air in body and enclosed air.
+        tail: how far the brightest voxels are above the image's own range (see `imaging.intensities.tail_of`).
     """
 
     size: tuple[int, ...]
@@ -47,6 +51,7 @@ class VolumeMeasure(NamedTuple):
     body: np.ndarray
     lungs: np.ndarray = np.array([])
     lung_share: float = 0.0
+    tail: float = 0.0
 
 
 def volume_measure(volume: sitk.Image, seed: int = 0, count: int = 20_000) -> VolumeMeasure:
@@ -60,7 +65,13 @@ def volume_measure(volume: sitk.Image, seed: int = 0, count: int = 20_000) -> Vo
     lungs, share = _enclosed_air(np.moveaxis(array, orientation(volume.GetDirection())[0][0], 0))
     lungs = rng.choice(lungs, min(len(lungs), count), replace=False)
     return VolumeMeasure(
-        volume.GetSize(), volume.GetSpacing(), volume.GetDirection(), body[:count], lungs.astype(np.float32), share
+        volume.GetSize(),
+        volume.GetSpacing(),
+        volume.GetDirection(),
+        body[:count],
+        lungs.astype(np.float32),
+        share,
+        tail_of(array),
     )
 
 
@@ -83,7 +94,8 @@ def fingerprint_of(measures: Iterable[VolumeMeasure], modality: str) -> Fingerpr
 
     CT: values are clipped at the 0.5 and 99.5 percentile of all bodies together, since Hounsfield units mean the same
     in every scan; where lungs are a large part of them (see `LUNGS`), their values are kept apart below. Anything
-    else: each image is normalised by its own percentiles (see `normalised`).
+    else: each image is normalised by its own percentiles (see `normalised`), above which values are told from each other
+    where most images have a tail of them (see `imaging.intensities.TAIL`).
 
     Raises:
         ConfigurationError: there is no volume to measure.
@@ -106,7 +118,8 @@ def fingerprint_of(measures: Iterable[VolumeMeasure], modality: str) -> Fingerpr
         median_size=(z, y, x),
     )
     if modality.upper() != "CT":
-        return fingerprint
+        tails = bool(np.median([v.tail for v in volumes]) >= TAIL)
+        return fingerprint.model_copy(update={"tails": tails})
     window = _window(np.concatenate([v.body for v in volumes]))
     if np.mean([v.lung_share for v in volumes]) >= LUNGS:
         lowest = float(np.round(np.percentile(np.concatenate([v.lungs for v in volumes]), 0.5), 1))
@@ -153,7 +166,8 @@ def normalised(array: np.ndarray, fingerprint: Fingerprint) -> np.ndarray:
     """Normalises intensities to about zero mean and unit deviation.
 
     "window": by the fingerprint's numbers; from `lungs` to `lower`, where lungs are seen, values are brought into the
-    `LUNG_RANGE` below. "percentiles": by the image's own range (see `imaging.intensities`).
+    `LUNG_RANGE` below. "percentiles": by the image's own range (see `imaging.intensities`), with values above it brought
+    nearer by their logarithm where there are `tails`.
 
     Args:
         array: float32, any shape.
@@ -173,12 +187,17 @@ def normalised(array: np.ndarray, fingerprint: Fingerprint) -> np.ndarray:
     if own is None:
         return np.zeros_like(array, dtype=np.float32)
     found = np.clip(array, own.lower, own.upper)
+    if fingerprint.tails:
+        extent = own.upper - own.lower
+        above = np.clip((array - own.upper) / extent, 0, TAIL_END)
+        found += (extent * np.log1p(above)).astype(np.float32)
     found -= own.center
     found /= own.scale
     return found.astype(np.float32, copy=False)
 
 
-def body_mask(array: np.ndarray) -> np.ndarray:
-    """Returns where a normalised array shows more than background: more than `BODY` of its range above its minimum."""
-    low, high = float(array.min()), float(array.max())
+def body_mask(array: np.ndarray, tails: bool = False) -> np.ndarray:
+    """Returns where a normalised array shows more than background: more than `BODY` of its range above its minimum; of its range
+    without the tail, where there are `tails`."""
+    low, high = float(array.min()), float(np.percentile(array, 99.5) if tails else array.max())
     return array > low + BODY * (high - low)

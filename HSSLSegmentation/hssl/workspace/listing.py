@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import InputError, OutputError, encodable
 from ..files import NOT_UTF8, has_plain_name, read_json
+from ..imaging.dicom import images_of_their_own
 from ..imaging.formats import DATA_SUFFIXES, DETACHED, is_dicom, is_volume, stem_of, suffix_of
 from ..imaging.name_tables import is_color_table
 from ..outputs import RECORD, maps_in
@@ -29,7 +30,8 @@ class Listing:
     """What lies below a folder, in the order of the names."""
 
     volumes: list[str] = field(default_factory=list)
-    """Files, and folders that hold DICOM slices."""
+    """Files, and folders that hold DICOM slices; DICOM files that are images of their own, such as X-rays, where a folder has
+    several."""
     refused: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason of what cannot be entered or opened."""
     not_read: Counter[str] = field(default_factory=Counter)
@@ -94,7 +96,8 @@ def listed(root: str | Path) -> Listing:
                 found.refused.append((entry.path, f"cannot be read: {error.strerror or error}"))
         slices = [p for p in others if not p.lower().endswith(_OTHER_SUFFIXES) and is_dicom(p)]
         if slices:
-            found.volumes.append(folder)
+            alone = images_of_their_own([Path(p) for p in slices])
+            found.volumes += [str(p) for p in alone] or [folder]
         stems = {stem_of(e.name) for e in entries if is_volume(e.name)}
         rest = (p for p in set(others).difference(slices) if not is_color_table(os.path.basename(p), stems))
         found.not_read.update(kind_of(p) for p in rest if not _is_data_of_header(p, entries))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..imaging.formats import is_dicom, suffix_of
 from ..plural import counted, shortened, with_rest
 from .candidates import Candidate, Source
 from .labels import masks_in
@@ -225,8 +227,8 @@ def _describe(source: Source, structure: Structure) -> None:
 
 
 def _contents(source: Source, labels: str | Path | None) -> dict[str, Contents]:
-    """Returns what the DICOM folders hold that the source names anywhere."""
-    from ..imaging.dicom import contents_of
+    """Returns what the DICOM folders hold that the source names anywhere; where that are labels, its DICOM files too."""
+    from ..imaging.dicom import Contents, contents_of, series_of_file
 
     paths = [c.image for c in source.candidates] + [c.label for c in source.candidates if c.label]
     paths += [path for path, _ in source.refused]
@@ -242,6 +244,11 @@ def _contents(source: Source, labels: str | Path | None) -> dict[str, Contents]:
             continue  # the scan says why
         if contents.series or contents.objects:
             found[path] = contents
+    if any(one.kind in ("segmentation", "structures") for contents in found.values() for one in contents.objects):
+        for path in {c.image for c in source.candidates} - found.keys():
+            if not suffix_of(path) and is_dicom(path):
+                with suppress(InputError):  # the scan says why
+                    found[path] = Contents([series_of_file(path)])
     return found
 
 
@@ -279,7 +286,7 @@ def _series_with_labels(
         made.append(
             replace(
                 candidate,
-                series=one.uid,
+                series=one.uid if os.path.isdir(candidate.image) else None,
                 label=label,
                 parts=parts,
                 name=f"{name}-{one.uid.rsplit('.', 1)[-1]}" if len(series) > 1 else candidate.name,

@@ -336,7 +336,13 @@ def _pattern_for(image: Place, label: Place) -> str:
     start = label.unmarked
     if start and image.plain.startswith(start):
         return "{id}" + image.stem[len(start) :] + suffix
-    return "{id}/" + image.stem + suffix if image.folders else ""
+    if not image.folders:
+        return ""
+    own = [number for number, folder in enumerate(image.folders) if not role_of(folder)] or [0]
+    folders = [
+        "{id}" if number == own[0] else "*" if number in own else folder for number, folder in enumerate(image.folders)
+    ]
+    return "/".join([*folders, image.stem + suffix])
 
 
 def _indexed(places: Iterable[Place], key: Callable[[Place], object]) -> dict[object, list[Place]]:

@@ -18,6 +18,7 @@ from hssl.imaging.dicom_labels import reference_of
 from hssl.imaging.volumes import read_header, read_volume
 
 RNG = np.random.default_rng(3)
+ULTRASOUND = "1.2.840.10008.5.1.4.1.1.3.1"
 
 
 def values(count=8, kind=np.int16, size=(12, 16)) -> np.ndarray:
@@ -400,7 +401,7 @@ def test_big_endian_files_are_read(tmp_path):
     np.testing.assert_array_equal(array(tmp_path), truth)
 
 
-def test_a_mosaic_and_a_cine_are_no_volumes(tmp_path):
+def test_a_mosaic_is_no_volume(tmp_path):
     files.write_slices(
         tmp_path / "mosaic",
         values(2),
@@ -408,9 +409,63 @@ def test_a_mosaic_and_a_cine_are_no_volumes(tmp_path):
         lambda m, n: setattr(m, "ImageType", ["ORIGINAL", "PRIMARY", "MOSAIC"]),
     )
     assert "tiled into single images (mosaic)" in reason(tmp_path / "mosaic")
-    cine = files.dataset("1.2.840.10008.5.1.4.1.1.3.1", "US")
-    files.put_pixels(cine, values(5, np.uint16))
-    assert "no positions" in reason(files.write(cine, tmp_path / "cine.dcm"))
+
+
+def test_frames_of_a_cine_are_taken_as_slices_and_that_is_said(tmp_path):
+    truth, said = values(5, np.uint16), []
+    cine = files.dataset(ULTRASOUND, "US")
+    files.put_pixels(cine, truth)
+    path = files.write(cine, tmp_path / "cine.dcm")
+    image = read_volume(path, spacing=(0.2, 0.3, 1.0), say=said.append)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), truth)
+    assert image.GetSpacing() == (0.2, 0.3, 1.0)
+    assert said == ["its 5 frames have no positions and are taken as slices"]
+    cine.Modality = "NM"
+    assert "no positions" in reason(files.write(cine, tmp_path / "raw.dcm"), spacing=(0.2, 0.3, 1.0))
+
+
+@pytest.mark.parametrize(("regions", "found"), [(1, (0.2, 0.3)), (2, (0.2, 0.3)), (3, None)])
+def test_ultrasound_has_the_spacing_of_its_regions_where_they_agree(tmp_path, regions, found):
+    made = files.dataset(ULTRASOUND, "US")
+    files.put_pixels(made, values(1, np.uint8)[0])
+    made.SequenceOfUltrasoundRegions = []
+    for number in range(regions):
+        region = Dataset()
+        region.RegionSpatialFormat = region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3
+        region.RegionSpatialFormat = 1
+        region.PhysicalDeltaX, region.PhysicalDeltaY = 0.02, -0.03 if number < 2 else 0.05
+        made.SequenceOfUltrasoundRegions.append(region)
+    trace = Dataset()  # of a velocity, over time
+    trace.RegionSpatialFormat, trace.PhysicalUnitsXDirection, trace.PhysicalUnitsYDirection = 3, 4, 7
+    trace.PhysicalDeltaX, trace.PhysicalDeltaY = 0.01, 1.0
+    made.SequenceOfUltrasoundRegions.append(trace)
+    path = files.write(made, tmp_path / "us.dcm")
+    if found is None:
+        assert "does not say how large its voxels are" in reason(path)
+    else:
+        assert read_header(path).spacing[:2] == pytest.approx(found)
+
+
+@pytest.mark.parametrize("step", [0.05, 0.004, 0.0005])
+def test_slices_of_a_micro_ct_are_told_from_each_other(tmp_path, step):
+    truth = values(6)
+    files.write_slices(tmp_path, truth, np.arange(6) * step, spacing=(step, step))
+    np.testing.assert_array_equal(array(tmp_path), truth)
+    assert read_header(tmp_path).spacing == pytest.approx((step, step, step))
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_bright_is_bright_in_an_x_ray_whose_white_is_the_lowest_value(tmp_path, bits):
+    stored = RNG.integers(0, 2**bits, (12, 16)).astype(np.uint8 if bits == 8 else np.uint16)
+    found = []
+    for name in ("MONOCHROME1", "MONOCHROME2"):
+        made = files.dataset("1.2.840.10008.5.1.4.1.1.1", "CR")
+        files.put_pixels(made, stored)
+        made.PhotometricInterpretation, made.PixelSpacing = name, [0.1, 0.1]
+        made.BitsStored, made.HighBit = bits, bits - 1
+        found.append(array(files.write(made, tmp_path / f"{name}.dcm"))[0])
+    np.testing.assert_array_equal(found[1], stored)
+    np.testing.assert_array_equal(found[0].astype(int), 2**bits - 1 - stored.astype(int))
 
 
 def test_a_projection_has_the_spacing_of_its_detector(tmp_path):

@@ -8,6 +8,7 @@ import io
 import shutil
 from pathlib import Path
 
+import dicom_files as files
 import numpy as np
 import pydicom
 import pytest
@@ -22,10 +23,12 @@ from hssl.errors import ConfigurationError, InputError
 from hssl.events import Message
 from hssl.imaging.volumes import read_volume
 from hssl.jobs.add import add, plan
+from hssl.jobs.predict import sources_in
 from hssl.jobs.pretrain import pretrain
 from hssl.workspace.catalogue import Catalogue
 from hssl.workspace.check import check_workspace
 from hssl.workspace.labels import read_label
+from hssl.workspace.listing import listed
 from hssl.workspace.scan import relabel
 from hssl.workspace.sources import find
 
@@ -348,6 +351,62 @@ def test_patients_come_from_names_and_from_the_user_who_wins(workspace, tmp_path
     assert [i.patient for i in Catalogue.load(workspace).images] == ["p1", "p1", "p2"]
     add(config.model_copy(update={"patient": "study"}))
     assert {i.patient for i in Catalogue.load(workspace).images} == {"study"}
+
+
+def test_x_rays_in_one_folder_are_called_after_their_files_and_have_the_labels_of_their_names(workspace, tmp_path):
+    for number, name in enumerate(("b1", "a2", "a1")):
+        values = np.random.default_rng(number).integers(0, 4000, (1, 12, 16)).astype(np.uint16)
+        files.write_slices(
+            tmp_path / "data", values, [0], _flat, files.CR, "CR", series=f"1.2.{9 - number}", prefix=f"{name}_"
+        )
+        (tmp_path / "data" / f"{name}_000.dcm").rename(tmp_path / "data" / f"{name}.dcm")
+        label = sitk.GetImageFromArray((values > 2000).astype(np.uint8))
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        sitk.WriteImage(label, str(tmp_path / "masks" / f"{name}.nii.gz"))
+    add(AddConfig(workspace=workspace, source=tmp_path / "data", labels=tmp_path / "masks", task="t", check=True))
+    catalogue = Catalogue.load(workspace)
+    assert [(i.id, Path(i.label or "").name, i.label_problem, i.modality) for i in catalogue.images] == [
+        (name, f"{name}.nii.gz", None, "CR") for name in ("a1", "a2", "b1")
+    ]
+    sources, failed = sources_in([tmp_path / "data"])
+    assert not failed and sorted((s.name, s.path.name) for s in sources) == [
+        (n, f"{n}.dcm") for n in ("a1", "a2", "b1")
+    ]
+    again = add(AddConfig(workspace=workspace, source=tmp_path / "data", labels=tmp_path / "masks", task="t"))
+    assert "3 images (0 added" in again.result.text or "3 unchanged" in again.result.text
+
+
+def test_views_of_one_series_are_images_of_one_patient(workspace, tmp_path):
+    values = np.random.default_rng(0).integers(0, 4000, (2, 12, 16)).astype(np.uint16)
+    files.write_slices(tmp_path / "data" / "p1", values, [0, 0], _flat, files.CR, "MG")
+    add(AddConfig(workspace=workspace, source=tmp_path / "data", task="t"))
+    images = Catalogue.load(workspace).images
+    assert [i.id for i in images] == ["IM000", "IM001"] and images[0].patient == images[1].patient != ""
+
+
+def test_slices_are_no_images_of_their_own(tmp_path):
+    values = np.random.default_rng(0).integers(0, 4000, (2, 12, 16)).astype(np.uint16)
+    files.write_slices(tmp_path / "ct", values, [0, 2.0])
+    files.write_slices(tmp_path / "mixed", values, [0, 2.0], series="1.2.3.5")
+    files.write_slices(tmp_path / "mixed", values[:1], [0], _flat, files.CR, "DX", series="1.2.3.6", prefix="DX")
+    assert listed(tmp_path).volumes == [str(tmp_path / "ct"), str(tmp_path / "mixed")]
+
+
+def test_a_dicom_segmentation_labels_the_x_ray_that_it_refers_to(tmp_path):
+    values = np.random.default_rng(0).integers(0, 4000, (1, 12, 16)).astype(np.uint16)
+    for n in range(2):
+        xray = files.write_slices(tmp_path / "x", values + n, [0], _flat, files.CR, "DX", f"1.2.4.{n}", prefix=f"r{n}")
+        files.write_segmentation(
+            tmp_path / "seg" / f"s{1 - n}.dcm", xray, (values > 2000)[..., None].astype(np.uint8), ["nodule"]
+        )
+    source = find(tmp_path / "x", labels=tmp_path / "seg")
+    pairs = [(Path(c.image).name, Path(c.label or "").name) for c in source.candidates]
+    assert pairs == [("r0000.dcm", "s1.dcm"), ("r1000.dcm", "s0.dcm")]
+
+
+def _flat(made, number):
+    """Takes away what only slices have."""
+    del made.ImagePositionPatient, made.ImageOrientationPatient
 
 
 def test_tiff_stacks_have_the_spacing_that_was_stated(workspace, tmp_path):

@@ -320,3 +320,39 @@ def test_what_a_field_of_view_is_padded_with_is_no_part_of_a_range(padding):
     # What lies far below, and is not below 0, is background that was measured or masked.
     assert own_range(np.where(inside, array + 3000, 0)).lower == 0
     assert own_range(np.array([-5.0] * 99 + [1.0])) is not None
+
+
+def emission(unit: float = 1.0) -> np.ndarray:
+    """Air, a body of about 1, an organ of 3, and in each of two thousandths of the voxels a lesion of 8 or 16."""
+    rng = np.random.default_rng(0)
+    array = rng.uniform(0, 0.05, 200_000)
+    array[:40_000] = rng.normal(1, 0.1, 40_000)
+    array[40_000:41_000] = rng.normal(3, 0.2, 1000)
+    array[41_000:41_200], array[41_200:41_400] = 8, 16
+    return (unit * array.reshape(20, 100, 100)).astype(np.float32)
+
+
+@pytest.mark.parametrize("unit", [1.0, 3700.0, 1e-20])
+def test_what_is_far_brighter_than_an_images_range_is_told_from_each_other(unit):
+    """All above 99.5 % of the voxels of a PET, its liver and its lesions, was one value."""
+    measure = volume_measure(image(emission(unit)))
+    own = fingerprint_of([measure], "PT")
+    assert own.tails and not fingerprint_of([measure], "CT").tails
+    found = working_volume(image(emission(unit)), own).array.ravel().astype(float)
+    clipped = working_volume(image(emission(unit)), own.model_copy(update={"tails": False})).array.ravel().astype(float)
+    extent = np.ptp(clipped)
+    body, organ, lesion, hot = found[:40_000], found[40_000:41_000], found[41_000:41_200], found[41_200:41_400]
+    assert np.allclose(body, clipped[:40_000])
+    assert clipped[41_000:41_400].std() == 0 and clipped[40_000:41_000].max() == clipped[41_000]
+    assert lesion.min() - organ.max() > 0.5 * extent and hot.min() - lesion.max() > 0.3 * extent
+    failed = emission(unit)
+    failed[-1, -1, :30] = 1e5 * unit  # a fit that failed
+    assert working_volume(image(failed), own).array.max() < clipped.max() + 3.2 * extent
+    assert body_mask(found, own.tails)[:40_000].all()
+
+
+def test_a_task_most_of_whose_images_have_no_tail_has_none():
+    plain, bright = (volume_measure(image(array)) for array in (scan(), emission()))
+    assert plain.tail < 2
+    assert not fingerprint_of([plain, plain, bright], "MR").tails
+    assert fingerprint_of([plain, bright, bright], "MR").tails

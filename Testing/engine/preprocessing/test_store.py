@@ -18,10 +18,13 @@ from hssl.events import Message, ignore, never
 from hssl.learning.patches import larger_patches, patch_size
 from hssl.learning.sampling import Sampler, cut
 from hssl.preprocessing.fingerprint import Fingerprint
+from hssl.preprocessing.grid import slices_first
+from hssl.preprocessing.normalisation import fingerprint_of, volume_measure
 from hssl.preprocessing.store import (
     BYTES_A_VOXEL,
     UNLABELLED,
     Reader,
+    as_coarse_as_structures_allow,
     as_labels_need,
     build,
     channels_of,
@@ -281,3 +284,53 @@ def test_lungs_are_seen_where_a_label_is_of_something_in_them(tmp_path, structur
     window = {"lower": -100.0, "upper": 200.0, "center": 50.0, "scale": 90.0, "lungs": -990.0}
     own = Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="window", median_size=(4, 30, 30), **window)
     assert as_labels_need(catalogue, task, own, [case]) == own.model_copy(update={"lungs": -990.0 if seen else None})
+
+
+@pytest.mark.parametrize(
+    ("size", "radius", "sagittal", "found"),
+    [
+        ((1, 800, 640), 150, False, (1, 256, 205)),  # as an X-ray: the radius is that of the smallest structure
+        ((1, 800, 640), 60, False, (1, 320, 256)),
+        ((1, 800, 640), 15, False, (1, 800, 640)),
+        ((1, 500, 400), 100, False, (1, 500, 400)),
+        ((3, 800, 640), 150, True, (3, 256, 205)),
+    ],
+)
+def test_wide_structures_in_large_slices_are_learned_on_a_coarser_grid(tmp_path, size, radius, sagittal, found):
+    _, y, x = np.mgrid[: size[0], : size[1], : size[2]]
+    label = (np.hypot(y - size[1] / 2, x - size[2] / 2) < radius).astype(np.uint8)
+    label[label == 0] = 2 * (y[label == 0] > size[1] / 2)
+    array = (100 * label + np.random.default_rng(0).integers(0, 90, label.shape)).astype(np.int16)
+    catalogue = Catalogue.create(tmp_path / "w")
+    task = Task(name="t", modality="DX", classes=[LabelClass(value=n, name=f"{n}") for n in (1, 2)])
+    catalogue.set_task(task)
+    for name, values in (("a", array), ("a_label", label)):
+        volume = sitk.GetImageFromArray(values)
+        volume.SetSpacing((0.2, 0.2, 3.0))
+        if sagittal:
+            volume.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))
+        sitk.WriteImage(volume, str(tmp_path / f"{name}.nii"))
+    case = Image(id="a", task="t", image=str(tmp_path / "a.nii"), label=str(tmp_path / "a_label.nii"))
+    own = fingerprint_of([volume_measure(sitk.ReadImage(str(tmp_path / "a.nii")))], "DX")
+    told = []
+    coarse = as_coarse_as_structures_allow(catalogue, task, own, [case], told.append)
+    order = slices_first(own.slice_axis)
+    assert coarse.slice_axis == own.slice_axis == (2 if sagittal else 0)
+    assert coarse.spacing[own.slice_axis] == own.spacing[own.slice_axis] == 3
+    assert [coarse.median_size[axis] for axis in order] == pytest.approx(found, rel=0.1)
+    assert len(told) == (found != size)
+    stored = build(catalogue, [case], {"t": coarse}, True, ignore, never)[0]
+    assert stored.shape == tuple(coarse.median_size[axis] for axis in order)
+    assert min(stored.kept) > 0.9
+
+
+def test_what_fills_its_slice_is_as_wide_as_it(tmp_path):
+    catalogue = Catalogue.create(tmp_path / "w")
+    task = Task(name="t", classes=[LabelClass(value=1, name="1")])
+    catalogue.set_task(task)
+    array = np.random.default_rng(0).integers(0, 90, (1, 600, 700)).astype(np.int16)
+    for name, values in (("a", array), ("a_label", np.ones(array.shape, np.uint8))):
+        sitk.WriteImage(sitk.GetImageFromArray(values), str(tmp_path / f"{name}.nii"))
+    case = Image(id="a", task="t", image=str(tmp_path / "a.nii"), label=str(tmp_path / "a_label.nii"))
+    own = Fingerprint(spacing=(1, 1, 1), slice_axis=0, normalisation="percentiles", median_size=array.shape)
+    assert as_coarse_as_structures_allow(catalogue, task, own, [case], ignore).median_size == (1, 219, 256)

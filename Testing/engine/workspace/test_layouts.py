@@ -193,6 +193,8 @@ def test_what_cannot_be_told_apart_is_an_error_that_names_both(tmp_path, files, 
     ("files", "pattern"),
     [
         (["c1/t1.nii.gz", "c1/t2.nii.gz", "c1/seg.nii.gz"], "{id}/t1.nii.gz"),
+        (["c1/study/CT.nii.gz", "c1/study/PET.nii.gz", "c1/study/SEG.nii.gz"], "{id}/*/CT.nii.gz"),
+        (["images/c1/CT.nii.gz", "images/c1/PET.nii.gz", "labels/c1/SEG.nii.gz"], "images/{id}/CT.nii.gz"),
         (["a_t1.nii.gz", "a_t2.nii.gz", "a_seg.nii.gz"], "{id}_t1.nii.gz"),
         (["x.nii.gz", "y.nii.gz", "seg.nii.gz"], ""),
     ],
