@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hssl.events import Message
 from hssl.imaging.volumes import read_volume
 from hssl.interactive.session import InteractiveSession
 from hssl.interactive.slice_priors import Plane
+from hssl.interactive.worker import serve
 from hssl.jobs.finetune import finetune
 from hssl.jobs.predict import predict
 from hssl.jobs.pretrain import pretrain
@@ -174,6 +176,21 @@ def test_slices_are_learned_on_a_gpu(workspace, gpu):
     made = gpu.made
     session = InteractiveSession(volume, load_model(run.path), chosen_device("auto"))
     assert session.learn(annotation, [Plane(0, 1), Plane(0, 4)]).labels.any() and gpu.made > made
+
+
+def test_memory_of_a_gpu_is_given_back_when_nothing_waits(gpu, monkeypatch):
+    """The worker stays as long as the editor does, and a training in another process needs it."""
+    freed: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append(True))
+
+    def lines() -> Iterator[str]:
+        yield '{"id": 1, "command": "close"}'
+        until = time.monotonic() + 10
+        while not freed and time.monotonic() < until:
+            time.sleep(0.01)
+
+    serve(lines(), lambda event: None)
+    assert freed
 
 
 def told(events: list) -> list[str]:

@@ -12,7 +12,7 @@ import torch
 from ..configuration import RunConfig
 from ..errors import ConfigurationError, MemoryExhaustedError
 from ..events import Done, Message, OnEvent, Stop, Stopped, ignore
-from ..models.device import chosen_device, out_of_memory
+from ..models.device import chosen_device, give_back_freed_memory, out_of_memory
 from ..models.run_folder import RunFolder, free_name, opened
 from ..workspace.catalogue import Task
 from .distributed import Processes, process_group
@@ -131,5 +131,4 @@ def train_in_memory(
             on_event(Message(level="warning", text=f"Out of memory; {text}"))
         learner = None
         gc.collect()  # an optimizer refers to itself, and to all weights, gradients and moments
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        give_back_freed_memory()

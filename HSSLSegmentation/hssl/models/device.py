@@ -97,10 +97,12 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Gives what `keep_freed_memory` has kept back to the system, where work is over for now."""
+    """Gives what `keep_freed_memory`, and torch on a GPU, have kept back to the system, where work is over for now."""
     malloc_trim = _of_glibc("malloc_trim")
     if malloc_trim is not None:
         malloc_trim(0)
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _of_glibc(name: str) -> Any:
