@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..configuration import PredictConfig
-from ..errors import ConfigurationError, HSSLError, InputError, encodable
+from ..errors import ConfigurationError, HSSLError, InputError, MemoryExhaustedError, encodable
 from ..events import Done, Message, OnEvent, Phase, Stop, Stopped, ignore, never
 from ..files import NOT_UTF8, has_plain_name
 from ..imaging.dicom import Series, find_series, series_of_file
@@ -21,7 +21,7 @@ from ..imaging.dicom_segmentation import write_dicom_segmentation
 from ..imaging.formats import is_dicom, is_volume, stem_of, way_to_be_read
 from ..imaging.volumes import check_values, read_volume, series_in, write_volume
 from ..models.description import ModelDescription
-from ..models.device import chosen_device, use_threads
+from ..models.device import chosen_device, device_text, use_threads
 from ..models.find import find_model
 from ..models.inference import Segmenter
 from ..models.model import Model
@@ -112,6 +112,7 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
     )
     outputs: list[PredictedVolume] = []
     errors: list[InputError] = []
+    exhausted: MemoryExhaustedError | None = None
     stopped = False
     for number, source in enumerate(sources, 1):
         own = files[source.key]
@@ -132,6 +133,10 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
             )  # fmt: skip
             segmentation = _segmentation(config, source, result, task, own, results, on_event)
             outputs.append(_written(config, result, source, own, segmentation, results))
+        except MemoryExhaustedError as error:
+            exhausted = error
+            on_event(Message(level="error", text=f"{source.path}: {error}"))
+            failed.append(FailedInput(input=source.path, reason=str(error)))
         except InputError as error:
             on_event(Message(level="error", text=f"{source.path}: {error.reason}", way_out=error.way_out))
             errors.append(error)
@@ -140,6 +145,8 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
             stopped = True
             break
     if failed and not outputs and not stopped:
+        if exhausted is not None:
+            raise exhausted
         first = next((e for e in errors if e.way_out), errors[0] if errors else None)
         told = f"{counted(len(failed), 'input')} failed." if len(failed) > 1 else ""
         if first is None:
@@ -154,7 +161,9 @@ def _segmenter(config: PredictConfig, model: Model, on_event: OnEvent) -> Segmen
     model.description.require_segmentation(config.model)
     if config.flips and not model.description.mirrored:
         on_event(Message(level="warning", text="Test-time flips are left out: the model was trained without mirroring"))
-    return Segmenter(*model, chosen_device(config.device), config.batch_size, config.flips, config.fast)
+    device = chosen_device(config.device)
+    on_event(Message(text=device_text(device)))
+    return Segmenter(*model, device, config.batch_size, config.flips, config.fast)
 
 
 def _doubts(source: Source, volume: sitk.Image, description: ModelDescription) -> list[str]:

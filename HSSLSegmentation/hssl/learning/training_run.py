@@ -12,7 +12,7 @@ import torch
 from ..configuration import RunConfig
 from ..errors import ConfigurationError, MemoryExhaustedError
 from ..events import Done, Message, OnEvent, Stop, Stopped, ignore
-from ..models.device import chosen_device, give_back_freed_memory, out_of_memory
+from ..models.device import chosen_device, device_text, give_back_freed_memory, out_of_memory
 from ..models.run_folder import RunFolder, free_name, opened
 from ..workspace.catalogue import Task
 from .distributed import Processes, process_group
@@ -106,6 +106,7 @@ def train_in_memory(
         ConfigurationError: the processes cannot share the batch evenly.
         MemoryExhaustedError: not even the smallest batch fits on the CPU.
     """
+    on_event(Message(text=device_text(processes.device)))
     size = batch_size(processes.device, dims, config.batch_size, processes.world_size)
     learner: ALearner | None
     while True:

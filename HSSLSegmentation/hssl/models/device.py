@@ -41,6 +41,21 @@ def chosen_device(name: str) -> torch.device:
     return device
 
 
+def device_text(device: torch.device) -> str:
+    """Tells on what a job computes: where no GPU is found, nobody sees it but by the time that it takes.
+
+    Example:
+        >>> device_text(torch.device("cpu")).startswith("Computing on the CPU")
+        True
+    """
+    if device.type == "cuda":
+        return f"Computing on {device} ({torch.cuda.get_device_name(device)})"
+    if device.type != "cpu":
+        return f"Computing on {device}"
+    blind = "" if torch.version.cuda or torch.version.hip else " (this torch knows no CUDA)"
+    return f"Computing on the CPU{blind}"
+
+
 def computes_bf16(device: torch.device) -> bool:
     """Returns whether a device has instructions for bfloat16, so that autocast to it can pay."""
     if device.type == "cuda":

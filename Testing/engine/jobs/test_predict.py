@@ -13,7 +13,7 @@ import torch
 from dicom_files import write_series
 
 from hssl.configuration import Budget, FinetuneConfig, NetworkConfig, PredictConfig
-from hssl.errors import ConfigurationError, HSSLError, InputError, OutputError
+from hssl.errors import ConfigurationError, HSSLError, InputError, MemoryExhaustedError, OutputError
 from hssl.events import Message, Progress, Stopped
 from hssl.files import NOT_UTF8
 from hssl.imaging.volumes import read_volume
@@ -188,6 +188,25 @@ def test_one_bad_input_is_listed_and_the_others_go_on(trained, tmp_path):
     assert any(isinstance(e, Progress) and e.phase == "prediction" for e in seen)
     with pytest.raises(InputError, match="broken"):
         predict(PredictConfig(model=run, inputs=inputs[:1], output=tmp_path / "out2"))
+
+
+def test_a_volume_that_does_not_fit_into_memory_is_listed_and_the_others_go_on(trained, tmp_path, monkeypatch):
+    workspace, run = trained
+    large, other = images(workspace)[:2]
+    usual = predict_volume
+
+    def exhausted(volume, *arguments):
+        if str(large) in map(str, arguments):
+            raise MemoryExhaustedError("the volume does not fit into memory")
+        return usual(volume, *arguments)
+
+    monkeypatch.setattr("hssl.jobs.predict.predict_volume", exhausted)
+    seen: list = []
+    done = predict(PredictConfig(model=run, inputs=[large, other], output=tmp_path / "out"), seen.append)
+    assert [o.input for o in done.result.outputs] == [other] and [f.input for f in done.result.failed] == [large]
+    assert any(isinstance(e, Message) and e.text.startswith("Computing on the CPU") for e in seen)
+    with pytest.raises(MemoryExhaustedError):
+        predict(PredictConfig(model=run, inputs=[large], output=tmp_path / "alone"))
 
 
 def test_results_in_a_folder_are_not_predicted_again(trained, tmp_path):
