@@ -491,7 +491,11 @@ def _folded(name: str) -> str:
 def _planned(config: EvaluateConfig, pairs: dict[str, tuple[Path, Path]]) -> ResultFolder:
     """Checks where the results go, before anything is measured."""
     given = [config.predictions, config.references, *([config.model] if config.model else [])]
-    work = [[os.path.realpath(path) for path in given], config.ignore_value]
+    work = [
+        [os.path.realpath(path) for path in given],
+        config.ignore_value,
+        *([config.spacing] if config.spacing else []),
+    ]
     results = ResultFolder(config.output, work, config.overwrite)
     key = os.path.realpath(config.predictions)
     files = [config.output / name for name in (CSV, JSON, PNG)]

@@ -101,10 +101,9 @@ def predict(config: PredictConfig, on_event: OnEvent = ignore, stop: Stop = neve
     for source in sources:
         if files[source.key].name != stem_of(source.path):
             on_event(Message(text=f"{source.path}: its results are named {files[source.key].name}"))
-    work = {
-        "model": os.path.realpath(path),
-        "options": config.model_dump(mode="json", include={"flips", "fast", "largest_component"}),
-    }
+    options = config.model_dump(mode="json", include={"flips", "fast", "largest_component"})
+    options |= config.model_dump(mode="json", include={"frame", "spacing", "nan_is_background"}, exclude_defaults=True)
+    work = {"model": os.path.realpath(path), "options": options}
     results = ResultFolder(config.output, work, config.overwrite)
     results.plan(
         [(file, key) for key, of in files.items() for file in of.every],

@@ -15,7 +15,7 @@ from matplotlib.image import imread
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from hssl.configuration import EvaluateConfig
-from hssl.errors import ConfigurationError, InputError
+from hssl.errors import ConfigurationError, InputError, OutputError
 from hssl.events import Message
 from hssl.files import NOT_UTF8
 from hssl.jobs.evaluate import _files, evaluate, measure, summary_of
@@ -322,6 +322,15 @@ def test_a_pair_whose_names_are_not_utf_8_is_refused_and_the_others_go_on(folder
     assert {r.case for r in result.rows} == {"b"}
     assert [(f.case, f.reason) for f in result.failed] == [("\\udce4", NOT_UTF8)]
     assert json.loads(result.json_file.read_text())["failed"][0]["case"] == "\\udce4"
+
+
+def test_figures_with_another_spacing_are_other_work(folders):
+    evaluate(folders)
+    before = (folders.output / "evaluation.csv").read_bytes()
+    evaluate(folders)
+    with pytest.raises(OutputError, match="evaluation.csv: is there already"):
+        evaluate(folders.model_copy(update={"spacing": (1, 1, 4)}))
+    assert (folders.output / "evaluation.csv").read_bytes() == before
 
 
 def test_no_common_name_no_folder_and_the_same_name_twice_are_errors(folders, tmp_path):

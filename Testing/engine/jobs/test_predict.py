@@ -222,6 +222,20 @@ def test_results_in_a_folder_are_not_predicted_again(trained, tmp_path):
     assert any("left out: 2 results of earlier predictions" in e.text for e in seen if isinstance(e, Message))
 
 
+def test_the_result_of_another_frame_is_other_work_and_does_not_give_way(trained, tmp_path):
+    workspace, run = trained
+    volume = read_volume(images(workspace)[0])
+    later = sitk.Flip(volume, [True, False, False])
+    later.CopyInformation(volume)
+    sitk.WriteImage(sitk.JoinSeries([volume, later]), str(tmp_path / "cine.nii.gz"))
+    config = PredictConfig(model=run, inputs=[tmp_path / "cine.nii.gz"], output=tmp_path / "out", frame=0)
+    first = predict(config).result.outputs[0].label_map.read_bytes()
+    assert predict(config).result.outputs[0].label_map.read_bytes() == first
+    with pytest.raises(OutputError, match="cine.nii.gz: is there already"):
+        predict(config.model_copy(update={"frame": 1}))
+    assert (tmp_path / "out" / "cine.nii.gz").read_bytes() == first
+
+
 def test_a_volume_whose_spacing_is_wrong_is_listed_with_the_reason(trained, tmp_path):
     workspace, run = trained
     huge = read_volume(images(workspace)[0])
