@@ -23,8 +23,8 @@ DEVIATION_OF_ONE_VALUE = 0.25
 """…and this share of the range stands for its deviation."""
 TAIL = 3.0
 """Images whose brightest voxels (99.95 percentile) lie so many ranges above the lower end have a tail: what one looks for may be
-in it, such as lesions in PET or vessels in microscopy, all of which would be one value. Of MR and CT heads, hearts and mouse
-brains the median is 1.3 to 1.4, and the largest of 280 images 2.6."""
+in it, such as lesions in PET or vessels in microscopy, all of which would be one value. Of heads, hearts and mouse brains in MR the
+median is 1.2 to 1.4 and the largest 2.6; of forty heads in CT one, with metal, has 3.7 (which only learning from slices asks)."""
 SAMPLE = 500_000
 """Voxels that a range is measured on."""
 

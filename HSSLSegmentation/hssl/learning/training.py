@@ -263,6 +263,7 @@ class Trainer:
             self._metrics_took = self._last_metrics - began
 
     _metrics_took = 0.0
+    _metrics_held = False
 
     def _add_row(self, values: dict[str, float]) -> None:
         row = {"step": float(self.state.step), "seconds": self.state.seconds, **values}
@@ -311,8 +312,6 @@ class Trainer:
             if not self._metrics_held:
                 self.on_event(Message(level="warning", text=f"{error}. {error.hint} The training goes on without it"))
             self._metrics_held = True
-
-    _metrics_held = False
 
     def _content(self) -> dict[str, Any]:
         return {
