@@ -22,9 +22,9 @@ LEAST_DEVIATION = 0.01
 DEVIATION_OF_ONE_VALUE = 0.25
 """…and this share of the range stands for its deviation."""
 TAIL = 3.0
-"""Images whose brightest voxels (99.95 percentile) lie so many ranges above the lower end have a tail: what one looks for may be
-in it, such as lesions in PET or vessels in microscopy, all of which would be one value. Of heads, hearts and mouse brains in MR the
-median is 1.2 to 1.4 and the largest 2.6; of forty heads in CT one, with metal, has 3.7 (which only learning from slices asks)."""
+"""Images whose brightest voxels (99.95 percentile) lie so many ranges above the lower end have a tail: what one looks for may
+be in it, such as lesions in PET or vessels in microscopy, all of which would be one value. Of heads, hearts and mouse brains in
+MR the median is 1.2 to 1.4 and the largest 2.6; of forty heads in CT one has 3.7 (of CTs only learning from slices asks)."""
 SAMPLE = 500_000
 """Voxels that a range is measured on."""
 
