@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -175,12 +175,7 @@ def as_labels_need(catalogue: Catalogue, task: Task, fingerprint: Fingerprint, c
     if fingerprint.lungs is None:
         return fingerprint
     every, air = np.zeros(UNLABELLED + 1, np.int64), np.zeros(UNLABELLED + 1, np.int64)
-    for image in (cases[n] for n in evenly(len(cases), ASKED_LABELS)):
-        try:
-            volume = _checked_volume(catalogue, image)
-            channels = channels_of(read_label(catalogue, image, volume), task, catalogue.image_path(image))
-        except InputError:  # told where the image is to be stored
-            continue
+    for volume, channels in _asked(catalogue, task, cases):
         for label, values in zip(sitk.GetArrayViewFromImage(channels), sitk.GetArrayViewFromImage(volume), strict=True):
             every += np.bincount(label.reshape(-1), minlength=len(every))
             air += np.bincount(label[values < AIR_HU], minlength=len(air))
@@ -200,12 +195,7 @@ def as_coarse_as_structures_allow(
     if longest <= LARGE_SLICE:
         return fingerprint
     found: dict[int, list[float]] = {}
-    for image in (cases[n] for n in evenly(len(cases), ASKED_LABELS)):
-        try:
-            volume = _checked_volume(catalogue, image)
-            channels = channels_of(read_label(catalogue, image, volume), task, catalogue.image_path(image))
-        except InputError:  # told where the image is to be stored
-            continue
+    for _, channels in _asked(catalogue, task, cases):
         for channel, width in _widths(channels, fingerprint).items():
             found.setdefault(channel, []).append(width)
     if not found:
@@ -219,6 +209,16 @@ def as_coarse_as_structures_allow(
     shown = " × ".join(str(coarse.median_size[axis]) for axis in in_plane[::-1])
     on_event(Message(text=f"{task.name}: all structures are wide, and are learned in slices of {shown} voxels"))
     return coarse
+
+
+def _asked(catalogue: Catalogue, task: Task, cases: Sequence[Image]) -> Iterator[tuple[sitk.Image, sitk.Image]]:
+    """Reads some of the labelled cases: each one's volume, and the channels of its label."""
+    for image in (cases[n] for n in evenly(len(cases), ASKED_LABELS)):
+        try:
+            volume = _checked_volume(catalogue, image)
+            yield volume, channels_of(read_label(catalogue, image, volume), task, catalogue.image_path(image))
+        except InputError:  # told where the image is to be stored
+            continue
 
 
 def _widths(channels: sitk.Image, fingerprint: Fingerprint) -> dict[int, float]:
