@@ -173,3 +173,23 @@ def test_of_several_processes_the_first_tells_the_result(monkeypatch, capfd, as_
         with pytest.raises(SystemExit):
             console.run_job(lambda *_: Done(result=Result()), as_json, show=lambda _: print("done"))
         assert ("done" in capfd.readouterr().out) == told
+
+
+@pytest.mark.parametrize("own", [None, "7"])
+def test_the_threads_of_a_job_let_others_work_unless_one_has_chosen(monkeypatch, own):
+    """Beside one busy process a training on two cores came nowhere: its threads waited for each other by spinning."""
+    from hssl.events import Done
+    from hssl.results import Result
+
+    monkeypatch.setenv("GOMP_SPINCOUNT", own or "")
+    if own is None:
+        monkeypatch.delenv("GOMP_SPINCOUNT")
+    seen = []
+
+    def job(*_):
+        seen.append(os.environ["GOMP_SPINCOUNT"])
+        return Done(result=Result())
+
+    with pytest.raises(SystemExit):
+        console.run_job(job, as_json=False)
+    assert seen == [own or console.SPINS]
