@@ -746,13 +746,19 @@ def test_what_a_tool_fills_between_painted_slices_nobody_has_painted(played, too
     assert planesOf(played) == [(0, index) for index in sorted([*COMPLETE, 5])]
 
 
+def halfOf(mask: np.ndarray) -> np.ndarray:
+    """The half of a structure with the higher columns."""
+    half = mask.copy()
+    half[:, :, : np.argwhere(mask)[:, 2].mean().round().astype(int)] = False
+    return half
+
+
 @pytest.mark.parametrize("tool", ["Islands", "Logical operators"])
 def test_a_piece_of_a_draft_that_a_tool_makes_a_segment_of_is_a_draft(played, tool):
     applied(played)
     played.editor.mrmlSegmentEditorNode().SetActiveEffectName(tool)
     settle()
-    piece = played.liver.copy()
-    piece[:, :, : np.argwhere(played.liver)[:, 2].mean().round().astype(int)] = False
+    piece = halfOf(played.liver)
     if tool == "Islands":
         played.paint("liver", played.liver & ~piece)
         played.add("piece", piece)
@@ -773,8 +779,7 @@ def test_what_is_cut_away_stays_away(played, tool):
     applied(played)
     played.editor.mrmlSegmentEditorNode().SetActiveEffectName(tool)
     settle()
-    piece = played.liver.copy()
-    piece[:, :, : np.argwhere(played.liver)[:, 2].mean().round().astype(int)] = False
+    piece = halfOf(played.liver)
     piece[list(COMPLETE)] = False
     played.paint("liver", played.liver & ~piece)
     played.editor.mrmlSegmentEditorNode().SetActiveEffectName("HSSL")

@@ -50,27 +50,8 @@ NO_IMAGES = frozenset(
 
 FLAT = frozenset(
     {
-        *(
-            "BDUS",
-            "BI",
-            "CR",
-            "DF",
-            "DMS",
-            "DS",
-            "DX",
-            "ES",
-            "GM",
-            "IO",
-            "IVOCT",
-            "IVUS",
-            "LS",
-            "MG",
-            "OP",
-            "OPT",
-            "PX",
-            "RF",
-        ),
-        *("RG", "SM", "TG", "US", "XA", "XC"),
+        *("BDUS", "BI", "CR", "DF", "DMS", "DS", "DX", "ES", "GM", "IO", "IVOCT", "IVUS"),
+        *("LS", "MG", "OP", "OPT", "PX", "RF", "RG", "SM", "TG", "US", "XA", "XC"),
     }
 )
 """Modalities each of whose files is an image of its own, and no slice: projections, ultrasound, photographs, microscopy."""

@@ -24,7 +24,7 @@ _ANEW = "Save each channel and time point as a stack of its own."
 
 @dataclass(frozen=True)
 class Pages:
-    """How the pages of a file are volumes: page number `first + sum(index × step)` along channels, slices and time points."""
+    """How the pages of a file are volumes: page number `sum(index × step)` along channels, slices and time points."""
 
     slices: int
     channels: int = 1

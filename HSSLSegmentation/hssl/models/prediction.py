@@ -127,13 +127,15 @@ def _predicted(
                 entropy[first:last] = -(slab * slab.clamp_min(1e-8).log()).sum(0).numpy() / math.log(slab.shape[0])
             for channel, name in enumerate(shares, 1):
                 shares[name][first:last] = slab[channel].numpy()
-    found = np.bincount(channels.reshape(-1), minlength=description.out_channels)
-    if largest_component:
-        channels = largest_components(channels, range(1, 1 + len(task.classes)))
-    elif largest_component is None:
-        channels = largest_components(channels, description.one_piece_channels, COMPARABLE)
-    kept = np.bincount(channels.reshape(-1), minlength=description.out_channels)
-    lost = {c.name: 1 - float(kept[n] / found[n]) for n, c in enumerate(task.classes, 1) if kept[n] < found[n]}
+    lost: dict[str, float] = {}
+    if largest_component is not False:
+        which = range(1, description.out_channels) if largest_component else description.one_piece_channels
+        kept = largest_components(channels, which, 1.0 if largest_component else COMPARABLE)
+        for channel in which:
+            found, left = (np.count_nonzero(array == channel) for array in (channels, kept))
+            if left < found:
+                lost[task.classes[channel - 1].name] = 1 - left / found
+        channels = kept
     values = np.zeros(1 + len(task.classes), np.uint16 if max(c.value for c in task.classes) > 255 else np.uint8)
     values[1:] = [c.value for c in task.classes]
 

@@ -31,8 +31,9 @@ THROUGH_PLANE_TOLERANCE = 0.35
 Axes = tuple[int, int, int]
 """For each axis of an LPS-oriented array (z, y, x) the axis of the volume's own array (z, y, x)."""
 Flips = tuple[bool, bool, bool]
-Box = tuple[slice, slice, slice]
 """For each of those axes, whether it runs backwards in the volume."""
+Box = tuple[slice, slice, slice]
+"""A part of an array, z, y, x."""
 
 
 @dataclass(frozen=True)
